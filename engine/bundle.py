@@ -1,0 +1,256 @@
+"""A model in one `.safetensors` file: weights, and in its metadata everything needed to run them again.
+
+Opening a bundle runs no code: safetensors holds numbers and text, nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from ..protocol import (
+    ClassInfo,
+    ErrorCode,
+    ModelsRequest,
+    ModelsResult,
+    ModelSummary,
+    OrthomaskError,
+    Progress,
+    from_json,
+    to_json,
+)
+from .unet import UNet, UNetArguments
+
+FORMAT = 1
+"""Version of the metadata; a bundle with a higher one is refused."""
+KEY = "orthomask"
+MODELS_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
+MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """A band of the training images: its name and the distribution of its values, in the image's own units."""
+
+    name: str
+    mean: float
+    std: float
+    percentile_2: float
+    percentile_98: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that is known of a model besides its weights.
+
+    Attributes:
+        name: short name, the file's stem for embedded models.
+        bands: the bands it reads, in order, with the statistics that normalise them.
+        dtype: numpy name of the pixel type it was trained on.
+        gsd_m: ground sampling distance, metres per pixel.
+        classes: foreground classes; background is 0.
+        threshold: default probability from which a pixel belongs to a class.
+        training: summary of the training set, free JSON.
+        accuracy: measured scores by name of the data set they were measured on.
+    """
+
+    name: str
+    title: str
+    architecture: UNetArguments
+    bands: tuple[BandStatistics, ...]
+    dtype: str
+    gsd_m: float
+    classes: tuple[ClassInfo, ...]
+    threshold: float
+    licence: str
+    attribution: str
+    training: dict[str, Any] = field(default_factory=dict)
+    accuracy: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle. `sha256` is the hash of the file."""
+
+    path: Path
+    sha256: str
+    card: Card
+
+    def model(self) -> UNet:
+        """The network with its weights, in fp32, on the CPU, in evaluation mode."""
+        network = UNet(self.card.architecture)
+        try:
+            weights = safetensors.torch.load_file(self.path)
+            network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+            raise _unreadable(self.path, "its weights do not fit its description", error) from error
+        return network.eval()
+
+    def normalise(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not valid.
+
+        Training and prediction both call this, so what trained is what predicts.
+        """
+        mean = np.array([band.mean for band in self.card.bands], np.float32)[:, None, None]
+        scale = np.array([1 / band.std for band in self.card.bands], np.float32)[:, None, None]
+        normalised = (pixels.astype(np.float32) - mean) * scale
+        return np.where(valid, normalised, np.float32(0))
+
+    def summary(self) -> ModelSummary:
+        """What a person chooses a model by."""
+        card = self.card
+        return ModelSummary(
+            name=card.name,
+            title=card.title,
+            path=str(self.path),
+            sha256=self.sha256,
+            gsd_m=card.gsd_m,
+            bands=tuple(band.name for band in card.bands),
+            classes=card.classes,
+            threshold=card.threshold,
+            licence=card.licence,
+            attribution=card.attribution,
+            card=to_json(card),
+        )
+
+
+def save(path: Path, network: UNet, card: Card) -> None:
+    """Write a bundle with fp16 weights, atomically."""
+    weights = {
+        name: tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu()
+        for name, tensor in network.state_dict().items()
+    }
+    metadata = {KEY: json.dumps(to_json(card)), "stac_mlm": json.dumps(mlm(card, network))}
+    partial = path.with_name(path.name + ".partial")
+    safetensors.torch.save_file(weights, partial, metadata=metadata)
+    os.replace(partial, path)
+
+
+def load(model: str) -> Bundle:
+    """Open an embedded model by name, or a bundle by path.
+
+    Raises:
+        OrthomaskError: there is none, it is damaged, a pickle, of another format, or from a newer version.
+    """
+    path = MODELS_DIR / f"{model}.safetensors"
+    if not path.exists():
+        path = Path(model)
+    if not path.is_file():
+        names = ", ".join(found.stem for found in sorted(MODELS_DIR.glob("*.safetensors")))
+        raise OrthomaskError(
+            ErrorCode.BUNDLE_UNREADABLE,
+            f"There is no model “{model}”.",
+            f"Choose one of {names}, or the path of a .safetensors file.",
+        )
+    status = path.stat()
+    return _load(path, status.st_mtime_ns, status.st_size)
+
+
+def run(request: ModelsRequest, progress: Progress) -> ModelsResult:
+    """List the embedded models, or describe one model."""
+    progress.report(0)
+    if request.model:
+        return ModelsResult((load(request.model).summary(),))
+    return ModelsResult(tuple(load(path.stem).summary() for path in sorted(MODELS_DIR.glob("*.safetensors"))))
+
+
+@functools.lru_cache(maxsize=8)
+def _load(path: Path, mtime_ns: int, size: int) -> Bundle:
+    content = path.read_bytes()
+    if content[:4] == b"PK\x03\x04" or content[:1] == b"\x80":
+        raise OrthomaskError(
+            ErrorCode.BUNDLE_UNSAFE,
+            f"“{path.name}” is a pickled PyTorch file, which can run code when it is opened.",
+            "Ask its author for a .safetensors bundle written by Orthomask.",
+        )
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _unreadable(path, "it is damaged or incomplete", error) from error
+    return Bundle(path, hashlib.sha256(content).hexdigest(), _card(path, metadata))
+
+
+def _card(path: Path, metadata: dict[str, str]) -> Card:
+    try:
+        data = json.loads(metadata[KEY])
+        version = int(data["format"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(path, "it does not say how to run it", error) from error
+    if version > FORMAT:
+        raise OrthomaskError(
+            ErrorCode.BUNDLE_NEWER,
+            f"“{path.name}” was made by a newer version of Orthomask.",
+            "Update the plugin, or choose another model.",
+            f"bundle format {version}, this version reads up to {FORMAT}",
+        )
+    try:
+        return from_json(Card, data)
+    except OrthomaskError as error:
+        raise _unreadable(path, "its description is not complete", error) from error
+
+
+def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.BUNDLE_UNREADABLE,
+        f"“{path.name}” cannot be used as a model: {why}.",
+        "Copy or download the file again, or choose another model.",
+        str(error),
+    )
+
+
+def mlm(card: Card, network: UNet) -> dict[str, Any]:
+    """The model as STAC Machine Learning Model properties (MLM 1.5.2)."""
+    bands = [band.name for band in card.bands]
+    classes = [ClassInfo(0, "background", "#000000"), *card.classes]
+    return {
+        "stac_extensions": [MLM_SCHEMA],
+        "mlm:name": card.name,
+        "mlm:architecture": "U-Net",
+        "mlm:tasks": ["semantic-segmentation"],
+        "mlm:framework": "pytorch",
+        "mlm:framework_version": torch.__version__.split("+")[0],
+        "mlm:total_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "mlm:pretrained": bool(card.training),
+        "mlm:hyperparameters": asdict(card.architecture),
+        "mlm:input": [
+            {
+                "name": "image",
+                "bands": bands,
+                "input": {
+                    "shape": [-1, len(bands), -1, -1],
+                    "dim_order": ["batch", "bands", "height", "width"],
+                    "data_type": "float32",
+                },
+                "value_scaling": [{"type": "z-score", "mean": band.mean, "stddev": band.std} for band in card.bands],
+                "resize_type": None,
+                "pre_processing_function": None,
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "logits",
+                "tasks": ["semantic-segmentation"],
+                "result": {
+                    "shape": [-1, len(classes), -1, -1],
+                    "dim_order": ["batch", "class", "height", "width"],
+                    "data_type": "float32",
+                },
+                "classification:classes": [
+                    {"value": c.value, "name": c.name, "color_hint": c.color.lstrip("#")} for c in classes
+                ],
+                "post_processing_function": None,
+            }
+        ],
+    }

@@ -1,0 +1,125 @@
+"""A family of U-Nets with a residual encoder (Ronneberger et al. 2015; He et al. 2016), for any bands and classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class UNetArguments:
+    """What a U-Net is built from; stored in the bundle.
+
+    Attributes:
+        bands: channels of the image.
+        classes: channels of the logits, background included.
+        widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
+        blocks: residual blocks at each level of the encoder.
+        detail: channels kept at the image's own resolution, for crisp edges.
+        attention: gate the skip connections (Oktay et al. 2018).
+    """
+
+    bands: int
+    classes: int
+    widths: tuple[int, ...] = (32, 48, 96, 160, 224)
+    blocks: int = 2
+    detail: int = 16
+    attention: bool = False
+
+    @property
+    def divisor(self) -> int:
+        """Height and width of the input must be multiples of this, in pixels."""
+        return int(2 ** len(self.widths))
+
+
+class UNet(nn.Module):
+    """Images `(B, bands, H, W)`, normalised, to logits `(B, classes, H, W)`; H and W multiples of `divisor`."""
+
+    def __init__(self, arguments: UNetArguments) -> None:
+        super().__init__()
+        self.arguments = arguments
+        widths = (arguments.detail, *arguments.widths)
+        self.stem = _convolution(arguments.bands, widths[0])
+        self.encoder = nn.ModuleList(
+            nn.Sequential(
+                _Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(arguments.blocks - 1))
+            )
+            for fine, coarse in zip(widths, widths[1:])
+        )
+        self.decoder = nn.ModuleList(
+            _Up(coarse, fine, arguments.attention) for fine, coarse in reversed(list(zip(widths, widths[1:])))
+        )
+        self.head = nn.Conv2d(widths[0], arguments.classes, kernel_size=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of every pixel."""
+        levels = [self.stem(image)]
+        for stage in self.encoder:
+            levels.append(stage(levels[-1]))
+        x = levels.pop()
+        for up in self.decoder:
+            x = up(x, levels.pop())
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = _convolution(channels_in, channels_out, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out)
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+class _Up(nn.Module):
+    """Doubles the resolution and merges the encoder's features of that level."""
+
+    def __init__(self, coarse: int, fine: int, attention: bool) -> None:
+        super().__init__()
+        self.reduce = _convolution(coarse, fine, kernel=1)
+        self.gate = nn.Sequential(nn.Conv2d(2 * fine, fine, 1), nn.Sigmoid()) if attention else None
+        self.merge = nn.Sequential(_convolution(2 * fine, fine), _convolution(fine, fine))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
+        if self.gate is not None:
+            skip = skip * self.gate(torch.cat([x, skip], dim=1))
+        merged: Tensor = self.merge(torch.cat([x, skip], dim=1))
+        return merged
+
+
+def _convolution(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def fused(model: nn.Module) -> nn.Module:
+    """The model for inference: every batch normalisation folded into the convolution before it, in place.
+
+    Works on any module whose `nn.Sequential`s hold a `Conv2d` right before its `BatchNorm2d`.
+    """
+    model.eval()
+    for parent in list(model.modules()):
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for index in range(len(parent) - 1):
+            convolution, norm = parent[index], parent[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parent[index] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
+                parent[index + 1] = nn.Identity()
+    return model

@@ -1,0 +1,1 @@
+"""Datasets, training and accuracy, without QGIS."""
