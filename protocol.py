@@ -252,7 +252,9 @@ class PolygonizeRequest:
     polygons: PolygonOptions = PolygonOptions()
 
     def __post_init__(self) -> None:
-        _require(bool(self.probabilities_path), "No probability raster was given.", "Name the probabilities.tif of a run.")
+        _require(
+            bool(self.probabilities_path), "No probability raster was given.", "Name the probabilities.tif of a run."
+        )
         _require(self.output_path.endswith(".gpkg"), "The output is no GeoPackage.", "End its name in .gpkg.")
         _require_threshold(self.threshold)
 

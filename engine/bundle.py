@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Card:
     format: int = FORMAT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """An opened bundle. `sha256` is the hash of the file."""
 
@@ -102,10 +103,7 @@ class Bundle:
 
         Training and prediction both call this, so what trained is what predicts.
         """
-        mean = np.array([band.mean for band in self.card.bands], np.float32)[:, None, None]
-        scale = np.array([1 / band.std for band in self.card.bands], np.float32)[:, None, None]
-        normalised = (pixels.astype(np.float32) - mean) * scale
-        return np.where(valid, normalised, np.float32(0))
+        return normalise(pixels, valid, self.card.bands)
 
     def summary(self) -> ModelSummary:
         """What a person chooses a model by."""
@@ -123,6 +121,14 @@ class Bundle:
             attribution=card.attribution,
             card=to_json(card),
         )
+
+
+def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatistics]) -> np.ndarray:
+    """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not valid."""
+    mean = np.array([band.mean for band in bands], np.float32)[:, None, None]
+    scale = np.array([1 / band.std for band in bands], np.float32)[:, None, None]
+    normalised = (pixels.astype(np.float32) - mean) * scale
+    return np.where(valid, normalised, np.float32(0))
 
 
 def save(path: Path, network: UNet, card: Card) -> None:

@@ -1,0 +1,161 @@
+"""Preflight: will this model work on this image? Answered before anything runs, in lights with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..protocol import (
+    OVERLAP_PX,
+    WINDOW_PX,
+    CheckRequest,
+    CheckResult,
+    ErrorCode,
+    Level,
+    Light,
+    OrthomaskError,
+    Progress,
+)
+from . import devices, regions
+from .bundle import BandStatistics, Bundle, load
+from .grid import Lattice, Selection, Window, select
+from .raster import Reader, Source, open_image, open_reader
+
+COARSER = (1.5, 4.0)
+"""How many times coarser than the model's an image may be before the light turns amber, and red."""
+FINER = 4.0
+"""How many times finer before the light turns amber: it is averaged down, which costs time, not quality."""
+SHIFT = (1.0, 2.5)
+"""Distance between the image's mean and the training images', in their standard deviations: amber, and red."""
+CONTRAST = (0.4, 2.0)
+"""The image's standard deviation in the training images': amber outside of this."""
+SAMPLES = 4
+"""Pieces read along each axis to see how the values are distributed."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A light, and where it is red the error that a run would end with."""
+
+    light: Light
+    error: OrthomaskError | None = None
+
+
+def run(request: CheckRequest, progress: Progress) -> CheckResult:
+    """Look at image, model and region; estimate the run's time.
+
+    Raises:
+        OrthomaskError: the image or the model cannot be opened, or the region is not on the image.
+    """
+    progress.report(0, "Opening the image")
+    bundle = load(request.model)
+    with open_image(request.image) as source:
+        findings = list(_findings(source, bundle))
+        lattice = source.lattice(bundle.card.gsd_m, WINDOW_PX, OVERLAP_PX)
+        geometry = regions.to_lattice(request.region, lattice)[0] if request.region else None
+        selection = select(lattice, geometry)
+        if not any(finding.error for finding in findings):
+            progress.report(0.3, "Looking at the image's values")
+            findings += _values(source, bundle, lattice, selection)
+    progress.report(0.6, "Measuring this computer's speed")
+    device = devices.choose(request.device)
+    speed = devices.prepare(bundle, device).seconds_per_mpx
+    seconds = speed * selection.count * WINDOW_PX**2 / 1e6
+    lights = tuple(finding.light for finding in findings)
+    return CheckResult(lights, selection.count, round(seconds, 2), device.name)
+
+
+def refuse(source: Source, bundle: Bundle) -> None:
+    """Raise the first error that makes a run on this image pointless."""
+    for finding in _findings(source, bundle):
+        if finding.error:
+            raise finding.error
+
+
+def _findings(source: Source, bundle: Bundle) -> Iterator[Finding]:
+    for look in (_bands, _pixel_type, _resolution):
+        yield _caught(look, source, bundle)
+
+
+def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bundle) -> Finding:
+    try:
+        return Finding(look(source, bundle))
+    except OrthomaskError as error:
+        name = look.__name__.strip("_").replace("_", " ")
+        return Finding(Light(name, Level.RED, f"{error.sentence} {error.remedy}"), error)
+
+
+def _bands(source: Source, bundle: Bundle) -> Light:
+    numbers = source.bands([band.name for band in bundle.card.bands])
+    named = ", ".join(f"{band.name} from band {number}" for band, number in zip(bundle.card.bands, numbers))
+    return Light("bands", Level.GREEN, f"The model reads {named}.")
+
+
+def _pixel_type(source: Source, bundle: Bundle) -> Light:
+    dtype = source.dataset.dtypes[0]
+    if dtype == bundle.card.dtype:
+        return Light("pixel type", Level.GREEN, f"The image has {dtype} pixels, as the model expects.")
+    raise OrthomaskError(
+        ErrorCode.IMAGE_TYPE,
+        f"“{source.name}” has {dtype} pixels, but the model was trained on {bundle.card.dtype}.",
+        f"Convert it to {bundle.card.dtype} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.",
+    )
+
+
+def _resolution(source: Source, bundle: Bundle) -> Light:
+    model, image = bundle.card.gsd_m, max(source.gsd_m)
+    words = f"The image has {image:.2g} m per pixel, the model was made for {model:.2g} m"
+    if image > model * COARSER[1]:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_GSD,
+            f"{words}: it is {image / model:.0f} times too coarse.",
+            "Choose sharper imagery, or a model made for this resolution.",
+        )
+    if image > model * COARSER[0]:
+        return Light("resolution", Level.AMBER, f"{words}: expect rough outlines and missed small objects.")
+    if image * FINER < model:
+        return Light(
+            "resolution", Level.AMBER, f"{words}: it is averaged down, and detail finer than that is not used."
+        )
+    return Light("resolution", Level.GREEN, f"{words}.")
+
+
+def _values(source: Source, bundle: Bundle, lattice: Lattice, selection: Selection) -> list[Finding]:
+    """Lights on missing data and on how the image's values differ from the training images'."""
+    numbers = source.bands([band.name for band in bundle.card.bands])
+    with open_reader(source, lattice, numbers) as reader:
+        pixels, share = _sample(reader, selection.extent)
+    if not pixels.size:
+        reason = "None of the places that were looked at holds data; draw the region where the image shows something."
+        return [Finding(Light("data", Level.RED, reason))]
+    nodata = Light(
+        "data",
+        Level.GREEN if share > 0.5 else Level.AMBER,
+        f"{share:.0%} of the region holds data; the rest is left out.",
+    )
+    return [Finding(nodata), Finding(_distribution(pixels, bundle.card.bands))]
+
+
+def _sample(reader: Reader, extent: Window, size: int = 128) -> tuple[np.ndarray, float]:
+    """Valid pixels `(bands, n)` from pieces spread over the extent, and the share of pixels that is valid."""
+    xs = np.linspace(extent.x, max(extent.x, extent.x + extent.width - size), SAMPLES).astype(int)
+    ys = np.linspace(extent.y, max(extent.y, extent.y + extent.height - size), SAMPLES).astype(int)
+    width, height = min(size, extent.width), min(size, extent.height)
+    pieces = [reader.read(Window(int(x), int(y), width, height)) for y in ys for x in xs]
+    pixels = np.concatenate([piece[:, valid] for piece, valid in pieces], axis=1)
+    return pixels, float(np.mean([valid.mean() for _, valid in pieces]))
+
+
+def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Light:
+    mean, std = pixels.mean(axis=1, dtype=np.float64), pixels.std(axis=1, dtype=np.float64)
+    shifts = [abs(m - band.mean) / band.std for m, band in zip(mean, bands)]
+    contrasts = [s / band.std for s, band in zip(std, bands)]
+    worst = int(np.argmax(shifts))
+    words = f"{bands[worst].name} averages {mean[worst]:.0f}, {bands[worst].mean:.0f} in the training images"
+    if max(shifts) > SHIFT[1]:
+        return Light("values", Level.RED, f"The colours are foreign to the model ({words}): expect wrong results.")
+    if max(shifts) > SHIFT[0] or min(contrasts) < CONTRAST[0] or max(contrasts) > CONTRAST[1]:
+        return Light("values", Level.AMBER, f"Brightness or contrast differ from the training images ({words}).")
+    return Light("values", Level.GREEN, f"Brightness and contrast resemble the training images ({words}).")

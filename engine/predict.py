@@ -1,0 +1,294 @@
+"""Sliding-window prediction over a region, strip by strip: the one hot path.
+
+A reader thread decodes windows ahead, the network runs on the device, where overlapping windows are blended as
+weighted probabilities, and a writer thread encodes finished strips. Memory is that of one strip of windows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import rasterio.features
+import torch
+from affine import Affine
+from torch import Tensor
+
+from ..protocol import ErrorCode, OrthomaskError, PredictRequest, PredictResult, Progress
+from . import bundle as bundles
+from . import check, devices, polygons, regions, runs
+from .grid import Lattice, Selection, Window, blend_profile, select
+from .raster import Source, open_image, open_reader
+from .runs import NODATA, SCALE, Strip
+
+Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
+"""A window to its pixels `(bands, H, W)`, float32, and what of them is valid `(H, W)`."""
+Predict = Callable[[Tensor], Tensor]
+"""Windows `(B, bands, H, W)` to the probabilities of the foreground classes `(B, K, H, W)`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: known before anything runs."""
+
+    source: Source
+    bundle: bundles.Bundle
+    lattice: Lattice
+    selection: Selection
+    numbers: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+def plan(source: Source, request: PredictRequest) -> Plan:
+    """Choose bands, lattice and windows.
+
+    Raises:
+        OrthomaskError: the model cannot read this image, or the region is not on it.
+    """
+    bundle = bundles.load(request.model)
+    check.refuse(source, bundle)
+    lattice = source.lattice(bundle.card.gsd_m, request.window_px, request.overlap_px)
+    geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
+    numbers = source.bands([band.name for band in bundle.card.bands])
+    return Plan(source, bundle, lattice, select(lattice, geometry), numbers, warnings)
+
+
+def run(request: PredictRequest, progress: Progress) -> PredictResult:
+    """Predict, and leave class raster, probability raster, polygons and provenance in the run's folder.
+
+    A cancelled or killed run leaves nothing under its final name; the same request goes on where it stopped.
+
+    Raises:
+        OrthomaskError: bad input, an output that cannot be written, or `Cancelled`.
+    """
+    started = time.monotonic()
+    progress.report(0, "Opening the image")
+    with open_image(request.image) as source:
+        plan_ = plan(source, request)
+        folder, finished = runs.open_folder(request, plan_.bundle, source)
+        if finished:
+            return finished
+        progress.report(0.01, "Preparing the model")
+        predictor = _predictor(plan_, request, folder)
+        _run_strips(plan_, predictor, folder, progress.part(0.02, 0.88))
+        rasters = folder.write_rasters(plan_.lattice, plan_.selection, progress.part(0.88, 0.93))
+        provenance = folder.provenance(plan_.bundle, source, predictor)
+        counted = polygons.write(
+            rasters.probabilities, folder.threshold, request.polygons, provenance, rasters.polygons,
+            progress.part(0.93, 0.99),
+        )  # fmt: skip
+        seconds = time.monotonic() - started
+        return folder.commit(provenance, counted, predictor.device.name, seconds, plan_.warnings)
+
+
+def _predictor(plan_: Plan, request: PredictRequest, folder: runs.RunFolder) -> devices.Predictor:
+    """The network on its device, in the precision that the run began with."""
+    device = devices.choose(request.device)
+    predictor = devices.prepare(plan_.bundle, device, folder.precision)
+    folder.begin(predictor.precision)
+    return predictor
+
+
+def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:
+    classes = len(plan_.bundle.card.classes)
+    with open_reader(plan_.source, plan_.lattice, plan_.numbers) as reader, ThreadPoolExecutor(1) as writer:
+
+        def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
+            pixels, valid = reader.read(window)
+            return plan_.bundle.normalise(pixels, valid), valid
+
+        blended = strips(
+            plan_.lattice, plan_.selection, read, predictor, classes,
+            progress, batch=predictor.device.batch, device=predictor.device.torch, first=folder.finished_strips(),
+        )  # fmt: skip
+        written: Future[None] | None = None
+        for strip in blended:
+            if written:
+                written.result()
+            written = writer.submit(folder.write, strip)
+        if written:
+            written.result()
+    if not folder.has_data():
+        folder.discard()
+        raise OrthomaskError(
+            ErrorCode.IMAGE_EMPTY,
+            f"“{plan_.source.name}” has no data in this region.",
+            "Draw the region where the image shows something.",
+        )
+
+
+def strips(
+    lattice: Lattice,
+    selection: Selection,
+    read: Read,
+    predict: Predict,
+    classes: int,
+    progress: Progress,
+    *,
+    batch: int = 1,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
+    first: int = 0,
+) -> Iterator[Strip]:
+    """Predict and blend the selected windows; yield each strip as soon as its pixels are final.
+
+    Args:
+        predict: any callable; tests use an identity.
+        classes: K, the number of foreground classes.
+        batch: windows in one call; halved whenever the device runs out of memory.
+        first: strips before this one are finished already. The windows above it run again where they overlap it.
+
+    Raises:
+        OrthomaskError: the image is damaged, one window alone is too much for the memory, or `Cancelled`.
+    """
+    canvas = _Canvas(lattice, selection, classes, device)
+    todo = list(enumerate(selection.columns))[max(0, first - 1) :]
+    places = [_Place(selection.first_row + index, column) for index, columns in todo for column in columns]
+    total, done = max(1, len(places)), 0
+    batches = _Batches(predict, batch)
+    with ThreadPoolExecutor(1) as reader:
+        windows = _ahead(reader, lambda place: read(lattice.window(*place)), places, depth=batch + 2)
+        for index, columns in todo:
+            row = selection.first_row + index
+            for place, probabilities, valid in batches(zip((_Place(row, c) for c in columns), windows)):
+                canvas.add(place, probabilities, valid)
+                done += 1
+                progress.report(done / total, f"Window {done} of {total}")
+            strip = canvas.finish(index, row)
+            if index >= first:
+                yield strip
+
+
+class _Place(NamedTuple):
+    row: int
+    column: int
+
+
+class _Canvas:
+    """The strip being blended, on the device, and which of its pixels are valid."""
+
+    def __init__(self, lattice: Lattice, selection: Selection, classes: int, device: torch.device) -> None:
+        used = [column for columns in selection.columns for column in columns]
+        self._lattice, self._selection = lattice, selection
+        self._left = min(used, default=0) * lattice.stride_px
+        width = (max(used, default=0) - min(used, default=0)) * lattice.stride_px + lattice.window_px
+        self._sum = torch.zeros(classes, lattice.window_px, width, device=device)
+        self._valid = np.zeros((lattice.window_px, width), bool)
+
+    def add(self, place: _Place, probabilities: Tensor, valid: np.ndarray) -> None:
+        """Blend in the probabilities `(K, window, window)` of a window."""
+        size, overlap = self._lattice.window_px, self._lattice.overlap_px
+        weight_y = torch.from_numpy(blend_profile(place.row, self._lattice.rows, size, overlap))
+        weight_x = torch.from_numpy(blend_profile(place.column, self._lattice.columns, size, overlap))
+        weight = (weight_y[:, None] * weight_x[None, :]).to(self._sum.device)
+        x = place.column * self._lattice.stride_px - self._left
+        self._sum[:, :, x : x + size].addcmul_(probabilities, weight)
+        self._valid[:, x : x + size] |= valid
+
+    def finish(self, index: int, row: int) -> Strip:
+        """The final rows of this strip, cut to the region; the overlap moves up for the next one."""
+        top, bottom = self._lattice.strip(row)
+        extent = self._selection.extent
+        first, last = max(top, extent.y), min(bottom, extent.y + extent.height)
+        rows = slice(first - top, max(first, last) - top)
+        columns = slice(extent.x - self._left, extent.x - self._left + extent.width)
+        quantised = torch.round(self._sum[:, rows, columns] * SCALE).to(torch.uint8).cpu().numpy()
+        inside = self._valid[rows, columns] & self._inside(first, quantised.shape[1])
+        self._move_up()
+        return Strip(index, first, np.where(inside, quantised, np.uint8(NODATA)))
+
+    def _inside(self, top: int, height: int) -> np.ndarray:
+        """Which pixels have their centre in the region."""
+        extent, geometry = self._selection.extent, self._selection.geometry
+        shape = (height, extent.width)
+        if geometry is None or height == 0:
+            return np.ones(shape, bool)
+        transform = Affine.translation(extent.x, top)
+        mask: np.ndarray = rasterio.features.geometry_mask([geometry], shape, transform, invert=True)
+        return mask
+
+    def _move_up(self) -> None:
+        stride, overlap = self._lattice.stride_px, self._lattice.overlap_px
+        self._sum[:, :overlap] = self._sum[:, stride:]
+        self._sum[:, overlap:] = 0
+        self._valid[:overlap] = self._valid[stride:]
+        self._valid[overlap:] = False
+
+
+class _Batches:
+    """Runs windows in batches of one constant size, halving it when memory runs out; skips windows without data.
+
+    A constant size makes the result of a window independent of which others share its batch.
+    """
+
+    def __init__(self, predict: Predict, size: int) -> None:
+        self._predict, self._size = predict, size
+
+    def __call__(
+        self, windows: Iterable[tuple[_Place, tuple[np.ndarray, np.ndarray]]]
+    ) -> Iterator[tuple[_Place, Tensor, np.ndarray]]:
+        """Yield place, probabilities `(K, H, W)` and valid pixels of each window that has data."""
+        waiting: list[tuple[_Place, np.ndarray, np.ndarray]] = []
+        for place, (pixels, valid) in windows:
+            if valid.any():
+                waiting.append((place, pixels, valid))
+            if len(waiting) >= self._size:
+                yield from self._flush(waiting)
+                waiting = []
+        if waiting:
+            yield from self._flush(waiting)
+
+    def _flush(
+        self, waiting: list[tuple[_Place, np.ndarray, np.ndarray]]
+    ) -> Iterator[tuple[_Place, Tensor, np.ndarray]]:
+        start = 0
+        while start < len(waiting):
+            part = waiting[start : start + self._size]
+            stack = np.zeros((self._size, *part[0][1].shape), np.float32)
+            stack[: len(part)] = [pixels for _, pixels, _ in part]
+            try:
+                probabilities = self._predict(torch.from_numpy(stack))
+            except (RuntimeError, MemoryError) as error:
+                self._back_off(error)
+                continue
+            for (place, _, valid), probability in zip(part, probabilities):
+                yield place, probability, valid
+            start += len(part)
+
+    def _back_off(self, error: Exception) -> None:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise error
+        if self._size == 1:
+            raise OrthomaskError(
+                ErrorCode.OUT_OF_MEMORY,
+                "There is not enough memory for a single window.",
+                "Close other programs, or use a smaller window.",
+                str(error),
+            ) from error
+        self._size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _ahead(
+    executor: ThreadPoolExecutor,
+    work: Callable[[_Place], tuple[np.ndarray, np.ndarray]],
+    places: Iterable[_Place],
+    depth: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Results of `work` in order, up to `depth` of them made ahead; an error surfaces where its result was due."""
+    pending: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
+    try:
+        for place in places:
+            pending.append(executor.submit(work, place))
+            if len(pending) > depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

@@ -1,0 +1,287 @@
+"""Reading any raster on the lattice of a model: right resolution, north-up, with a mask of what is valid."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pyproj
+import rasterio
+import rasterio.enums
+import rasterio.vrt
+import rasterio.warp
+import rasterio.windows
+from affine import Affine
+from pyproj.aoi import AreaOfInterest
+from pyproj.database import query_utm_crs_info
+from rasterio.io import DatasetReader
+
+from ..protocol import ErrorCode, Image, OrthomaskError
+from .grid import Lattice, Window
+
+SAME_GSD = 0.05
+"""A raster whose gsd is this close to the model's, relatively, is read as it is."""
+STRETCH = 0.05
+"""Pixels of a CRS whose east and north ground sizes differ by more than this lie on a UTM lattice instead."""
+CACHE_BYTES = (64 << 20, 1 << 30)
+"""Least and most of GDAL's block cache."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened raster.
+
+    Attributes:
+        crs: the CRS of the raster, or the one the request gave for it.
+        gsd_m: east and north size of the centre pixel on the ground, metres.
+    """
+
+    dataset: DatasetReader
+    image: Image
+    crs: pyproj.CRS
+    gsd_m: tuple[float, float]
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return os.path.basename(self.image.path) or self.image.path
+
+    def bands(self, wanted: Sequence[str]) -> tuple[int, ...]:
+        """One-based numbers of the raster's bands for the `wanted` band names of a model.
+
+        The request's own choice comes first, then bands of those names or colours, then simply the first ones.
+
+        Raises:
+            OrthomaskError: the raster has too few bands, or none of that name.
+        """
+        names = self._band_names()
+        chosen = self.image.bands or (tuple(wanted) if set(wanted) <= set(names) else ())
+        numbers = tuple(names.index(band.lower()) + 1 if band.lower() in names else _number(band) for band in chosen)
+        numbers = numbers or tuple(range(1, len(wanted) + 1))
+        if len(numbers) == len(wanted) and all(1 <= number <= self.dataset.count for number in numbers):
+            return numbers
+        raise OrthomaskError(
+            ErrorCode.IMAGE_BANDS,
+            f"The model reads {len(wanted)} bands ({', '.join(wanted)}), but “{self.name}” has {self.dataset.count}"
+            + (f" and bands {', '.join(chosen)} were asked for." if chosen else "."),
+            "Choose an image with these bands, or name the bands to use.",
+        )
+
+    def _band_names(self) -> list[str]:
+        descriptions = (description or "" for description in self.dataset.descriptions)
+        colours = (colour.name for colour in self.dataset.colorinterp)
+        return [(text or colour).lower() for text, colour in zip(descriptions, colours)]
+
+    def lattice(self, gsd_m: float, window_px: int, overlap_px: int) -> Lattice:
+        """The lattice of this raster at `gsd_m` metres: its own pixels where they fit, else a grid from its corner."""
+        if self._fits(gsd_m):
+            crs, transform = self.crs, self.dataset.transform
+            width, height = self.dataset.width, self.dataset.height
+        else:
+            crs, transform, width, height = self._resampled(gsd_m)
+        return Lattice(crs.to_wkt(), transform, width, height, window_px, overlap_px)
+
+    def _fits(self, gsd_m: float) -> bool:
+        transform = self.dataset.transform
+        north_up = transform.b == transform.d == 0 and transform.a > 0 > transform.e
+        return north_up and all(abs(size / gsd_m - 1) <= SAME_GSD for size in self.gsd_m)
+
+    def _resampled(self, gsd_m: float) -> tuple[pyproj.CRS, Affine, int, int]:
+        crs = self.crs
+        units = _ground_units(crs, _center(self.dataset)) if crs.is_projected else (1.0, 2.0)
+        if abs(units[0] / units[1] - 1) > STRETCH:
+            crs = _utm(self.crs, _center(self.dataset))
+            units = (1.0, 1.0)
+        left, bottom, right, top = rasterio.warp.transform_bounds(
+            self.crs.to_wkt(), crs.to_wkt(), *_bounds(self.dataset), densify_pts=21
+        )
+        x_size, y_size = gsd_m / units[0], gsd_m / units[1]
+        width, height = math.ceil((right - left) / x_size), math.ceil((top - bottom) / y_size)
+        return crs, Affine(x_size, 0, left, 0, -y_size, top), max(1, width), max(1, height)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the bands of a model on a lattice. One thread at a time may use it."""
+
+    source: Source
+    dataset: DatasetReader | rasterio.vrt.WarpedVRT
+    lattice: Lattice
+    numbers: tuple[int, ...]
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels `(bands, height, width)` in the raster's own type, and what of them is valid `(height, width)`.
+
+        Beyond the raster's edge, and where it has no data, pixels are 0 and not valid.
+
+        Raises:
+            OrthomaskError: the file is damaged there.
+        """
+        inside = _clip(window, self.lattice)
+        pixels = np.zeros((len(self.numbers), window.height, window.width), self.dataset.dtypes[self.numbers[0] - 1])
+        valid = np.zeros((window.height, window.width), bool)
+        rows = slice(inside.y - window.y, inside.y - window.y + inside.height)
+        columns = slice(inside.x - window.x, inside.x - window.x + inside.width)
+        block = rasterio.windows.Window(inside.x, inside.y, inside.width, inside.height)
+        try:
+            part = self.dataset.read(self.numbers, window=block)
+            mask = self.dataset.dataset_mask(window=block) > 0
+        except rasterio.errors.RasterioError as error:
+            raise OrthomaskError(
+                ErrorCode.IMAGE_UNREADABLE,
+                f"“{self.source.name}” is damaged or incomplete: it cannot be read around row {inside.y}.",
+                "Copy or download the file again.",
+                str(error.__cause__ or error),
+            ) from error
+        if part.dtype.kind == "f":
+            mask &= np.isfinite(part).all(axis=0)
+        pixels[:, rows, columns] = np.where(mask, part, 0)
+        valid[rows, columns] = mask
+        return pixels, valid
+
+
+@contextmanager
+def open_image(image: Image) -> Iterator[Source]:
+    """Open a raster, know its CRS and its ground sampling distance.
+
+    Raises:
+        OrthomaskError: it is missing, empty, no raster, of complex numbers, or without CRS.
+    """
+    try:
+        dataset = rasterio.open(image.path)
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise _not_a_raster(image, error) from error
+    with dataset:
+        if dataset.count == 0 or dataset.dtypes[0].startswith(("complex", "c")):
+            raise OrthomaskError(
+                ErrorCode.IMAGE_TYPE,
+                f"“{os.path.basename(image.path)}” holds no plain pixel values ({', '.join(dataset.dtypes) or 'no bands'}).",
+                "Choose an image with 8-bit, 16-bit or floating point bands.",
+            )
+        crs = _crs(dataset, image)
+        yield Source(dataset, image, crs, _gsd(dataset, crs))
+
+
+@contextmanager
+def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> Iterator[Reader]:
+    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows."""
+    with rasterio.Env(GDAL_CACHEMAX=cache_bytes(source, lattice)), rasterio.open(source.image.path) as dataset:
+        if lattice.transform == dataset.transform:
+            yield Reader(source, dataset, lattice, numbers)
+            return
+        has_alpha = rasterio.enums.ColorInterp.alpha in dataset.colorinterp
+        with rasterio.vrt.WarpedVRT(
+            dataset,
+            src_crs=source.crs.to_wkt(),
+            crs=lattice.crs,
+            transform=lattice.transform,
+            width=lattice.width_px,
+            height=lattice.height_px,
+            resampling=rasterio.enums.Resampling.bilinear,
+            add_alpha=not has_alpha,
+            UNIFIED_SRC_NODATA="YES",
+        ) as warped:
+            yield Reader(source, warped, lattice, numbers)
+
+
+def cache_bytes(source: Source, lattice: Lattice) -> int:
+    """Bytes of the raster's blocks under one strip of windows, so that none is decoded twice."""
+    dataset = source.dataset
+    finer = max(1.0, lattice.width_px and dataset.width / lattice.width_px)
+    block_height = dataset.block_shapes[0][0]
+    rows = lattice.window_px * finer + 2 * block_height
+    needed = int(dataset.width * rows * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes))
+    return min(max(needed, CACHE_BYTES[0]), CACHE_BYTES[1])
+
+
+def _number(band: str) -> int:
+    return int(band) if band.isdigit() else 0
+
+
+def _clip(window: Window, lattice: Lattice) -> Window:
+    width = min(window.x + window.width, lattice.width_px) - window.x
+    height = min(window.y + window.height, lattice.height_px) - window.y
+    return Window(window.x, window.y, width, height)
+
+
+def _not_a_raster(image: Image, error: Exception) -> OrthomaskError:
+    name = os.path.basename(image.path) or image.path
+    if os.path.isfile(image.path) and os.path.getsize(image.path) == 0:
+        why, remedy = "is empty", "Copy or download the file again."
+    elif os.path.exists(image.path) or image.path.startswith("/vsi") or ":" in image.path[2:]:
+        why, remedy = "cannot be opened as a raster", "Choose a GeoTIFF or another raster that GDAL reads."
+    else:
+        why, remedy = "does not exist", "Check the path of the image."
+    return OrthomaskError(ErrorCode.IMAGE_UNREADABLE, f"“{name}” {why}.", remedy, str(error))
+
+
+def _crs(dataset: DatasetReader, image: Image) -> pyproj.CRS:
+    text = image.crs or (dataset.crs.to_wkt() if dataset.crs else "")
+    try:
+        crs = pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError as error:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_CRS,
+            f"“{os.path.basename(image.path)}” has no coordinate reference system that is known here.",
+            "Set the layer's CRS in QGIS, or name it with --crs.",
+            str(error),
+        ) from error
+    if not (crs.is_projected or crs.is_geographic):
+        raise OrthomaskError(
+            ErrorCode.IMAGE_CRS,
+            f"The coordinate reference system of “{os.path.basename(image.path)}” is not tied to the Earth.",
+            "Georeference the image first.",
+            crs.to_wkt(),
+        )
+    return crs
+
+
+def _bounds(dataset: DatasetReader) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of the raster, also of a rotated one."""
+    corners = [
+        dataset.transform * corner
+        for corner in ((0, 0), (dataset.width, 0), (0, dataset.height), (dataset.width, dataset.height))
+    ]
+    x, y = zip(*corners)
+    return min(x), min(y), max(x), max(y)
+
+
+def _center(dataset: DatasetReader) -> tuple[float, float]:
+    x, y = dataset.transform * (dataset.width / 2, dataset.height / 2)
+    return x, y
+
+
+def _gsd(dataset: DatasetReader, crs: pyproj.CRS) -> tuple[float, float]:
+    """Ground size of the centre pixel along its own two axes, metres, on the CRS's ellipsoid."""
+    transform = dataset.transform
+    column, row = dataset.width / 2, dataset.height / 2
+    across = (transform * (column - 0.5, row), transform * (column + 0.5, row))
+    down = (transform * (column, row - 0.5), transform * (column, row + 0.5))
+    return _ground_length(crs, *across), _ground_length(crs, *down)
+
+
+def _ground_units(crs: pyproj.CRS, center: tuple[float, float]) -> tuple[float, float]:
+    """Ground metres of one unit of a projected CRS at a place, to the east and to the north."""
+    x, y = center
+    east = _ground_length(crs, (x - 0.5, y), (x + 0.5, y))
+    return east, _ground_length(crs, (x, y - 0.5), (x, y + 0.5))
+
+
+def _ground_length(crs: pyproj.CRS, start: tuple[float, float], end: tuple[float, float]) -> float:
+    to_geographic = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    longitudes, latitudes = to_geographic.transform(*zip(start, end))
+    geod = crs.get_geod()
+    assert geod is not None, "projected and geographic CRSs have an ellipsoid"
+    return float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2])
+
+
+def _utm(crs: pyproj.CRS, center: tuple[float, float]) -> pyproj.CRS:
+    """The UTM zone of a place; near the poles, where there is none, Universal Polar Stereographic."""
+    longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*center)
+    zones = query_utm_crs_info("WGS 84", AreaOfInterest(longitude, latitude, longitude, latitude))
+    polar = "5041" if latitude > 0 else "5042"
+    return pyproj.CRS.from_authority("EPSG", zones[0].code if zones else polar)

@@ -1,0 +1,401 @@
+"""The folder of a run: finished strips kept aside, results that appear only when they are whole, provenance.
+
+Until everything is done, all that a run writes lies in the hidden folder `.orthomask` inside its output folder; the
+results are then moved to their final names one by one, `run.json` last. A strip counts once it has been renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import torch
+from affine import Affine
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
+
+from ..protocol import (
+    ClassInfo,
+    ErrorCode,
+    Existing,
+    OrthomaskError,
+    PredictRequest,
+    PredictResult,
+    Progress,
+    from_json,
+    to_json,
+)
+from .bundle import Bundle
+from .devices import Predictor, version
+from .grid import Lattice, Selection
+from .raster import Source
+
+NODATA = 255
+"""Outside the region or without data, in both rasters."""
+SCALE = 254
+"""A probability p is stored as round(p * SCALE)."""
+RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Finished rows: the first one's lattice row, and uint8 probabilities `(K, rows, width)` of the region's extent."""
+
+    index: int
+    top: int
+    probabilities: np.ndarray
+
+
+class Paths(NamedTuple):
+    """The results of a run, wherever they lie at the moment."""
+
+    classes: Path
+    probabilities: Path
+    polygons: Path
+    run: Path
+
+
+class Counted(NamedTuple):
+    """Number and total area of the polygons of a run."""
+
+    count: int
+    area_m2: float
+
+
+def classify(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Class values `(H, W)` of uint8 probabilities `(K, H, W)`: the likeliest class that reaches the threshold.
+
+    0 is background, `NODATA` stays what it is.
+    """
+    best = probabilities[0] if len(probabilities) == 1 else probabilities.max(axis=0)
+    value = np.uint8(1) if len(probabilities) == 1 else (probabilities.argmax(axis=0) + 1).astype(np.uint8)
+    classes = np.where(best >= threshold * SCALE, value, np.uint8(0))
+    classes[probabilities[0] == NODATA] = NODATA
+    return classes
+
+
+def run_id(request: PredictRequest, bundle: Bundle) -> str:
+    """Twelve hexadecimal digits that are the same for the same image, model and settings, and only for these."""
+    settings = to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=bundle.sha256))
+    image = Path(request.image.path)
+    seen = [image.stat().st_size, image.stat().st_mtime_ns] if image.exists() else []
+    return hashlib.sha256(json.dumps([settings, seen], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_folder(request: PredictRequest, bundle: Bundle, source: Source) -> tuple[RunFolder, PredictResult | None]:
+    """The folder for a run, and its result where exactly this run has already been finished there.
+
+    Raises:
+        OrthomaskError: the folder holds other results, or cannot be written.
+    """
+    folder = RunFolder(Path(request.output_dir), request, bundle, run_id(request, bundle))
+    finished = folder.finished_result() if request.existing is Existing.RESUME else None
+    if finished:
+        return folder, finished
+    if request.existing is Existing.OVERWRITE:
+        refuse_in_use(folder.final.polygons)
+        folder.discard()
+    else:
+        folder.refuse_others()
+    with writing(folder.work):
+        folder.work.mkdir(parents=True, exist_ok=True)
+        with open(folder.work / "probe", "wb"):
+            pass
+    return folder, None
+
+
+class RunFolder:
+    """Where one run keeps its strips and, in the end, its results."""
+
+    def __init__(self, path: Path, request: PredictRequest, bundle: Bundle, identity: str) -> None:
+        self.request, self.run_id = request, identity
+        self.threshold = request.threshold or bundle.card.threshold
+        self.work = path / ".orthomask"
+        self.final = Paths(*(path / name for name in RESULTS))
+        self._staged = Paths(*(self.work / name for name in RESULTS))
+        self._classes = bundle.card.classes
+        self._state = self.work / "state.json"
+
+    @property
+    def precision(self) -> str:
+        """The precision that the unfinished run in this folder began with; empty for a new run."""
+        return str(self._read_state().get("precision", ""))
+
+    def begin(self, precision: str) -> None:
+        """Note down what the run needs to go on after a crash."""
+        state = {"run_id": self.run_id, "precision": precision}
+        write_atomically(self._state, json.dumps(state).encode())
+
+    def refuse_others(self) -> None:
+        """Raise where the folder holds results, or an unfinished run with other settings."""
+        existing = [path.name for path in self.final if path.exists()]
+        if not existing and self._read_state().get("run_id", self.run_id) == self.run_id:
+            return
+        what = ", ".join(existing) or "an unfinished run with other settings"
+        raise OrthomaskError(
+            ErrorCode.OUTPUT_EXISTS,
+            f"The folder “{self.work.parent}” already holds {what}.",
+            "Choose another folder, or overwrite it.",
+        )
+
+    def finished_result(self) -> PredictResult | None:
+        """The result that lies in the folder, if it is this very run's."""
+        try:
+            record = json.loads(self.final.run.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return from_json(PredictResult, record["result"]) if record.get("run_id") == self.run_id else None
+
+    def discard(self) -> None:
+        """Remove the strips and whatever else is unfinished."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def finished_strips(self) -> int:
+        """How many strips, counted from the first, are on disk."""
+        count = 0
+        while self._strip(count, "classes").exists():
+            count += 1
+        return count
+
+    def write(self, strip: Strip) -> None:
+        """Keep a strip; it counts once its classes are there."""
+        height = strip.probabilities.shape[1]
+        classes = classify(strip.probabilities, self.threshold)
+        write_atomically(self._strip(strip.index, "probabilities"), _encoded(strip.probabilities))
+        if (classes != NODATA).any():
+            (self.work / "data").touch()
+        write_atomically(self._strip(strip.index, "rows"), f"{strip.top} {height}".encode())
+        write_atomically(self._strip(strip.index, "classes"), _encoded(classes[None]))
+
+    def has_data(self) -> bool:
+        """Whether any pixel of any strip was predicted."""
+        return (self.work / "data").exists()
+
+    def write_rasters(self, lattice: Lattice, selection: Selection, progress: Progress) -> Paths:
+        """Join the strips into two Cloud Optimized GeoTIFFs, still in the hidden folder."""
+        scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
+        probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
+        self._write_cog("classes", [_class_band(self._classes)], "mode", lattice, selection, progress.part(0, 0.5))
+        self._write_cog("probabilities", probabilities, "average", lattice, selection, progress.part(0.5, 1))
+        return self._staged
+
+    def _write_cog(
+        self, kind: str, bands: list[str], resampling: str, lattice: Lattice, selection: Selection, progress: Progress
+    ) -> None:
+        mosaic = self.work / f"{kind}.vrt"
+        write_atomically(mosaic, self._mosaic(kind, bands, lattice, selection).encode())
+        target = self.work / f"{kind}.tif"
+        options = {
+            "driver": "COG", "compress": "deflate", "blocksize": 512, "overview_resampling": resampling,
+            "num_threads": "all_cpus", "bigtiff": "if_safer",
+        }  # fmt: skip
+        with writing(target), ThreadPoolExecutor(1) as executor:
+            copied = executor.submit(rasterio.shutil.copy, mosaic, target, **options)
+            while True:
+                try:
+                    copied.result(timeout=0.2)
+                    break
+                except TimeoutError:
+                    progress.report(0, f"Writing {kind}.tif")
+        _refuse_torn(target)
+
+    def _mosaic(self, kind: str, bands: list[str], lattice: Lattice, selection: Selection) -> str:
+        """A VRT of all strips, with what GDAL has to know of each band."""
+        extent = selection.extent
+        transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
+        rows = [self._strip(i, "rows").read_text().split() for i in range(len(selection.columns))]
+        sources = [
+            f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._strip(i, kind).name}</SourceFilename>"
+            f"<SourceBand>%d</SourceBand><SrcRect xOff='0' yOff='0' xSize='{extent.width}' ySize='{height}'/>"
+            f"<DstRect xOff='0' yOff='{int(top) - extent.y}' xSize='{extent.width}' ySize='{height}'/></SimpleSource>"
+            for i, (top, height) in enumerate(rows)
+            if int(height)
+        ]
+        rasters = "".join(
+            f"<VRTRasterBand dataType='Byte' band='{number}'><NoDataValue>{NODATA}</NoDataValue>{band}"
+            + "".join(source % number for source in sources)
+            + "</VRTRasterBand>"
+            for number, band in enumerate(bands, 1)
+        )
+        record = json.dumps({"run_id": self.run_id, "classes": [to_json(info) for info in self._classes]})
+        return (
+            f"<VRTDataset rasterXSize='{extent.width}' rasterYSize='{extent.height}'><SRS>{escape(lattice.crs)}</SRS>"
+            f"<GeoTransform>{', '.join(map(repr, transform.to_gdal()))}</GeoTransform>"
+            f"<Metadata><MDI key='ORTHOMASK'>{escape(record)}</MDI></Metadata>{rasters}</VRTDataset>"
+        )
+
+    def provenance(self, bundle: Bundle, source: Source, predictor: Predictor) -> dict[str, Any]:
+        """Everything needed to know, and to repeat, how the results came about."""
+        return {
+            "run_id": self.run_id,
+            "request": to_json(self.request),
+            "model": {
+                "name": bundle.card.name, "title": bundle.card.title, "sha256": bundle.sha256,
+                "gsd_m": bundle.card.gsd_m, "threshold": bundle.card.threshold,
+                "licence": bundle.card.licence, "attribution": bundle.card.attribution,
+                "classes": [to_json(info) for info in bundle.card.classes],
+            },
+            "threshold": self.threshold,
+            "source": {"path": source.image.path, "crs": source.crs.to_wkt(), "gsd_m": list(source.gsd_m)},
+            "image_date": self.request.image_date,
+            "device": {"id": str(predictor.device.torch), "name": predictor.device.name},
+            "precision": predictor.precision,
+            "versions": {
+                "orthomask": version(), "torch": torch.__version__, "gdal": rasterio.__gdal_version__,
+                "python": platform.python_version(),
+            },
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }  # fmt: skip
+
+    def commit(
+        self, provenance: dict[str, Any], counted: Counted, device: str, seconds: float, warnings: tuple[str, ...]
+    ) -> PredictResult:
+        """Move the results to their final names, the record of the run last, and drop the strips."""
+        result = PredictResult(
+            self.run_id, str(self.final.classes), str(self.final.probabilities), str(self.final.polygons),
+            counted.count, counted.area_m2, device, round(seconds, 2), warnings,
+        )  # fmt: skip
+        record = json.dumps({**provenance, "result": to_json(result)}, indent=1, ensure_ascii=False)
+        write_atomically(self._staged.run, record.encode())
+        refuse_in_use(self.final.polygons)
+        sidecar = self._staged.classes.with_name("classes.tif.aux.xml")
+        with writing(self.work.parent):
+            self.final.run.unlink(missing_ok=True)
+            if sidecar.exists():
+                os.replace(sidecar, self.final.classes.with_name(sidecar.name))
+            for staged, final in zip(self._staged, self.final):
+                os.replace(staged, final)
+        self.discard()
+        return result
+
+    def _strip(self, index: int, kind: str) -> Path:
+        return self.work / f"{kind}-{index:06d}{'.txt' if kind == 'rows' else '.tif'}"
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+            return state
+        except (OSError, ValueError):
+            return {}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while `path` is written into a sentence and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
+    except rasterio.errors.RasterioError as error:
+        raise output_error(path, OSError(errno.EIO, str(error.__cause__ or error))) from error
+
+
+def output_error(path: Path, error: OSError) -> OrthomaskError:
+    """The error of ours for an error of the operating system."""
+    folder = path if path.is_dir() else path.parent
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _is_full(folder)
+    if full:
+        return OrthomaskError(
+            ErrorCode.DISK_FULL,
+            f"There is no space left for “{path.name}”.",
+            "Free some space, then run it again: it goes on where it stopped.",
+            str(error),
+        )
+    if isinstance(error, PermissionError) and path.exists() and os.access(folder, os.W_OK):
+        return _in_use(path, str(error))
+    return OrthomaskError(
+        ErrorCode.OUTPUT_UNWRITABLE,
+        f"“{path}” cannot be written.",
+        "Choose a folder in which you may write.",
+        str(error),
+    )
+
+
+def refuse_in_use(path: Path) -> None:
+    """Raise where a GeoPackage is being written by another program; replacing it then would destroy it."""
+    if not path.exists():
+        return
+    connection = sqlite3.connect(path, timeout=0)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise _in_use(path, str(error)) from error
+    except sqlite3.DatabaseError:
+        return  # not a database: then nobody has it open as one
+    finally:
+        connection.close()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there, even when the power fails."""
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+def _in_use(path: Path, details: str) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.OUTPUT_IN_USE,
+        f"“{path.name}” is open in another program.",
+        "Close it there (in QGIS: remove the layer), or choose another folder.",
+        details,
+    )
+
+
+def _is_full(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free < 1 << 20
+
+
+def _refuse_torn(path: Path) -> None:
+    """GDAL can end a copy on a full disk without an error: read the last pixel, which a COG stores at its very end."""
+    with writing(path), rasterio.open(path) as dataset:
+        dataset.read(1, window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
+
+
+def _encoded(bands: np.ndarray) -> bytes:
+    """Bands `(K, rows, width)` as the bytes of a lightly compressed GeoTIFF; empty for no rows."""
+    if bands.shape[1] == 0:
+        return b""
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": bands.shape[0], "height": bands.shape[1],
+        "width": bands.shape[2], "compress": "deflate", "zlevel": 1, "interleave": "band",
+        "transform": Affine.translation(0, 1),  # the mosaic has its own; without any, rasterio warns
+    }  # fmt: skip
+    with MemoryFile() as memory:
+        with memory.open(**profile) as dataset:
+            dataset.write(bands)
+        return bytes(memory.getbuffer())
+
+
+def _class_band(classes: tuple[ClassInfo, ...]) -> str:
+    """Palette and names of the class raster as VRT elements."""
+    names = "".join(f"<Category>{escape(name)}</Category>" for name in ["background", *(c.name for c in classes)])
+    colours = [(0, 0, 0, 0), *(tuple(bytes.fromhex(c.color[1:])) + (255,) for c in classes)]
+    entries = "".join(f"<Entry c1='{r}' c2='{g}' c3='{b}' c4='{a}'/>" for r, g, b, a in colours)
+    return (
+        f"<Description>class</Description><ColorInterp>Palette</ColorInterp>"
+        f"<ColorTable>{entries}</ColorTable><CategoryNames>{names}</CategoryNames>"
+    )

@@ -1,0 +1,141 @@
+"""The engine process: answers JSON-RPC 2.0, one message a line, on stdin and stdout, until stdin ends.
+
+Methods are `protocol.REQUESTS`. Jobs run one at a time, in order; while one runs the worker sends `progress`
+notifications and listens for `cancel`. Models stay warm between jobs. Anything a library prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+if __name__ == "__main__":  # run as a file: make the folder importable as `orthomask`, whatever it is called
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
+    spec = spec_from_file_location("orthomask", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    assert spec and spec.loader, "a package has a loader"
+    sys.modules["orthomask"] = package = module_from_spec(spec)
+    spec.loader.exec_module(package)
+    from orthomask.worker import main
+
+    main()
+    sys.exit()
+
+from .engine import bundle, check, devices, polygons, predict
+from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, Progress, from_json, to_json
+
+CAPABILITIES: dict[str, Callable[[Any, Progress], Any]] = {
+    "predict": predict.run,
+    "polygonize": polygons.run,
+    "check": check.run,
+    "models": bundle.run,
+    "info": devices.run,
+}
+"""The one function that answers each request."""
+
+
+class Worker:
+    """Reads messages in one thread and runs jobs in another.
+
+    Args:
+        messages: where requests come from, a line each.
+        answers: where answers go, a line each.
+    """
+
+    def __init__(self, messages: TextIO, answers: TextIO) -> None:
+        self._messages, self._answers = messages, answers
+        self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[Any] = set()
+        self._writing = threading.Lock()
+
+    def serve(self) -> None:
+        """Answer until there are no more messages, then end the job in hand."""
+        thread = threading.Thread(target=self._work, daemon=True)
+        thread.start()
+        for line in self._messages:
+            self._receive(line)
+        self._jobs.put(None)
+
+    def _receive(self, line: str) -> None:
+        try:
+            message = json.loads(line)
+            method, identity = message["method"], message.get("id")
+        except (ValueError, TypeError, KeyError) as error:
+            self._fail(None, -32700, f"This is no JSON-RPC message: {error}")
+            return
+        if method == "cancel":
+            self._cancelled.add(message.get("params", {}).get("id"))
+        elif method in CAPABILITIES:
+            self._jobs.put(message)
+        else:
+            self._fail(identity, -32601, f"There is no method “{method}”.")
+
+    def _work(self) -> None:
+        while (message := self._jobs.get()) is not None:
+            self._answer(message)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        identity, method = message.get("id"), message["method"]
+        try:
+            request = from_json(REQUESTS[method][0], message.get("params", {}))
+            result = CAPABILITIES[method](request, _Notifier(self, identity))
+            self.send({"id": identity, "result": to_json(result)})
+        except OrthomaskError as error:
+            self._fail(identity, -32000, error.sentence, error)
+        except Exception as error:  # the boundary: whatever goes wrong in a job, the worker lives and says so
+            self._fail(identity, -32603, str(error), unexpected(error))
+
+    def _fail(self, identity: Any, code: int, message: str, error: OrthomaskError | None = None) -> None:
+        data = {"data": error.to_json()} if error else {}
+        self.send({"id": identity, "error": {"code": code, "message": message, **data}})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one message."""
+        with self._writing:
+            self._answers.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            self._answers.flush()
+
+    def is_cancelled(self, identity: Any) -> bool:
+        """Whether the job of that id has been cancelled."""
+        return identity in self._cancelled
+
+
+class _Notifier(Progress):
+    def __init__(self, worker: Worker, identity: Any) -> None:
+        self._worker, self._identity = worker, identity
+
+    def show(self, fraction: float, message: str) -> None:
+        params = {"id": self._identity, "fraction": round(fraction, 4), "message": message}
+        self._worker.send({"method": "progress", "params": params})
+
+    def check_cancelled(self) -> None:
+        if self._worker.is_cancelled(self._identity):
+            raise Cancelled
+
+
+def unexpected(error: Exception) -> OrthomaskError:
+    """An error of ours for one that nobody foresaw, its traceback in the details."""
+    return OrthomaskError(
+        ErrorCode.INTERNAL,
+        f"Orthomask met a problem that it does not know: {error}",
+        "Please report it with the details; your data is as it was.",
+        "".join(traceback.format_exception(error)),
+    )
+
+
+def main() -> None:
+    """Serve stdin and stdout. Prints of libraries go to stderr, so that they cannot break a message."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    messages = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
+    devices.keep_pages()
+    Worker(messages, answers).serve()
