@@ -164,12 +164,12 @@ class _Bar(Progress):
     def __init__(self, visible: bool) -> None:
         self._cancelled = False
         hidden = not visible or not sys.stderr.isatty()
-        self._bar = click.progressbar(
+        self._bar: Any = click.progressbar(
             length=1000, file=sys.stderr, hidden=hidden, item_show_func=lambda item: str(item or "")
         )
         signal.signal(signal.SIGINT, self._cancel)
 
-    def _cancel(self, number: int, frame: FrameType | None) -> None:
+    def _cancel(self, _number: int, _frame: FrameType | None) -> None:
         self._cancelled = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -229,7 +229,8 @@ def _say_predicted(result: PredictResult) -> None:
     for warning in result.warnings:
         click.echo(f"Note: {warning}")
     click.echo(
-        f"{result.polygon_count} polygons, {result.polygon_area_m2:,.0f} m², in {result.seconds:.1f} s on {result.device}"
+        f"{result.polygon_count} polygons, {result.polygon_area_m2:,.0f} m², "
+        f"in {result.seconds:.1f} s on {result.device}"
     )
     click.echo(str(Path(result.polygons_path).parent))
 

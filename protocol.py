@@ -84,7 +84,7 @@ class OrthomaskError(Exception):
         return cls(ErrorCode(data["code"]), data["sentence"], data["remedy"], data["details"])
 
 
-class Cancelled(OrthomaskError):
+class Cancelled(OrthomaskError):  # noqa: N818 (it is no error of the program)
     """Raised inside a capability when the person who started it cancels."""
 
     def __init__(self) -> None:
@@ -390,7 +390,8 @@ def from_json(kind: type[T], data: object) -> T:
         OrthomaskError: a field is unknown, missing, or of another type.
     """
     try:
-        return typing.cast(T, _build(kind, data))
+        built: T = _build(kind, data)
+        return built
     except (TypeError, ValueError, KeyError) as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
@@ -426,4 +427,4 @@ def _build(kind: Any, data: Any) -> Any:
 def _expect(kind: type[T], data: Any) -> T:
     if type(data) is not kind:
         raise TypeError(f"{data!r} is not of type {kind.__name__}")
-    return typing.cast(T, data)
+    return data

@@ -22,12 +22,11 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     folder = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     spec = spec_from_file_location("orthomask", folder / "__init__.py", submodule_search_locations=[str(folder)])
-    assert spec and spec.loader, "a package has a loader"
+    assert spec
+    assert spec.loader
     sys.modules["orthomask"] = package = module_from_spec(spec)
     spec.loader.exec_module(package)
-    from orthomask.worker import main
-
-    main()
+    __import__("orthomask.worker").worker.main()
     sys.exit()
 
 from .engine import bundle, check, devices, polygons, predict
@@ -86,12 +85,12 @@ class Worker:
     def _answer(self, message: dict[str, Any]) -> None:
         identity, method = message.get("id"), message["method"]
         try:
-            request = from_json(REQUESTS[method][0], message.get("params", {}))
+            request: Any = from_json(REQUESTS[method][0], message.get("params", {}))
             result = CAPABILITIES[method](request, _Notifier(self, identity))
             self.send({"id": identity, "result": to_json(result)})
         except OrthomaskError as error:
             self._fail(identity, -32000, error.sentence, error)
-        except Exception as error:  # the boundary: whatever goes wrong in a job, the worker lives and says so
+        except Exception as error:  # noqa: BLE001 (the boundary: whatever goes wrong in a job, the worker lives and says so)
             self._fail(identity, -32603, str(error), unexpected(error))
 
     def _fail(self, identity: Any, code: int, message: str, error: OrthomaskError | None = None) -> None:

@@ -160,7 +160,7 @@ def load(model: str) -> Bundle:
             f"Choose one of {names}, or the path of a .safetensors file.",
         )
     status = path.stat()
-    return _load(path, status.st_mtime_ns, status.st_size)
+    return _load(path, (status.st_mtime_ns, status.st_size))
 
 
 def run(request: ModelsRequest, progress: Progress) -> ModelsResult:
@@ -172,7 +172,7 @@ def run(request: ModelsRequest, progress: Progress) -> ModelsResult:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: Path, mtime_ns: int, size: int) -> Bundle:
+def _load(path: Path, _changed: tuple[int, int]) -> Bundle:
     content = path.read_bytes()
     if content[:4] == b"PK\x03\x04" or content[:1] == b"\x80":
         raise OrthomaskError(
@@ -181,7 +181,7 @@ def _load(path: Path, mtime_ns: int, size: int) -> Bundle:
             "Ask its author for a .safetensors bundle written by Orthomask.",
         )
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise _unreadable(path, "it is damaged or incomplete", error) from error

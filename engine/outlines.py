@@ -70,7 +70,8 @@ def _squared_ring(ring: LinearRing, angle: float) -> np.ndarray | None:
     if len(walls) < 4:
         return None
     corners = [_corner(wall, following) for wall, following in zip(walls, walls[1:] + walls[:1])]
-    return np.array(corners) @ rotation.T
+    squared_ring: np.ndarray = np.array(corners) @ rotation.T
+    return squared_ring
 
 
 def _walls(points: np.ndarray) -> list[tuple[int, float]]:

@@ -31,8 +31,8 @@ from ..protocol import (
     ClassInfo,
     ErrorCode,
     Existing,
-    Outline,
     OrthomaskError,
+    Outline,
     PolygonizeRequest,
     PolygonizeResult,
     PolygonOptions,
@@ -40,6 +40,7 @@ from ..protocol import (
     from_json,
 )
 from . import outlines, regions
+from .raster import ellipsoid
 from .runs import SCALE, Counted, classify, output_error, refuse_in_use, writing
 
 TILE_PX = 2048
@@ -97,7 +98,7 @@ def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
             os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-    return PolygonizeResult(str(target), counted.count, counted.area_m2, round(time.monotonic() - started, 2))
+    return PolygonizeResult(str(target), counted.polygons, counted.area_m2, round(time.monotonic() - started, 2))
 
 
 def write(
@@ -230,8 +231,8 @@ class _Seam:
 
     def _join(self, one: np.ndarray, other: np.ndarray) -> None:
         same = (one[0] > 0) & (other[0] > 0) & (one[1] == other[1])
-        for first, second in np.unique(np.stack([one[0][same], other[0][same]]), axis=1).T.tolist():
-            first, second = sorted((self._root(first), self._root(second)))
+        for pair in np.unique(np.stack([one[0][same], other[0][same]]), axis=1).T.tolist():
+            first, second = sorted(map(self._root, pair))
             self.parents[second] = first
 
     def _root(self, identity: int) -> int:
@@ -262,11 +263,11 @@ class _Finisher:
         self._classes = {info.value: info for info in classes}
         self._options, self._crs, self._run = options, crs, run
         self._transform, self._lattice_crs = dataset.transform, dataset.crs.to_wkt()
-        self._geodetic = pyproj.CRS.from_user_input(crs).geodetic_crs
+        self._geographic, self._geod = ellipsoid(pyproj.CRS.from_user_input(crs))
         self._context: list[Part] = []
         center = shapely.box(-0.5, -0.5, 0.5, 0.5)
         middle = Affine.translation(dataset.width / 2, dataset.height / 2)
-        self._pixel_m2 = self._measured(np.array([regions.transformed(center, middle)]))[0][0]
+        self._pixel_m2 = float(self._measured(np.array([regions.transformed(center, middle)]))[0][0])
 
     @property
     def min_pixels(self) -> float:
@@ -347,9 +348,8 @@ class _Finisher:
     def _measured(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Area in m² and perimeter in m of each polygon, on the ellipsoid (Karney 2013)."""
         placed = regions.transformed(polygons, self._transform)
-        geographic = regions.reprojected(placed, self._lattice_crs, self._geodetic)
-        geod = self._geodetic.get_geod()
-        measures = [geod.geometry_area_perimeter(shapely.orient_polygons(polygon)) for polygon in geographic]
+        geographic = regions.reprojected(placed, self._lattice_crs, self._geographic)
+        measures = [self._geod.geometry_area_perimeter(shapely.orient_polygons(polygon)) for polygon in geographic]
         return np.array([abs(area) for area, _ in measures]), np.array([length for _, length in measures])
 
 

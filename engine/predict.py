@@ -70,7 +70,7 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
     progress.report(0, "Opening the image")
     with open_image(request.image) as source:
         plan_ = plan(source, request)
-        folder, finished = runs.open_folder(request, plan_.bundle, source)
+        folder, finished = runs.open_folder(request, plan_.bundle)
         if finished:
             return finished
         progress.report(0.01, "Preparing the model")

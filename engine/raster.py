@@ -159,8 +159,9 @@ def open_image(image: Image) -> Iterator[Source]:
         if dataset.count == 0 or dataset.dtypes[0].startswith(("complex", "c")):
             raise OrthomaskError(
                 ErrorCode.IMAGE_TYPE,
-                f"“{os.path.basename(image.path)}” holds no plain pixel values ({', '.join(dataset.dtypes) or 'no bands'}).",
+                f"“{os.path.basename(image.path)}” holds no plain pixel values.",
                 "Choose an image with 8-bit, 16-bit or floating point bands.",
+                ", ".join(dataset.dtypes),
             )
         crs = _crs(dataset, image)
         yield Source(dataset, image, crs, _gsd(dataset, crs))
@@ -272,11 +273,18 @@ def _ground_units(crs: pyproj.CRS, center: tuple[float, float]) -> tuple[float, 
 
 
 def _ground_length(crs: pyproj.CRS, start: tuple[float, float], end: tuple[float, float]) -> float:
-    to_geographic = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    longitudes, latitudes = to_geographic.transform(*zip(start, end))
-    geod = crs.get_geod()
-    assert geod is not None, "projected and geographic CRSs have an ellipsoid"
+    geographic, geod = ellipsoid(crs)
+    transformer = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
+    longitudes, latitudes = transformer.transform([start[0], end[0]], [start[1], end[1]])
     return float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2])
+
+
+def ellipsoid(crs: pyproj.CRS) -> tuple[pyproj.CRS, pyproj.Geod]:
+    """The geographic CRS under a CRS, and its ellipsoid to measure on."""
+    geographic, geod = crs.geodetic_crs, crs.get_geod()
+    assert geographic is not None
+    assert geod is not None, "open_image lets only projected and geographic CRSs pass"
+    return geographic, geod
 
 
 def _utm(crs: pyproj.CRS, center: tuple[float, float]) -> pyproj.CRS:

@@ -14,7 +14,8 @@ import platform
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, TimeoutError
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -74,7 +75,7 @@ class Paths(NamedTuple):
 class Counted(NamedTuple):
     """Number and total area of the polygons of a run."""
 
-    count: int
+    polygons: int
     area_m2: float
 
 
@@ -98,7 +99,7 @@ def run_id(request: PredictRequest, bundle: Bundle) -> str:
     return hashlib.sha256(json.dumps([settings, seen], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def open_folder(request: PredictRequest, bundle: Bundle, source: Source) -> tuple[RunFolder, PredictResult | None]:
+def open_folder(request: PredictRequest, bundle: Bundle) -> tuple[RunFolder, PredictResult | None]:
     """The folder for a run, and its result where exactly this run has already been finished there.
 
     Raises:
@@ -211,7 +212,7 @@ class RunFolder:
                 try:
                     copied.result(timeout=0.2)
                     break
-                except TimeoutError:
+                except StillRunning:
                     progress.report(0, f"Writing {kind}.tif")
         _refuse_torn(target)
 
@@ -269,7 +270,7 @@ class RunFolder:
         """Move the results to their final names, the record of the run last, and drop the strips."""
         result = PredictResult(
             self.run_id, str(self.final.classes), str(self.final.probabilities), str(self.final.polygons),
-            counted.count, counted.area_m2, device, round(seconds, 2), warnings,
+            counted.polygons, counted.area_m2, device, round(seconds, 2), warnings,
         )  # fmt: skip
         record = json.dumps({**provenance, "result": to_json(result)}, indent=1, ensure_ascii=False)
         write_atomically(self._staged.run, record.encode())
@@ -393,7 +394,7 @@ def _encoded(bands: np.ndarray) -> bytes:
 def _class_band(classes: tuple[ClassInfo, ...]) -> str:
     """Palette and names of the class raster as VRT elements."""
     names = "".join(f"<Category>{escape(name)}</Category>" for name in ["background", *(c.name for c in classes)])
-    colours = [(0, 0, 0, 0), *(tuple(bytes.fromhex(c.color[1:])) + (255,) for c in classes)]
+    colours = [(0, 0, 0, 0), *((*bytes.fromhex(c.color[1:]), 255) for c in classes)]
     entries = "".join(f"<Entry c1='{r}' c2='{g}' c3='{b}' c4='{a}'/>" for r, g, b, a in colours)
     return (
         f"<Description>class</Description><ColorInterp>Palette</ColorInterp>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +48,10 @@ class UNet(nn.Module):
             nn.Sequential(
                 _Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(arguments.blocks - 1))
             )
-            for fine, coarse in zip(widths, widths[1:])
+            for fine, coarse in pairwise(widths)
         )
         self.decoder = nn.ModuleList(
-            _Up(coarse, fine, arguments.attention) for fine, coarse in reversed(list(zip(widths, widths[1:])))
+            _Up(coarse, fine, arguments.attention) for fine, coarse in reversed(list(pairwise(widths)))
         )
         self.head = nn.Conv2d(widths[0], arguments.classes, kernel_size=1)
 

@@ -1,0 +1,107 @@
+# On a fresh Debian or Ubuntu: `make demo` and `make test`. Everything else is built by the way.
+SHELL := /bin/bash
+ENGINE_PYTHON ?= python3
+QGIS_PYTHON ?= /usr/bin/python3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+ENGINE := .venv/engine
+QGIS := .venv/qgis
+PLUGINS := $(CURDIR)/.venv/plugins
+PROFILE := $(CURDIR)/.venv/profile
+VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
+PACKAGED := metadata.txt __init__.py plugin.py protocol.py worker.py cli.py ui engine training resources \
+            LICENSE README.md CHANGELOG.md
+
+export QGIS_PLUGINPATH := $(PLUGINS)
+export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
+export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
+
+.PHONY: setup demo test test-engine test-qgis lint format qgis package bench screenshots lock model-buildings clean
+.DEFAULT_GOAL := setup
+
+setup: $(ENGINE)/.ready $(QGIS)/.ready
+
+# QGIS, from the distribution, where it is missing.
+.venv/.qgis-installed:
+	@mkdir -p .venv
+	@$(QGIS_PYTHON) -c "import qgis.core, venv, ensurepip" 2>/dev/null && command -v qgis_process >/dev/null || { \
+	  echo "Installing QGIS from the distribution ..."; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    qgis python3-qgis qgis-providers python3-venv xvfb xauth >/dev/null; }
+	@touch $@
+
+# Both environments import this folder as `orthomask`, whatever its name: through a link and a .pth file.
+define link
+@mkdir -p $(PLUGINS) && ln -sfn ../.. $(PLUGINS)/orthomask
+@echo "$(PLUGINS)" > "$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/orthomask.pth"
+endef
+
+$(ENGINE)/.ready: requirements/engine.lock .venv/.qgis-installed
+	@echo "Building the engine's environment ..."
+	@$(ENGINE_PYTHON) -m venv $(ENGINE)
+	@$(ENGINE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(call link,$(ENGINE))
+	@printf '#!%s\nfrom orthomask.cli import main\n\nmain()\n' "$(CURDIR)/$(ENGINE)/bin/python" > $(ENGINE)/bin/orthomask
+	@chmod +x $(ENGINE)/bin/orthomask
+	@touch $@
+
+$(QGIS)/.ready: requirements/qgis.lock .venv/.qgis-installed
+	@echo "Building the environment for tests in QGIS ..."
+	@$(QGIS_PYTHON) -m venv --system-site-packages $(QGIS)
+	@$(QGIS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(call link,$(QGIS))
+	@touch $@
+
+# The main job on the bundled sample, in real QGIS, in a profile of its own.
+demo: setup
+	@$(QGIS)/bin/python docs/demo.py demo-output
+
+test: test-engine test-qgis
+
+test-engine: setup
+	$(ENGINE)/bin/python -m pytest tests/engine tests/training
+
+test-qgis: setup
+	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e
+
+lint: setup
+	$(ENGINE)/bin/ruff check .
+	$(ENGINE)/bin/ruff format --check .
+	$(ENGINE)/bin/mypy
+	$(ENGINE)/bin/lint-imports
+
+format: setup
+	$(ENGINE)/bin/ruff check --fix .
+	$(ENGINE)/bin/ruff format .
+
+# QGIS desktop with the plugin and the sample, in the private profile.
+qgis: setup
+	qgis_process plugins enable orthomask >/dev/null 2>&1 || qgis_process.bin plugins enable orthomask >/dev/null
+	qgis --nologo --noversioncheck resources/sample/banepa.tif
+
+package: $(ENGINE)/.ready
+	@rm -rf dist/orthomask && mkdir -p dist/orthomask
+	@git ls-files -z $(PACKAGED) | xargs -0 cp --parents -t dist/orthomask
+	@cd dist && rm -f orthomask-$(VERSION).zip && \
+	  ../$(ENGINE)/bin/python -m zipfile -c orthomask-$(VERSION).zip orthomask && ls -l orthomask-$(VERSION).zip
+
+bench: setup
+	$(ENGINE)/bin/python benchmarks/memory.py
+
+screenshots: setup
+	xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py
+
+model-buildings: setup
+	$(ENGINE)/bin/python -m orthomask.training.train resources/recipes/buildings.toml --data ../shared/data --out .venv/buildings
+
+# Pin anew what development and CI install.
+lock: $(ENGINE)/.ready
+	$(ENGINE_PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet pip-tools
+	{ echo 'torch==2.13.0'; $(ENGINE)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["dev"]))'; } > .venv/lock/engine.in
+	for name in engine qgis; do \
+	  [ $$name = qgis ] && cp requirements/qgis.in .venv/lock/; \
+	  .venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --no-emit-options --output-file - .venv/lock/$$name.in | sed 's/+cpu$$//' > requirements/$$name.lock; done
+
+clean:
+	rm -rf .venv dist demo-output
