@@ -1,0 +1,149 @@
+"""Random changes of place, size, angle and colour: one warp from a scene to a chip, then its colours.
+
+A placement is a `(2, 3)` matrix from chip to scene: `(x, y) = matrix @ (column, row, 1)`, in pixels from the upper left
+corner, so that the centre of the first pixel is (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from .recipe import Augmentation
+from .scenes import UNKNOWN, Scene
+
+TRIES = 4
+"""Random places that are compared for each chip; the one with the most labels is taken."""
+
+
+def augment(
+    scene: Scene, gsd_m: float, chip_px: int, options: Augmentation, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random chip of a scene at about `gsd_m`.
+
+    Returns:
+        Pixels `(bands + 1, chip_px, chip_px)` float32, the last band 255 where there is image, and the mask
+        `(chip_px, chip_px)` uint8, 255 where unknown.
+    """
+    zoom = math.exp(_draw(tuple(math.log(limit) for limit in options.scale), random))
+    ratio = gsd_m / (scene.gsd_m * zoom)
+    turn = random.uniform(0, math.tau) if options.rotate else random.integers(4) * math.pi / 2
+    flip = random.choice((-1.0, 1.0))
+    centre = _centre(scene, ratio * chip_px, random)
+    pixels, mask = warp(scene, placement(centre, ratio, turn, flip, chip_px), chip_px)
+    pixels[:-1] = recolour(pixels[:-1], options, random)
+    if random.random() < options.blank:
+        _blank(pixels, mask, random)
+    return pixels, mask
+
+
+def placement(centre: np.ndarray, ratio: float, turn: float, flip: float, chip_px: int) -> np.ndarray:
+    """The matrix of a chip around `centre` (x, y in scene pixels).
+
+    Args:
+        ratio: scene pixels per chip pixel.
+        turn: angle in radians.
+        flip: -1 to mirror, 1 not to.
+    """
+    cosine, sine = math.cos(turn), math.sin(turn)
+    linear = ratio * np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([flip, 1.0])
+    offset = centre - linear @ np.full(2, chip_px / 2)
+    return np.column_stack([linear, offset])
+
+
+def _centre(scene: Scene, extent_px: float, random: np.random.Generator) -> np.ndarray:
+    """The best labelled of a few random places whose chip reaches over the scene's edge no more than it must."""
+    size = np.array(scene.mask.shape[::-1], float)
+    half = np.minimum(extent_px / 2, size)
+    limits = np.sort(np.stack([half, size - half]), axis=0)
+    places = random.uniform(limits[0], limits[1], (TRIES, 2))
+    return np.asarray(places[np.argmax([_known(scene, place, half) for place in places])])
+
+
+def _known(scene: Scene, place: np.ndarray, half: np.ndarray) -> int:
+    left, top = np.maximum(place - half, 0).astype(int)
+    right, bottom = (place + half).astype(int) + 1
+    return int(np.count_nonzero(scene.mask[top:bottom:8, left:right:8] != UNKNOWN))
+
+
+def warp(scene: Scene, matrix: np.ndarray, chip_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a chip: colours bilinear from the level nearest in resolution, classes from the nearest pixel.
+
+    Outside the scene pixels are 0 in every band, and the mask is unknown.
+    """
+    steps = np.arange(chip_px) + 0.5
+    columns, rows = np.meshgrid(steps, steps)
+    x, y = np.tensordot(matrix, np.stack([columns, rows, np.ones_like(rows)]), axes=1)
+    zoom = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    level = min(max(round(math.log2(zoom)), 0), len(scene.levels) - 1)
+    return _sample(scene.levels[level], x / 2**level, y / 2**level), _nearest(scene.mask, x, y)
+
+
+def _sample(pixels: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pixels `(bands, H, W)` uint8 at x and y `(h, w)`, bilinear, rounded as a sensor rounds; 0 outside."""
+    height, width = pixels.shape[1:]
+    left, top = max(math.floor(x.min()) - 1, 0), max(math.floor(y.min()) - 1, 0)
+    right, bottom = min(math.ceil(x.max()) + 1, width), min(math.ceil(y.max()) + 1, height)
+    part = torch.from_numpy(pixels[:, top:bottom, left:right].astype(np.float32))
+    grid = np.stack([2 * (x - left) / (right - left) - 1, 2 * (y - top) / (bottom - top) - 1], axis=-1)
+    flow = torch.from_numpy(grid.astype(np.float32))
+    sampled = functional.grid_sample(part[None], flow[None], mode="bilinear", align_corners=False)
+    return np.asarray(sampled[0].round().numpy())
+
+
+def _nearest(mask: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    columns, rows = np.floor(x).astype(int), np.floor(y).astype(int)
+    height, width = mask.shape
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    found = mask[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    return np.where(inside, found, UNKNOWN).astype(np.uint8)
+
+
+def recolour(pixels: np.ndarray, options: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Pixels `(bands, H, W)` in 0 to 255 in another light, through another sensor."""
+    light = _shade(pixels / 255, options.shade, random)
+    grey = light.mean(axis=0)
+    light = grey + (light - grey) * _draw(options.saturation, random)
+    light *= 1 + options.colour * random.uniform(-1, 1, (len(light), 1, 1))
+    mean = light.mean()
+    light = (light - mean) * _draw(options.contrast, random) + mean
+    light += options.brightness * random.uniform(-1, 1)
+    light = light.clip(0, 1) ** _draw(options.gamma, random)
+    light = _soften(light.astype(np.float32), options.blur * random.uniform(-0.5, 1))
+    if options.noise:
+        sigma = np.float32(options.noise * random.random())
+        light += sigma * random.standard_normal(light.shape, np.float32)
+    return np.asarray(light.clip(0, 1) * 255, np.float32)
+
+
+def _draw(limits: tuple[float, ...], random: np.random.Generator) -> float:
+    return random.uniform(limits[0], limits[1])
+
+
+def _shade(light: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
+    """Large soft patches, darker (shadow of a cloud) or nearer to white (haze)."""
+    coarse = torch.from_numpy(random.uniform(-1, 1, (1, 1, 3, 3)).astype(np.float32))
+    field = functional.interpolate(coarse, light.shape[1:], mode="bilinear", align_corners=True)[0].numpy()
+    field = strength * random.random() * field
+    return np.asarray(np.where(field > 0, light + field * (1 - light), light * (1 + field)))
+
+
+def _soften(light: np.ndarray, blend: float) -> np.ndarray:
+    """Blend with a copy blurred over 3 x 3 pixels; a negative blend sharpens."""
+    image = torch.from_numpy(light)[None]
+    blurred = functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return np.asarray(torch.lerp(image, blurred, blend)[0].numpy())
+
+
+def _blank(pixels: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> None:
+    """Paint a block black or white, as where a mosaic ends, and label it background."""
+    size = np.array(mask.shape)
+    extent = (random.uniform(0.1, 0.6, 2) * size).astype(int)
+    top, left = random.integers(-extent // 2, size - extent // 2)
+    box = np.s_[..., max(top, 0) : top + extent[0], max(left, 0) : left + extent[1]]
+    pixels[box] = random.choice((0.0, 255.0))
+    pixels[-1][box] = 255.0
+    mask[box] = 0
