@@ -45,8 +45,12 @@ def squared(polygon: Polygon) -> Polygon | None:
 
 
 def share_borders(polygons: Sequence[Geometry]) -> np.ndarray:
-    """Simplify polygons that touch, so that neighbours keep one common border (Visvalingam and Whyatt 1993)."""
-    return np.asarray(shapely.coverage_simplify(np.asarray(polygons, object), tolerance=2 * STAIRCASE_PX))
+    """Simplify polygons that touch, so that neighbours keep one common border (Visvalingam and Whyatt 1993).
+
+    The edges run along pixels; cut at every pixel corner they match their neighbours' vertex by vertex.
+    """
+    cut = shapely.segmentize(np.asarray(polygons, object), 1.0)
+    return np.asarray(shapely.coverage_simplify(cut, tolerance=2 * STAIRCASE_PX))
 
 
 def _iou(one: Polygon, other: Polygon) -> float:

@@ -264,7 +264,7 @@ class _Finisher:
         self._options, self._crs, self._run = options, crs, run
         self._transform, self._lattice_crs = dataset.transform, dataset.crs.to_wkt()
         self._geographic, self._geod = ellipsoid(pyproj.CRS.from_user_input(crs))
-        self._context: list[Part] = []
+        self._context: list[Polygon] = []
         center = shapely.box(-0.5, -0.5, 0.5, 0.5)
         middle = Affine.translation(dataset.width / 2, dataset.height / 2)
         self._pixel_m2 = float(self._measured(np.array([regions.transformed(center, middle)]))[0][0])
@@ -300,17 +300,16 @@ class _Finisher:
     def _shared(self, objects: list[Part], pending: list[Part]) -> list[Geometry]:
         """Outlines of fields with common borders. Neighbours that are not written now take part as context.
 
-        A border is simplified the same way on both sides because all that touches it takes part both times.
+        A border comes out the same on both sides, since all that touches it takes part both times, and the side that
+        is written first comes first both times.
         """
         if not objects:
             return []
-        going = [part for part in pending if self._outline(part) is Outline.SHARED]
-        polygons = [part.polygon for part in objects + self._context + going]
-        result = outlines.share_borders(polygons)[: len(objects)].tolist()
-        tree = shapely.STRtree([part.polygon for part in going])
-        candidates = objects + self._context
-        touching = set(tree.query(polygons[: len(candidates)], predicate="intersects")[0].tolist()) if going else set()
-        self._context = [candidates[index] for index in sorted(touching)]
+        going = [part.polygon for part in pending if self._outline(part) is Outline.SHARED]
+        finished = self._context + [part.polygon for part in objects]
+        result = outlines.share_borders(finished + going)[len(self._context) : len(finished)]
+        touching = np.unique(shapely.STRtree(going).query(finished, predicate="intersects")[0])
+        self._context = [finished[index] for index in touching]
         return [self._without_small_holes(polygon) for polygon in result]
 
     def _without_small_holes(self, polygon: Polygon) -> Polygon:

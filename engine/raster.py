@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -100,7 +99,7 @@ class Source:
             self.crs.to_wkt(), crs.to_wkt(), *_bounds(self.dataset), densify_pts=21
         )
         x_size, y_size = gsd_m / units[0], gsd_m / units[1]
-        width, height = math.ceil((right - left) / x_size), math.ceil((top - bottom) / y_size)
+        width, height = round((right - left) / x_size), round((top - bottom) / y_size)
         return crs, Affine(x_size, 0, left, 0, -y_size, top), max(1, width), max(1, height)
 
 
@@ -244,7 +243,7 @@ def _crs(dataset: DatasetReader, image: Image) -> pyproj.CRS:
 def _bounds(dataset: DatasetReader) -> tuple[float, float, float, float]:
     """Left, bottom, right and top of the raster, also of a rotated one."""
     corners = [
-        dataset.transform * corner
+        dataset.transform @ corner
         for corner in ((0, 0), (dataset.width, 0), (0, dataset.height), (dataset.width, dataset.height))
     ]
     x, y = zip(*corners)
@@ -252,7 +251,7 @@ def _bounds(dataset: DatasetReader) -> tuple[float, float, float, float]:
 
 
 def _center(dataset: DatasetReader) -> tuple[float, float]:
-    x, y = dataset.transform * (dataset.width / 2, dataset.height / 2)
+    x, y = dataset.transform @ (dataset.width / 2, dataset.height / 2)
     return x, y
 
 
@@ -260,8 +259,8 @@ def _gsd(dataset: DatasetReader, crs: pyproj.CRS) -> tuple[float, float]:
     """Ground size of the centre pixel along its own two axes, metres, on the CRS's ellipsoid."""
     transform = dataset.transform
     column, row = dataset.width / 2, dataset.height / 2
-    across = (transform * (column - 0.5, row), transform * (column + 0.5, row))
-    down = (transform * (column, row - 0.5), transform * (column, row + 0.5))
+    across = (transform @ (column - 0.5, row), transform @ (column + 0.5, row))
+    down = (transform @ (column, row - 0.5), transform @ (column, row + 0.5))
     return _ground_length(crs, *across), _ground_length(crs, *down)
 
 

@@ -206,6 +206,7 @@ class RunFolder:
             "driver": "COG", "compress": "deflate", "blocksize": 512, "overview_resampling": resampling,
             "num_threads": "all_cpus", "bigtiff": "if_safer",
         }  # fmt: skip
+        progress.report(0, f"Writing {kind}.tif")
         with writing(target), ThreadPoolExecutor(1) as executor:
             copied = executor.submit(rasterio.shutil.copy, mosaic, target, **options)
             while True:
