@@ -1,0 +1,68 @@
+"""The plugin as QGIS sees it: wiring only."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.core import QgsApplication
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import QAction
+
+from .ui.dock import OrthomaskDock
+from .ui.engine_client import EngineClient
+from .ui.environment import worker_command
+from .ui.icons import icon
+from .ui.processing.provider import OrthomaskProvider
+from .ui.words import tr
+
+MENU = "Orthomask"
+
+
+class OrthomaskPlugin:
+    """Actions, dock and Processing provider, around one engine client.
+
+    Args:
+        iface: QGIS; None in `qgis_process`, which calls `initProcessing` alone.
+    """
+
+    def __init__(self, iface: Optional[QgisInterface]) -> None:
+        self.iface = iface
+        self.client = EngineClient(worker_command)
+        self.provider: Optional[OrthomaskProvider] = None
+        self.action: Optional[QAction] = None
+        self.dock: Optional[OrthomaskDock] = None
+
+    def initProcessing(self) -> None:
+        """Add the algorithms to the toolbox."""
+        self.provider = OrthomaskProvider(self.client)
+        QgsApplication.processingRegistry().addProvider(self.provider)
+
+    def initGui(self) -> None:
+        """Add everything; `unload` takes it away again."""
+        self.initProcessing()
+        self.action = QAction(icon("orthomask"), "Orthomask", self.iface.mainWindow())
+        self.action.setObjectName("OrthomaskAction")
+        self.action.setCheckable(True)
+        self.action.setToolTip(tr("Find buildings or farmland in an orthophoto"))
+        self.dock = OrthomaskDock(self.iface, self.client, self.iface.mainWindow())
+        self.dock.setToggleVisibilityAction(self.action)
+        self.iface.addRasterToolBarIcon(self.action)
+        self.iface.addPluginToRasterMenu(MENU, self.action)
+        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        self.dock.hide()
+
+    def unload(self) -> None:
+        """Take away everything that `initGui` added, and end the engine."""
+        if self.dock is not None:
+            self.dock.release()
+            self.iface.removeDockWidget(self.dock)
+            self.iface.removePluginRasterMenu(MENU, self.action)
+            self.iface.removeRasterToolBarIcon(self.action)
+            self.dock.deleteLater()
+            self.action.deleteLater()
+            self.dock = self.action = None
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+            self.provider = None
+        self.client.close()

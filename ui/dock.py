@@ -1,0 +1,127 @@
+"""The dock: panels, the engine's state below them, and a banner when the engine cannot work."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from qgis.core import QgsApplication
+from qgis.gui import QgisInterface, QgsDockWidget
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
+from .engine_client import EngineClient
+from .environment import set_python
+from .icons import icon
+from .messages import show_details
+from .segment_panel import SegmentPanel
+from .tasks import EngineTask
+from .words import tr
+
+ICON_PX = 16
+
+
+class OrthomaskDock(QgsDockWidget):
+    """What the analyst sees of Orthomask.
+
+    Args:
+        iface: QGIS.
+        client: the engine.
+    """
+
+    def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
+        super().__init__("Orthomask", parent)
+        self.setObjectName("OrthomaskDock")
+        self._client = client
+        self._task: Optional[EngineTask] = None
+        self.banner = EngineBanner()
+        self.banner.python_wanted.clicked.connect(self._choose_python)
+        self.segment = SegmentPanel(iface, client)
+        self.segment.engine_failed.connect(self.banner.explain)
+        self.device = QLabel(tr("Starting the engine…"))
+        self.device.setWordWrap(True)
+        body = QWidget()
+        layout = QVBoxLayout(body)
+        layout.addWidget(self.banner)
+        layout.addWidget(self.segment, 1)
+        layout.addWidget(self.device)
+        self.setWidget(body)
+
+    def ask_engine(self) -> None:
+        """Ask the engine for its models, then for its device, in the background."""
+        self.banner.hide()
+        self.device.setText(tr("Starting the engine…"))
+        self._ask(tr("Orthomask: models"), ModelsRequest(), self._show_models)
+
+    def release(self) -> None:
+        """Stop what runs, and leave the canvas as it was."""
+        if self._task is not None:
+            self._task.cancel()
+        self.segment.release()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Start the engine when the dock is first opened, and try again when it is opened anew."""
+        super().showEvent(event)
+        if self._task is None and self.segment.model.model is None:
+            self.ask_engine()
+
+    def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
+        self._task = EngineTask(title, self._client, request)
+        self._task.answered.connect(show)
+        self._task.failed.connect(self._fail)
+        QgsApplication.taskManager().addTask(self._task)
+
+    def _show_models(self, found: ModelsResult) -> None:
+        self.segment.model.show_models(found.models)
+        self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
+
+    def _show_device(self, info: InfoResult) -> None:
+        self._task = None
+        kind = tr("CPU") if info.device == "cpu" else tr("GPU")
+        self.device.setText(f"<b>{kind}</b> · {info.device_name}")
+        self.device.setToolTip(info.device_reason)
+
+    def _fail(self, error: OrthomaskError) -> None:
+        self._task = None
+        self.device.setText("")
+        self.segment.model.explain(tr("The models appear when the engine runs."))
+        if not isinstance(error, Cancelled):
+            self.banner.explain(error)
+
+    def _choose_python(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, tr("The Python that Orthomask's engine was installed with"))
+        if path:
+            set_python(path)
+            self._client.restart()
+            self.ask_engine()
+
+
+class EngineBanner(QFrame):
+    """One sentence that says why the engine cannot work, and what to do about it."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self._error: Optional[OrthomaskError] = None
+        lamp = QLabel()
+        lamp.setPixmap(icon("light-red").pixmap(ICON_PX, ICON_PX))
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self.python_wanted = QPushButton(tr("Choose Python…"))
+        self.details_wanted = QPushButton(tr("Details"))
+        self.details_wanted.clicked.connect(lambda: show_details(self._error))
+        sentence, buttons, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
+        sentence.addWidget(lamp)
+        sentence.addWidget(self.words, 1)
+        buttons.addStretch()
+        buttons.addWidget(self.details_wanted)
+        buttons.addWidget(self.python_wanted)
+        layout.addLayout(sentence)
+        layout.addLayout(buttons)
+        self.hide()
+
+    def explain(self, error: OrthomaskError) -> None:
+        """Show the error."""
+        self._error = error
+        self.words.setText(f"{error.sentence} {error.remedy}")
+        self.show()

@@ -1,0 +1,42 @@
+"""How an error reaches the person: sentence and remedy in the message bar, the rest behind a button and in the log."""
+
+from __future__ import annotations
+
+from qgis.core import Qgis, QgsMessageLog
+from qgis.gui import QgsMessageBar, QgsMessageViewer
+from qgis.PyQt.QtWidgets import QPushButton
+
+from ..protocol import OrthomaskError
+from .words import tr
+
+TITLE = "Orthomask"
+
+
+def show_error(bar: QgsMessageBar, error: OrthomaskError) -> None:
+    """Show the error until the person closes it. Main thread only."""
+    text = f"{error.sentence} {error.remedy}"
+    QgsMessageLog.logMessage(f"{text}\n{error.details}".strip(), TITLE, Qgis.MessageLevel.Critical, False)
+    item = bar.createMessage(TITLE, text)
+    button = QPushButton(tr("Details"), item)
+    button.clicked.connect(lambda: show_details(error))
+    item.layout().addWidget(button)
+    bar.pushWidget(item, Qgis.MessageLevel.Critical)
+
+
+def show_details(error: OrthomaskError) -> None:
+    """Open a window with all that is known of the error, to be read and copied."""
+    viewer = QgsMessageViewer()
+    viewer.setTitle(tr("Orthomask: details"))
+    details = error.details.strip() or tr("There is nothing more to say about it.")
+    viewer.setMessageAsPlainText(f"{error.sentence}\n{error.remedy}\n\n[{error.code.value}]\n{details}")
+    viewer.showMessage(False)
+
+
+def show_warning(bar: QgsMessageBar, text: str) -> None:
+    """Show something that the person should know of a run that went well."""
+    bar.pushMessage(TITLE, text, Qgis.MessageLevel.Warning, 0)
+
+
+def show_success(bar: QgsMessageBar, text: str) -> None:
+    """Show that a run has ended well; it goes away by itself."""
+    bar.pushMessage(TITLE, text, Qgis.MessageLevel.Success, 10)

@@ -1,0 +1,115 @@
+"""Preflight: lights with reasons and an estimate of time, refreshed in the background."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+
+from ..protocol import Cancelled, CheckRequest, CheckResult, Level, Light, OrthomaskError
+from .engine_client import EngineClient
+from .icons import icon
+from .tasks import EngineTask
+from .words import time_in_words, tr
+
+DEBOUNCE_MS = 400
+LIGHT_PX = 14
+
+
+class PreflightBox(QGroupBox):
+    """Checks whatever would run now. One check at a time: what changes meanwhile is checked next.
+
+    Args:
+        client: the engine.
+    """
+
+    checked = pyqtSignal()
+    """There is a new `result`, or none."""
+
+    def __init__(self, client: EngineClient, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Before you run"), parent)
+        self.result: Optional[CheckResult] = None
+        self._client = client
+        self._wanted: Optional[CheckRequest] = None
+        self._task: Optional[EngineTask] = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DEBOUNCE_MS)
+        self._timer.timeout.connect(self._start)
+        self.estimate = QLabel()
+        self.estimate.setWordWrap(True)
+        self._lights = QGridLayout()
+        self._lights.setColumnStretch(1, 1)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._lights)
+        layout.addWidget(self.estimate)
+
+    def check(self, request: CheckRequest) -> None:
+        """Check this soon, unless something else is to be checked by then."""
+        if request == self._wanted:
+            return
+        self._wanted = request
+        self._forget(tr("Checking image and model…"))
+        self._timer.start()
+
+    def explain(self, text: str) -> None:
+        """There is nothing to check; say what is needed first."""
+        self._wanted = None
+        self._timer.stop()
+        self._forget(text)
+
+    def pause(self) -> None:
+        """Start no more checks: a run is about to begin, and the engine does one job at a time."""
+        self._timer.stop()
+
+    def _start(self) -> None:
+        if self._task is not None or self._wanted is None:
+            return  # the check that is under way comes back here
+        asked = self._wanted
+        self._task = EngineTask(tr("Orthomask: preflight"), self._client, asked)
+        self._task.answered.connect(lambda result: self._end(asked, result))
+        self._task.failed.connect(lambda error: self._end(asked, error))
+        QgsApplication.taskManager().addTask(self._task)
+
+    def _end(self, asked: CheckRequest, outcome: object) -> None:
+        self._task = None
+        if asked != self._wanted:
+            self._timer.start()
+        elif isinstance(outcome, CheckResult):
+            self.result = outcome
+            self._show(outcome.lights, _estimate(outcome))
+            self.checked.emit()
+        elif isinstance(outcome, Cancelled):
+            self.explain("")
+        elif isinstance(outcome, OrthomaskError):
+            reason = f"{outcome.sentence} {outcome.remedy}"
+            self._show((Light("", Level.RED, reason),), "")
+            self.checked.emit()
+
+    def _forget(self, text: str) -> None:
+        self.result = None
+        self._show((), text)
+        self.checked.emit()
+
+    def _show(self, lights: tuple[Light, ...], estimate: str) -> None:
+        while self._lights.count():
+            self._lights.takeAt(0).widget().deleteLater()
+        for row, light in enumerate(lights):
+            lamp = QLabel()
+            lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
+            lamp.setToolTip(light.level.value)
+            words = QLabel(light.reason)
+            words.setWordWrap(True)
+            words.setToolTip(light.name)
+            self._lights.addWidget(lamp, row, 0)
+            self._lights.addWidget(words, row, 1)
+        self.estimate.setText(estimate)
+        self.estimate.setVisible(bool(estimate))
+
+
+def _estimate(result: CheckResult) -> str:
+    if result.level is Level.RED:
+        return ""
+    return tr("About {} on {}").format(time_in_words(result.seconds), result.device)

@@ -1,0 +1,1 @@
+"""The toolbox door: the same requests as the dock's, without widgets."""

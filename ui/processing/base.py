@@ -1,0 +1,205 @@
+"""What the algorithms share: image, region and model parameters, and how the engine is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ...protocol import Cancelled, Image, OrthomaskError, PolygonOptions, Region
+from ..engine_client import EngineClient
+from ..icons import icon
+from ..sources import image_of, region_of
+from ..words import tr
+
+MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
+DEFAULT_MODEL = "buildings"
+
+Values = dict[str, Any]
+"""Parameters or results of an algorithm, by name."""
+
+
+class OrthomaskAlgorithm(QgsProcessingAlgorithm):
+    """Freezes its parameters into a request on the main thread, and asks the engine in the background.
+
+    A subclass names its `NAME`, `TITLE`, `HELP`, adds its parameters, and says what `request` is made of them and what
+    becomes of the engine's answer.
+
+    Args:
+        client: the engine.
+    """
+
+    NAME = ""
+    TITLE = ""
+    HELP = ""
+
+    def __init__(self, client: EngineClient) -> None:
+        super().__init__()
+        self._client = client
+        self._request: Any = None
+
+    def name(self) -> str:
+        return self.NAME
+
+    def displayName(self) -> str:
+        return tr(self.TITLE)
+
+    def shortHelpString(self) -> str:
+        return tr(self.HELP)
+
+    def icon(self) -> QIcon:
+        return icon("orthomask")
+
+    def createInstance(self) -> OrthomaskAlgorithm:
+        return type(self)(self._client)
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
+        """The request that the parameters stand for. Main thread only."""
+        raise NotImplementedError
+
+    def results(self, answer: Any, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
+        """The outputs that the engine's answer stands for."""
+        raise NotImplementedError
+
+    def prepareAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Read the layers, while this is still the main thread."""
+        try:
+            self._request = self.request(parameters, context)
+        except OrthomaskError as error:
+            raise _exception(error, feedback) from error
+        return True
+
+    def processAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> Values:
+        """Ask the engine. A cancelled algorithm has no results."""
+        try:
+            answer = self._client.call(self._request, feedback)
+        except Cancelled:
+            return {}
+        except OrthomaskError as error:
+            raise _exception(error, feedback) from error
+        return self.results(answer, context, feedback)
+
+    def add(self, parameter: QgsProcessingParameterDefinition, description: str, *, advanced: bool = False) -> None:
+        """Add a parameter with its help."""
+        parameter.setHelp(description)
+        if advanced:
+            parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+        self.addParameter(parameter)
+
+    def add_image_region_and_model(self) -> None:
+        """Add the parameters that say what to look at, where, and with which model."""
+        polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
+        models = model_names()
+        default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
+        self.add(
+            QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
+            tr("The orthophoto: any raster file of GDAL's, with the bands and about the resolution of the model."),
+        )
+        self.add(
+            QgsProcessingParameterFeatureSource("REGION", tr("Region"), polygon, optional=True),
+            tr("Polygons that say where to look; only the selected ones if so chosen. Nothing means the whole image."),
+        )
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("Look only inside this extent. With a region too, only where both overlap."),
+        )
+        self.add(
+            QgsProcessingParameterEnum(
+                "MODEL", tr("Model"), options=models, defaultValue=default, usesStaticStrings=True
+            ),
+            tr("An embedded model."),
+        )
+        self.add(
+            QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
+            tr("The file of another model; it takes the place of the embedded one."),
+        )
+
+    def add_polygon_options(self) -> None:
+        """Add how polygons are cleaned."""
+        sound, number = PolygonOptions(), QgsProcessingParameterNumber.Type.Double
+        for name, title, value, help_ in (
+            ("MIN_AREA", tr("Smallest polygon (m²)"), sound.min_area_m2, tr("Smaller polygons are dropped.")),
+            ("MIN_HOLE", tr("Smallest hole (m²)"), sound.min_hole_m2, tr("Smaller holes are filled.")),
+        ):
+            self.add(QgsProcessingParameterNumber(name, title, number, value, minValue=0), help_, advanced=True)
+        self.add(
+            QgsProcessingParameterBoolean("SIMPLIFY", tr("Tidy outlines"), sound.simplify),
+            tr("Straight walls and right angles, instead of the steps of the pixels."),
+            advanced=True,
+        )
+
+    def add_device(self) -> None:
+        """Add where the model runs."""
+        self.add(
+            QgsProcessingParameterString("DEVICE", tr("Device"), "auto"),
+            tr("auto, cpu, cuda, cuda:1 or mps."),
+            advanced=True,
+        )
+
+    def image(self, parameters: Values, context: QgsProcessingContext) -> Image:
+        """The image that was chosen."""
+        return image_of(self.parameterAsRasterLayer(parameters, "IMAGE", context))
+
+    def model(self, parameters: Values, context: QgsProcessingContext) -> str:
+        """The name of the embedded model, or the path of the model file."""
+        file = self.parameterAsFile(parameters, "MODEL_FILE", context)
+        return file or self.parameterAsEnumString(parameters, "MODEL", context)
+
+    def region(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
+        """The region's polygons, cut to the extent where there is one; None for the whole image."""
+        source = self.parameterAsSource(parameters, "REGION", context)
+        extent_crs = self.parameterAsExtentCrs(parameters, "EXTENT", context)
+        crs = source.sourceCrs() if source else extent_crs
+        extent = self.parameterAsExtentGeometry(parameters, "EXTENT", context, crs)
+        if source is None:
+            return None if extent.isEmpty() else region_of([extent], crs).request()
+        picked = region_of((feature.geometry() for feature in source.getFeatures()), crs)
+        both = picked.geometry if extent.isEmpty() else picked.geometry.intersection(extent)
+        return region_of([both], crs).request()
+
+    def polygon_options(self, parameters: Values, context: QgsProcessingContext) -> PolygonOptions:
+        """How polygons are cleaned."""
+        return PolygonOptions(
+            self.parameterAsDouble(parameters, "MIN_AREA", context),
+            self.parameterAsDouble(parameters, "MIN_HOLE", context),
+            self.parameterAsBool(parameters, "SIMPLIFY", context),
+        )
+
+
+def model_names() -> list[str]:
+    """The embedded models, by what is there: the engine need not run for a parameter's list."""
+    return sorted(path.stem for path in MODELS_DIR.glob("*.safetensors")) or [DEFAULT_MODEL]
+
+
+def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:
+    """The probability from which a pixel counts; optional where it has no default."""
+    number = QgsProcessingParameterNumber.Type.Double
+    return QgsProcessingParameterNumber("THRESHOLD", tr("Threshold"), number, default, default is None, 0.01, 0.99)
+
+
+def _exception(error: OrthomaskError, feedback: QgsProcessingFeedback) -> QgsProcessingException:
+    """The error as Processing shows it, its details in the log."""
+    if error.details:
+        feedback.pushDebugInfo(error.details)
+    return QgsProcessingException(f"{error.sentence} {error.remedy}")

@@ -1,0 +1,80 @@
+"""`orthomask:polygonize`: polygons of a run at another threshold, without running the model again."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorDestination,
+)
+
+from ...protocol import Existing, PolygonizeRequest, PolygonizeResult
+from .. import results
+from ..words import area_in_words, tr
+from .base import OrthomaskAlgorithm, Values, threshold_parameter
+from .loading import Styler
+
+DEFAULT_THRESHOLD = 0.5
+
+
+class PolygonizeAlgorithm(OrthomaskAlgorithm):
+    """Polygons from probabilities."""
+
+    NAME = "polygonize"
+    TITLE = "Polygons from probabilities"
+    HELP = (
+        "Makes the polygons of a run anew, at another threshold or with other limits of area, from its "
+        "probabilities.tif. The model does not run again, so this takes seconds."
+    )
+
+    def initAlgorithm(self, configuration: Values) -> None:
+        """Declare parameters and outputs."""
+        self.add(
+            QgsProcessingParameterRasterLayer("PROBABILITIES", tr("Probabilities")),
+            tr("The probabilities.tif of a run, in its folder."),
+        )
+        self.add(
+            threshold_parameter(DEFAULT_THRESHOLD),
+            tr("The probability from which a pixel counts: lower finds more, higher makes fewer mistakes."),
+        )
+        self.add_polygon_options()
+        polygon = QgsProcessing.SourceType.TypeVectorPolygon
+        self.add(
+            QgsProcessingParameterVectorDestination("OUTPUT", tr("Polygons"), polygon),
+            tr("A GeoPackage; one that is already there is replaced."),
+        )
+        self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", tr("Number of polygons")))
+        self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> PolygonizeRequest:
+        """The polygons that the parameters stand for."""
+        layer = self.parameterAsRasterLayer(parameters, "PROBABILITIES", context)
+        return PolygonizeRequest(
+            probabilities_path=layer.source() if layer else "",
+            output_path=self.parameterAsOutputLayer(parameters, "OUTPUT", context),
+            threshold=self.parameterAsDouble(parameters, "THRESHOLD", context),
+            existing=Existing.OVERWRITE,
+            polygons=self.polygon_options(parameters, context),
+        )
+
+    def results(
+        self, answer: PolygonizeResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> Values:
+        """The polygons, styled like those of their run where it is still beside the probabilities."""
+        area = area_in_words(answer.polygon_area_m2)
+        feedback.pushInfo(tr("{} polygons, {}.").format(answer.polygon_count, area))
+        folder = Path(self._request.probabilities_path).parent
+        if context.willLoadLayerOnCompletion(answer.polygons_path) and (folder / "run.json").exists():
+            style = functools.partial(results.style_polygons, run=results.read_run(folder))
+            context.layerToLoadOnCompletionDetails(answer.polygons_path).setPostProcessor(Styler(style))
+        return {
+            "OUTPUT": answer.polygons_path,
+            "POLYGON_COUNT": answer.polygon_count,
+            "POLYGON_AREA_M2": answer.polygon_area_m2,
+        }

@@ -1,0 +1,46 @@
+"""The Processing provider `orthomask`."""
+
+from __future__ import annotations
+
+from qgis.core import QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from ..engine_client import EngineClient
+from ..icons import icon
+from .check import CheckAlgorithm
+from .polygonize import PolygonizeAlgorithm
+from .segment import SegmentAlgorithm
+
+
+class OrthomaskProvider(QgsProcessingProvider):
+    """Offers the algorithms, all of which share one engine.
+
+    Args:
+        client: the engine.
+    """
+
+    def __init__(self, client: EngineClient) -> None:
+        super().__init__()
+        self._client = client
+
+    def id(self) -> str:
+        """What comes before the colon in `orthomask:segment`."""
+        return "orthomask"
+
+    def name(self) -> str:
+        return "Orthomask"
+
+    def icon(self) -> QIcon:
+        return icon("orthomask")
+
+    def loadAlgorithms(self) -> None:
+        """Register the algorithms; QGIS calls this."""
+        for algorithm in (SegmentAlgorithm, PolygonizeAlgorithm, CheckAlgorithm):
+            self.addAlgorithm(algorithm(self._client))
+
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
+        """Polygons are always a GeoPackage: it holds the provenance too."""
+        return ["gpkg"]
+
+    def defaultVectorFileExtension(self, hasGeometry: bool = True) -> str:
+        return "gpkg"

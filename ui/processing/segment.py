@@ -1,0 +1,137 @@
+"""`orthomask:segment`: run a model over a region of an image."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputString,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterString,
+)
+
+from ...protocol import Existing, PredictRequest, PredictResult
+from .. import results
+from ..words import area_in_words, time_in_words, tr
+from .base import OrthomaskAlgorithm, Values, threshold_parameter
+from .loading import load_when_done
+
+EXISTING = (Existing.REFUSE, Existing.OVERWRITE, Existing.RESUME)
+
+
+class SegmentAlgorithm(OrthomaskAlgorithm):
+    """Classes, probabilities and polygons of a region."""
+
+    NAME = "segment"
+    TITLE = "Segment image"
+    HELP = (
+        "Finds buildings or farmland in an orthophoto, on this computer, with an embedded model.\n\n"
+        "The results are a folder: classes.tif, probabilities.tif, polygons.gpkg, and run.json with everything needed "
+        "to know how they came about. A run that was cancelled goes on where it stopped when it is repeated into the "
+        "same folder with “Go on”."
+    )
+
+    def initAlgorithm(self, configuration: Values) -> None:
+        """Declare parameters and outputs."""
+        self.add_image_region_and_model()
+        self.add(
+            threshold_parameter(None),
+            tr("The probability from which a pixel counts: lower finds more. Nothing means the model's own."),
+        )
+        self.add_polygon_options()
+        self.add_device()
+        self.add(
+            QgsProcessingParameterString("IMAGE_DATE", tr("Image date"), optional=True),
+            tr("When the image was taken, for the record of the run."),
+            advanced=True,
+        )
+        existing = [tr("Stop"), tr("Overwrite it"), tr("Go on with it")]
+        self.add(
+            QgsProcessingParameterEnum("EXISTING", tr("If the folder already holds a run"), existing, defaultValue=0),
+            tr("“Go on” finishes a run that was cancelled, and returns a finished one as it is."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterBoolean("LOAD", tr("Add the results to the map"), True),
+            tr("Switch it off in models that need only some of the outputs."),
+        )
+        self.add(
+            QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder for the results")),
+            tr("The folder of this run."),
+        )
+        self._add_outputs()
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> PredictRequest:
+        """The prediction that the parameters stand for."""
+        given = parameters.get("THRESHOLD") is not None
+        return PredictRequest(
+            image=self.image(parameters, context),
+            model=self.model(parameters, context),
+            output_dir=self.parameterAsFileOutput(parameters, "OUTPUT", context),
+            region=self.region(parameters, context),
+            threshold=self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,
+            existing=EXISTING[self.parameterAsEnum(parameters, "EXISTING", context)],
+            device=self.parameterAsString(parameters, "DEVICE", context),
+            image_date=self.parameterAsString(parameters, "IMAGE_DATE", context),
+            polygons=self.polygon_options(parameters, context),
+        )
+
+    def prepareAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Read the layers, and whether the results are to be loaded."""
+        self._load = self.parameterAsBool(parameters, "LOAD", context)
+        return super().prepareAlgorithm(parameters, context, feedback)
+
+    def results(self, answer: PredictResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
+        """Paths and numbers of the run; its layers are loaded if so chosen."""
+        for warning in answer.warnings:
+            feedback.pushWarning(warning)
+        area, time = area_in_words(answer.polygon_area_m2), time_in_words(answer.seconds)
+        words = tr("{} polygons, {}, in {} on {}.").format(answer.polygon_count, area, time, answer.device)
+        feedback.pushInfo(words)
+        folder = Path(answer.polygons_path).parent
+        if self._load:
+            _load(context, folder)
+        return {
+            "OUTPUT": str(folder),
+            "CLASSES": answer.classes_path,
+            "PROBABILITIES": answer.probabilities_path,
+            "POLYGONS": f"{answer.polygons_path}|layername=polygons",
+            "POLYGON_COUNT": answer.polygon_count,
+            "POLYGON_AREA_M2": answer.polygon_area_m2,
+            "SECONDS": answer.seconds,
+            "DEVICE_USED": answer.device,
+            "RUN_ID": answer.run_id,
+        }
+
+    def _add_outputs(self) -> None:
+        self.addOutput(QgsProcessingOutputRasterLayer("CLASSES", tr("Classes")))
+        self.addOutput(QgsProcessingOutputRasterLayer("PROBABILITIES", tr("Probabilities")))
+        self.addOutput(QgsProcessingOutputVectorLayer("POLYGONS", tr("Polygons")))
+        self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", tr("Number of polygons")))
+        self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))
+        self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds it took")))
+        self.addOutput(QgsProcessingOutputString("DEVICE_USED", tr("Device it ran on")))
+        self.addOutput(QgsProcessingOutputString("RUN_ID", tr("Run")))
+
+
+def _load(context: QgsProcessingContext, folder: Path) -> None:
+    """Have the results loaded, polygons on top. Unlike the dock, Processing shows all that it loads."""
+    run = results.read_run(folder)
+    for band, info in enumerate(run.classes, start=1):
+        name = tr("Probability of {}").format(info.name)
+        style = functools.partial(results.style_probabilities, run=run, band=band)
+        load_when_done(context, str(folder / results.PROBABILITIES), name, run.title, style)
+    style = functools.partial(results.style_classes, run=run)
+    load_when_done(context, str(folder / results.CLASSES), tr("Classes"), run.title, style)
+    style = functools.partial(results.style_polygons, run=run)
+    load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", tr("Polygons"), run.title, style)

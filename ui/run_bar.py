@@ -1,0 +1,92 @@
+"""Run, progress with time left, and Cancel: the part of the panel that never scrolls away."""
+
+from __future__ import annotations
+
+import time
+from typing import Optional
+
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from .icons import icon
+from .words import time_in_words, tr
+
+STEPS = 1000
+
+
+class RunBar(QWidget):
+    """Two buttons and a bar; it knows nothing of what runs."""
+
+    run_wanted = pyqtSignal()
+    cancel_wanted = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._clock = _Clock()
+        self.run_button = QPushButton(icon("run"), tr("Run"))
+        self.run_button.clicked.connect(self.run_wanted)
+        self.cancel_button = QPushButton(tr("Cancel"))
+        self.cancel_button.setToolTip(tr("Stop now; the same run goes on later where it stopped"))
+        self.cancel_button.clicked.connect(self.cancel_wanted)
+        self.progress = QProgressBar()
+        self.progress.setMaximum(STEPS)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 1)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.status)
+        layout.addWidget(self.progress)
+        layout.addLayout(buttons)
+        self.stop("")
+
+    def set_ready(self, ready: bool, label: str, reason: str) -> None:
+        """Whether Run can be pressed; `reason` says why not, or what it would do."""
+        self.run_button.setEnabled(ready)
+        self.run_button.setText(label)
+        self.run_button.setToolTip(reason)
+
+    def start(self) -> None:
+        """A run has begun."""
+        self._clock = _Clock()
+        self.progress.setValue(0)
+        self.status.setText(tr("Starting…"))
+        self._show_running(True)
+
+    def report(self, fraction: float, message: str) -> None:
+        """Show how far the run is and how long it will take."""
+        self.progress.setValue(round(STEPS * fraction))
+        left = self._clock.seconds_left(fraction)
+        words = "" if left is None else tr(" · {} left").format(time_in_words(left))
+        self.status.setText(f"{message}{words}")
+
+    def stop(self, status: str) -> None:
+        """The run has ended; `status` says how."""
+        self._show_running(False)
+        self.status.setText(status)
+        self.status.setVisible(bool(status))
+
+    def _show_running(self, running: bool) -> None:
+        self.progress.setVisible(running)
+        self.cancel_button.setVisible(running)
+        self.cancel_button.setEnabled(running)
+        self.run_button.setVisible(not running)
+        self.status.setVisible(running)
+
+
+class _Clock:
+    """Tells the time left from the speed since the first report, so that a resumed run is told rightly too."""
+
+    def __init__(self) -> None:
+        self._first: Optional[tuple[float, float]] = None
+
+    def seconds_left(self, fraction: float) -> Optional[float]:
+        now = time.monotonic()
+        if self._first is None and fraction > 0.02:  # before that the model is loaded, which says nothing
+            self._first = (now, fraction)
+        if self._first is None or fraction - self._first[1] < 0.02:
+            return None
+        elapsed, done = now - self._first[0], fraction - self._first[1]
+        return elapsed / done * (1 - fraction)

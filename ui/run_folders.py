@@ -1,0 +1,50 @@
+"""Where runs go: a new folder each, except that a run that did not end goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsProject, QgsSettings
+from qgis.PyQt.QtCore import QStandardPaths
+
+from ..protocol import Existing, PredictRequest, to_json
+
+UNFINISHED_SETTING = "orthomask/unfinished"
+
+
+def default_parent() -> str:
+    """The folder `Orthomask` beside the project file, or among the person's documents before the project is saved."""
+    documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+    return str(Path(QgsProject.instance().absolutePath() or documents) / "Orthomask")
+
+
+def unfinished_folder(request: PredictRequest) -> Optional[str]:
+    """The folder where this very run was begun and did not end; None where there is none.
+
+    It is kept in QGIS's settings, so it is known after a crash of QGIS too.
+    """
+    begun = json.loads(str(QgsSettings().value(UNFINISHED_SETTING) or "{}"))
+    folder = begun.get("folder", "")
+    return folder if begun.get("request") == to_json(request) and Path(folder).is_dir() else None
+
+
+def begin(request: PredictRequest, source: str, model: str) -> PredictRequest:
+    """`request`, whose folder is the parent of all runs, with a folder of its own; remembered until `end`."""
+    folder = unfinished_folder(request) or _new_folder(Path(request.output_dir), source, model)
+    QgsSettings().setValue(UNFINISHED_SETTING, json.dumps({"request": to_json(request), "folder": folder}))
+    return replace(request, output_dir=folder, existing=Existing.RESUME)
+
+
+def end() -> None:
+    """The run that was begun last has its results."""
+    QgsSettings().remove(UNFINISHED_SETTING)
+
+
+def _new_folder(parent: Path, source: str, model: str) -> str:
+    name = re.sub(r"[^\w.-]+", "_", f"{source}-{model}-{datetime.now():%Y%m%d-%H%M%S}")
+    return str(parent / name)

@@ -1,0 +1,131 @@
+"""What the engine needs to know of QGIS's layers, frozen on the main thread. Nothing here changes a layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Optional
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsDistanceArea,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+
+from ..protocol import ErrorCode, Image, OrthomaskError, Region
+from .words import tr
+
+
+@dataclass(frozen=True)
+class PickedRegion:
+    """A region as QGIS holds it: a valid multipolygon in the CRS it was drawn in."""
+
+    geometry: QgsGeometry
+    crs: QgsCoordinateReferenceSystem
+
+    @property
+    def area_m2(self) -> float:
+        """Ellipsoidal area; planar where the CRS has no ellipsoid."""
+        measure = QgsDistanceArea()
+        context = QgsProject.instance().transformContext()
+        measure.setSourceCrs(self.crs, context)
+        measure.setEllipsoid(self.crs.ellipsoidAcronym())
+        return float(measure.measureArea(self.geometry))
+
+    def request(self) -> Region:
+        """The region for the engine."""
+        return Region(self.geometry.asWkt(), crs_name(self.crs))
+
+
+def crs_name(crs: QgsCoordinateReferenceSystem) -> str:
+    """`EPSG:n` where the CRS has such a number, else WKT; empty for no CRS.
+
+    Numbers of other authorities, such as QGIS's own `USER:100000`, mean nothing to the engine.
+    """
+    if crs.authid().startswith("EPSG:"):
+        return crs.authid()
+    return crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)
+
+
+def image_of(layer: Optional[QgsRasterLayer]) -> Image:
+    """The file behind a raster layer. The CRS is given only where the layer's is not the file's own.
+
+    Raises:
+        OrthomaskError: there is no layer, it is broken, or it is no file.
+    """
+    if layer is None:
+        sentence, remedy = tr("No image is chosen."), tr("Add an orthophoto to the project, for example a GeoTIFF.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+    if layer.providerType() != "gdal":
+        sentence = tr("The layer {} is a map service, which has no pixels of its own yet.").format(layer.name())
+        remedy = tr("Save the part you need as a GeoTIFF (right-click the layer, Export ‣ Save As…) and choose that.")
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
+    if not layer.isValid():
+        sentence = tr("The file of the layer {} cannot be opened.").format(layer.name())
+        raise OrthomaskError(
+            ErrorCode.IMAGE_UNREADABLE, sentence, tr("Repair the layer's data source."), layer.source()
+        )
+    own_crs = layer.dataProvider().crs()
+    return Image(path=_dataset_name(layer), crs="" if own_crs == layer.crs() else crs_name(layer.crs()))
+
+
+def region_of(geometries: Iterable[QgsGeometry], crs: QgsCoordinateReferenceSystem) -> PickedRegion:
+    """The union of all polygons among `geometries`, repaired where they cross themselves.
+
+    Raises:
+        OrthomaskError: they enclose nothing, or have no CRS.
+    """
+    if not crs.isValid():
+        sentence = tr("The region has no coordinate system.")
+        remedy = tr("Set the CRS of its layer or of the project.")
+        raise OrthomaskError(ErrorCode.REGION_CRS, sentence, remedy)
+    union = QgsGeometry.unaryUnion([part for geometry in geometries for part in _polygons(geometry)])
+    if union.isEmpty() or union.area() == 0:
+        sentence, remedy = tr("The region encloses no area."), tr("Use a polygon that has an inside.")
+        raise OrthomaskError(ErrorCode.REGION_EMPTY, sentence, remedy)
+    return PickedRegion(union, crs)
+
+
+def extent_region(extent: QgsRectangle, crs: QgsCoordinateReferenceSystem) -> PickedRegion:
+    """The region that is a whole extent.
+
+    Raises:
+        OrthomaskError: the extent is empty or has no CRS.
+    """
+    return region_of([QgsGeometry.fromRect(extent)], crs)
+
+
+def selected_region(layer: Optional[QgsVectorLayer]) -> PickedRegion:
+    """The union of the selected polygons of a layer.
+
+    Raises:
+        OrthomaskError: nothing is selected, or it encloses nothing.
+    """
+    if layer is None or layer.selectedFeatureCount() == 0:
+        sentence = tr("No polygon is selected.")
+        remedy = tr("Make a polygon layer the active one, select polygons in it, and try again.")
+        raise OrthomaskError(ErrorCode.REGION_EMPTY, sentence, remedy)
+    return region_of((feature.geometry() for feature in layer.getSelectedFeatures()), layer.crs())
+
+
+def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:
+    """The valid polygons that `geometry` is made of, flat and without curves."""
+    if geometry.isEmpty():
+        return []
+    straight = QgsGeometry(geometry.constGet().segmentize())
+    straight.get().dropZValue()
+    straight.get().dropMValue()
+    parts = straight.makeValid().asGeometryCollection()
+    return [part for part in parts if part.type() == QgsWkbTypes.GeometryType.PolygonGeometry]
+
+
+def _dataset_name(layer: QgsRasterLayer) -> str:
+    """What GDAL calls the layer's dataset, as an absolute path where it is a file."""
+    name = layer.source().split("|option:")[0]
+    return os.path.abspath(name) if os.path.exists(name) else name
