@@ -1,0 +1,96 @@
+"""What the tests in QGIS are made of: a scripted engine, files as the engine leaves them, patience."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from osgeo import gdal, ogr, osr
+from qgis.PyQt.QtCore import QCoreApplication
+
+gdal.UseExceptions()
+HERE = Path(__file__).parent
+SIZE = 64
+GSD = 0.5
+LEFT, TOP = 500_000.0, 3_000_000.0
+CRS = "EPSG:32645"
+CLASSES = [
+    {"value": 1, "name": "field", "color": "#4daf4a", "outline": "shared"},
+    {"value": 2, "name": "orchard", "color": "#984ea3", "outline": "shared"},
+]
+
+
+def wait_until(condition, seconds=10):
+    """Turn the event loop until `condition()` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        QCoreApplication.processEvents()
+        time.sleep(0.005)
+
+
+class Engine:
+    """The scripted engine: what it shall do, and what it was asked."""
+
+    def __init__(self, folder: Path):
+        self.script_path = folder / "script.json"
+        self.script()
+
+    def script(self, **methods):
+        self.script_path.write_text(json.dumps(methods))
+
+    @property
+    def requests(self):
+        log = Path(f"{self.script_path}.log")
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def asked(self, method):
+        return [message["params"] for message in self.requests if message["method"] == method]
+
+    @property
+    def command(self):
+        return [sys.executable, str(HERE / "fake_worker.py")]
+
+
+def write_raster(path, bands, crs=CRS, size=SIZE, scale=None):
+    """A GeoTIFF whose bands are the given bytes or constants."""
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), size, size, len(bands))
+    dataset.SetGeoTransform((LEFT, GSD, 0, TOP, 0, -GSD))
+    if crs:
+        reference = osr.SpatialReference()
+        reference.SetFromUserInput(crs)
+        dataset.SetProjection(reference.ExportToWkt())
+    for number, pixels in enumerate(bands, start=1):
+        data = bytes([pixels]) * size * size if isinstance(pixels, int) else pixels
+        band = dataset.GetRasterBand(number)
+        band.WriteRaster(0, 0, size, size, data)
+        if scale:
+            band.SetNoDataValue(255)
+            band.SetScale(scale)
+    dataset.FlushCache()
+    return str(path)
+
+
+def write_polygons(path):
+    """The GeoPackage of a run: two polygons, one of each class."""
+    dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+    reference = osr.SpatialReference()
+    reference.SetFromUserInput(CRS)
+    layer = dataset.CreateLayer("polygons", reference, ogr.wkbMultiPolygon)
+    for name, kind in (
+        ("id", ogr.OFTInteger), ("class", ogr.OFTString), ("class_value", ogr.OFTInteger), ("confidence", ogr.OFTReal),
+        ("area_m2", ogr.OFTReal), ("perimeter_m", ogr.OFTReal), ("outline", ogr.OFTString), ("run", ogr.OFTString),
+    ):  # fmt: skip
+        layer.CreateField(ogr.FieldDefn(name, kind))
+    for value in (1, 2):
+        x = LEFT + 10 * value
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature["class"], feature["class_value"] = CLASSES[value - 1]["name"], value
+        feature["confidence"], feature["area_m2"] = 0.9, 25.0
+        corners = ", ".join(f"{x + dx} {TOP - 10 + dy}" for dx, dy in ((0, 0), (5, 0), (5, 5), (0, 5), (0, 0)))
+        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"MULTIPOLYGON ((({corners})))"))
+        layer.CreateFeature(feature)
+    runs = dataset.CreateLayer("orthomask_runs", None, ogr.wkbNone)
+    runs.CreateField(ogr.FieldDefn("run", ogr.OFTString))
