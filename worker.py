@@ -19,6 +19,8 @@ from typing import Any, TextIO
 if __name__ == "__main__":  # run as a file: make the folder importable as `orthomask`, whatever it is called
     from importlib.util import module_from_spec, spec_from_file_location
 
+    answers_fd = os.dup(1)
+    os.dup2(2, 1)  # what a library prints, from here on, goes to stderr and cannot break a message
     folder = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     spec = spec_from_file_location("orthomask", folder / "__init__.py", submodule_search_locations=[str(folder)])
@@ -26,7 +28,7 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     assert spec.loader
     sys.modules["orthomask"] = package = module_from_spec(spec)
     spec.loader.exec_module(package)
-    __import__("orthomask.worker").worker.main()
+    __import__("orthomask.worker").worker.main(answers_fd)
     sys.exit()
 
 from .engine import bundle, check, devices, polygons, predict
@@ -131,10 +133,9 @@ def unexpected(error: Exception) -> OrthomaskError:
     )
 
 
-def main() -> None:
-    """Serve stdin and stdout. Prints of libraries go to stderr, so that they cannot break a message."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def main(answers_fd: int) -> None:
+    """Serve stdin; answer on a file descriptor."""
+    answers = os.fdopen(answers_fd, "w", encoding="utf-8")
     messages = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
     devices.keep_pages()
     Worker(messages, answers).serve()

@@ -5,6 +5,7 @@ Memory is that of one row of tiles and of the objects that reach into the next o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -22,6 +23,7 @@ import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from scipy import ndimage
@@ -400,5 +402,5 @@ def _write_layer(
         pyogrio.raw.write(
             target, geometry, list(columns), list(fields), layer=layer, driver="GPKG", append=append, **kind
         )
-    except pyogrio.errors.DataSourceError as error:
-        raise output_error(target, OSError(0, str(error))) from error
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise output_error(target, OSError(errno.EIO, str(error))) from error

@@ -28,6 +28,7 @@ import rasterio
 import rasterio.shutil
 import torch
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
@@ -304,15 +305,15 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise output_error(path, error) from error
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:  # rasterio.shutil raises GDAL's own errors
         raise output_error(path, OSError(errno.EIO, str(error.__cause__ or error))) from error
 
 
 def output_error(path: Path, error: OSError) -> OrthomaskError:
     """The error of ours for an error of the operating system."""
     folder = path if path.is_dir() else path.parent
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _is_full(folder)
-    if full:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    if full or (error.errno == errno.EIO and _is_full(folder)):
         return OrthomaskError(
             ErrorCode.DISK_FULL,
             f"There is no space left for “{path.name}”.",
