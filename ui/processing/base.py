@@ -169,14 +169,13 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def region(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
         """The region's polygons, cut to the extent where there is one; None for the whole image."""
         source = self.parameterAsSource(parameters, "REGION", context)
-        extent_crs = self.parameterAsExtentCrs(parameters, "EXTENT", context)
-        crs = source.sourceCrs() if source else extent_crs
+        whole = self.parameterAsExtent(parameters, "EXTENT", context).isNull()
+        crs = source.sourceCrs() if source else self.parameterAsExtentCrs(parameters, "EXTENT", context)
         extent = self.parameterAsExtentGeometry(parameters, "EXTENT", context, crs)
         if source is None:
-            return None if extent.isEmpty() else region_of([extent], crs).request()
+            return None if whole else region_of([extent], crs).request()
         picked = region_of((feature.geometry() for feature in source.getFeatures()), crs)
-        both = picked.geometry if extent.isEmpty() else picked.geometry.intersection(extent)
-        return region_of([both], crs).request()
+        return picked.request() if whole else region_of([picked.geometry.intersection(extent)], crs).request()
 
     def polygon_options(self, parameters: Values, context: QgsProcessingContext) -> PolygonOptions:
         """How polygons are cleaned."""
