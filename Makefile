@@ -76,7 +76,7 @@ format: setup
 
 # QGIS desktop with the plugin and the sample, in the private profile.
 qgis: setup
-	qgis_process plugins enable orthomask >/dev/null 2>&1 || qgis_process.bin plugins enable orthomask >/dev/null
+	-"$$(command -v qgis_process.bin || command -v qgis_process)" plugins enable orthomask >/dev/null 2>&1
 	qgis --nologo --noversioncheck resources/sample/banepa.tif
 
 package: $(ENGINE)/.ready

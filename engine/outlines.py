@@ -15,6 +15,8 @@ SNAP_PX = 2.0
 """Parallel walls closer than this become one wall."""
 SQUARE_IOU = 0.8
 """A squared outline that overlaps the pixels' by less is not used."""
+ALIGNED_SHARE = 0.7
+"""Share of the outline, by length, that must run within 20 degrees of the two axes; else it has other directions."""
 RECTANGLE_IOU = 0.9
 """A building that its smallest rectangle fits this well is that rectangle."""
 
@@ -37,6 +39,8 @@ def squared(polygon: Polygon) -> Polygon | None:
     if not polygon.interiors and _iou(rectangle, polygon) >= RECTANGLE_IOU:
         return rectangle
     angle = _main_direction(simple.exterior)
+    if _aligned_share(simple.exterior, angle) < ALIGNED_SHARE:
+        return None
     rings = [_squared_ring(ring, angle) for ring in (simple.exterior, *simple.interiors)]
     if any(ring is None for ring in rings):
         return None
@@ -63,6 +67,13 @@ def _main_direction(ring: LinearRing) -> float:
     dx, dy = np.diff(shapely.get_coordinates(ring), axis=0).T
     angle, weight = 4 * np.arctan2(dy, dx), dx**2 + dy**2
     return math.atan2(float(np.sum(weight * np.sin(angle))), float(np.sum(weight * np.cos(angle)))) / 4
+
+
+def _aligned_share(ring: LinearRing, angle: float) -> float:
+    """Share of the ring's length that runs within 20 degrees of the direction `angle` or across it."""
+    dx, dy = np.diff(shapely.get_coordinates(ring), axis=0).T
+    off = np.abs((np.arctan2(dy, dx) - angle + math.pi / 4) % (math.pi / 2) - math.pi / 4)
+    return float(np.average(off < math.radians(20), weights=np.hypot(dx, dy)))
 
 
 def _squared_ring(ring: LinearRing, angle: float) -> np.ndarray | None:

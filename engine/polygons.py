@@ -400,7 +400,15 @@ def _write_layer(
     kind: dict[str, Any] = {"geometry_type": None if geometry is None else "Polygon", "crs": crs}
     try:
         pyogrio.raw.write(
-            target, geometry, list(columns), list(fields), layer=layer, driver="GPKG", append=append, **kind
+            target,
+            geometry,
+            list(columns),
+            list(fields),
+            layer=layer,
+            driver="GPKG",
+            append=append,
+            dataset_options={"VERSION": "1.2"},  # what the GDAL of QGIS 3.22 knows
+            **kind,
         )
     except (DataSourceError, DataLayerError, FeatureError) as error:
         raise output_error(target, OSError(errno.EIO, str(error))) from error

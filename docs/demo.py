@@ -1,0 +1,86 @@
+"""The main job on the bundled sample: `qgis_process` with the plugin in a private profile, then a map of the result.
+
+Usage: make demo, or python docs/demo.py FOLDER with a Python that has QGIS and this folder importable as `orthomask`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "resources" / "sample" / "banepa.tif"
+ATTRIBUTION = "Imagery © OpenAerialMap contributors, CC BY 4.0"
+MAP_PX = 1600
+
+
+def environment() -> dict[str, str]:
+    """A QGIS of its own: no screen, a private profile, this folder as its only plugin."""
+    runtime = ROOT / ".venv" / "runtime"
+    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {
+        "QGIS_PLUGINPATH": str(ROOT / ".venv" / "plugins"),
+        "QGIS_CUSTOM_CONFIG_PATH": str(ROOT / ".venv" / "profile"),
+        "ORTHOMASK_PYTHON": str(ROOT / ".venv" / "engine" / "bin" / "python"),
+        "QT_QPA_PLATFORM": "offscreen",
+        "XDG_RUNTIME_DIR": str(runtime),
+    }
+
+
+def qgis_process(*arguments: str) -> str:
+    """Run `qgis_process` and return what it prints."""
+    program = shutil.which("qgis_process.bin") or shutil.which("qgis_process") or "qgis_process"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode and "already enabled" not in done.stdout + done.stderr:
+        sys.exit(f"qgis_process failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def draw_map(folder: Path, target: Path) -> None:
+    """The photograph with the polygons of a run, as the plugin styles them."""
+    from qgis.core import QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsProject, QgsRasterLayer
+    from qgis.PyQt.QtCore import QSize
+
+    from orthomask.ui.results import add_run, read_run
+
+    application = QgsApplication([], False)
+    application.initQgis()
+    image = QgsRasterLayer(str(SAMPLE), "image")
+    group = add_run(QgsProject.instance(), read_run(folder))
+    settings = QgsMapSettings()
+    settings.setLayers([group.findLayers()[0].layer(), image])
+    settings.setDestinationCrs(image.crs())
+    settings.setExtent(image.extent())
+    settings.setOutputSize(QSize(MAP_PX, MAP_PX))
+    job = QgsMapRendererParallelJob(settings)
+    job.start()
+    job.waitForFinished()
+    job.renderedImage().save(str(target))
+    del job, settings, group, image  # QGIS ends badly while Python still holds its objects
+    QgsProject.instance().clear()
+    application.exitQgis()
+
+
+def main() -> None:
+    """Run, draw, and say what was found."""
+    folder = Path(sys.argv[1]).resolve()
+    os.environ.update(environment())
+    started = time.monotonic()
+    qgis_process("plugins", "enable", "orthomask")
+    parameters = f"IMAGE={SAMPLE}", "MODEL=buildings", "EXISTING=1", f"OUTPUT={folder}"
+    printed = qgis_process("--json", "run", "orthomask:segment", "--", *parameters)
+    found = json.loads(printed[printed.index("{") :])["results"]
+    draw_map(folder, folder / "map.png")
+    print(f"{found['POLYGON_COUNT']} buildings, {found['POLYGON_AREA_M2']:,.0f} m², found on {found['DEVICE_USED']}")
+    print(f"in {found['SECONDS']:.1f} s, {time.monotonic() - started:.1f} s with QGIS. {ATTRIBUTION}")
+    for path in sorted(folder.glob("*.*")):
+        print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+if __name__ == "__main__":
+    main()
