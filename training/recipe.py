@@ -92,15 +92,15 @@ class Augmentation:
 
     scale: tuple[float, ...] = (0.6, 1.7)
     rotate: bool = True
-    brightness: float = 0.12
-    contrast: tuple[float, ...] = (0.7, 1.4)
-    gamma: tuple[float, ...] = (0.7, 1.4)
-    saturation: tuple[float, ...] = (0.4, 1.4)
-    colour: float = 0.1
-    blur: float = 0.8
-    noise: float = 0.02
-    shade: float = 0.25
-    blank: float = 0.15
+    brightness: float = 0.08
+    contrast: tuple[float, ...] = (0.75, 1.3)
+    gamma: tuple[float, ...] = (0.75, 1.3)
+    saturation: tuple[float, ...] = (0.4, 1.3)
+    colour: float = 0.06
+    blur: float = 0.6
+    noise: float = 0.01
+    shade: float = 0.15
+    blank: float = 0.08
 
     def __post_init__(self) -> None:
         _require_range("augmentation.scale", self.scale, 0.1, 10)
@@ -117,7 +117,7 @@ class Schedule:
 
     Attributes:
         steps: optimizer steps; each sees `batch` chips of `chip_px` x `chip_px` pixels.
-        learning_rate: at its peak, after `warmup_steps`; it then falls to 0 as a cosine.
+        learning_rate: of the optimizer (Muon) at its peak, after `warmup_steps`; it then falls to 0 as a cosine.
         label_smoothing: probability that is spread over all classes, for labels that are not quite right.
         averaging: decay of the running average of the weights, which is what is validated and saved.
         validate_every: steps between validations.
@@ -125,15 +125,15 @@ class Schedule:
         workers: processes that prepare chips; 0 prepares them in the main process.
     """
 
-    steps: int = 6000
+    steps: int = 2600
     batch: int = 8
-    chip_px: int = 256
-    learning_rate: float = 2e-3
+    chip_px: int = 192
+    learning_rate: float = 0.02
     weight_decay: float = 0.02
-    warmup_steps: int = 200
+    warmup_steps: int = 100
     label_smoothing: float = 0.05
-    averaging: float = 0.998
-    validate_every: int = 250
+    averaging: float = 0.995
+    validate_every: int = 260
     precision: str = "bf16-mixed"
     workers: int = 1
     seed: int = 1

@@ -109,7 +109,7 @@ def read_scenes(data: Path, source: Source) -> list[Scene]:
     """The scenes of a source: its tiles, joined to larger images where they touch."""
     tiles = read_tiles(data / source.folder, source.mask_values, source.files)
     joined = _join(tiles, source.tile_step, source.north_up) if source.tile_step else iter(tiles)
-    return [_scene(tile, source.gsd_m) for tile in joined]
+    return [make_scene(tile, source.gsd_m) for tile in joined]
 
 
 def _join(tiles: Sequence[Tile], step: float, north_up: bool) -> Iterator[Tile]:
@@ -137,7 +137,8 @@ def _mosaic(tiles: Sequence[Tile], layout: np.ndarray) -> Tile:
     return Tile(first.name, pixels, mask)
 
 
-def _scene(tile: Tile, gsd_m: float) -> Scene:
+def make_scene(tile: Tile, gsd_m: float) -> Scene:
+    """The scene of one image, at all its levels; unlabelled pixels that are 0 in every band are outside of it."""
     valid = np.where((tile.mask != UNKNOWN) | tile.pixels.any(axis=0), 255, 0).astype(np.uint8)
     levels = [np.concatenate([tile.pixels, valid[None]])]
     while len(levels) < LEVELS and min(levels[-1].shape[1:]) >= 4:

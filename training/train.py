@@ -30,16 +30,19 @@ from torch.utils.data import DataLoader
 from ..engine import bundle
 from ..engine.bundle import Card
 from ..engine.devices import choose, keep_pages
-from ..engine.unet import UNet
+from ..engine.unet import UNet, UNetArguments
 from ..protocol import ErrorCode, OrthomaskError, Progress
 from . import recipe as recipes
 from .dataset import Chips, Tiles
 from .evaluate import THRESHOLDS, TOTAL, Scoreboard, evaluate, foreground, report
+from .muon import Muon
 from .recipe import Recipe, Schedule
 from .scenes import UNKNOWN, Scene, band_statistics, read_scenes, read_tiles
 
 LOG_EVERY = 25
 """Steps between two rows of the curves."""
+CHANNEL_BLOCK = 16
+"""With fewer channels than this the fast memory layout is unsafe, see `layout`."""
 
 
 def loss(logits: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -59,19 +62,30 @@ def loss(logits: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
     return entropy / known.sum().clamp(min=1) + dice.mean()
 
 
+def layout(arguments: UNetArguments) -> torch.memory_format:
+    """Channels last, which is twice as fast on a CPU, where it is safe.
+
+    oneDNN's gradient of a strided 1 x 1 convolution writes past its buffer when it has fewer channels than a vector
+    register holds (https://github.com/uxlfoundation/oneDNN/issues/6035); the process then dies.
+    """
+    safe = min(arguments.detail, *arguments.widths) >= CHANNEL_BLOCK
+    return torch.channels_last if safe else torch.contiguous_format
+
+
 class Learner(LightningModule):
     """A network with its loss, its optimizer, and its score on validation tiles."""
 
     def __init__(self, network: UNet, schedule: Schedule) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = layout(network.arguments)
+        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.schedule = schedule
         self.board = Scoreboard(THRESHOLDS)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The loss of images `(B, bands, H, W)` with masks `(B, H, W)`."""
         image, mask = batch
-        logits = self.network(image.contiguous(memory_format=torch.channels_last))
+        logits = self.network(image.contiguous(memory_format=self.layout))
         value = loss(logits.float(), mask, self.schedule.label_smoothing)
         self.log("loss", value)
         return value
@@ -83,16 +97,13 @@ class Learner(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor, Sequence[str]]) -> None:
         """Count the right and wrong pixels of one tile."""
         image, mask, places = batch
-        logits = self.network(image.contiguous(memory_format=torch.channels_last))
+        logits = self.network(image.contiguous(memory_format=self.layout))
         self.board.add(places[0], foreground(logits)[0], mask[0])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with a linear warm-up and a cosine to zero; norms and biases do not decay."""
+        """Muon with a linear warm-up and a cosine to zero."""
         schedule = self.schedule
-        matrices = [parameter for parameter in self.parameters() if parameter.ndim > 1]
-        vectors = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+        optimizer = Muon(self.network, self.network.head, schedule.learning_rate, schedule.weight_decay)
         scheduler = LambdaLR(optimizer, partial(rate, schedule))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
