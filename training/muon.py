@@ -6,6 +6,7 @@ here a convolution is one too, from the pixels under its kernel to its outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -51,7 +52,7 @@ class Muon(Optimizer):
 def _muon(gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
     velocity = state.setdefault("velocity", torch.zeros_like(gradient)).mul_(MOMENTUM).add_(gradient)
     matrix = gradient.add(velocity, alpha=MOMENTUM).flatten(1)
-    scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+    scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
     return scale * orthogonalised(matrix).reshape(gradient.shape)
 
 
