@@ -32,7 +32,9 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             bands=tuple(bundle.BandStatistics(name, 120.0, 60.0, 5.0, 250.0) for name in names),
             dtype=dtype,
             gsd_m=0.3,
-            classes=tuple(ClassInfo(i + 1, f"class {i + 1}", f"#{i * 40 + 20:02x}5030", outline) for i in range(classes)),
+            classes=tuple(
+                ClassInfo(i + 1, f"class {i + 1}", f"#{i * 40 + 20:02x}5030", outline) for i in range(classes)
+            ),
             threshold=0.5,
             licence="CC0",
             attribution="nobody",

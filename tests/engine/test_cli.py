@@ -15,8 +15,8 @@ import pytest
 import shapely
 from affine import Affine
 from click.testing import CliRunner, Result
-from conftest import UTM, scene
 
+from conftest import UTM, scene
 from orthomask import cli
 from orthomask.engine import runs
 
@@ -53,7 +53,9 @@ def write_region(path: Path, geometry: shapely.Geometry, crs: str | None = UTM) 
     return path
 
 
-def test_predict_writes_results_and_says_what_it_found(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
+def test_predict_writes_results_and_says_what_it_found(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     result = invoke("predict", make_raster(), "--out", tmp_path / "out")
     assert result.exit_code == 0
     assert "polygons" in result.stdout
@@ -141,7 +143,9 @@ def test_a_truncated_image_is_refused_not_half_classified(
     assert not any((out / name).exists() for name in runs.RESULTS)
 
 
-def test_a_geographic_image_is_predicted_in_metres(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_geographic_image_is_predicted_in_metres(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     step = 0.3 / 111_320
     image = make_raster((100, 100), crs="EPSG:4326", transform=Affine(step, 0, 85.5, 0, -step, 27.0))
     result = invoke("predict", image, "--out", tmp_path / "out")
@@ -167,12 +171,16 @@ def test_a_bad_region_is_refused(invoke: Invoke, make_raster: Callable[..., Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_region_that_is_no_vector_file_is_refused(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_region_that_is_no_vector_file_is_refused(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     region = write(tmp_path / "region.gpkg", b"nonsense")
     refused(invoke("predict", make_raster(), "--out", tmp_path / "out", "--region", region), 2, "vector file")
 
 
-def test_a_region_that_crosses_itself_is_mended(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_region_that_crosses_itself_is_mended(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     x, y = 500_003, 2_999_990
     bow = shapely.Polygon([(x, y), (x + 20, y + 5), (x + 20, y), (x, y + 5)])
     region = write_region(tmp_path / "region.gpkg", bow)
@@ -182,7 +190,12 @@ def test_a_region_that_crosses_itself_is_mended(invoke: Invoke, make_raster: Cal
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("pickle.pt", b"\x80\x02}q\x00."), ("zip.pt", b"PK\x03\x04rest"), ("torn.safetensors", b"\x10"), ("x.onnx", b"\x08\x07")],
+    [
+        ("pickle.pt", b"\x80\x02}q\x00."),
+        ("zip.pt", b"PK\x03\x04rest"),
+        ("torn.safetensors", b"\x10"),
+        ("x.onnx", b"\x08\x07"),
+    ],
 )
 def test_a_bad_bundle_is_refused(
     invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path, name: str, content: bytes

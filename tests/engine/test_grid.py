@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import shapely
 from affine import Affine
@@ -44,7 +46,7 @@ def test_strips_follow_each_other_without_gap(lattice: Lattice) -> None:
     strips = [lattice.strip(row) for row in range(lattice.rows)]
     assert strips[0][0] == 0
     assert strips[-1][1] == lattice.height_px
-    assert all(above[1] == below[0] for above, below in zip(strips, strips[1:]))
+    assert all(above[1] == below[0] for above, below in pairwise(strips))
 
 
 @given(lattices())

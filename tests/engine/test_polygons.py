@@ -13,12 +13,12 @@ import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
-from conftest import UTM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from shapely import Polygon
 
+from conftest import UTM
 from orthomask.engine import outlines, polygons, runs
 from orthomask.protocol import (
     ClassInfo,
@@ -100,7 +100,12 @@ def test_attributes_are_ellipsoidal_measures_and_mean_probability(tmp_path: Path
     assert fields["area_m2"][0] == pytest.approx(abs(area), abs=0.01)
     assert fields["perimeter_m"][0] == pytest.approx(perimeter, abs=0.01)
     assert fields["confidence"][0] == pytest.approx((196 * 200 + 4 * 254) / 200 / 254, abs=0.001)
-    assert (fields["id"][0], fields["class"][0], fields["outline"][0], fields["run"][0]) == (1, "class 1", "pixels", "abc")
+    assert (fields["id"][0], fields["class"][0], fields["outline"][0], fields["run"][0]) == (
+        1,
+        "class 1",
+        "pixels",
+        "abc",
+    )
 
 
 def test_provenance_table_comes_with_the_polygons(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 import rasterio
 import rasterio.warp
 from affine import Affine
-from conftest import UTM, scene
 from rasterio.enums import ColorInterp
 
+from conftest import UTM, scene
 from orthomask.engine.grid import Lattice, Window
 from orthomask.engine.raster import CACHE_BYTES, cache_bytes, open_image, open_reader
 from orthomask.protocol import ErrorCode, Image, OrthomaskError
@@ -83,7 +83,7 @@ def test_missing_data_is_not_valid_however_it_is_marked(kind: str, make_raster: 
 
 @pytest.mark.parametrize("kind", ["nodata", "mask", "alpha", "nan"])
 def test_missing_data_stays_missing_when_resampled(kind: str, make_raster: Callable[..., Path]) -> None:
-    path, expected = masked(kind, make_raster)
+    path, _ = masked(kind, make_raster)
     pixels, valid, _ = read_all(path, gsd_m=0.6)
     assert valid.shape == (60, 80)
     assert not valid[:, :24].any()

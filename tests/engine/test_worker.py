@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import rasterio
-from conftest import scene
 
+from conftest import scene
 from orthomask import worker
 from orthomask.engine import predict
 from orthomask.protocol import ErrorCode, Image, PredictRequest, Progress, to_json
@@ -105,7 +105,10 @@ def test_killed_in_mid_run_and_repeated_gives_the_same_bytes(
     assert [path.name for path in out.iterdir()] == [".orthomask"], "nothing stands under a final name"
     again = predict.run(request_, Progress())
     undisturbed = predict.run(PredictRequest(**{**request_.__dict__, "output_dir": str(tmp_path / "2")}), Progress())
-    for one, other in ((again.classes_path, undisturbed.classes_path), (again.probabilities_path, undisturbed.probabilities_path)):
+    for one, other in (
+        (again.classes_path, undisturbed.classes_path),
+        (again.probabilities_path, undisturbed.probabilities_path),
+    ):
         assert Path(one).read_bytes() == Path(other).read_bytes()
 
 
@@ -158,7 +161,9 @@ def test_prints_of_libraries_do_not_break_messages(tmp_path: Path) -> None:
     assert "noise" in client.process.stderr.read()
 
 
-def test_one_worker_serves_rasters_of_different_kinds(client: Client, make_raster: Callable[..., Path], tiny: Path) -> None:
+def test_one_worker_serves_rasters_of_different_kinds(
+    client: Client, make_raster: Callable[..., Path], tiny: Path
+) -> None:
     for number, shape in enumerate([(100, 90), (30, 40)], 1):
         path = make_raster(shape, name=f"{number}.tif")
         request = PredictRequest(Image(str(path)), str(tiny), str(path.with_suffix("")))
