@@ -16,6 +16,7 @@ import shapely
 
 from . import worker
 from .engine import devices
+from .engine.progress import Progress
 from .protocol import (
     Cancelled,
     CheckRequest,
@@ -34,7 +35,6 @@ from .protocol import (
     PolygonOptions,
     PredictRequest,
     PredictResult,
-    Progress,
     Region,
     to_json,
 )
@@ -158,6 +158,17 @@ def info(device: str, as_json: bool) -> None:
     _run("info", lambda: InfoRequest(device), as_json, _say_info)
 
 
+def exit_status(code: ErrorCode) -> int:
+    """130 cancelled, 3 output cannot be written, 4 engine trouble, 1 a defect of ours, 2 anything else: bad input."""
+    if code is ErrorCode.CANCELLED:
+        return 130
+    if code.name.startswith(("OUTPUT", "DISK")):
+        return 3
+    if code.name.startswith(("ENGINE", "OUT_OF")):
+        return 4
+    return 1 if code is ErrorCode.INTERNAL else 2
+
+
 class _Bar(Progress):
     """A progress bar on stderr, cancelled by Ctrl-C; a second Ctrl-C ends the program at once."""
 
@@ -195,7 +206,7 @@ def _run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[
         if as_json:
             click.echo(json.dumps({"error": error.to_json()}))
         click.echo(f"{error.sentence}\n{error.remedy}", err=True)
-        sys.exit(error.code.exit_status)
+        sys.exit(exit_status(error.code))
     bar.close()
     if as_json:
         click.echo(json.dumps(to_json(result), ensure_ascii=False, indent=1))

@@ -45,17 +45,6 @@ class ErrorCode(str, enum.Enum):
     DISK_FULL = "disk_full"
     OUT_OF_MEMORY = "out_of_memory"
 
-    @property
-    def exit_status(self) -> int:
-        """Exit status of the command line: 2 bad input, 3 output, 4 engine, 130 cancelled, 1 a defect of ours."""
-        if self is ErrorCode.CANCELLED:
-            return 130
-        if self is ErrorCode.INTERNAL:
-            return 1
-        if self.name.startswith(("OUTPUT", "DISK")):
-            return 3
-        return 4 if self.name.startswith(("ENGINE", "OUT_OF")) else 2
-
 
 class OrthomaskError(Exception):
     """An error that a person can act on.
@@ -89,36 +78,6 @@ class Cancelled(OrthomaskError):  # noqa: N818 (it is no error of the program)
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.CANCELLED, "Cancelled.", "Run it again to go on from where it stopped.")
-
-
-class Progress:
-    """Where a capability reports how far it is. Reporting is also where cancelling happens."""
-
-    def report(self, fraction: float, message: str = "") -> None:
-        """Show that `fraction` (0 to 1) is done. Raises `Cancelled` when the person has cancelled."""
-        self.check_cancelled()
-        self.show(fraction, message)
-
-    def show(self, fraction: float, message: str) -> None:
-        """Display the progress; the base class is silent."""
-
-    def check_cancelled(self) -> None:
-        """Raise `Cancelled` when the person has cancelled; the base class never does."""
-
-    def part(self, start: float, stop: float) -> Progress:
-        """A progress whose 0 to 1 is `start` to `stop` of this one."""
-        return _Part(self, start, stop)
-
-
-class _Part(Progress):
-    def __init__(self, whole: Progress, start: float, stop: float) -> None:
-        self._whole, self._start, self._stop = whole, start, stop
-
-    def show(self, fraction: float, message: str) -> None:
-        self._whole.show(self._start + fraction * (self._stop - self._start), message)
-
-    def check_cancelled(self) -> None:
-        self._whole.check_cancelled()
 
 
 def _require(condition: bool, sentence: str, remedy: str) -> None:

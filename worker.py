@@ -32,7 +32,8 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     sys.exit()
 
 from .engine import bundle, check, devices, polygons, predict
-from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, Progress, from_json, to_json
+from .engine.progress import Progress
+from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
 
 CAPABILITIES: dict[str, Callable[[Any, Progress], Any]] = {
     "predict": predict.run,

@@ -71,7 +71,9 @@ def main() -> None:
             write_raster(image, size)
             seconds, peak, result = run(image, arguments.model, Path(folder) / "out")
         peaks.append(peak)
-        print(f"{size:>7} x {size:<5} {seconds:>9.1f} {peak:>9.0f} {peak / peaks[0]:>6.2f} {result['polygon_count']:>9}")
+        print(
+            f"{size:>7} x {size:<5} {seconds:>9.1f} {peak:>9.0f} {peak / peaks[0]:>6.2f} {result['polygon_count']:>9}"
+        )
     if peaks[-1] > ALLOWED * peaks[0]:
         sys.exit(f"peak memory grows by more than {ALLOWED - 1:.0%}")
 

@@ -26,10 +26,10 @@ from ..protocol import (
     ModelsResult,
     ModelSummary,
     OrthomaskError,
-    Progress,
     from_json,
     to_json,
 )
+from .progress import Progress
 from .unet import UNet, UNetArguments
 
 FORMAT = 1

@@ -16,11 +16,11 @@ from ..protocol import (
     Level,
     Light,
     OrthomaskError,
-    Progress,
 )
 from . import devices, regions
 from .bundle import BandStatistics, Bundle, load
 from .grid import Lattice, Selection, Window, select
+from .progress import Progress
 from .raster import Reader, Source, open_image, open_reader
 
 COARSER = (1.5, 4.0)

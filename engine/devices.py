@@ -16,8 +16,9 @@ import shapely
 import torch
 from torch import Tensor, nn
 
-from ..protocol import ErrorCode, InfoRequest, InfoResult, OrthomaskError, Progress
+from ..protocol import ErrorCode, InfoRequest, InfoResult, OrthomaskError
 from .bundle import Bundle
+from .progress import Progress
 from .unet import fused
 
 METADATA = Path(__file__).resolve().parent.parent / "metadata.txt"

@@ -19,10 +19,11 @@ import torch
 from affine import Affine
 from torch import Tensor
 
-from ..protocol import ErrorCode, OrthomaskError, PredictRequest, PredictResult, Progress
+from ..protocol import ErrorCode, OrthomaskError, PredictRequest, PredictResult
 from . import bundle as bundles
 from . import check, devices, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
+from .progress import Progress
 from .raster import Source, open_image, open_reader
 from .runs import NODATA, SCALE, Strip
 

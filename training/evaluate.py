@@ -17,7 +17,8 @@ from torchmetrics.classification import BinaryPrecisionRecallCurve
 
 from ..engine import bundle
 from ..engine.devices import keep_pages
-from ..protocol import OrthomaskError, Progress
+from ..engine.progress import Progress
+from ..protocol import OrthomaskError
 from .dataset import Tiles
 from .scenes import UNKNOWN, read_tiles
 

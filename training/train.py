@@ -30,8 +30,9 @@ from torch.utils.data import DataLoader
 from ..engine import bundle
 from ..engine.bundle import Card
 from ..engine.devices import choose, keep_pages
+from ..engine.progress import Progress
 from ..engine.unet import UNet, UNetArguments
-from ..protocol import ErrorCode, OrthomaskError, Progress
+from ..protocol import ErrorCode, OrthomaskError
 from . import recipe as recipes
 from .dataset import Chips, Tiles
 from .evaluate import THRESHOLDS, TOTAL, Scoreboard, evaluate, foreground, report

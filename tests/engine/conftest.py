@@ -11,8 +11,9 @@ import torch
 from affine import Affine
 
 from orthomask.engine import bundle
+from orthomask.engine.progress import Progress
 from orthomask.engine.unet import UNet, UNetArguments
-from orthomask.protocol import Cancelled, ClassInfo, Outline, Progress
+from orthomask.protocol import Cancelled, ClassInfo, Outline
 
 UTM = "EPSG:32645"
 

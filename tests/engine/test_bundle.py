@@ -12,8 +12,9 @@ import safetensors.torch
 import torch
 
 from orthomask.engine import bundle
+from orthomask.engine.progress import Progress
 from orthomask.engine.unet import UNet, UNetArguments, fused
-from orthomask.protocol import ErrorCode, ModelsRequest, OrthomaskError, Progress
+from orthomask.protocol import ErrorCode, ModelsRequest, OrthomaskError
 
 
 def refused(path: Path) -> ErrorCode:

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from conftest import UTM, scene
 from orthomask import cli
 from orthomask.engine import runs
+from orthomask.protocol import ErrorCode
 
 Invoke = Callable[..., Result]
 
@@ -294,3 +295,9 @@ def test_check_is_red_where_predict_would_refuse(
     result = invoke("check", IMAGES[kind][0](make_raster, tmp_path), "--json")
     assert result.exit_code == 2
     assert "red" in [light["level"] for light in json.loads(result.stdout)["lights"]]
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_every_error_has_an_exit_status_that_is_no_success(code: ErrorCode) -> None:
+    assert cli.exit_status(code) in (1, 2, 3, 4, 130)
+    assert (cli.exit_status(code) == 130) == (code is ErrorCode.CANCELLED)

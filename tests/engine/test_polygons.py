@@ -19,7 +19,8 @@ from scipy import ndimage
 from shapely import Polygon
 
 from conftest import UTM
-from orthomask.engine import outlines, polygons, runs
+from orthomask.engine import outlines, polygons, runs, tracing
+from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     ClassInfo,
     ErrorCode,
@@ -28,7 +29,6 @@ from orthomask.protocol import (
     Outline,
     PolygonizeRequest,
     PolygonOptions,
-    Progress,
     to_json,
 )
 
@@ -74,7 +74,7 @@ def test_polygons_are_gdals_joined_across_seams(
     bands[:, random.random((height, width)) < 0.05] = runs.NODATA
     path = write_probabilities(tmp_path / "p.tif", bands)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(polygons, "TILE_PX", tile)
+        patch.setattr(tracing, "TILE_PX", tile)
         fields, found = polygonized(path)
     expected = gdal_polygons(runs.classify(bands, 0.5))
     ours = sorted(zip(fields["class_value"].tolist(), found), key=place)
@@ -153,7 +153,7 @@ def test_fields_share_their_borders_also_across_seams(tmp_path: Path, seed: int,
     bands = np.stack([np.where(which == k, 254, 0) for k in range(1, 4)]).astype(np.uint8)
     path = write_probabilities(tmp_path / "p.tif", bands, Outline.SHARED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(polygons, "TILE_PX", tile)
+        patch.setattr(tracing, "TILE_PX", tile)
         fields, found = polygonized(path, PolygonOptions(0, 0))
     assert set(fields["outline"]) == {"shared"}
     assert shapely.coverage_is_valid(found)

@@ -17,6 +17,7 @@ from torch import Tensor
 from conftest import UTM, CancelAfter, scene
 from orthomask.engine import predict, runs
 from orthomask.engine.grid import Lattice, Window, select
+from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     Cancelled,
     ErrorCode,
@@ -25,7 +26,6 @@ from orthomask.protocol import (
     OrthomaskError,
     PredictRequest,
     PredictResult,
-    Progress,
     Region,
 )
 

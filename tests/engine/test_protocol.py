@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthomask import protocol
+from orthomask.engine.progress import Progress
 from orthomask.protocol import ErrorCode, Image, ModelSummary, OrthomaskError, PredictRequest, from_json, to_json
 
 RESULTS = [result for _, result in protocol.REQUESTS.values()]
@@ -58,16 +59,10 @@ def test_errors_survive_the_way_through_json() -> None:
     assert OrthomaskError.from_json(error.to_json()).to_json() == error.to_json()
 
 
-@pytest.mark.parametrize("code", list(ErrorCode))
-def test_every_error_has_an_exit_status_that_is_no_success(code: ErrorCode) -> None:
-    assert code.exit_status in (1, 2, 3, 4, 130)
-    assert (code.exit_status == 130) == (code is ErrorCode.CANCELLED)
-
-
 def test_part_of_a_progress_maps_onto_the_whole() -> None:
     seen = []
 
-    class Recorder(protocol.Progress):
+    class Recorder(Progress):
         def show(self, fraction: float, message: str) -> None:
             seen.append((round(fraction, 6), message))
 

@@ -16,7 +16,8 @@ import rasterio
 from conftest import scene
 from orthomask import worker
 from orthomask.engine import predict
-from orthomask.protocol import ErrorCode, Image, PredictRequest, Progress, to_json
+from orthomask.engine.progress import Progress
+from orthomask.protocol import ErrorCode, Image, PredictRequest, to_json
 
 PLUGIN = Path(worker.__file__).resolve().parent
 

@@ -1,0 +1,90 @@
+"""Writing files so that they are whole or not there, and saying in words why they could not be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+
+from ..protocol import ErrorCode, OrthomaskError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while `path` is written into a sentence and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:  # rasterio.shutil raises GDAL's own errors
+        raise output_error(path, OSError(errno.EIO, str(error.__cause__ or error))) from error
+
+
+def output_error(path: Path, error: OSError) -> OrthomaskError:
+    """The error of ours for an error of the operating system."""
+    folder = path if path.is_dir() else path.parent
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    if full or (error.errno == errno.EIO and _is_full(folder)):
+        return OrthomaskError(
+            ErrorCode.DISK_FULL,
+            f"There is no space left for “{path.name}”.",
+            "Free some space, then run it again: it goes on where it stopped.",
+            str(error),
+        )
+    if isinstance(error, PermissionError) and path.exists() and os.access(folder, os.W_OK):
+        return _in_use(path, str(error))
+    return OrthomaskError(
+        ErrorCode.OUTPUT_UNWRITABLE,
+        f"“{path}” cannot be written.",
+        "Choose a folder in which you may write.",
+        str(error),
+    )
+
+
+def refuse_in_use(path: Path) -> None:
+    """Raise where a GeoPackage is being written by another program; replacing it then would destroy it."""
+    if not path.exists():
+        return
+    connection = sqlite3.connect(path, timeout=0)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise _in_use(path, str(error)) from error
+    except sqlite3.DatabaseError:
+        return  # not a database: then nobody has it open as one
+    finally:
+        connection.close()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there, even when the power fails."""
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+def _in_use(path: Path, details: str) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.OUTPUT_IN_USE,
+        f"“{path.name}” is open in another program.",
+        "Close it there (in QGIS: remove the layer), or choose another folder.",
+        details,
+    )
+
+
+def _is_full(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free < 1 << 20

@@ -1,0 +1,33 @@
+"""Where a capability reports how far it is, and learns that it has been cancelled."""
+
+from __future__ import annotations
+
+
+class Progress:
+    """Where a capability reports how far it is. Reporting is also where cancelling happens."""
+
+    def report(self, fraction: float, message: str = "") -> None:
+        """Show that `fraction` (0 to 1) is done. Raises `Cancelled` when the person has cancelled."""
+        self.check_cancelled()
+        self.show(fraction, message)
+
+    def show(self, fraction: float, message: str) -> None:
+        """Display the progress; the base class is silent."""
+
+    def check_cancelled(self) -> None:
+        """Raise `Cancelled` when the person has cancelled; the base class never does."""
+
+    def part(self, start: float, stop: float) -> Progress:
+        """A progress whose 0 to 1 is `start` to `stop` of this one."""
+        return _Part(self, start, stop)
+
+
+class _Part(Progress):
+    def __init__(self, whole: Progress, start: float, stop: float) -> None:
+        self._whole, self._start, self._stop = whole, start, stop
+
+    def show(self, fraction: float, message: str) -> None:
+        self._whole.show(self._start + fraction * (self._stop - self._start), message)
+
+    def check_cancelled(self) -> None:
+        self._whole.check_cancelled()
