@@ -77,8 +77,9 @@ class OrthomaskDock(QgsDockWidget):
 
     def _show_device(self, info: InfoResult) -> None:
         self._task = None
-        kind = tr("CPU") if info.device == "cpu" else tr("GPU")
-        self.device.setText(f"<b>{kind}</b> · {info.device_name}")
+        slow = info.device == "cpu"
+        words = f"<b>{info.device_name}</b><br>{info.device_reason}" if slow else f"<b>GPU</b> {info.device_name}"
+        self.device.setText(words)
         self.device.setToolTip(info.device_reason)
 
     def _fail(self, error: OrthomaskError) -> None:

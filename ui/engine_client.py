@@ -170,9 +170,9 @@ class _Worker:
         self._log_reader.join(timeout=1)
         return OrthomaskError(
             ErrorCode.ENGINE_DIED,
-            tr("Orthomask's engine stopped unexpectedly (exit status {}).").format(status),
-            tr("Run it again to go on from where it stopped; if it happens again, report the details."),
-            "".join(self._log),
+            tr("The engine stopped unexpectedly."),
+            tr("Run it again to go on from where it stopped."),
+            tr("Exit status {}. The end of its log:\n{}").format(status, "".join(self._log)),
         )
 
     def _read_messages(self) -> None:

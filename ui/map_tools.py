@@ -10,13 +10,14 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeyEvent
 
 REGION_COLOR = QColor(0, 120, 212)
+DRAWING_ALPHA = 40
 
 
-def region_band(canvas: QgsMapCanvas) -> QgsRubberBand:
-    """A rubber band in the colours of a region, seen on dark and on bright imagery."""
+def region_band(canvas: QgsMapCanvas, alpha: int = 0) -> QgsRubberBand:
+    """A rubber band in the colours of a region, seen on dark and on bright imagery; `alpha` (0 to 255) fills it."""
     band = QgsRubberBand(canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
     fill = QColor(REGION_COLOR)
-    fill.setAlpha(40)
+    fill.setAlpha(alpha)
     band.setFillColor(fill)
     band.setStrokeColor(REGION_COLOR)
     band.setSecondaryStrokeColor(QColor(255, 255, 255, 200))
@@ -60,7 +61,7 @@ class RegionTool(QgsMapTool):
 
     def _show(self, points: list[QgsPointXY]) -> None:
         if self._band is None:
-            self._band = region_band(self.canvas())
+            self._band = region_band(self.canvas(), DRAWING_ALPHA)
         self._band.setToGeometry(QgsGeometry.fromPolygonXY([points]))
 
     def _clear(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
+
 from qgis.core import Qgis, QgsMessageLog
 from qgis.gui import QgsMessageBar, QgsMessageViewer
-from qgis.PyQt.QtWidgets import QPushButton
+from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from ..protocol import OrthomaskError
 from .words import tr
@@ -16,11 +18,16 @@ def show_error(bar: QgsMessageBar, error: OrthomaskError) -> None:
     """Show the error until the person closes it. Main thread only."""
     text = f"{error.sentence} {error.remedy}"
     QgsMessageLog.logMessage(f"{text}\n{error.details}".strip(), TITLE, Qgis.MessageLevel.Critical, False)
-    item = bar.createMessage(TITLE, text)
-    button = QPushButton(tr("Details"), item)
+    message = QWidget()
+    words = QLabel(f"<b>{TITLE}:</b> {html.escape(text)}")
+    words.setWordWrap(True)  # the bar's own text would show one line and a half
+    button = QPushButton(tr("Details"))
     button.clicked.connect(lambda: show_details(error))
-    item.layout().addWidget(button)
-    bar.pushWidget(item, Qgis.MessageLevel.Critical)
+    layout = QHBoxLayout(message)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(words, 1)
+    layout.addWidget(button)
+    bar.pushWidget(message, Qgis.MessageLevel.Critical)
 
 
 def show_details(error: OrthomaskError) -> None:

@@ -56,8 +56,9 @@ class ModelBox(QGroupBox):
         return self.chooser.currentData()
 
     def explain(self, text: str) -> None:
-        """Say why there is nothing to choose from."""
-        self._facts.setText(text)
+        """Say why there is nothing to choose from yet."""
+        if self.model is None:
+            self._facts.setText(text)
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
         """Fill the chooser, and keep the choice where it is still there."""
@@ -103,10 +104,11 @@ class ModelBox(QGroupBox):
         else:
             self.threshold.setValue(model.threshold)
             self._facts.setText(_facts(model))
-            self._facts.setToolTip(tr("Bands: {}\n{}").format(", ".join(model.bands), model.attribution))
+            facts = tr("Bands: {}\nLicence: {}\n{}")
+            self._facts.setToolTip(facts.format(", ".join(model.bands), model.licence, model.attribution))
         self.changed.emit()
 
 
 def _facts(model: ModelSummary) -> str:
     swatches = ", ".join(f'<span style="color:{c.color}">■</span> {c.name}' for c in model.classes)
-    return tr("{} · {} m per pixel · {}").format(swatches, f"{model.gsd_m:g}", model.licence)
+    return tr("{} · {} m per pixel · {}").format(swatches, f"{model.gsd_m:g}", model.licence.split(";")[0])

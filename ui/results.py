@@ -48,7 +48,7 @@ class Run:
         """Source, model and local time."""
         source = Path(self.record["source"]["path"]).stem
         time = datetime.fromisoformat(self.record["time"]).astimezone()
-        return f"{source} · {self.record['model']['title']} · {time:%Y-%m-%d %H:%M}"
+        return f"{source} · {self.record['model']['name']} · {time:%Y-%m-%d %H:%M}"
 
     @property
     def provenance(self) -> str:
@@ -88,6 +88,7 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
         node = group.addLayer(layer)
         node.setItemVisibilityChecked(isinstance(layer, QgsVectorLayer))
         node.setExpanded(isinstance(layer, QgsVectorLayer))
+    group.setExpanded(True)
     return group
 
 

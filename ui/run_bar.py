@@ -43,10 +43,11 @@ class RunBar(QWidget):
         self.stop("")
 
     def set_ready(self, ready: bool, label: str, reason: str) -> None:
-        """Whether Run can be pressed; `reason` says why not, or what it would do."""
+        """Whether Run can be pressed, and in `reason` why not, or what it would do. Forgets how the last run ended."""
         self.run_button.setEnabled(ready)
         self.run_button.setText(label)
         self.run_button.setToolTip(reason)
+        self.stop("")
 
     def start(self) -> None:
         """A run has begun."""

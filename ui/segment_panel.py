@@ -195,8 +195,8 @@ class SegmentPanel(QWidget):
         run_folders.end()
         found = tr("{} polygons, {}").format(result.polygon_count, area_in_words(result.polygon_area_m2))
         words = tr("{} in {}.").format(found, time_in_words(result.seconds))
-        self.run_bar.stop(words)
         self._refresh()
+        self.run_bar.stop(words)
         for warning in result.warnings:
             show_warning(self._iface.messageBar(), warning)
         try:
@@ -208,8 +208,8 @@ class SegmentPanel(QWidget):
 
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
-        self.run_bar.stop(_ending(error))
         self._refresh()
+        self.run_bar.stop(_ending(error))
         if isinstance(error, Cancelled):
             return
         show_error(self._iface.messageBar(), error)

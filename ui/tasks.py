@@ -12,6 +12,9 @@ from ..protocol import ErrorCode, OrthomaskError
 from .engine_client import EngineClient
 from .words import tr
 
+QUIET = getattr(QgsTask.Flag, "Silent", QgsTask.Flag.CanCancel)
+"""The panel tells of its results itself; QGIS before 3.26 notifies all the same."""
+
 
 class EngineTask(QgsTask):
     """Runs one request; its signals come on the main thread.
@@ -30,7 +33,7 @@ class EngineTask(QgsTask):
     """Fraction done (0 to 1), and what is being done."""
 
     def __init__(self, title: str, client: EngineClient, request: object) -> None:
-        super().__init__(title, QgsTask.Flag.CanCancel)
+        super().__init__(title, QgsTask.Flag.CanCancel | QUIET)
         self._client = client
         self._request = request
         self._percent = 0.0

@@ -9,8 +9,9 @@ import torch
 from click.testing import CliRunner
 
 from orthomask.engine import bundle
+from orthomask.engine.progress import Progress
 from orthomask.engine.unet import UNet, UNetArguments
-from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError, Progress
+from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError
 from orthomask.training import evaluate as evaluation
 from orthomask.training import recipe as recipes
 from orthomask.training import train as training

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from orthomask.ui.dock import OrthomaskDock
-from orthomask.ui.engine_client import EngineClient
 from qgis.core import QgsApplication, QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtTest import QTest
 from scene import CLASSES, CRS, GSD, SIZE, Engine, wait_until, write_polygons, write_raster
+
+from orthomask.ui.dock import OrthomaskDock
+from orthomask.ui.engine_client import EngineClient
 
 
 @pytest.fixture(scope="session")

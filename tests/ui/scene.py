@@ -13,6 +13,7 @@ from qgis.PyQt.QtCore import QCoreApplication
 gdal.UseExceptions()
 HERE = Path(__file__).parent
 SIZE = 64
+PATIENCE_SECONDS = 90
 GSD = 0.5
 LEFT, TOP = 500_000.0, 3_000_000.0
 CRS = "EPSG:32645"

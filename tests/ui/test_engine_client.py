@@ -5,6 +5,8 @@ import threading
 import time
 
 import pytest
+from qgis.core import QgsProcessingFeedback
+
 from orthomask.protocol import (
     Cancelled,
     ErrorCode,
@@ -16,7 +18,6 @@ from orthomask.protocol import (
     PredictRequest,
 )
 from orthomask.ui.engine_client import EngineClient
-from qgis.core import QgsProcessingFeedback
 
 
 def predict(tmp_path):

@@ -3,6 +3,7 @@ import stat
 import sys
 
 import pytest
+
 from orthomask.protocol import ErrorCode, InfoRequest, OrthomaskError
 from orthomask.ui import environment
 

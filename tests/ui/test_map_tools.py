@@ -1,11 +1,12 @@
 import pytest
-from orthomask.ui.map_tools import FreehandTool, PolygonTool, RectangleTool
 from qgis.core import QgsGeometry
 from qgis.gui import QgsMapToolPan
 from qgis.PyQt.QtCore import QEvent, QPoint, QPointF, Qt
 from qgis.PyQt.QtGui import QMouseEvent
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication
+
+from orthomask.ui.map_tools import FreehandTool, PolygonTool, RectangleTool
 
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 

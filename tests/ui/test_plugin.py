@@ -1,14 +1,15 @@
 import gc
 import os
 
-import orthomask
 import pytest
-from orthomask import plugin as plugin_module
-from orthomask.plugin import OrthomaskPlugin
 from qgis.core import QgsApplication, QgsProject
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtWidgets import QApplication
 from scene import wait_until
+
+import orthomask
+from orthomask import plugin as plugin_module
+from orthomask.plugin import OrthomaskPlugin
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import time
 
 import processing
 import pytest
-from orthomask.ui.processing.provider import OrthomaskProvider
 from qgis.core import (
     QgsApplication,
     QgsFeature,
@@ -26,6 +25,8 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from scene import CRS, LEFT, TOP, wait_until
+
+from orthomask.ui.processing.provider import OrthomaskProvider
 
 
 @pytest.fixture

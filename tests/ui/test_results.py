@@ -1,7 +1,8 @@
 import pytest
+from qgis.core import QgsLayerNotesUtils, QgsProject
+
 from orthomask.protocol import OrthomaskError
 from orthomask.ui import results
-from qgis.core import QgsLayerNotesUtils, QgsProject
 
 
 @pytest.fixture

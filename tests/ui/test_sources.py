@@ -1,8 +1,6 @@
 import os
 
 import pytest
-from orthomask.protocol import ErrorCode, OrthomaskError
-from orthomask.ui import sources
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
@@ -14,6 +12,9 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from scene import CRS, GSD, LEFT, SIZE, TOP, write_raster
+
+from orthomask.protocol import ErrorCode, OrthomaskError
+from orthomask.ui import sources
 
 UTM = QgsCoordinateReferenceSystem(CRS)
 
