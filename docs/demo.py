@@ -1,6 +1,10 @@
 """The main job on the bundled sample: `qgis_process` with the plugin in a private profile, then a map of the result.
 
-Usage: make demo, or python docs/demo.py FOLDER with a Python that has QGIS and this folder importable as `orthomask`.
+Usage: make demo, or with a Python that has QGIS and this folder importable as `orthomask`:
+
+    python docs/demo.py FOLDER [IMAGE] [PICTURE]
+
+PICTURE is a smaller copy of the map, as a JPEG for the readme.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "resources" / "sample" / "banepa.tif"
 ATTRIBUTION = "Imagery © OpenAerialMap contributors, CC BY 4.0"
-MAP_PX = 1600
+MAP_PX, PICTURE_PX = 1600, 900
 
 
 def environment() -> dict[str, str]:
@@ -41,26 +45,29 @@ def qgis_process(*arguments: str) -> str:
     return done.stdout
 
 
-def draw_map(folder: Path, target: Path) -> None:
+def draw_map(photograph: Path, folder: Path, picture: Path | None) -> None:
     """The photograph with the polygons of a run, as the plugin styles them."""
     from qgis.core import QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsProject, QgsRasterLayer
-    from qgis.PyQt.QtCore import QSize
+    from qgis.PyQt.QtCore import QSize, Qt
 
     from orthomask.ui.results import add_run, read_run
 
     application = QgsApplication([], False)
     application.initQgis()
-    image = QgsRasterLayer(str(SAMPLE), "image")
+    image = QgsRasterLayer(str(photograph), "image")
     group = add_run(QgsProject.instance(), read_run(folder))
     settings = QgsMapSettings()
     settings.setLayers([group.findLayers()[0].layer(), image])
     settings.setDestinationCrs(image.crs())
     settings.setExtent(image.extent())
-    settings.setOutputSize(QSize(MAP_PX, MAP_PX))
+    settings.setOutputSize(QSize(MAP_PX, round(MAP_PX * image.height() / image.width())))
     job = QgsMapRendererParallelJob(settings)
     job.start()
     job.waitForFinished()
-    job.renderedImage().save(str(target))
+    drawn = job.renderedImage()
+    drawn.save(str(folder / "map.png"))
+    if picture:
+        drawn.scaledToWidth(PICTURE_PX, Qt.TransformationMode.SmoothTransformation).save(str(picture), "JPEG", 80)
     del job, settings, group, image  # QGIS ends badly while Python still holds its objects
     QgsProject.instance().clear()
     application.exitQgis()
@@ -68,16 +75,19 @@ def draw_map(folder: Path, target: Path) -> None:
 
 def main() -> None:
     """Run, draw, and say what was found."""
-    folder = Path(sys.argv[1]).resolve()
+    given = [Path(argument).resolve() for argument in sys.argv[1:]]
+    folder, photograph, picture = [*given, *(Path("demo-output"), SAMPLE, None)[len(given) :]]
     os.environ.update(environment())
     started = time.monotonic()
     qgis_process("plugins", "enable", "orthomask")
-    parameters = f"IMAGE={SAMPLE}", "MODEL=buildings", "EXISTING=1", f"OUTPUT={folder}"
+    parameters = f"IMAGE={photograph}", "MODEL=buildings", "EXISTING=1", f"OUTPUT={folder}"
     printed = qgis_process("--json", "run", "orthomask:segment", "--", *parameters)
     found = json.loads(printed[printed.index("{") :])["results"]
-    draw_map(folder, folder / "map.png")
+    draw_map(photograph, folder, picture)
     print(f"{found['POLYGON_COUNT']} buildings, {found['POLYGON_AREA_M2']:,.0f} m², found on {found['DEVICE_USED']}")
-    print(f"in {found['SECONDS']:.1f} s, {time.monotonic() - started:.1f} s with QGIS. {ATTRIBUTION}")
+    print(f"in {found['SECONDS']:.1f} s, {time.monotonic() - started:.1f} s with QGIS.")
+    if photograph == SAMPLE:
+        print(ATTRIBUTION)
     for path in sorted(folder.glob("*.*")):
         print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 

@@ -108,7 +108,7 @@ def _processor() -> str:
         lines = []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     title = named[0] if named else platform.processor() or platform.machine()
-    return f"CPU ({title}, {torch.get_num_threads()} threads)"
+    return f"{title}, {torch.get_num_threads()} threads"
 
 
 def keep_pages() -> None:
