@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from qgis.core import QgsApplication, QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
-from qgis.PyQt.QtTest import QTest
-from scene import CLASSES, CRS, GSD, SIZE, Engine, wait_until, write_polygons, write_raster
+from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_raster
 
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.engine_client import EngineClient
@@ -82,12 +81,7 @@ def layer(qgis_new_project, photo):
 @pytest.fixture
 def canvas(qgis_iface, qgis_new_project):
     """A shown canvas of 400 by 300 pixels in the photograph's CRS, looking at it."""
-    canvas = qgis_iface.mapCanvas()
-    canvas.resize(400, 300)
-    canvas.show()
-    canvas.setDestinationCrs(QgsCoordinateReferenceSystem(CRS))
-    QTest.qWait(10)
-    return canvas
+    return show_canvas(qgis_iface, CRS, 400, 300)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 from osgeo import gdal, ogr, osr
+from qgis.core import QgsCoordinateReferenceSystem
 from qgis.PyQt.QtCore import QCoreApplication
+from qgis.PyQt.QtTest import QTest
 
 gdal.UseExceptions()
 HERE = Path(__file__).parent
@@ -30,6 +32,18 @@ def wait_until(condition, seconds=10):
         assert time.monotonic() < deadline, "waited in vain"
         QCoreApplication.processEvents()
         time.sleep(0.005)
+
+
+def show_canvas(iface, crs, width, height):
+    """The canvas, really shown: hidden in its window it would keep a size of its own. It looks at the map in `crs`."""
+    canvas = iface.mapCanvas()
+    iface.mainWindow().show()
+    canvas.show()
+    canvas.resize(width, height)
+    QTest.qWait(10)
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem(crs))
+    assert canvas.mapSettings().outputSize() == canvas.viewport().size()
+    return canvas
 
 
 class Engine:

@@ -1,0 +1,226 @@
+"""Pictures of the dock in real QGIS: before, during and after a run, and at each error.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py
+
+QGIS_PLUGINPATH, QGIS_CUSTOM_CONFIG_PATH (a private profile) and ORTHOMASK_PYTHON must be set, as `make screenshots`
+does. Pictures go to the folder that SCREENSHOTS names (default: `screenshots` among temporary files).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import qgis.utils
+from osgeo import gdal
+from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer, QgsRectangle
+from qgis.PyQt.QtCore import QSize, QTimer
+from qgis.utils import iface
+
+SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
+OUT = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "screenshots"))
+WORK = Path(tempfile.mkdtemp())
+LIMIT_SECONDS = 350
+
+Condition = Callable[[], bool]
+
+
+def scenes() -> Iterator[Condition]:
+    """Each picture in turn; what is yielded is waited for."""
+    plugin = qgis.utils.plugins["orthomask"]
+    dock, panel = plugin.dock, plugin.dock.segment
+    panel.options.folder_chooser.setFilePath(str(WORK))
+    plugin.action.trigger()
+    iface.mainWindow().resizeDocks([dock], [360], _horizontal())
+    yield lambda: "<b>" in dock.device.text()
+    yield settled()
+    picture("empty")
+
+    sample = add_layer(SAMPLE, "Banepa orthophoto")
+    iface.mapCanvas().setExtent(sample.extent())
+    yield lambda: panel.preflight.result is not None
+    yield settled()
+    picture("image")
+
+    panel.region.pick(middle_of(sample, 0.75))
+    yield lambda: panel.preflight.result is not None
+    yield settled()
+    picture("ready")
+
+    panel.run()
+    yield lambda: panel.run_bar.progress.value() > 400
+    picture("running")
+    yield panel.run_bar.run_button.isVisible
+    yield settled()
+    picture("results")
+    panel.options.setCollapsed(False)
+    yield settled()
+    picture("options", dock)
+    panel.options.setCollapsed(True)
+    root = QgsProject.instance().layerTreeRoot()
+    for node in root.children()[0].findLayers():
+        node.setItemVisibilityChecked("Probability" in node.name())
+    yield settled()
+    picture("probabilities")
+    for node in root.children()[0].findLayers():
+        node.setItemVisibilityChecked(node.name() == "Polygons")
+
+    yield from cancelled(panel)
+    yield from errors(plugin, dock, panel, sample)
+    yield from looks(dock)
+
+
+def cancelled(panel) -> Iterator[Condition]:
+    panel.model.threshold.setValue(0.3)
+    panel.run()
+    yield lambda: panel.run_bar.progress.value() > 100
+    panel.cancel()
+    yield panel.run_bar.run_button.isVisible
+    yield settled()
+    picture("cancelled")
+
+
+def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
+    panel.model.threshold.setValue(0.31)
+    panel.run()
+    yield lambda: panel.run_bar.progress.value() > 100
+    os.kill(plugin.client.pid, signal.SIGKILL)
+    yield panel.run_bar.run_button.isVisible
+    yield settled()
+    picture("error-killed")
+    iface.messageBar().clearWidgets()
+
+    box = QgsRectangle(sample.extent())
+    box.set(box.xMaximum() + 500, box.yMaximum() + 500, box.xMaximum() + 900, box.yMaximum() + 900)
+    panel.region.pick(type(panel.region.region)(QgsGeometry.fromRect(box), sample.crs()))
+    yield lambda: panel.preflight._lights.count() > 0
+    yield settled()
+    picture("error-outside", dock)
+    panel.run()
+    yield panel.run_bar.run_button.isVisible
+    yield settled()
+    picture("error-outside-run")
+    iface.messageBar().clearWidgets()
+    panel.region.pick(middle_of(sample, 0.5))
+
+    for name, layer in bad_layers().items():
+        panel.layer_chooser.setLayer(layer)
+        if layer.providerType() == "gdal":
+            panel.region.pick(middle_of(layer, 0.5))
+        yield lambda: panel.preflight._lights.count() > 0 or not panel.preflight.isEnabled() or panel.image_words.text()
+        yield settled()
+        picture(f"error-{name}", dock)
+    panel.layer_chooser.setLayer(sample)
+
+    python = os.environ["ORTHOMASK_PYTHON"]
+    os.environ["ORTHOMASK_PYTHON"] = "/opt/engine/bin/python"
+    plugin.client.restart()
+    dock.ask_engine()
+    yield dock.banner.isVisible
+    yield settled()
+    picture("error-engine")
+    os.environ["ORTHOMASK_PYTHON"] = python
+    dock.ask_engine()
+    yield lambda: "<b>" in dock.device.text()
+
+
+def looks(dock) -> Iterator[Condition]:
+    yield lambda: dock.segment.preflight.result is not None
+    iface.mainWindow().resizeDocks([dock], [320], _horizontal())
+    yield settled()
+    picture("narrow", dock)
+    QgsApplication.setUITheme("Night Mapping")
+    yield settled()
+    picture("dark")
+
+
+def bad_layers() -> dict[str, QgsRasterLayer]:
+    """Layers that the model cannot use, each for another reason."""
+    gdal.Translate(str(WORK / "grey.tif"), str(SAMPLE), bandList=[1])
+    gdal.Translate(str(WORK / "sixteen.tif"), str(SAMPLE), outputType=gdal.GDT_UInt16)
+    gdal.Translate(str(WORK / "coarse.tif"), str(SAMPLE), widthPct=5, heightPct=5)
+    gdal.Translate(str(WORK / "dark.tif"), str(SAMPLE), scaleParams=[[0, 255, 0, 40]])
+    layers = {name: add_layer(WORK / f"{name}.tif", name) for name in ("grey", "sixteen", "coarse", "dark")}
+    tiles = QgsRasterLayer("type=xyz&url=http://localhost/{z}/{x}/{y}.png", "Satellite tiles", "wms")
+    QgsProject.instance().addMapLayer(tiles)
+    return {**layers, "service": tiles}
+
+
+def add_layer(path: Path, name: str) -> QgsRasterLayer:
+    layer = QgsRasterLayer(str(path), name)
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def middle_of(layer: QgsRasterLayer, share: float):
+    """A region: the middle `share` of the extent of a layer."""
+    extent = QgsRectangle(layer.extent())
+    extent.scale(share)
+    return sys.modules["orthomask.ui.sources"].extent_region(extent, layer.crs())
+
+
+def settled(seconds: float = 1.0) -> Condition:
+    """Holds when the canvas has been drawn and some time has passed."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end and not iface.mapCanvas().isDrawing()
+
+
+def picture(name: str, widget=None) -> None:
+    """Save what the widget, by default the whole window, shows."""
+    QgsApplication.processEvents()
+    (widget or iface.mainWindow()).grab().save(str(OUT / f"{name}.png"))
+    print(f"{name}.png", flush=True)
+
+
+def _horizontal():
+    from qgis.PyQt.QtCore import Qt
+
+    return Qt.Orientation.Horizontal
+
+
+class Director:
+    """Goes from scene to scene as their conditions come true, without blocking QGIS."""
+
+    def __init__(self, scenes: Iterator[Condition]) -> None:
+        self._scenes, self._condition = scenes, lambda: True
+        self._deadline = time.monotonic() + LIMIT_SECONDS
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._look)
+        self._timer.start(50)
+
+    def _look(self) -> None:
+        try:
+            if time.monotonic() > self._deadline:
+                raise TimeoutError("a scene took too long")
+            while self._condition():
+                self._condition = next(self._scenes)
+        except StopIteration:
+            self._end(0)
+        except Exception:  # noqa: BLE001 (the script's edge: QGIS must end, whatever happened)
+            traceback.print_exc()
+            self._end(1)
+
+    def _end(self, status: int) -> None:
+        self._timer.stop()
+        qgis.utils.unloadPlugin("orthomask")
+        shutil.rmtree(WORK, ignore_errors=True)
+        os._exit(status)
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    iface.mainWindow().resize(QSize(1600, 1000))
+    qgis.utils.updateAvailablePlugins()
+    qgis.utils.loadPlugin("orthomask")
+    qgis.utils.startPlugin("orthomask")
+    iface.orthomask_director = Director(scenes())  # kept alive
+
+
+QTimer.singleShot(2000, main)
