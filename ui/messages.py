@@ -12,6 +12,7 @@ from ..protocol import OrthomaskError
 from .words import tr
 
 TITLE = "Orthomask"
+LINES = 2
 
 
 def show_error(bar: QgsMessageBar, error: OrthomaskError) -> None:
@@ -20,7 +21,9 @@ def show_error(bar: QgsMessageBar, error: OrthomaskError) -> None:
     QgsMessageLog.logMessage(f"{text}\n{error.details}".strip(), TITLE, Qgis.MessageLevel.Critical, False)
     message = QWidget()
     words = QLabel(f"<b>{TITLE}:</b> {html.escape(text)}")
-    words.setWordWrap(True)  # the bar's own text would show one line and a half
+    words.setWordWrap(True)  # the bar's own text shows one line and a half
+    words.setMaximumHeight(LINES * words.fontMetrics().lineSpacing())
+    words.setToolTip(text)
     button = QPushButton(tr("Details"))
     button.clicked.connect(lambda: show_details(error))
     layout = QHBoxLayout(message)

@@ -84,6 +84,7 @@ class PreflightBox(QGroupBox):
         elif isinstance(outcome, Cancelled):
             self.explain("")
         elif isinstance(outcome, OrthomaskError):
+            self._wanted = None  # whatever was wrong may be mended by the next time
             reason = f"{outcome.sentence} {outcome.remedy}"
             self._show((Light("", Level.RED, reason),), "")
             self.checked.emit()

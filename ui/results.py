@@ -82,13 +82,13 @@ def read_run(folder: Path) -> Run:
 
 def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
     """Add the results on top of the layer tree: polygons shown, the rasters below them hidden."""
-    group = project.layerTreeRoot().insertGroup(0, run.title)
+    group = QgsLayerTreeGroup(run.title)
     for layer in [polygon_layer(run), class_layer(run), *probability_layers(run)]:
         project.addMapLayer(layer, addToLegend=False)
         node = group.addLayer(layer)
         node.setItemVisibilityChecked(isinstance(layer, QgsVectorLayer))
         node.setExpanded(isinstance(layer, QgsVectorLayer))
-    group.setExpanded(True)
+    project.layerTreeRoot().insertChildNode(0, group)  # now that it is full: the legend shows an empty one collapsed
     return group
 
 

@@ -135,6 +135,16 @@ def test_a_check_that_fails_is_a_red_light(panel, engine):
     assert panel.preflight._lights.itemAtPosition(0, 1).widget().text() == "It is outside. Move it."
 
 
+def test_a_check_that_failed_is_made_again(panel, engine):
+    error = {"code": "image_unreadable", "sentence": "It is damaged.", "remedy": "Mend it.", "details": ""}
+    engine.script(check={"error": error})
+    press(panel.region.extent_button)
+    wait_until(lambda: panel.preflight._lights.count() == 2)
+    engine.script()
+    panel.model.show_models([panel.model.model])
+    wait_until(lambda: panel.preflight.result is not None)
+
+
 def test_a_rectangle_drawn_on_the_canvas_is_what_the_engine_gets(panel, canvas, engine):
     press(panel.region.rectangle_button)
     assert canvas.mapTool() is not None
