@@ -21,13 +21,16 @@ from pathlib import Path
 import qgis.utils
 from osgeo import gdal
 from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer, QgsRectangle
-from qgis.PyQt.QtCore import QSize, QTimer
+from qgis.PyQt.QtCore import QSize, Qt, QTimer
+from qgis.PyQt.QtGui import QImage
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton
 from qgis.utils import iface
 
 SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
 OUT = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "screenshots"))
-WORK = Path(tempfile.mkdtemp())
+WORK = Path(tempfile.mkdtemp(dir=os.environ["QGIS_CUSTOM_CONFIG_PATH"]))  # QGIS marks layers among temporary files
 LIMIT_SECONDS = 350
+WIDTH_PX = 1100
 
 Condition = Callable[[], bool]
 
@@ -38,7 +41,7 @@ def scenes() -> Iterator[Condition]:
     dock, panel = plugin.dock, plugin.dock.segment
     panel.options.folder_chooser.setFilePath(str(WORK))
     plugin.action.trigger()
-    iface.mainWindow().resizeDocks([dock], [360], _horizontal())
+    iface.mainWindow().resizeDocks([dock], [360], Qt.Orientation.Horizontal)
     yield lambda: "<b>" in dock.device.text()
     yield settled()
     picture("empty")
@@ -95,6 +98,12 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     yield panel.run_bar.run_button.isVisible
     yield settled()
     picture("error-killed")
+    details = [b for b in iface.messageBar().currentItem().findChildren(QPushButton) if b.text() == "Details"]
+    QTimer.singleShot(0, details[0].click)
+    yield lambda: QApplication.activeModalWidget() is not None
+    yield settled(0.3)
+    picture("error-details", QApplication.activeModalWidget())
+    QApplication.activeModalWidget().close()
     iface.messageBar().clearWidgets()
 
     box = QgsRectangle(sample.extent())
@@ -133,7 +142,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
 
 def looks(dock) -> Iterator[Condition]:
     yield lambda: dock.segment.preflight.result is not None
-    iface.mainWindow().resizeDocks([dock], [320], _horizontal())
+    iface.mainWindow().resizeDocks([dock], [320], Qt.Orientation.Horizontal)
     yield settled()
     picture("narrow", dock)
     QgsApplication.setUITheme("Night Mapping")
@@ -173,16 +182,28 @@ def settled(seconds: float = 1.0) -> Condition:
 
 
 def picture(name: str, widget=None) -> None:
-    """Save what the widget, by default the whole window, shows."""
+    """Save what the widget, by default the whole window, shows: at most `WIDTH_PX` wide and in 256 colours."""
     QgsApplication.processEvents()
-    (widget or iface.mainWindow()).grab().save(str(OUT / f"{name}.png"))
-    print(f"{name}.png", flush=True)
+    image = (widget or iface.mainWindow()).grab().toImage()
+    smooth = Qt.TransformationMode.SmoothTransformation
+    small = image.scaledToWidth(min(WIDTH_PX, image.width()), smooth)
+    plain = Qt.ImageConversionFlag.AvoidDither
+    indexed = small.convertToFormat(QImage.Format.Format_Indexed8, palette(small), plain)
+    indexed.save(str(OUT / f"dock-{name}.png"))
+    print(f"dock-{name}.png", flush=True)
 
 
-def _horizontal():
-    from qgis.PyQt.QtCore import Qt
-
-    return Qt.Orientation.Horizontal
+def palette(image: QImage) -> list[int]:
+    """The 256 colours that suit the image best (median cut), as `0xAARRGGBB`."""
+    pixels = image.convertToFormat(QImage.Format.Format_RGBA8888)
+    data = pixels.constBits().asstring(pixels.sizeInBytes())
+    dataset = gdal.GetDriverByName("MEM").Create("", pixels.width(), pixels.height(), 3)
+    for band in range(3):
+        dataset.GetRasterBand(band + 1).WriteRaster(0, 0, pixels.width(), pixels.height(), data[band::4])
+    table = gdal.ColorTable()
+    gdal.ComputeMedianCutPCT(*(dataset.GetRasterBand(band) for band in (1, 2, 3)), 256, table)
+    entries = (table.GetColorEntry(index) for index in range(table.GetCount()))
+    return [0xFF000000 | red << 16 | green << 8 | blue for red, green, blue, _ in entries]
 
 
 class Director:
@@ -217,6 +238,7 @@ class Director:
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     iface.mainWindow().resize(QSize(1600, 1000))
+    iface.mainWindow().findChild(QDockWidget, "Browser").hide()
     qgis.utils.updateAvailablePlugins()
     qgis.utils.loadPlugin("orthomask")
     qgis.utils.startPlugin("orthomask")

@@ -39,7 +39,7 @@ def show_details(error: OrthomaskError) -> None:
     viewer.setTitle(tr("Orthomask: details"))
     details = error.details.strip() or tr("There is nothing more to say about it.")
     viewer.setMessageAsPlainText(f"{error.sentence}\n{error.remedy}\n\n[{error.code.value}]\n{details}")
-    viewer.showMessage(False)
+    viewer.showMessage()
 
 
 def show_warning(bar: QgsMessageBar, text: str) -> None:

@@ -68,6 +68,7 @@ class RegionBox(QGroupBox):
         self._canvas.destinationCrsChanged.disconnect(self._show_band)
         for tool in self._tools:
             self._canvas.unsetMapTool(tool)
+            tool.deleteLater()
         self._hide_band()
 
     def showEvent(self, event: QShowEvent) -> None:

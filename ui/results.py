@@ -88,7 +88,9 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
         node = group.addLayer(layer)
         node.setItemVisibilityChecked(isinstance(layer, QgsVectorLayer))
         node.setExpanded(isinstance(layer, QgsVectorLayer))
-    project.layerTreeRoot().insertChildNode(0, group)  # now that it is full: the legend shows an empty one collapsed
+    project.layerTreeRoot().insertChildNode(0, group)
+    for expanded in (False, True):  # QGIS's legend takes notice of a change alone, and shows a new group collapsed
+        group.setExpanded(expanded)
     return group
 
 

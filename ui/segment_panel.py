@@ -208,6 +208,8 @@ class SegmentPanel(QWidget):
 
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
+        if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model have changed since: the next run is a new one
+            run_folders.end()
         self._refresh()
         self.run_bar.stop(_ending(error))
         if isinstance(error, Cancelled):

@@ -301,6 +301,15 @@ def test_other_settings_begin_a_new_run(ready, engine):
     assert first["output_dir"] != second["output_dir"]
 
 
+def test_a_run_that_cannot_go_on_is_forgotten(ready, engine):
+    error = {"code": "output_exists", "sentence": "It is another's.", "remedy": "Choose another.", "details": ""}
+    engine.script(predict={"error": error})
+    run(ready)
+    os.makedirs(engine.asked("predict")[0]["output_dir"])
+    ready._refresh()
+    assert ready.run_bar.run_button.text() == "Run"
+
+
 def test_a_worker_killed_in_mid_run_is_one_message(ready, engine, client, bar):
     engine.script(predict={"steps": 1000, "step_seconds": 0.02})
     press(ready.run_bar.run_button)

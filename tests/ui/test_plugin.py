@@ -43,6 +43,7 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
         set(QApplication.topLevelWidgets()),
         QgsProject.instance().mapLayers(),
         canvas.mapTool(),
+        len(canvas.children()),
     )
     plugin = plugin_for(iface, engine, monkeypatch)
     assert isinstance(plugin, OrthomaskPlugin)
@@ -72,6 +73,7 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
         set(QApplication.topLevelWidgets()),
         QgsProject.instance().mapLayers(),
         canvas.mapTool(),
+        len(canvas.children()),
     )
 
 
