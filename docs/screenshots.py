@@ -119,7 +119,8 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     iface.messageBar().clearWidgets()
     panel.region.pick(middle_of(sample, 0.5))
 
-    for name, layer in bad_layers().items():
+    layers = bad_layers()
+    for name, layer in layers.items():
         panel.layer_chooser.setLayer(layer)
         if layer.providerType() == "gdal":
             panel.region.pick(middle_of(layer, 0.5))
@@ -127,6 +128,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
         yield settled()
         picture(f"error-{name}", dock)
     panel.layer_chooser.setLayer(sample)
+    QgsProject.instance().removeMapLayers([layer.id() for layer in layers.values()])
 
     python = os.environ["ORTHOMASK_PYTHON"]
     os.environ["ORTHOMASK_PYTHON"] = "/opt/engine/bin/python"
