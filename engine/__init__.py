@@ -2,6 +2,6 @@
 
 import os
 
-# Torch's OpenMP threads otherwise spin while they wait, which on a busy computer makes inference up to seven times slower
-# (docs/performance.md). OpenMP reads this once, when torch is first imported.
+# Torch's OpenMP threads otherwise spin while they wait, which makes inference on a busy computer up to seven times
+# slower (docs/performance.md). OpenMP reads this once, when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

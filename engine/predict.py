@@ -197,20 +197,20 @@ class _Canvas:
         first, last = max(top, extent.y), min(bottom, extent.y + extent.height)
         rows = slice(first - top, max(first, last) - top)
         columns = slice(extent.x - self._left, extent.x - self._left + extent.width)
-        quantised = torch.round(self._sum[:, rows, columns] * SCALE).to(torch.uint8).cpu().numpy()
-        inside = self._valid[rows, columns] & self._inside(first, quantised.shape[1])
+        finished = self._sum[:, rows, columns].mul_(SCALE).round_()  # in place: a strip can be large
+        quantised = finished.to(torch.uint8).cpu().numpy()
+        quantised[:, self._outside(rows, columns, first)] = NODATA
         self._move_up()
-        return Strip(index, first, np.where(inside, quantised, np.uint8(NODATA)))
+        return Strip(index, first, quantised)
 
-    def _inside(self, top: int, height: int) -> np.ndarray:
-        """Which pixels have their centre in the region."""
-        extent, geometry = self._selection.extent, self._selection.geometry
-        shape = (height, extent.width)
-        if geometry is None or height == 0:
-            return np.ones(shape, bool)
-        transform = Affine.translation(extent.x, top)
-        mask: np.ndarray = rasterio.features.geometry_mask([geometry], shape, transform, invert=True)
-        return mask
+    def _outside(self, rows: slice, columns: slice, top: int) -> np.ndarray:
+        """Which pixels hold no data, or have their centre outside the region."""
+        outside = ~self._valid[rows, columns]
+        geometry = self._selection.geometry
+        if geometry is not None and outside.size:
+            transform = Affine.translation(self._selection.extent.x, top)
+            outside |= rasterio.features.geometry_mask([geometry], outside.shape, transform)
+        return outside
 
     def _move_up(self) -> None:
         stride, overlap = self._lattice.stride_px, self._lattice.overlap_px

@@ -193,7 +193,7 @@ def cache_bytes(source: Source, lattice: Lattice) -> int:
     dataset = source.dataset
     finer = max(1.0, lattice.width_px and dataset.width / lattice.width_px)
     block_height = dataset.block_shapes[0][0]
-    rows = lattice.window_px * finer + 2 * block_height
+    rows = lattice.window_px * finer + block_height
     needed = int(dataset.width * rows * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes))
     return min(max(needed, CACHE_BYTES[0]), CACHE_BYTES[1])
 

@@ -48,6 +48,8 @@ NODATA = 255
 """Outside the region or without data, in both rasters."""
 SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
+CACHE_BYTES = 64 << 20
+"""GDAL's block cache while the rasters are written."""
 RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 
@@ -204,7 +206,7 @@ class RunFolder:
             "num_threads": "all_cpus", "bigtiff": "if_safer",
         }  # fmt: skip
         progress.report(0, f"Writing {kind}.tif")
-        with writing(target), ThreadPoolExecutor(1) as executor:
+        with writing(target), ThreadPoolExecutor(1) as executor, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             copied = executor.submit(rasterio.shutil.copy, mosaic, target, **options)
             while True:
                 try:
