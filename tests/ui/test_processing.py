@@ -25,6 +25,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from scene import CRS, LEFT, TOP, wait_until
+from test_engine_client import Watcher
 
 from orthomask.ui.processing.provider import OrthomaskProvider
 
@@ -162,11 +163,35 @@ def test_results_are_loaded_styled_in_the_colours_of_the_classes(provider, layer
     parameters = {"IMAGE": layer.id(), "OUTPUT": str(tmp_path / "run")}
     processing.run("orthomask:segment", parameters, context=context, feedback=feedback)
     details = context.layersToLoadOnCompletion()
-    assert {"Classes", "Polygons"} < {detail.name for detail in details.values()}
+    assert {detail.name for detail in details.values()} == {"Classes", "Polygons", "Probability of field"}
     uri = next(uri for uri, detail in details.items() if detail.name == "Polygons")
     polygons = QgsVectorLayer(uri, "polygons")
     details[uri].postProcessor().postProcessLayer(polygons, context, feedback)
     assert [c.label() for c in polygons.renderer().categories()] == ["field", "orchard"]
+
+
+def test_the_log_gets_no_line_for_each_window(provider, layer, engine, tmp_path):
+    engine.script(predict={"steps": 200, "step_seconds": 0})
+    feedback = Watcher()
+    parameters = {"IMAGE": layer, "OUTPUT": str(tmp_path / "run")}
+    processing.run("orthomask:segment", parameters, feedback=feedback)
+    assert 10 <= len(feedback.texts) <= 20
+    assert len(feedback.percents) > 100
+
+
+def test_rasters_are_loaded_hidden_and_polygons_shown(provider, layer, tmp_path):
+    context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
+    context.setProject(QgsProject.instance())
+    parameters = {"IMAGE": layer.id(), "OUTPUT": str(tmp_path / "run")}
+    processing.run("orthomask:segment", parameters, context=context, feedback=feedback)
+    shown = {}
+    for uri, details in context.layersToLoadOnCompletion().items():
+        vector = "polygons" in uri
+        loaded = QgsVectorLayer(uri, "polygons") if vector else QgsRasterLayer(uri, "raster")
+        QgsProject.instance().addMapLayer(loaded)
+        details.postProcessor().postProcessLayer(loaded, context, feedback)
+        shown[vector] = QgsProject.instance().layerTreeRoot().findLayer(loaded.id()).isVisible()
+    assert shown == {True: True, False: False}
 
 
 def test_nothing_is_loaded_if_so_chosen(provider, layer, tmp_path):

@@ -31,6 +31,7 @@ from ..words import tr
 
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 DEFAULT_MODEL = "buildings"
+MILESTONE_PERCENT = 5.0
 
 Values = dict[str, Any]
 """Parameters or results of an algorithm, by name."""
@@ -93,12 +94,11 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     ) -> Values:
         """Ask the engine. A cancelled algorithm has no results."""
         try:
-            answer = self._client.call(self._request, feedback)
+            return self.results(self._client.call(self._request, _Milestones(feedback)), context, feedback)
         except Cancelled:
             return {}
         except OrthomaskError as error:
             raise _exception(error, feedback) from error
-        return self.results(answer, context, feedback)
 
     def add(self, parameter: QgsProcessingParameterDefinition, description: str, *, advanced: bool = False) -> None:
         """Add a parameter with its help."""
@@ -184,6 +184,26 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             self.parameterAsDouble(parameters, "MIN_HOLE", context),
             self.parameterAsBool(parameters, "SIMPLIFY", context),
         )
+
+
+class _Milestones:
+    """A feedback whose log gets a line every few percent, not one for each of a hundred thousand windows."""
+
+    def __init__(self, feedback: QgsProcessingFeedback) -> None:
+        self._feedback = feedback
+        self._percent = self._next = 0.0
+
+    def setProgress(self, percent: float) -> None:
+        self._percent = percent
+        self._feedback.setProgress(percent)
+
+    def setProgressText(self, text: str) -> None:
+        if self._percent >= self._next:
+            self._feedback.setProgressText(text)
+            self._next = self._percent + MILESTONE_PERCENT
+
+    def isCanceled(self) -> bool:
+        return bool(self._feedback.isCanceled())
 
 
 def model_names() -> list[str]:

@@ -22,24 +22,29 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 
     _waiting: ClassVar[set[Styler]] = set()
 
-    def __init__(self, style: Style) -> None:
+    def __init__(self, style: Style, *, shown: bool = True) -> None:
         super().__init__()
-        self._style = style
+        self._style, self._shown = style, shown
         self._waiting.add(self)
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
-        """Style it; QGIS calls this on the main thread."""
+        """Style it, and hide it if so wanted; QGIS calls this on the main thread."""
         self._style(layer)
         layer.triggerRepaint()
+        node = context.project().layerTreeRoot().findLayer(layer.id())
+        if node is not None:
+            node.setItemVisibilityChecked(self._shown)
         self._waiting.discard(self)
 
 
-def load_when_done(context: QgsProcessingContext, uri: str, name: str, group: str, style: Style) -> None:
+def load_when_done(
+    context: QgsProcessingContext, uri: str, name: str, group: str, style: Style, *, shown: bool = True
+) -> None:
     """Have the layer at `uri` added to the project, styled, when the algorithm has ended."""
     details = QgsProcessingContext.LayerDetails(name, context.project())
     details.forceName = True
     details.groupName = group  # QGIS 3.32 and newer; a mere Python attribute, without effect, before
-    details.setPostProcessor(Styler(style))
+    details.setPostProcessor(Styler(style, shown=shown))
     context.addLayerToLoadOnCompletion(uri, details)

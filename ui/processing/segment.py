@@ -125,13 +125,15 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
 
 
 def _load(context: QgsProcessingContext, folder: Path) -> None:
-    """Have the results loaded, polygons on top. Unlike the dock, Processing shows all that it loads."""
+    """Have the results loaded: polygons shown, rasters hidden, as in the dock.
+
+    Processing loads a file once, so of the probabilities only the first class's are shown.
+    """
     run = results.read_run(folder)
-    for band, info in enumerate(run.classes, start=1):
-        name = tr("Probability of {}").format(info.name)
-        style = functools.partial(results.style_probabilities, run=run, band=band)
-        load_when_done(context, str(folder / results.PROBABILITIES), name, run.title, style)
+    name = tr("Probability of {}").format(run.classes[0].name)
+    style = functools.partial(results.style_probabilities, run=run)
+    load_when_done(context, str(folder / results.PROBABILITIES), name, run.title, style, shown=False)
     style = functools.partial(results.style_classes, run=run)
-    load_when_done(context, str(folder / results.CLASSES), tr("Classes"), run.title, style)
+    load_when_done(context, str(folder / results.CLASSES), tr("Classes"), run.title, style, shown=False)
     style = functools.partial(results.style_polygons, run=run)
     load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", tr("Polygons"), run.title, style)
