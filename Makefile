@@ -86,6 +86,7 @@ package: $(ENGINE)/.ready
 	  ../$(ENGINE)/bin/python -m zipfile -c orthomask-$(VERSION).zip orthomask && ls -l orthomask-$(VERSION).zip
 
 bench: setup
+	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/memory.py
 
 screenshots: setup

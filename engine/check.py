@@ -31,6 +31,8 @@ SHIFT = (1.0, 2.5)
 """Distance between the image's mean and the training images', in their standard deviations: amber, and red."""
 CONTRAST = (0.4, 2.0)
 """The image's standard deviation in the training images': amber outside of this."""
+START_SECONDS, REST = 1.0, 1.15
+"""What a run takes beside the network: to begin, and in proportion, to write rasters and polygons."""
 SAMPLES = 4
 """Pieces read along each axis to see how the values are distributed."""
 
@@ -62,7 +64,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
     progress.report(0.6, "Measuring this computer's speed")
     device = devices.choose(request.device)
     speed = devices.prepare(bundle, device).seconds_per_mpx
-    seconds = speed * selection.count * WINDOW_PX**2 / 1e6
+    seconds = START_SECONDS + REST * speed * selection.count * WINDOW_PX**2 / 1e6
     lights = tuple(finding.light for finding in findings)
     return CheckResult(lights, selection.count, round(seconds, 2), device.name)
 
