@@ -36,6 +36,14 @@ def test_segment_then_polygonize_at_another_threshold(provider, sample, corner, 
     assert fewer["POLYGON_AREA_M2"] < run["POLYGON_AREA_M2"]
 
 
+@pytest.mark.parametrize("kind", ["CLASSES", "PROBABILITIES"])
+def test_rasters_are_cloud_optimized_by_gdals_own_judgement(provider, sample, tmp_path, kind):
+    validator = pytest.importorskip("osgeo_utils.samples.validate_cloud_optimized_geotiff")
+    run = processing.run("orthomask:segment", {"IMAGE": sample, "OUTPUT": str(tmp_path / "run")})
+    warnings, errors, _ = validator.validate(run[kind], full_check=True)
+    assert (warnings, errors) == ([], [])
+
+
 def test_a_folder_that_holds_a_run_is_refused_in_words(provider, sample, corner, tmp_path):
     parameters = {"IMAGE": sample, "EXTENT": corner, "OUTPUT": str(tmp_path / "run")}
     processing.run("orthomask:segment", parameters)
