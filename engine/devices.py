@@ -112,7 +112,7 @@ def _processor() -> str:
 
 
 def keep_pages() -> None:
-    """Make glibc's allocator keep its pages: 1.5 to 2 times faster inference on a CPU (docs/performance.md).
+    """Make glibc's allocator keep its pages, which makes inference on a CPU faster (docs/performance.md).
 
     With its defaults every activation is mapped and unmapped again by the kernel. Elsewhere than on glibc, nothing.
     """
