@@ -4,11 +4,11 @@
     <symbols>
       <symbol name="0" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
-          <prop k="color" v="220,50,40,60"/>
+          <prop k="color" v="220,50,40,25"/>
           <prop k="style" v="solid"/>
           <prop k="outline_color" v="220,50,40,255"/>
           <prop k="outline_style" v="solid"/>
-          <prop k="outline_width" v="0.4"/>
+          <prop k="outline_width" v="0.5"/>
           <prop k="outline_width_unit" v="MM"/>
           <prop k="joinstyle" v="miter"/>
         </layer>
