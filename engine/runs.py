@@ -145,8 +145,9 @@ class RunFolder:
     def refuse_others(self) -> None:
         """Raise where the folder holds results, or an unfinished run with other settings."""
         existing = [path.name for path in self.final if path.exists()]
-        if not existing and self._read_state().get("run_id", self.run_id) == self.run_id:
-            return
+        begun = self._read_state().get("run_id", "" if existing else self.run_id)
+        if begun == self.run_id and not self.final.run.exists():
+            return  # nothing is there, or this very run, perhaps killed while its results were moved
         what = ", ".join(existing) or "an unfinished run with other settings"
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -263,6 +264,25 @@ def test_a_repeated_run_does_not_run_finished_strips_again(
     predict.run(request_, Progress())
     assert written
     assert written[0] > 2
+
+
+def test_killed_while_results_are_moved_and_repeated_gives_the_same_bytes(
+    request_: PredictRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = predict.run(again(request_, tmp_path / "whole"), Progress())
+    replace = os.replace
+
+    def killed_at_the_second_result(source: Path, target: Path) -> None:
+        if Path(target) == Path(request_.output_dir) / "probabilities.tif":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed_at_the_second_result)
+        with pytest.raises(KeyboardInterrupt):
+            predict.run(request_, Progress())
+    assert not (Path(request_.output_dir) / "run.json").exists()
+    assert rasters(predict.run(request_, Progress())) == rasters(undisturbed)
 
 
 def test_results_are_never_overwritten_unasked(request_: PredictRequest) -> None:
