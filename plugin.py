@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsSettings
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QAction
@@ -17,6 +17,8 @@ from .ui.processing.provider import OrthomaskProvider
 from .ui.words import tr
 
 MENU = "Orthomask"
+SEEN = "orthomask/seen"
+"""Set once the plugin has been loaded: only the first time does it open its dock by itself."""
 
 
 class OrthomaskPlugin:
@@ -50,7 +52,8 @@ class OrthomaskPlugin:
         self.iface.addRasterToolBarIcon(self.action)
         self.iface.addPluginToRasterMenu(MENU, self.action)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
-        self.dock.hide()
+        self.dock.setVisible(not QgsSettings().contains(SEEN))
+        QgsSettings().setValue(SEEN, True)
 
     def unload(self) -> None:
         """Take away everything that `initGui` added, and end the engine."""

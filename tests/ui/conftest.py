@@ -54,7 +54,7 @@ def client(engine):
 def _no_settings():
     for name in ("python", "unfinished"):
         QgsSettings().remove(f"orthomask/{name}")
-    return
+    QgsSettings().setValue("orthomask/seen", True)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import gc
 import os
 
 import pytest
-from qgis.core import QgsApplication, QgsProject
+from qgis.core import QgsApplication, QgsProject, QgsSettings
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtWidgets import QApplication
 from scene import wait_until
@@ -75,6 +75,15 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
         canvas.mapTool(),
         len(canvas.children()),
     )
+
+
+def test_the_dock_opens_by_itself_only_the_first_time(iface, engine, monkeypatch):
+    QgsSettings().remove("orthomask/seen")
+    for first in (True, False):
+        plugin = plugin_for(iface, engine, monkeypatch)
+        plugin.initGui()
+        assert plugin.dock.isVisible() is first
+        plugin.unload()
 
 
 def test_a_project_read_after_unload_meets_no_deleted_widget(iface, canvas, engine, monkeypatch, tmp_path):
