@@ -9,7 +9,7 @@ PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 PACKAGED := metadata.txt __init__.py plugin.py protocol.py worker.py cli.py ui engine training resources \
-            LICENSE README.md CHANGELOG.md requirements
+            LICENSE README.md CHANGELOG.md
 
 export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)

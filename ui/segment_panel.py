@@ -49,6 +49,7 @@ class SegmentPanel(QWidget):
         self._iface = iface
         self._client = client
         self._task: Optional[EngineTask] = None
+        self._project_closed = False
         self._look: Optional[EngineTask] = None
         self.layer_chooser = QgsMapLayerComboBox()
         self.image_words = QLabel()
@@ -65,6 +66,7 @@ class SegmentPanel(QWidget):
         """Stop what runs, and leave the canvas as it was."""
         QgsProject.instance().readProject.disconnect(self._refresh)
         QgsProject.instance().projectSaved.disconnect(self._refresh)
+        QgsProject.instance().cleared.disconnect(self._note_closed_project)
         self.cancel()
         self.region.release()
 
@@ -77,6 +79,7 @@ class SegmentPanel(QWidget):
             return
         layer, model = self.layer_chooser.currentLayer(), self.model.model
         request = run_folders.begin(request, layer.name(), model.name)
+        self._project_closed = False
         self.preflight.pause()
         self.run_bar.start()
         title = tr("Orthomask: {} in {}").format(model.title, layer.name())
@@ -128,6 +131,7 @@ class SegmentPanel(QWidget):
         self.run_bar.cancel_wanted.connect(self.cancel)
         QgsProject.instance().readProject.connect(self._refresh)
         QgsProject.instance().projectSaved.connect(self._refresh)
+        QgsProject.instance().cleared.connect(self._note_closed_project)
 
     def _set_image(self) -> None:
         layer = self.layer_chooser.currentLayer()
@@ -199,12 +203,20 @@ class SegmentPanel(QWidget):
         self.run_bar.stop(words)
         for warning in result.warnings:
             show_warning(self._iface.messageBar(), warning)
+        folder = Path(result.polygons_path).parent
+        if self._project_closed:  # its results do not belong into the project that is open now
+            words = tr("{} The project was closed meanwhile; the results are in {}.").format(words, folder)
+            show_success(self._iface.messageBar(), words)
+            return
         try:
-            results.add_run(QgsProject.instance(), results.read_run(Path(result.polygons_path).parent))
+            results.add_run(QgsProject.instance(), results.read_run(folder))
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
             return
         show_success(self._iface.messageBar(), words)
+
+    def _note_closed_project(self) -> None:
+        self._project_closed = True
 
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None

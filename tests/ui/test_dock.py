@@ -402,3 +402,13 @@ def test_a_missing_engine_is_one_sentence_and_another_python_mends_it(
     dock.release()
     client.close()
     dock.deleteLater()
+
+
+def test_results_do_not_go_into_a_project_that_was_opened_meanwhile(ready, engine, bar):
+    engine.script(predict={"steps": 20, "step_seconds": 0.05})
+    press(ready.run_bar.run_button)
+    wait_until(lambda: engine.asked("predict"))
+    QgsProject.instance().clear()
+    wait_until(lambda: "The project was closed" in shown(bar))
+    assert groups() == []
+    assert "results are in" in shown(bar)
