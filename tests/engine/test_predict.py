@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from conftest import UTM, CancelAfter, scene
-from orthomask.engine import predict, runs
+from orthomask.engine import devices, predict, runs
 from orthomask.engine.grid import Lattice, Window, select
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
@@ -319,3 +320,52 @@ def test_an_image_that_changed_is_not_taken_for_the_same_run(
     with pytest.raises(OrthomaskError) as caught:
         predict.run(request_, Progress())
     assert caught.value.code is ErrorCode.OUTPUT_EXISTS
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_any_bands_and_pixel_type_of_a_model_are_predicted(
+    make_raster: Callable[..., Path], make_bundle: Callable[..., Path], tmp_path: Path, dtype: str
+) -> None:
+    image = make_raster(scene(150, 130, bands=5).astype(dtype))
+    model = make_bundle(classes=2, bands=4, dtype=dtype)
+    result = predict.run(PredictRequest(Image(str(image)), str(model), str(tmp_path / "out")), Progress())
+    with rasterio.open(result.probabilities_path) as dataset:
+        assert (dataset.count, dataset.shape) == (2, (150, 130))
+        assert (dataset.read() != runs.NODATA).all()
+
+
+class Bright(torch.nn.Module):
+    """Finds what is brighter than the mean."""
+
+    def forward(self, windows: Tensor) -> Tensor:
+        bright = 50 * windows.mean(dim=1, keepdim=True)
+        return torch.cat([torch.zeros_like(bright), bright], dim=1)
+
+
+DEGREE = 0.3 / 111_320
+GEOREFERENCES = {
+    "utm": (UTM, Affine(0.3, 0, 500_000, 0, -0.3, 3_000_000)),
+    "finer": (UTM, Affine(0.17, 0, 500_000, 0, -0.17, 3_000_000)),
+    "south-up": (UTM, Affine(0.3, 0, 500_000, 0, 0.3, 3_000_000)),
+    "rotated": (UTM, Affine.translation(500_000, 3_000_000) @ Affine.rotation(25) @ Affine.scale(0.3, -0.3)),
+    "geographic": ("EPSG:4326", Affine(DEGREE * 2, 0, 85.5, 0, -DEGREE, 60.0)),
+    "web mercator": ("EPSG:3857", Affine(0.6, 0, 1e6, 0, -0.6, 8_399_738)),
+}
+
+
+@pytest.mark.parametrize("kind", GEOREFERENCES)
+def test_polygons_lie_where_the_object_is_in_any_georeference(
+    make_raster: Callable[..., Path], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    crs, transform = GEOREFERENCES[kind]
+    pixels = np.full((3, 240, 300), 20, np.uint8)
+    pixels[:, 60:150, 80:220] = 230
+    image = make_raster(pixels, crs=crs, transform=transform)
+    ready = devices.Predictor(Bright(), devices.choose("cpu"), "fp32", 0.0)
+    monkeypatch.setattr(devices, "prepare", lambda *_: ready)
+    result = predict.run(PredictRequest(Image(str(image)), str(tiny), str(tmp_path / "out")), Progress())
+    meta, _, geometries, _ = pyogrio.raw.read(result.polygons_path, layer="polygons")
+    found = shapely.union_all(shapely.from_wkb(geometries))
+    expected = shapely.Polygon([transform @ corner for corner in ((80, 60), (220, 60), (220, 150), (80, 150))])
+    assert meta["crs"] == crs, "polygons come in the source's CRS"
+    assert found.intersection(expected).area / found.union(expected).area > 0.97
