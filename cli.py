@@ -85,7 +85,10 @@ def predict(
     image: str, model: str, region: str | None, bands: str, crs: str, device: str, out: str, threshold: float | None,
     existing: str | None, image_date: str, min_area: float, min_hole: float, simplify: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run a model over IMAGE and write rasters and polygons into the folder OUT."""
+    """Run a model over IMAGE.
+
+    Rasters, polygons and the record of the run go into the folder OUT.
+    """
 
     def request() -> PredictRequest:
         return PredictRequest(
@@ -108,7 +111,10 @@ def polygonize(
     probabilities: str, threshold: float, out: str, overwrite: bool, min_area: float, min_hole: float,
     simplify: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Make polygons from a run's PROBABILITIES at another threshold, without running the model again."""
+    """Make polygons at another threshold.
+
+    PROBABILITIES is the probabilities.tif of a run; the model does not run again.
+    """
 
     def request() -> PolygonizeRequest:
         existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
@@ -122,7 +128,10 @@ def polygonize(
 @_options(_image_options)
 @_json_option
 def check(image: str, model: str, region: str | None, bands: str, crs: str, device: str, as_json: bool) -> None:
-    """Preflight: would this model work on IMAGE? Exit status 2 where a light is red."""
+    """Preflight: would this model work on IMAGE?
+
+    Exit status 2 where a light is red.
+    """
 
     def request() -> CheckRequest:
         return CheckRequest(Image(image, crs, _bands(bands)), model, _region(region), device)

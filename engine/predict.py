@@ -84,7 +84,9 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
             progress.part(0.93, 0.99),
         )  # fmt: skip
         seconds = time.monotonic() - started
-        return folder.commit(provenance, counted, predictor.device.name, seconds, plan_.warnings)
+        result = folder.commit(provenance, counted, predictor.device.name, seconds, plan_.warnings)
+    progress.show(1, "Done")
+    return result
 
 
 def _predictor(plan_: Plan, request: PredictRequest, folder: runs.RunFolder) -> devices.Predictor:
