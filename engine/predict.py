@@ -70,12 +70,14 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
     started = time.monotonic()
     progress.report(0, "Opening the image")
     with open_image(request.image) as source:
-        plan_ = plan(source, request)
+        plan_, device = plan(source, request), devices.choose(request.device)
         folder, finished = runs.open_folder(request, plan_.bundle)
         if finished:
             return finished
         progress.report(0.01, "Preparing the model")
-        predictor = _predictor(plan_, request, folder)
+        # An unfinished run goes on in the precision that it began with.
+        predictor = devices.prepare(plan_.bundle, device, folder.precision)
+        folder.begin(predictor.precision)
         _run_strips(plan_, predictor, folder, progress.part(0.02, 0.88))
         rasters = folder.write_rasters(plan_.lattice, plan_.selection, progress.part(0.88, 0.93))
         provenance = folder.provenance(plan_.bundle, source, predictor)
@@ -87,14 +89,6 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         result = folder.commit(provenance, counted, predictor.device.name, seconds, plan_.warnings)
     progress.show(1, "Done")
     return result
-
-
-def _predictor(plan_: Plan, request: PredictRequest, folder: runs.RunFolder) -> devices.Predictor:
-    """The network on its device, in the precision that the run began with."""
-    device = devices.choose(request.device)
-    predictor = devices.prepare(plan_.bundle, device, folder.precision)
-    folder.begin(predictor.precision)
-    return predictor
 
 
 def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:

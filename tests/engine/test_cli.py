@@ -211,6 +211,7 @@ def test_bad_options_are_refused(
     invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path, options: tuple[str, str]
 ) -> None:
     refused(invoke("predict", make_raster(), "--out", tmp_path / "out", *options), 2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_that_cannot_be_made_is_refused(
