@@ -83,6 +83,7 @@ class _Tile:
 
     @classmethod
     def read(cls, dataset: DatasetReader, window: Window, threshold: float) -> _Tile:
+        """Read, classify and label one tile."""
         bands = dataset.read(window=window)
         classes = classify(bands, threshold)
         labels, found = np.zeros(classes.shape, np.int32), 0

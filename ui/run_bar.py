@@ -84,6 +84,7 @@ class _Clock:
         self._first: Optional[tuple[float, float]] = None
 
     def seconds_left(self, fraction: float) -> Optional[float]:
+        """Seconds until the end at the present speed; None while that is not known yet."""
         now = time.monotonic()
         if self._first is None and fraction > 0.02:  # before that the model is loaded, which says nothing
             self._first = (now, fraction)
