@@ -56,7 +56,7 @@ def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
         )
     refuse_in_use(target)
     partial = target.with_name(f".{target.stem}.partial.gpkg")
-    provenance = {**record, "threshold": request.threshold, "source": {"path": str(source)}}
+    provenance = {"source": {"path": str(source)}, **record, "threshold": request.threshold}
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:

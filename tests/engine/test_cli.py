@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pyogrio
+import pyproj
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from click.testing import CliRunner, Result
@@ -94,11 +96,16 @@ def test_models_and_info_and_check_answer(invoke: Invoke, make_raster: Callable[
 def test_region_from_a_file_in_another_crs(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
     image = make_raster((200, 200))
     center = shapely.Point(500_030, 2_999_970).buffer(10)
-    region = write_region(tmp_path / "region.gpkg", center)
-    same = invoke("predict", image, "--out", tmp_path / "1", "--region", region, "--json")
-    assert same.exit_code == 0
-    geographic = pyogrio.raw.read(region)[2]
-    assert len(geographic) == 1
+    to_geographic = pyproj.Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
+    moved = shapely.transform(center, to_geographic.transform, interleaved=False)
+    classes = []
+    for name, geometry, crs in (("same", center, UTM), ("other", moved, "EPSG:4326")):
+        region = write_region(tmp_path / f"{name}.gpkg", geometry, crs)
+        assert invoke("predict", image, "--out", tmp_path / name, "--region", region).exit_code == 0
+        with rasterio.open(tmp_path / name / "classes.tif") as dataset:
+            classes.append(dataset.read(1))
+    np.testing.assert_array_equal(*classes)
+    assert (classes[0] == runs.NODATA).mean() == pytest.approx(1 - np.pi / 4, abs=0.03), "a disc in its square"
 
 
 IMAGES: dict[str, tuple[Callable[[Callable[..., Path], Path], Path], str]] = {
@@ -153,6 +160,13 @@ def test_a_geographic_image_is_predicted_in_metres(
     assert result.exit_code == 0
     meta, _, _, _ = pyogrio.raw.read(tmp_path / "out/polygons.gpkg", layer="polygons")
     assert meta["crs"] == "EPSG:4326", "polygons come in the source's CRS"
+    again = tmp_path / "again.gpkg"
+    invoke("polygonize", tmp_path / "out/probabilities.tif", "--threshold", 0.5, "--out", again)
+    meta, _, found, _ = pyogrio.raw.read(again, layer="polygons")
+    assert meta["crs"] == "EPSG:4326", "also when they are made again from the run's probabilities"
+    assert sorted(found) == sorted(pyogrio.raw.read(tmp_path / "out/polygons.gpkg", layer="polygons")[2])
+    _, _, _, columns = pyogrio.raw.read(again, layer="orthomask_runs", columns=["source"])
+    assert columns[0].tolist() == [str(image)], "the provenance names the image, not the probabilities"
 
 
 REGIONS: dict[str, tuple[shapely.Geometry, str | None, str]] = {
