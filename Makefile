@@ -8,7 +8,7 @@ QGIS := .venv/qgis
 PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
-PACKAGED := metadata.txt __init__.py plugin.py protocol.py worker.py cli.py ui engine training resources \
+PACKAGED := metadata.txt __init__.py plugin.py worker.py protocol cli ui engine training resources \
             LICENSE README.md CHANGELOG.md
 
 export QGIS_PLUGINPATH := $(PLUGINS)

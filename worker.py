@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,18 +31,32 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     __import__("orthomask.worker").worker.main(answers_fd)
     sys.exit()
 
-from .engine import bundle, check, devices, polygons, predict
+from .engine import devices
 from .engine.progress import Progress
 from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
 
-CAPABILITIES: dict[str, Callable[[Any, Progress], Any]] = {
-    "predict": predict.run,
-    "polygonize": polygons.run,
-    "check": check.run,
-    "models": bundle.run,
-    "info": devices.run,
+CAPABILITIES = {
+    "predict": "engine.predict",
+    "polygonize": "engine.polygons",
+    "check": "engine.check",
+    "info": "engine.devices",
+    "models": "engine.bundle",
+    "copy_model": "engine.copies",
+    "ensemble": "engine.ensemble",
+    "project": "training.project",
+    "areas": "training.areas",
+    "mask": "training.masks",
+    "chips": "training.chips",
+    "train": "training.train",
+    "search": "training.search",
+    "evaluate": "training.evaluate",
 }
-"""The one function that answers each request."""
+"""The module whose function `run` answers each request; imported when it is first asked."""
+
+
+def answer(method: str, request: Any, progress: Progress) -> Any:
+    """The result of a request."""
+    return import_module(f".{CAPABILITIES[method]}", __package__).run(request, progress)
 
 
 class Worker:
@@ -89,7 +103,7 @@ class Worker:
         identity, method = message.get("id"), message["method"]
         try:
             request: Any = from_json(REQUESTS[method][0], message.get("params", {}))
-            result = CAPABILITIES[method](request, _Notifier(self, identity))
+            result = answer(method, request, _Notifier(self, identity))
             self.send({"id": identity, "result": to_json(result)})
         except OrthomaskError as error:
             self._fail(identity, -32000, error.sentence, error)

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from conftest import UTM, scene
 from orthomask import cli
+from orthomask.cli import shared
 from orthomask.engine import runs
 from orthomask.protocol import ErrorCode
 
@@ -34,7 +35,7 @@ def invoke(tiny: Path) -> Invoke:
         words = [str(argument) for argument in arguments]
         if words[0] in ("predict", "check") and "--model" not in words:
             words += ["--model", str(tiny)]
-        return CliRunner().invoke(cli.main_group, words, catch_exceptions=False)
+        return CliRunner().invoke(cli.commands, words, catch_exceptions=False)
 
     return run
 
@@ -314,5 +315,5 @@ def test_check_is_red_where_predict_would_refuse(
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_every_error_has_an_exit_status_that_is_no_success(code: ErrorCode) -> None:
-    assert cli.exit_status(code) in (1, 2, 3, 4, 130)
-    assert (cli.exit_status(code) == 130) == (code is ErrorCode.CANCELLED)
+    assert shared.exit_status(code) in (1, 2, 3, 4, 130)
+    assert (shared.exit_status(code) == 130) == (code is ErrorCode.CANCELLED)

@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 
 from orthomask import protocol
 from orthomask.engine.progress import Progress
-from orthomask.protocol import ErrorCode, Image, ModelSummary, OrthomaskError, PredictRequest, from_json, to_json
+from orthomask.protocol import ErrorCode, Image, ModelSummary, OrthomaskError, PredictRequest, Trial, from_json, to_json
 
 RESULTS = [result for _, result in protocol.REQUESTS.values()]
 st.register_type_strategy(float, st.floats(allow_nan=False))
 cards = st.dictionaries(st.text(), st.integers() | st.text())
 st.register_type_strategy(ModelSummary, st.builds(ModelSummary, card=cards))
+st.register_type_strategy(Trial, st.builds(Trial, options=cards))
 
 
 requests = st.builds(

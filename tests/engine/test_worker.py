@@ -141,9 +141,9 @@ def test_a_foreign_gdal_and_proj_in_the_environment_do_no_harm_once_taken_out(tm
 def test_the_plugin_folder_may_have_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "some-other-name-1.2"
     folder.mkdir()
-    for name in ("__init__.py", "protocol.py", "worker.py", "metadata.txt"):
+    for name in ("__init__.py", "worker.py", "metadata.txt"):
         shutil.copy(PLUGIN / name, folder)
-    for name in ("engine", "training"):
+    for name in ("engine", "protocol", "training"):
         shutil.copytree(PLUGIN / name, folder / name)
     client = Client(folder)
     client.call(1, "models", {})

@@ -1,0 +1,24 @@
+"""The command line: the same requests as in QGIS, from a terminal."""
+
+from __future__ import annotations
+
+import click
+
+from ..engine import devices
+from . import models, prediction
+
+
+@click.group()
+@click.version_option(devices.version(), prog_name="orthomask")
+def commands() -> None:
+    """Buildings and farmland from orthophotos: label, train, predict, measure."""
+
+
+for command in (prediction.predict, prediction.polygonize, prediction.check, prediction.info, models.models):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the command `orthomask`."""
+    devices.keep_pages()
+    commands(prog_name="orthomask")

@@ -1,0 +1,95 @@
+"""What the commands share: how a request is run, shown and cancelled, and how errors end a command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import click
+
+from .. import worker
+from ..engine.progress import Progress
+from ..protocol import Cancelled, ErrorCode, OrthomaskError, to_json
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; no progress bar.")
+existing_options = [
+    click.option("--overwrite", "existing", flag_value="overwrite", help="Replace results that are there."),
+    click.option("--resume", "existing", flag_value="resume", help="Keep a finished run, or go on with it."),
+]
+
+
+def options(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A decorator that adds a list of options to a command, in their order."""
+
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+def exit_status(code: ErrorCode) -> int:
+    """130 cancelled, 3 output cannot be written, 4 engine trouble, 1 a defect of ours, 2 anything else: bad input."""
+    if code is ErrorCode.CANCELLED:
+        return 130
+    if code.name.startswith(("OUTPUT", "DISK")):
+        return 3
+    if code.name.startswith(("ENGINE", "OUT_OF")):
+        return 4
+    return 1 if code is ErrorCode.INTERNAL else 2
+
+
+class _Bar(Progress):
+    """A progress bar on stderr, cancelled by Ctrl-C; a second Ctrl-C ends the program at once."""
+
+    def __init__(self, visible: bool) -> None:
+        self._cancelled = False
+        hidden = not visible or not sys.stderr.isatty()
+        self._bar: Any = click.progressbar(
+            length=1000, file=sys.stderr, hidden=hidden, item_show_func=lambda item: str(item or "")
+        )
+        signal.signal(signal.SIGINT, self._cancel)
+
+    def _cancel(self, _number: int, _frame: FrameType | None) -> None:
+        self._cancelled = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def show(self, fraction: float, message: str) -> None:
+        self._bar.update(int(fraction * 1000) - self._bar.pos, message)
+
+    def check_cancelled(self) -> None:
+        if self._cancelled:
+            raise Cancelled
+
+    def close(self) -> None:
+        """Leave the bar's line."""
+        self._bar.render_finish()
+
+
+def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[Any], None]) -> Any:
+    """Answer a request, print the result; on an error of ours print it and exit with its status."""
+    bar = _Bar(visible=not as_json)
+    try:
+        result = worker.answer(method, request(), bar)
+    except OrthomaskError as error:
+        bar.close()
+        if as_json:
+            click.echo(json.dumps({"error": error.to_json()}))
+        click.echo(f"{error.sentence}\n{error.remedy}", err=True)
+        sys.exit(exit_status(error.code))
+    bar.close()
+    if as_json:
+        click.echo(json.dumps(to_json(result), ensure_ascii=False, indent=1))
+    else:
+        say(result)
+    return result
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a text that commas separate."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

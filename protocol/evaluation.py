@@ -1,0 +1,137 @@
+"""Requests and results of measuring how good a model is, and of keeping models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from .errors import require, require_threshold
+from .ground_truth import LabelledData, Split
+from .values import Existing
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Compare what a model finds with labels, and write a report into `output_dir`.
+
+    Attributes:
+        split: which areas count.
+        threshold: probability from which a pixel belongs to a class; None for the model's own.
+        map_path: `classes.tif` of a run, whose area of each class is to be estimated; empty for the areas themselves.
+    """
+
+    model: str
+    data: LabelledData
+    output_dir: str
+    split: Split = Split.TEST
+    threshold: Optional[float] = None
+    map_path: str = ""
+    device: str = "auto"
+    existing: Existing = Existing.REFUSE
+
+    def __post_init__(self) -> None:
+        require(bool(self.model), "No model was given.", "Choose a model.")
+        require(bool(self.output_dir), "No output folder was given.", "Name a folder for the report.")
+        require_threshold(self.threshold)
+
+
+@dataclass(frozen=True)
+class PixelScores:
+    """Agreement of the pixels of one class, or of all foreground (`all`), or in one place."""
+
+    name: str
+    iou: float
+    f1: float
+    precision: float
+    recall: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class ObjectScores:
+    """Agreement of objects of one class, matched where they overlap by an IoU of 0.5 or more."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float
+    matched: int
+    missed: int
+    false: int
+
+
+@dataclass(frozen=True)
+class AreaEstimate:
+    """The true area of a class, estimated from the map and its errors (Olofsson et al. 2014).
+
+    Attributes:
+        mapped_m2: as the map has it.
+        estimated_m2: corrected for the map's errors; `margin_m2` is half of its 95% confidence interval.
+    """
+
+    name: str
+    mapped_m2: float
+    estimated_m2: float
+    margin_m2: float
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """How good the model is; all of it, with curves and pictures, in the report.
+
+    Attributes:
+        confusion: pixel counts, row = true class, column = predicted class, background first; `classes` names both.
+        errors_path: raster of right, false and missed pixels; empty for pictures without georeference.
+        objects_path: GeoPackage of matched, missed and false objects; empty for pictures without georeference.
+        best_threshold: that with the highest intersection over union.
+        calibration_error: mean distance of probability and frequency, weighted by pixels (Guo et al. 2017).
+    """
+
+    report_path: str
+    json_path: str
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: float
+    kappa: float
+    pixels: tuple[PixelScores, ...]
+    places: tuple[PixelScores, ...]
+    objects: tuple[ObjectScores, ...]
+    areas: tuple[AreaEstimate, ...]
+    threshold: float
+    best_threshold: float
+    best_iou: float
+    calibration_error: float
+    errors_path: str = ""
+    objects_path: str = ""
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CopyModelRequest:
+    """Copy a bundle under another name and title."""
+
+    model: str
+    output_path: str
+    title: str = ""
+    existing: Existing = Existing.REFUSE
+
+    def __post_init__(self) -> None:
+        require(self.output_path.endswith(".safetensors"), "The copy is no bundle.", "End its name in .safetensors.")
+
+
+@dataclass(frozen=True)
+class EnsembleRequest:
+    """Join bundles into one, whose probabilities are the mean of theirs."""
+
+    models: tuple[str, ...]
+    output_path: str
+    title: str = ""
+    existing: Existing = Existing.REFUSE
+
+    def __post_init__(self) -> None:
+        require(len(self.models) > 1, "An ensemble needs two models.", "Name two or more bundles.")
+        require(
+            self.output_path.endswith(".safetensors"), "The ensemble is no bundle.", "End its name in .safetensors."
+        )

@@ -1,0 +1,180 @@
+"""Requests and results of running models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from .errors import require, require_threshold
+from .values import ClassInfo, Existing, Image, Level, PolygonOptions, Region
+
+WINDOW_PX = 512
+OVERLAP_PX = 128
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """Run a model over a region of an image, into the folder `output_dir`.
+
+    Attributes:
+        model: name of an embedded model or path of a bundle.
+        region: where to predict; None for the whole image.
+        threshold: probability (0 to 1) from which a pixel belongs to a class; None for the model's own.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        image_date: when the image was taken, in words or ISO 8601, copied to the provenance.
+    """
+
+    image: Image
+    model: str
+    output_dir: str
+    region: Optional[Region] = None
+    threshold: Optional[float] = None
+    existing: Existing = Existing.REFUSE
+    window_px: int = WINDOW_PX
+    overlap_px: int = OVERLAP_PX
+    device: str = "auto"
+    image_date: str = ""
+    polygons: PolygonOptions = PolygonOptions()
+
+    def __post_init__(self) -> None:
+        require(bool(self.model), "No model was given.", "Choose a model.")
+        require(bool(self.output_dir), "No output folder was given.", "Name a folder for the results.")
+        require_threshold(self.threshold)
+        fits = self.window_px >= 64 and self.window_px % 32 == 0 and 0 <= self.overlap_px <= self.window_px // 2
+        require(fits, "The window does not fit.", "Use a multiple of 32 px from 64 on, overlapping by half at most.")
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What a prediction left in its folder."""
+
+    run_id: str
+    classes_path: str
+    probabilities_path: str
+    polygons_path: str
+    polygon_count: int
+    polygon_area_m2: float
+    device: str
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PolygonizeRequest:
+    """Make polygons from the `probabilities.tif` of a run, at any threshold, without running the model again."""
+
+    probabilities_path: str
+    output_path: str
+    threshold: float
+    existing: Existing = Existing.REFUSE
+    polygons: PolygonOptions = PolygonOptions()
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.probabilities_path), "No probability raster was given.", "Name the probabilities.tif of a run."
+        )
+        require(self.output_path.endswith(".gpkg"), "The output is no GeoPackage.", "End its name in .gpkg.")
+        require_threshold(self.threshold)
+
+
+@dataclass(frozen=True)
+class PolygonizeResult:
+    """The GeoPackage that was written."""
+
+    polygons_path: str
+    polygon_count: int
+    polygon_area_m2: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """Preflight: would this model work on this image, and how long would it take?"""
+
+    image: Image
+    model: str
+    region: Optional[Region] = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        require(bool(self.model), "No model was given.", "Choose a model.")
+
+
+@dataclass(frozen=True)
+class Light:
+    """One preflight finding: what was looked at, how it stands, and why."""
+
+    name: str
+    level: Level
+    reason: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The preflight lights, and an estimate of the run."""
+
+    lights: tuple[Light, ...]
+    windows: int
+    seconds: float
+    device: str
+
+    @property
+    def level(self) -> Level:
+        """The worst of the lights."""
+        levels = [light.level for light in self.lights]
+        return next((level for level in (Level.RED, Level.AMBER) if level in levels), Level.GREEN)
+
+
+@dataclass(frozen=True)
+class ModelsRequest:
+    """Which models are there? With `model`, just that one: a name or the path of a bundle.
+
+    Attributes:
+        folders: where to look for bundles besides the embedded ones.
+    """
+
+    model: str = ""
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What a person chooses a model by. `card` is the whole model card as JSON."""
+
+    name: str
+    title: str
+    path: str
+    sha256: str
+    gsd_m: float
+    bands: tuple[str, ...]
+    classes: tuple[ClassInfo, ...]
+    threshold: float
+    licence: str
+    attribution: str
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelsResult:
+    """The models that were found."""
+
+    models: tuple[ModelSummary, ...]
+
+
+@dataclass(frozen=True)
+class InfoRequest:
+    """Which engine is this, and on which device would it run?"""
+
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class InfoResult:
+    """Versions and device. `device_reason` says why this device, in one sentence."""
+
+    version: str
+    device: str
+    device_name: str
+    device_reason: str
+    precision: str
+    versions: dict[str, str]

@@ -1,0 +1,81 @@
+"""What several requests are made of: images, regions, classes, options."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from .errors import require
+
+
+class Existing(str, enum.Enum):
+    """What to do with results that are already in the output folder."""
+
+    REFUSE = "refuse"
+    OVERWRITE = "overwrite"
+    RESUME = "resume"
+
+
+class Level(str, enum.Enum):
+    """A preflight light."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+class Outline(str, enum.Enum):
+    """How the outlines of a class are drawn from its pixels."""
+
+    PIXELS = "pixels"
+    SQUARED = "squared"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Region:
+    """What the user draws: a polygon or multipolygon as WKT, and its CRS as WKT or `EPSG:n`."""
+
+    wkt: str
+    crs: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A raster that rasterio opens.
+
+    Attributes:
+        path: file, URL or any other GDAL dataset name.
+        crs: the CRS to assume where the raster itself has none, as WKT or `EPSG:n`.
+        bands: names or one-based numbers of the bands to feed to the model; empty for the best match.
+    """
+
+    path: str
+    crs: str = ""
+    bands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(bool(self.path), "No image was given.", "Name a raster file.")
+
+
+@dataclass(frozen=True)
+class PolygonOptions:
+    """How polygons are cleaned: smaller ones are dropped and smaller holes filled."""
+
+    min_area_m2: float = 6.0
+    min_hole_m2: float = 6.0
+    simplify: bool = True
+
+    def __post_init__(self) -> None:
+        positive = self.min_area_m2 >= 0 and self.min_hole_m2 >= 0
+        require(positive, "An area limit is negative.", "Give areas of 0 m² or more.")
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """A foreground class: its raster value (from 1), name, `#rrggbb` colour, and how it is outlined."""
+
+    value: int
+    name: str
+    color: str
+    outline: Outline = Outline.PIXELS

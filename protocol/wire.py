@@ -1,0 +1,87 @@
+"""Requests and results as plain JSON values, and back."""
+
+from __future__ import annotations
+
+import enum
+import json
+import typing
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, TypeVar
+
+from . import evaluation, ground_truth, prediction, training
+from .errors import ErrorCode, OrthomaskError
+
+T = TypeVar("T")
+
+REQUESTS: dict[str, tuple[type, type]] = {
+    "predict": (prediction.PredictRequest, prediction.PredictResult),
+    "polygonize": (prediction.PolygonizeRequest, prediction.PolygonizeResult),
+    "check": (prediction.CheckRequest, prediction.CheckResult),
+    "info": (prediction.InfoRequest, prediction.InfoResult),
+    "models": (prediction.ModelsRequest, prediction.ModelsResult),
+    "copy_model": (evaluation.CopyModelRequest, prediction.ModelSummary),
+    "ensemble": (evaluation.EnsembleRequest, prediction.ModelSummary),
+    "project": (ground_truth.ProjectRequest, ground_truth.ProjectResult),
+    "areas": (ground_truth.AreasRequest, ground_truth.AreasResult),
+    "mask": (ground_truth.MaskRequest, ground_truth.MaskResult),
+    "chips": (ground_truth.ChipsRequest, ground_truth.ChipsResult),
+    "train": (training.TrainRequest, training.TrainResult),
+    "search": (training.SearchRequest, training.SearchResult),
+    "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
+}
+"""The JSON-RPC methods of the worker: request and result of each."""
+
+
+def to_json(message: object) -> dict[str, Any]:
+    """A request or result as plain JSON values."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(message)))  # type: ignore[call-overload]
+    return plain
+
+
+def from_json(kind: type[T], data: object) -> T:
+    """The request or result that `to_json` wrote.
+
+    Raises:
+        OrthomaskError: a field is unknown, missing, or of another type.
+    """
+    try:
+        built: T = _build(kind, data)
+        return built
+    except (TypeError, ValueError, KeyError) as error:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            f"This is not a valid {kind.__name__}.",
+            "Use the same version of Orthomask on both sides.",
+            str(error),
+        ) from error
+
+
+def _build(kind: Any, data: Any) -> Any:
+    """`data` as an instance of `kind`: a dataclass, enum, Optional, tuple, dict or scalar."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Union:
+        return None if data is None else _build(arguments[0], data)
+    if origin is tuple:
+        return tuple(_build(arguments[0], item) for item in _expect(list, data))
+    if origin is dict:
+        return dict(_expect(dict, data))
+    if is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = {f.name for f in fields(kind)}
+        given = _expect(dict, data)
+        if not names.issuperset(given):
+            raise TypeError(f"unknown fields {sorted(set(given) - names)}")
+        return kind(**{name: _build(hints[name], value) for name, value in given.items()})  # type: ignore[operator]
+    if kind is Any:
+        return data
+    if issubclass(kind, enum.Enum):
+        return kind(data)
+    if kind is float and type(data) is int:
+        return float(data)
+    return _expect(kind, data)
+
+
+def _expect(kind: type[T], data: Any) -> T:
+    if type(data) is not kind:
+        raise TypeError(f"{data!r} is not of type {kind.__name__}")
+    return data
