@@ -201,8 +201,10 @@ def _record(path: Path) -> dict[str, Any]:
             "Choose the probabilities.tif in the folder of a run.",
             str(error),
         ) from error
-    beside = path.with_name("run.json")
-    whole = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    try:
+        whole: dict[str, Any] = json.loads(path.with_name("run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # gone or damaged: what the raster itself says is enough
+        return record
     return {**record, **whole} if whole.get("run_id") == record["run_id"] else record
 
 

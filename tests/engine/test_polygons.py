@@ -215,6 +215,13 @@ def test_a_raster_of_someone_else_is_refused(tmp_path: Path, make_raster: Callab
     assert caught.value.code is ErrorCode.IMAGE_UNREADABLE
 
 
+def test_a_damaged_record_beside_the_raster_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"run_id": "ab')
+    path = write_probabilities(tmp_path / "p.tif", np.full((1, 10, 10), 254, np.uint8))
+    attributes, _ = polygonized(path)
+    assert list(attributes["run"]) == ["abc"]
+
+
 def test_an_existing_geopackage_is_left_alone_unless_asked(tmp_path: Path) -> None:
     path = write_probabilities(tmp_path / "p.tif", np.full((1, 10, 10), 254, np.uint8))
     target = tmp_path / "mine.gpkg"
