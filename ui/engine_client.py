@@ -65,6 +65,10 @@ class EngineClient:
         self._ids = 0
         self._closed = False
 
+    def another(self) -> EngineClient:
+        """A second engine, started in the same way, for work that shall not keep the first one busy."""
+        return EngineClient(self._command)
+
     @property
     def pid(self) -> Optional[int]:
         """Process id of the warm engine; None when it is not running."""

@@ -61,22 +61,33 @@ class ModelBox(QGroupBox):
             self._facts.setText(text)
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """Fill the chooser, and keep the choice where it is still there."""
-        chosen = self.model
+        """Fill the chooser, and keep choice and threshold where the model is still there."""
+        chosen, threshold = self.model, self.threshold.value()
         self.chooser.blockSignals(True)
         self.chooser.clear()
         for model in models:
             self.chooser.addItem(model.title, model)
-        names = [model.name for model in models]
-        self.chooser.setCurrentIndex(names.index(chosen.name) if chosen and chosen.name in names else 0)
+        paths = [model.path for model in models]
+        kept = chosen is not None and chosen.path in paths
+        self.chooser.setCurrentIndex(paths.index(chosen.path) if kept else 0)
         self.chooser.blockSignals(False)
         self.setEnabled(True)
         self._show_model()
+        if kept:
+            self.threshold.setValue(threshold)
 
     def add_model(self, model: ModelSummary) -> None:
         """Add the model of a file, and choose it."""
         self.chooser.addItem(model.title, model)
         self.chooser.setCurrentIndex(self.chooser.count() - 1)
+
+    def choose(self, path: str) -> None:
+        """Choose the model of that file, which the engine looks at first where the list lacks it."""
+        paths = [self.chooser.itemData(index).path for index in range(self.chooser.count())]
+        if path in paths:
+            self.chooser.setCurrentIndex(paths.index(path))
+        else:
+            self.file_wanted.emit(path)
 
     def _lay_out(self) -> None:
         file_button = QToolButton()

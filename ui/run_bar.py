@@ -22,7 +22,7 @@ class RunBar(QWidget):
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self._clock = _Clock()
+        self._clock = Clock()
         self.run_button = QPushButton(icon("run"), tr("Run"))
         self.run_button.clicked.connect(self.run_wanted)
         self.cancel_button = QPushButton(tr("Cancel"))
@@ -51,7 +51,7 @@ class RunBar(QWidget):
 
     def start(self) -> None:
         """A run has begun."""
-        self._clock = _Clock()
+        self._clock = Clock()
         self.progress.setValue(0)
         self.status.setText(tr("Starting…"))
         self._show_running(True)
@@ -77,7 +77,7 @@ class RunBar(QWidget):
         self.status.setVisible(running)
 
 
-class _Clock:
+class Clock:
     """Tells the time left from the speed since the first report, so that a resumed run is told rightly too."""
 
     def __init__(self) -> None:

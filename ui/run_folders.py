@@ -35,7 +35,7 @@ def unfinished_folder(request: PredictRequest) -> Optional[str]:
 
 def begin(request: PredictRequest, source: str, model: str) -> PredictRequest:
     """`request`, whose folder is the parent of all runs, with a folder of its own; remembered until `end`."""
-    folder = unfinished_folder(request) or _new_folder(Path(request.output_dir), source, model)
+    folder = unfinished_folder(request) or new_folder(request.output_dir, source, model)
     QgsSettings().setValue(UNFINISHED_SETTING, json.dumps({"request": to_json(request), "folder": folder}))
     return replace(request, output_dir=folder, existing=Existing.RESUME)
 
@@ -45,6 +45,7 @@ def end() -> None:
     QgsSettings().remove(UNFINISHED_SETTING)
 
 
-def _new_folder(parent: Path, source: str, model: str) -> str:
+def new_folder(parent: str, source: str, model: str) -> str:
+    """The folder of a run that begins now, named after what it reads, what with, and when. It is not made yet."""
     name = re.sub(r"[^\w.-]+", "_", f"{source}-{model}-{datetime.now():%Y%m%d-%H%M%S}")
-    return str(parent / name)
+    return str(Path(parent) / name)
