@@ -85,7 +85,7 @@ def test_a_model_file_is_added_and_chosen(panel, engine, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/models/mine.safetensors", ""))
     panel.model.findChild(type(panel.region.clear_button)).click()
     wait_until(lambda: panel.model.chooser.count() == 3)
-    assert engine.asked("models")[-1] == {"model": "/models/mine.safetensors"}
+    assert engine.asked("models")[-1]["model"] == "/models/mine.safetensors"
     assert panel.model.chooser.currentIndex() == 2
 
 
