@@ -1,4 +1,4 @@
-"""The dock: panels, the engine's state below them, and a banner when the engine cannot work."""
+"""The dock: a tab for each panel, the engine's state below them, and a banner when the engine cannot work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any, Callable, Optional
 from qgis.core import QgsApplication
 from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
 from .engine_client import EngineClient
@@ -37,13 +46,16 @@ class OrthomaskDock(QgsDockWidget):
         self.banner = EngineBanner()
         self.banner.python_wanted.clicked.connect(self._choose_python)
         self.segment = SegmentPanel(iface, client)
-        self.segment.engine_failed.connect(self.banner.explain)
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self._panels: list[Any] = []
+        self._add_panel(tr("Segment"), self.segment)
         self.device = QLabel(tr("Starting the engine…"))
         self.device.setWordWrap(True)
         body = QWidget()
         layout = QVBoxLayout(body)
         layout.addWidget(self.banner)
-        layout.addWidget(self.segment, 1)
+        layout.addWidget(self.tabs, 1)
         layout.addWidget(self.device)
         self.setWidget(body)
 
@@ -57,13 +69,20 @@ class OrthomaskDock(QgsDockWidget):
         """Stop what runs, and leave the canvas as it was."""
         if self._task is not None:
             self._task.cancel()
-        self.segment.release()
+        for panel in self._panels:
+            panel.release()
 
     def showEvent(self, event: QShowEvent) -> None:
         """Start the engine when the dock is first opened, and try again when it is opened anew."""
         super().showEvent(event)
         if self._task is None and self.segment.model.model is None:
             self.ask_engine()
+
+    def _add_panel(self, title: str, panel: Any) -> None:
+        """Add a tab. A panel has a signal `engine_failed` and a method `release`."""
+        panel.engine_failed.connect(self.banner.explain)
+        self._panels.append(panel)
+        self.tabs.addTab(panel, title)
 
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)
