@@ -35,10 +35,11 @@ from ..engine.unet import UNet, UNetArguments
 from ..protocol import ErrorCode, OrthomaskError
 from . import recipe as recipes
 from .dataset import Chips, Tiles
-from .evaluate import THRESHOLDS, TOTAL, Scoreboard, evaluate, foreground, report
+from .evaluate import evaluate, report
 from .muon import Muon
 from .recipe import Recipe, Schedule
 from .scenes import UNKNOWN, Scene, band_statistics, read_scenes, read_tiles
+from .scores import THRESHOLDS, TOTAL, Scoreboard, foreground
 
 LOG_EVERY = 25
 """Steps between two rows of the curves."""

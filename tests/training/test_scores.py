@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthomask.training.evaluate import Scoreboard, foreground
-from orthomask.training.scenes import UNKNOWN
+from orthomask.protocol import UNKNOWN
+from orthomask.training.scores import Scoreboard, foreground
 
 
 def counted(probability, mask, threshold):
