@@ -1,0 +1,250 @@
+"""Labelled pictures from files, one after the other: from folders of pictures and masks, and from exported chips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from ..protocol import UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
+from .formats import ARRAYS, IMAGE_KEYS, MASK_KEYS, RASTERS, ChipReader, read_arrays, read_raster
+from .manifest import load_manifest
+
+SHOWN = 5
+"""How many values an error names."""
+
+
+class Tile(NamedTuple):
+    """An image and its mask.
+
+    Attributes:
+        name: stem of the file.
+        pixels: `(bands, H, W)`, in the image's own type and units; 0 where there is no image.
+        mask: `(H, W)` uint8 class values, 255 where unknown.
+        gsd_m: ground sampling distance, metres per pixel.
+        place: where it was taken, for tables of scores.
+        origin: upper left corner in the image's CRS; None without georeference.
+    """
+
+    name: str
+    pixels: np.ndarray
+    mask: np.ndarray
+    gsd_m: float
+    split: Split
+    place: str
+    origin: tuple[float, float] | None = None
+
+
+class _Pair(NamedTuple):
+    """The files of a picture, or of a stack of pictures, and of its mask."""
+
+    image: Path
+    mask: Path
+
+
+def read_pictures(pictures: Pictures, root: str) -> Iterator[Tile]:
+    """Read pictures with their masks, joined to larger ones where that is asked for; relative paths start at `root`.
+
+    Only one picture, or one group of joined ones, is in memory at a time.
+
+    Raises:
+        OrthomaskError: there are none, a file cannot be read, a mask is missing or of another size than its picture,
+            or a value in it is not mapped.
+    """
+    pairs = _pairs(_files(Path(root), pictures.images), _files(Path(root), pictures.masks), pictures)
+    if pictures.tile_step:
+        yield from _join(pairs, pictures)
+        return
+    for pair in pairs:
+        yield from _tiles(pair, pictures)
+
+
+def read_chips(chips: ChipSet, root: str) -> Iterator[Tile]:
+    """Read the chips of an export, in the order of their manifest; a relative path starts at `root`.
+
+    Raises:
+        OrthomaskError: there is no manifest, or a chip is missing or damaged.
+    """
+    folder = Path(root, chips.path)
+    manifest = load_manifest(folder)
+    with ChipReader(folder, manifest) as reader:
+        for chip in manifest.chips:
+            pixels, mask = reader.read(chip)
+            origin = (chip.transform[2], chip.transform[5])
+            yield Tile(chip.name, pixels, mask, chip.gsd_m, chip.split, chips.place or chip.place, origin)
+
+
+def place_of(name: str) -> str:
+    """Where a picture was taken: the last part of its name that begins with a letter, without digits.
+
+    `inria512_austin4_00061_481` is of `austin`.
+    """
+    named = [part for part in name.split("_") if part[:1].isalpha()]
+    return named[-1].rstrip("0123456789") if named else "unknown"
+
+
+def _files(root: Path, wanted: str) -> list[Path]:
+    """The pictures that a folder, a file name or a pattern stands for, by name."""
+    path = root / wanted
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = list(path.iterdir())
+    else:
+        found = list(path.parent.glob(path.name)) if path.parent.is_dir() else list(root.glob(wanted))
+    return sorted(file for file in found if file.suffix.lower() in RASTERS | ARRAYS)
+
+
+def _pairs(images: Sequence[Path], masks: Sequence[Path], pictures: Pictures) -> list[_Pair]:
+    if not images:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_UNREADABLE,
+            f"There are no pictures in “{pictures.images}”.",
+            "Name a folder, a pattern of files, or an HDF5 or NPZ file.",
+        )
+    if len(images) == len(masks) == 1:
+        return [_Pair(images[0], masks[0])]
+    stems = {mask.stem: mask for mask in masks}
+    numbers = {number: mask for mask in reversed(masks) if (number := _last_number(mask)) is not None}
+    found = [(image, stems.get(image.stem) or numbers.get(_last_number(image) or -1)) for image in images]
+    missing = [image.name for image, mask in found if mask is None]
+    if missing:
+        raise OrthomaskError(
+            ErrorCode.LABELS_UNREADABLE,
+            f"“{missing[0]}” has no mask in “{pictures.masks}”.",
+            "Give each mask the name of its picture, or take the picture away.",
+            f"{len(missing)} without a mask: {', '.join(missing)}",
+        )
+    return [_Pair(image, mask) for image, mask in found if mask is not None]
+
+
+def _last_number(path: Path) -> int | None:
+    match = re.search(r"\d+$", path.stem)
+    return int(match[0]) if match else None
+
+
+def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
+    """The pictures of two files, usually one."""
+    colours = any(entry.source.startswith("#") for entry in pictures.mapping)
+    place = pictures.place or place_of(pair.image.stem)
+    images, masks = _images(pair.image), _masks(pair.mask, colours)
+    for number, (pixels, values) in enumerate(zip(images, masks)):
+        if pixels.shape[1:] != values.shape[1:]:
+            sizes = [f"{array.shape[2]} x {array.shape[1]}" for array in (values, pixels)]
+            raise OrthomaskError(
+                ErrorCode.LABELS_SIZE,
+                f"The mask “{pair.mask.name}” has {sizes[0]} px, but its picture {sizes[1]} px.",
+                "Export picture and mask on the same grid.",
+            )
+        mask = class_values(values, pictures.mapping, pair.mask.name)
+        name = f"{pair.image.stem}_{number}" if number else pair.image.stem
+        yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place)
+
+
+def _images(path: Path) -> Iterator[np.ndarray]:
+    """The pictures `(bands, H, W)` of a file."""
+    if path.suffix.lower() in RASTERS:
+        yield read_raster(path, ErrorCode.IMAGE_UNREADABLE)
+        return
+    for pixels in read_arrays(path, IMAGE_KEYS, 3, ErrorCode.IMAGE_UNREADABLE):
+        yield np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+
+
+def _masks(path: Path, colours: bool) -> Iterator[np.ndarray]:
+    """The masks `(1 or 3, H, W)` of a file; those with a palette in `colours` where these are wanted."""
+    if path.suffix.lower() in RASTERS:
+        yield read_raster(path, ErrorCode.LABELS_UNREADABLE, colours)
+        return
+    for values in read_arrays(path, MASK_KEYS, 2, ErrorCode.LABELS_UNREADABLE):
+        yield values[None]
+
+
+def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -> np.ndarray:
+    """The mask `(H, W)` of class values for stored values `(1, H, W)` or colours `(3, H, W)`.
+
+    Args:
+        mapping: what the values or colours mean; empty if they are class values.
+        name: of the file, for people.
+
+    Raises:
+        OrthomaskError: a value has no class.
+    """
+    colours = len(values) >= 3
+    codes = values[0] if not colours else (values[:3].astype(np.uint32) * [[[65536]], [[256]], [[1]]]).sum(axis=0)
+    known = {_code(entry.source, colours): entry.value for entry in mapping}
+    if not mapping and not colours:
+        known = {float(value): value for value in range(UNKNOWN + 1)}
+    found, inverse = np.unique(codes, return_inverse=True)
+    strange = [f"#{int(code):06x}" if colours else f"{code:g}" for code in found if float(code) not in known]
+    if strange:
+        more = f" and {len(strange) - SHOWN} others" if len(strange) > SHOWN else ""
+        raise OrthomaskError(
+            ErrorCode.LABELS_CLASSES,
+            f"No class is known for the {'colour' if colours else 'value'} {', '.join(strange[:SHOWN])}{more} "
+            f"in the mask “{name}”.",
+            "Map every value to a class, to 0 for background or to 255 for unknown.",
+        )
+    table = np.array([known[float(code)] for code in found], np.uint8)
+    return table[inverse].reshape(codes.shape)
+
+
+def _code(source: str, colours: bool) -> float:
+    """A mapped value as a number, a colour as that of its hexadecimal digits; NaN if it is neither."""
+    try:
+        return float(int(source.removeprefix("#"), 16) if colours else float(source))
+    except ValueError:
+        return float("nan")
+
+
+def _join(pairs: Sequence[_Pair], pictures: Pictures) -> Iterator[Tile]:
+    """Tiles of equal size, whose names end in their column and row times `step`, as one for each connected group."""
+    positions = np.array([_position(pair.image) for pair in pairs])
+    columns, rows = np.round((positions - positions.min(axis=0)) / pictures.tile_step).astype(int).T
+    rows = rows.max() - rows if pictures.north_up else rows
+    present = np.full((rows.max() + 1, columns.max() + 1), -1)
+    present[rows, columns] = np.arange(len(pairs))
+    groups, _ = ndimage.label(present >= 0)
+    for number, box in enumerate(ndimage.find_objects(groups), start=1):
+        layout = np.where(groups[box] == number, present[box], -1)
+        yield _mosaic({member: next(_tiles(pairs[member], pictures)) for member in layout[layout >= 0]}, layout)
+
+
+def _position(path: Path) -> tuple[float, float]:
+    try:
+        column, row = path.stem.split("_")[-2:]
+        return float(column), float(row)
+    except ValueError as error:
+        raise OrthomaskError(
+            ErrorCode.TRAINING_DATA,
+            f"The name of “{path.name}” does not end in its column and row.",
+            "Set the tile step to 0 to keep every picture for itself.",
+        ) from error
+
+
+def _mosaic(tiles: Mapping[int, Tile], layout: np.ndarray) -> Tile:
+    """One tile from the tiles whose numbers stand in `layout`; -1 is a gap, its mask unknown, its pixels 0.
+
+    Raises:
+        OrthomaskError: they are not of one size.
+    """
+    first = tiles[layout.max()]
+    bands, height, width = first.pixels.shape
+    odd = next((tile for tile in tiles.values() if tile.pixels.shape != first.pixels.shape), None)
+    if odd:
+        raise OrthomaskError(
+            ErrorCode.TRAINING_DATA,
+            f"“{odd.name}” and “{first.name}” are not of one size.",
+            "Set the tile step to 0 to keep every picture for itself.",
+        )
+    rows, columns = layout.shape
+    pixels = np.zeros((bands, rows * height, columns * width), first.pixels.dtype)
+    mask = np.full(pixels.shape[1:], UNKNOWN, np.uint8)
+    for row, column in np.argwhere(layout >= 0):
+        box = np.s_[..., row * height : (row + 1) * height, column * width : (column + 1) * width]
+        tile = tiles[layout[row, column]]
+        pixels[box], mask[box] = tile.pixels, tile.mask
+    return first._replace(pixels=pixels, mask=mask)
