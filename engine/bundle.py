@@ -5,11 +5,12 @@ Opening a bundle runs no code: safetensors holds numbers and text, nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from ..protocol import (
     ClassInfo,
@@ -30,7 +32,7 @@ from ..protocol import (
     to_json,
 )
 from .progress import Progress
-from .unet import UNet, UNetArguments
+from .unet import Ensemble, UNet, UNetArguments
 
 FORMAT = 1
 """Version of the metadata; a bundle with a higher one is refused."""
@@ -56,6 +58,7 @@ class Card:
 
     Attributes:
         name: short name, the file's stem for embedded models.
+        architecture: of the network; of an ensemble, of its first member.
         bands: the bands it reads, in order, with the statistics that normalise them.
         dtype: numpy name of the pixel type it was trained on.
         gsd_m: ground sampling distance, metres per pixel.
@@ -63,6 +66,7 @@ class Card:
         threshold: default probability from which a pixel belongs to a class.
         training: summary of the training set, free JSON.
         accuracy: measured scores by name of the data set they were measured on.
+        members: architecture of each member of an ensemble; empty for a single network.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Card:
     attribution: str
     training: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)
+    members: tuple[UNetArguments, ...] = ()
     format: int = FORMAT
 
 
@@ -88,9 +93,10 @@ class Bundle:
     sha256: str
     card: Card
 
-    def model(self) -> UNet:
+    def model(self) -> UNet | Ensemble:
         """The network with its weights, in fp32, on the CPU, in evaluation mode."""
-        network = UNet(self.card.architecture)
+        card = self.card
+        network = Ensemble(card.members) if card.members else UNet(card.architecture)
         try:
             weights = safetensors.torch.load_file(self.path)
             network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
@@ -131,13 +137,21 @@ def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatist
     return np.where(valid, normalised, np.float32(0))
 
 
-def save(path: Path, network: UNet, card: Card) -> None:
+def save(path: Path, network: UNet | Ensemble, card: Card) -> None:
     """Write a bundle with fp16 weights, atomically."""
     weights = {
         name: tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu()
         for name, tensor in network.state_dict().items()
     }
-    metadata = {KEY: json.dumps(to_json(card)), "stac_mlm": json.dumps(mlm(card, network))}
+    write(path, weights, card)
+
+
+def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
+    """Write a bundle with weights as they are, atomically."""
+    data = to_json(card)
+    if not card.members:
+        del data["members"]  # older versions of Orthomask refuse what they do not know
+    metadata = {KEY: json.dumps(data), "stac_mlm": json.dumps(mlm(card))}
     partial = path.with_name(path.name + ".partial")
     safetensors.torch.save_file(weights, partial, metadata=metadata)
     os.replace(partial, path)
@@ -164,11 +178,20 @@ def load(model: str) -> Bundle:
 
 
 def run(request: ModelsRequest, progress: Progress) -> ModelsResult:
-    """List the embedded models, or describe one model."""
+    """List the embedded models and those in folders, or describe one model."""
     progress.report(0)
     if request.model:
         return ModelsResult((load(request.model).summary(),))
-    return ModelsResult(tuple(load(path.stem).summary() for path in sorted(MODELS_DIR.glob("*.safetensors"))))
+    embedded = [load(path.stem).summary() for path in sorted(MODELS_DIR.glob("*.safetensors"))]
+    own = [summary for folder in request.folders for summary in _readable(Path(folder))]
+    return ModelsResult((*embedded, *own))
+
+
+def _readable(folder: Path) -> Iterator[ModelSummary]:
+    """The bundles of a folder; what is damaged or no bundle does not hide the others."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with contextlib.suppress(OrthomaskError, OSError):
+            yield load(str(path)).summary()
 
 
 @functools.lru_cache(maxsize=8)
@@ -216,20 +239,25 @@ def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:
     )
 
 
-def mlm(card: Card, network: UNet) -> dict[str, Any]:
+def mlm(card: Card) -> dict[str, Any]:
     """The model as STAC Machine Learning Model properties (MLM 1.5.2)."""
     bands = [band.name for band in card.bands]
     classes = [ClassInfo(0, "background", "#000000"), *card.classes]
+    networks = card.members or (card.architecture,)
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for network in map(UNet, networks) for parameter in network.parameters())
     return {
         "stac_extensions": [MLM_SCHEMA],
         "mlm:name": card.name,
-        "mlm:architecture": "U-Net",
+        "mlm:architecture": "Ensemble of U-Nets" if card.members else "U-Net",
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": "pytorch",
         "mlm:framework_version": torch.__version__.split("+")[0],
-        "mlm:total_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "mlm:total_parameters": parameters,
         "mlm:pretrained": bool(card.training),
-        "mlm:hyperparameters": asdict(card.architecture),
+        "mlm:hyperparameters": {"members": [asdict(member) for member in card.members]}
+        if card.members
+        else asdict(card.architecture),
         "mlm:input": [
             {
                 "name": "image",

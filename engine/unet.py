@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,6 +67,19 @@ class UNet(nn.Module):
             x = up(x, levels.pop())
         logits: Tensor = self.head(x)
         return logits
+
+
+class Ensemble(nn.Module):
+    """U-Nets of the same bands and classes: logits `(B, classes, H, W)` whose softmax is the mean of theirs."""
+
+    def __init__(self, members: Sequence[UNetArguments]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(map(UNet, members))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities, fp32."""
+        logarithms = [member(image).float().log_softmax(dim=1) for member in self.members]
+        return torch.logsumexp(torch.stack(logarithms), dim=0) - math.log(len(logarithms))
 
 
 class _Residual(nn.Module):
