@@ -8,7 +8,7 @@ import pytest
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
-from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_raster
+from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
 
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.engine_client import EngineClient
@@ -16,7 +16,7 @@ from orthomask.ui.engine_client import EngineClient
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
-    """The results of a finished run, as the engine leaves them."""
+    """The results of a finished run, as the engine leaves them; an empty label project, and one with areas."""
     folder = tmp_path_factory.mktemp("finished")
     write_raster(folder / "classes.tif", [bytes(i % 3 for i in range(SIZE * SIZE))])
     write_raster(folder / "probabilities.tif", [bytes(i % 255 for i in range(SIZE * SIZE)), 127], scale=1 / 254)
@@ -33,6 +33,8 @@ def run_folder(tmp_path_factory):
         "versions": {"orthomask": "0.1.0"}, "time": "2026-11-21T04:00:00+00:00",
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record))
+    write_project(folder / "project.gpkg")
+    write_project(folder / "areas.gpkg", areas=[(0, "area 1", "train"), (15, "area 2", "test")])
     return folder
 
 

@@ -2,13 +2,15 @@
 
 FAKE_WORKER names a JSON file, read again for each request: by method, `steps` and `step_seconds` of progress, `deaf` to
 ignore cancel, `die_at` to die in that step, `error` or `result` to answer. Requests are appended to `<file>.log`.
-`predict` copies the run folder that FAKE_RUN names into its output folder.
+`predict` copies the run folder that FAKE_RUN names into its output folder; `project`, `areas` and `mask` copy one file
+of that folder. With a request is logged what the snapshots hold that it names, as `seen`.
 """
 
 import json
 import os
 import queue
 import shutil
+import sqlite3
 import sys
 import threading
 import time
@@ -60,7 +62,20 @@ def script(method):
 
 def log(message):
     with open(SCRIPT + ".log", "a", encoding="utf-8") as file:
-        file.write(json.dumps({**message, "pid": os.getpid(), "environment": dict(os.environ)}) + "\n")
+        facts = {"pid": os.getpid(), "environment": dict(os.environ), "seen": dict(look(message))}
+        file.write(json.dumps({**message, **facts}) + "\n")
+
+
+def look(value):
+    """The attributes in each snapshot that is named somewhere in the message."""
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from look(item)
+    elif isinstance(value, str) and value.endswith(".gpkg") and os.path.exists(value):
+        with sqlite3.connect(f"file:{value}?mode=ro", uri=True) as database:
+            tables = [name for (name,) in database.execute("SELECT table_name FROM gpkg_contents")]
+            if tables == ["snapshot"]:
+                yield value, [row[2:] for row in database.execute("SELECT * FROM snapshot ORDER BY fid")]
 
 
 def predict(params):
@@ -78,7 +93,34 @@ def polygonize(params):
     return {"polygons_path": params["output_path"], "polygon_count": 2, "polygon_area_m2": 250.0, "seconds": 1.0}
 
 
+def project(params):
+    shutil.copy(os.environ["FAKE_RUN"] + "/project.gpkg", params["output_path"])
+    return {"project_path": params["output_path"]}
+
+
+def areas(params):
+    shutil.copy(os.environ["FAKE_RUN"] + "/areas.gpkg", params["output_path"])
+    return {"areas_path": params["output_path"], "count": 2, "warnings": []}
+
+
+def mask(params):
+    shutil.copy(os.environ["FAKE_RUN"] + "/classes.tif", params["output_path"])
+    counts = [{"value": 1, "name": "field", "pixels": 40, "objects": 2}]
+    return {"mask_path": params["output_path"], "counts": counts, "unknown_px": 7, "seconds": 1.0, "warnings": []}
+
+
+def chips(params):
+    os.makedirs(params["output_dir"])
+    counts, left_out = {"train": 7, "validation": 2, "test": 1}, {"empty": 3}
+    path = params["output_dir"] + "/manifest.json"
+    return {"manifest_path": path, "counts": counts, "left_out": left_out, "seconds": 1.0, "warnings": []}
+
+
 ANSWERS = {
+    "project": project,
+    "areas": areas,
+    "mask": mask,
+    "chips": chips,
     "predict": predict,
     "polygonize": polygonize,
     "check": lambda params: CHECK,

@@ -109,3 +109,40 @@ def write_polygons(path):
         layer.CreateFeature(feature)
     runs = dataset.CreateLayer("orthomask_runs", None, ogr.wkbNone)
     runs.CreateField(ogr.FieldDefn("run", ogr.OFTString))
+
+
+def square(x, side=5.0):
+    """A square, `x` metres from the left edge of the photograph and ten from its top, as WKT."""
+    left, top = LEFT + x, TOP - 10
+    corners = ((0, 0), (side, 0), (side, -side), (0, -side), (0, 0))
+    return f"POLYGON (({', '.join(f'{left + dx} {top + dy}' for dx, dy in corners)}))"
+
+
+def write_project(path, labels=(), areas=()):
+    """A label project with the classes `CLASSES`; labels are (x, class value), areas are (x, name, split)."""
+    dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+    reference = osr.SpatialReference()
+    reference.SetFromUserInput(CRS)
+    text, integer = ogr.OFTString, ogr.OFTInteger
+    _fill(dataset.CreateLayer("labels", reference, ogr.wkbMultiPolygon), (("class", integer),), labels)
+    _fill(dataset.CreateLayer("areas", reference, ogr.wkbMultiPolygon), (("name", text), ("split", text)), areas)
+    table = dataset.CreateLayer("orthomask_classes", None, ogr.wkbNone, options=["ASPATIAL_VARIANT=GPKG_ATTRIBUTES"])
+    for name, kind in (("value", integer), ("name", text), ("color", text), ("outline", text)):
+        table.CreateField(ogr.FieldDefn(name, kind))
+    for info in CLASSES:
+        feature = ogr.Feature(table.GetLayerDefn())
+        for name, value in info.items():
+            feature[name] = value
+        table.CreateFeature(feature)
+    return str(path)
+
+
+def _fill(layer, fields, rows):
+    for name, kind in fields:
+        layer.CreateField(ogr.FieldDefn(name, kind))
+    for x, *values in rows:
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetGeometry(ogr.ForceToMultiPolygon(ogr.CreateGeometryFromWkt(square(x))))
+        for (name, _), value in zip(fields, values):
+            feature[name] = value
+        layer.CreateFeature(feature)
