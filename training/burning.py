@@ -1,0 +1,43 @@
+"""Polygons burned onto a grid by GDAL's rasteriser, in strips that never change.
+
+Whether a pixel whose centre lies exactly on an edge belongs to a polygon is decided by the last bit of a sum, and the
+walk along an edge that finds all touched pixels starts anew where a strip cuts the edge. So a window cannot be burned
+on its own: another window would decide otherwise. Here every strip is as wide as the grid and lies where it always
+lies, in the pixel coordinates of the whole grid; windows are cut out of strips. That is also how GDAL itself burns a
+large raster (option CHUNKYSIZE of `GDALRasterizeGeometries`), so the result equals `gdal_rasterize`, pixel for pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.features import rasterize
+
+from ..protocol import Touch
+from .vectors import Grid
+
+STRIP_PX = 1 << 24
+"""Most pixels of a strip; smaller grids are burned in one go."""
+CACHE_BYTES = 4 * STRIP_PX
+"""GDAL cuts what it burns into parts of the size of its cache: a strip of int32 has to fit."""
+
+
+def strip_height(grid: Grid) -> int:
+    """Rows of a strip of a grid."""
+    return min(grid.height_px, max(1, STRIP_PX // grid.width_px))
+
+
+def burn(
+    polygons: Sequence[shapely.Geometry], values: Sequence[int], touch: Touch, top: int, strip: np.ndarray
+) -> None:
+    """Write the value of each polygon, later over earlier, into `strip` `(rows, width)`, which begins at row `top`."""
+    if len(polygons) == 0:
+        return
+    down = np.array([0.0, top])
+    moved = shapely.transform(np.asarray(polygons, object), lambda points: points - down)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        rasterize(zip(moved, values), out=strip, transform=Affine.identity(), all_touched=touch is Touch.ALL)

@@ -1,0 +1,144 @@
+"""Which classes labels have, and which class a value in them means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import pyogrio.raw
+
+from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ErrorCode, Labels, OrthomaskError, Outline
+from . import label_rasters
+from .vectors import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, read_column
+
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+"""Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
+SHOWN = 10
+"""Unknown values that an error names."""
+
+
+def color(value: int) -> str:
+    """The default colour of a class."""
+    return PALETTE[(value - 1) % len(PALETTE)]
+
+
+def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ()) -> tuple[ClassInfo, ...]:
+    """The classes that labels have, whatever image they lie on.
+
+    Those given; else the table of the first label project among the labels; else those that the mappings name; else
+    the values of the attributes and rasters: whole numbers are class values, anything else names, numbered in order.
+
+    Raises:
+        OrthomaskError: labels cannot be read, or say nothing of classes.
+    """
+    if classes:
+        return tuple(classes)
+    for source in labels:
+        if is_project(source.path):
+            return project_classes(source.path)
+    found: dict[int, str] = {}
+    names: list[str] = []
+    for source in labels:
+        if not source.subtract:
+            _collect(source, found, names)
+    for name in sorted(set(names) - set(found.values())):
+        found[max(found, default=0) + 1] = name
+    if not found or max(found) >= UNKNOWN:
+        raise OrthomaskError(
+            ErrorCode.LABELS_CLASSES,
+            "The labels name no classes." if not found else f"The labels name {len(found)} classes; 254 are possible.",
+            "Say which value means which class.",
+        )
+    colors = {entry.value: entry.source for source in labels for entry in source.mapping if _is_color(entry.source)}
+    return tuple(ClassInfo(value, found[value], colors.get(value, color(value))) for value in sorted(found))
+
+
+def is_project(path: str) -> bool:
+    """Whether a file is a label project."""
+    return path.lower().endswith(".gpkg") and os.path.exists(path) and CLASS_TABLE in layers_of(path)
+
+
+def project_classes(path: str) -> tuple[ClassInfo, ...]:
+    """The classes of a label project."""
+    meta, _, _, data = pyogrio.raw.read(path, layer=CLASS_TABLE)
+    columns = dict(zip(meta["fields"], data))
+    rows = zip(columns["value"], columns["name"], columns["color"], columns["outline"])
+    return tuple(ClassInfo(int(value), str(name), str(tint), Outline(outline)) for value, name, tint, outline in rows)
+
+
+def class_field(labels: Labels) -> str:
+    """The attribute that names the class; empty for constant ones."""
+    usual = "class" if labels.layer in {"", "labels"} and is_project(labels.path) else ""
+    return labels.class_field or usual
+
+
+def class_values(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo]) -> dict[str, int]:
+    """The class of each value of an attribute or raster: as mapped, else by number, else by name or colour.
+
+    Raises:
+        OrthomaskError: a value means no class.
+    """
+    known = {plain(entry.source).lower(): entry.value for entry in labels.mapping if _is_color(entry.source)}
+    known |= {plain(entry.source): entry.value for entry in labels.mapping}
+    if not known:
+        known = {info.color.lower(): info.value for info in classes} | {"#000000": BACKGROUND}
+        known |= {info.name: info.value for info in classes} | {str(info.value): info.value for info in classes}
+        known |= {str(BACKGROUND): BACKGROUND, str(UNKNOWN): UNKNOWN}
+    wanted = set(texts)
+    strange = sorted(wanted - set(known))
+    if strange:
+        told = ", ".join(f"“{text}”" if text else "an empty value" for text in strange[:SHOWN])
+        more = f" and {len(strange) - SHOWN} others" if len(strange) > SHOWN else ""
+        raise OrthomaskError(
+            ErrorCode.LABELS_CLASSES,
+            f"No class is known for {told}{more} in “{os.path.basename(labels.path)}”.",
+            "Map every value to a class, to 0 for background or to 255 for unknown.",
+        )
+    require_known({known[text] for text in wanted}, classes)
+    return {text: known[text] for text in wanted}
+
+
+def require_known(values: Iterable[int], classes: Sequence[ClassInfo]) -> None:
+    """Raise where a class value is not among the classes."""
+    strange = sorted(set(values) - {info.value for info in classes} - {BACKGROUND, UNKNOWN})
+    if strange:
+        raise OrthomaskError(
+            ErrorCode.LABELS_CLASSES,
+            f"There is no class {', '.join(map(str, strange))}.",
+            f"Use the classes {', '.join(f'{info.value} ({info.name})' for info in classes)}, or add one.",
+        )
+
+
+def raster_sources(labels: Labels) -> dict[float, str]:
+    """The numbers that occur in a raster of labels, and what each is called in a mapping."""
+    return label_rasters.sources(labels.path, any(_is_color(entry.source) for entry in labels.mapping))
+
+
+def _collect(labels: Labels, found: dict[int, str], names: list[str]) -> None:
+    """Add the classes of one source: those with numbers to `found`, those with names only to `names`."""
+    if labels.mapping:
+        for entry in labels.mapping:
+            if BACKGROUND < entry.value < UNKNOWN:
+                known = found.get(entry.value)
+                found[entry.value] = f"{known} / {entry.source}" if known else entry.source
+    elif not is_vector(labels.path):
+        _by_number(raster_sources(labels).values(), found, names)
+    elif class_field(labels):
+        layer = choose_layer(labels.path, labels.layer, "labels")
+        _by_number(set(read_column(labels.path, layer, class_field(labels))), found, names)
+    else:
+        found.setdefault(labels.class_value, choose_layer(labels.path, labels.layer, "labels"))
+
+
+def _by_number(texts: Iterable[str], found: dict[int, str], names: list[str]) -> None:
+    texts = sorted(set(texts) - {""})
+    if all(text.isdecimal() and int(text) <= UNKNOWN for text in texts):
+        for value in map(int, texts):
+            if BACKGROUND < value < UNKNOWN:
+                found.setdefault(value, f"class {value}")
+    else:
+        names.extend(texts)
+
+
+def _is_color(text: str) -> bool:
+    return text.startswith("#") and len(text) == 7

@@ -1,0 +1,316 @@
+"""Ground truth on the grid of an image: what labels and areas say of every pixel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import rasterio.features
+import shapely
+from affine import Affine
+from scipy import ndimage
+
+from ..engine.grid import Window
+from ..engine.raster import Source
+from ..protocol import (
+    BACKGROUND,
+    UNKNOWN,
+    Areas,
+    ClassInfo,
+    ErrorCode,
+    Labels,
+    OrthomaskError,
+    Split,
+    Touch,
+)
+from .burning import burn, strip_height
+from .classes import class_field, class_values, raster_sources, require_known, resolve_classes
+from .label_rasters import RasterLabels, open_labels
+from .vectors import Grid, Tally, choose_layer, fields_of, is_vector, read_column, read_polygons, require_field
+
+__all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]
+
+STRIPS = 2
+"""Burned strips that are kept, for windows that lie across two."""
+
+
+class TruthArea(NamedTuple):
+    """An area, in pixels of the grid."""
+
+    name: str
+    split: Split
+    polygon: shapely.Geometry
+
+
+class TruthPolygon(NamedTuple):
+    """A label as it was drawn, in pixels of the grid: one part of a feature."""
+
+    number: int
+    class_value: int
+    polygon: shapely.Polygon
+
+
+class _Strip(NamedTuple):
+    """Burned rows.
+
+    Attributes:
+        numbers: `(rows, width)` int32: the object on top, 0 for none, minus the class value where a raster says it.
+        known: `(rows, width)` uint8: 1 inside the areas; None where there are none.
+    """
+
+    numbers: np.ndarray
+    known: np.ndarray | None
+
+
+class _Layer(NamedTuple):
+    """One source of labels: polygons `first` to `last` of all, or a raster."""
+
+    first: int
+    last: int
+    raster: RasterLabels | None
+    subtract: bool
+
+
+class _Drawn(NamedTuple):
+    """All polygons of all sources, in order of precedence, with their class values (0 where they subtract)."""
+
+    polygons: list[shapely.Polygon]
+    values: list[int]
+    layers: list[_Layer]
+    tallies: list[Tally]
+
+
+class Truth:
+    """What is known of every pixel of a grid. Made by `open_truth`; one thread at a time may use it.
+
+    All labels that touch the grid are in memory, some 500 bytes each; rasters, also burned ones, are only ever there
+    in strips.
+
+    Attributes:
+        areas: empty where the whole image is labelled.
+        warnings: what was mended, left out or is missing, with numbers.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        classes: tuple[ClassInfo, ...],
+        drawn: _Drawn,
+        areas: tuple[TruthArea, ...] | None,
+        touch: Touch,
+        warnings: tuple[str, ...],
+    ) -> None:
+        self.grid, self.classes, self.areas, self.warnings = grid, classes, areas or (), warnings
+        self._polygons = np.array(drawn.polygons, object)
+        # indexed by an object's number, or from the end by minus a class value
+        self._values = np.array([0, *drawn.values, *range(UNKNOWN, 0, -1)], np.uint8)
+        self._layers, self._touch, self._limited = drawn.layers, touch, areas is not None
+        self._labelled = [area.polygon for area in self.areas if area.split is not Split.TODO]
+        self._tree = shapely.STRtree(self._polygons)
+        self._height = strip_height(grid)
+        self._strip = lru_cache(STRIPS)(self._burned)
+
+    def mask(self, window: Window) -> np.ndarray:
+        """Class values `(H, W)` uint8 of a window inside the grid: 0 background, 255 unknown."""
+        result = np.empty((window.height, window.width), np.uint8)
+        for rows, strip, part in self._parts(window):
+            result[rows] = self._values[strip.numbers[part]]
+            if strip.known is not None:
+                result[rows][strip.known[part] == 0] = UNKNOWN
+        return result
+
+    def objects(self, window: Window) -> np.ndarray:
+        """Numbers `(H, W)` int32 of the label on top in each pixel, 0 for none; the same in every window.
+
+        Where a raster is on top, they are those of its connected parts (4 neighbours) within the window.
+        """
+        result = np.empty((window.height, window.width), np.int32)
+        for rows, strip, part in self._parts(window):
+            result[rows] = strip.numbers[part]
+        values = self._values[result]
+        result[(values == BACKGROUND) | (values == UNKNOWN)] = 0
+        count = len(self._polygons)
+        for value in np.unique(values[result < 0]):
+            parts, found = ndimage.label((result < 0) & (values == value))
+            result = np.where(parts > 0, parts + count, result).astype(np.int32)
+            count += found
+        return result
+
+    def polygons(self, window: Window) -> list[TruthPolygon]:
+        """The labels that touch a window, each as it was drawn, whatever lies over it.
+
+        Of rasters: the outlines of their connected parts within the window.
+        """
+        box = shapely.box(window.x, window.y, window.x + window.width, window.y + window.height)
+        touching = np.sort(self._tree.query(box, predicate="intersects"))
+        classes = ((number, int(self._values[number])) for number in touching + 1)
+        found = [
+            TruthPolygon(int(number), value, self._polygons[number - 1])
+            for number, value in classes
+            if BACKGROUND < value < UNKNOWN
+        ]
+        return found + (self._raster_polygons(window) if any(layer.raster for layer in self._layers) else [])
+
+    def _raster_polygons(self, window: Window) -> list[TruthPolygon]:
+        objects, mask = self.objects(window), self.mask(window)
+        of_rasters = objects > len(self._polygons)
+        place = Affine.translation(window.x, window.y)
+        shapes = rasterio.features.shapes(objects, mask=of_rasters, connectivity=4, transform=place)
+        numbers, first = np.unique(objects, return_index=True)
+        values = dict(zip(numbers.tolist(), mask.flat[first].tolist()))
+        return [TruthPolygon(int(n), values[int(n)], shapely.geometry.shape(outline)) for outline, n in shapes]
+
+    def _parts(self, window: Window) -> Iterator[tuple[slice, _Strip, tuple[slice, slice]]]:
+        """The strips under a window: which rows of it, the strip, and where in that."""
+        columns = slice(window.x, window.x + window.width)
+        end = window.y + window.height
+        for index in range(window.y // self._height, -(-end // self._height)):
+            top = index * self._height
+            start, stop = max(top, window.y), min(top + self._height, end)
+            yield (
+                slice(start - window.y, stop - window.y),
+                self._strip(index),
+                (slice(start - top, stop - top), columns),
+            )
+
+    def _burned(self, index: int) -> _Strip:
+        grid, top = self.grid, index * self._height
+        rows = min(self._height, grid.height_px - top)
+        numbers = np.zeros((rows, grid.width_px), np.int32)
+        silent = np.ones(numbers.shape, bool)
+        inside = np.sort(self._tree.query(shapely.box(0, top, grid.width_px, top + rows)))
+        for layer in self._layers:
+            if layer.raster:
+                said, valid = layer.raster.read(Window(0, top, grid.width_px, rows))
+                covered = said != BACKGROUND
+                numbers[covered] = 0 if layer.subtract else -said[covered].astype(np.int32)
+                silent &= ~valid | layer.subtract
+            else:
+                silent &= layer.subtract
+                chosen = inside[np.searchsorted(inside, layer.first) : np.searchsorted(inside, layer.last)]
+                burn(self._polygons[chosen], (chosen + 1).tolist(), self._touch, top, numbers)
+        numbers[silent] = -UNKNOWN
+        if not self._limited:
+            return _Strip(numbers, None)
+        known = np.zeros(numbers.shape, np.uint8)
+        burn(self._labelled, [1] * len(self._labelled), Touch.CENTRE, top, known)
+        return _Strip(numbers, known)
+
+
+def image_grid(source: Source) -> Grid:
+    """The grid of an image's own pixels."""
+    dataset = source.dataset
+    return Grid(source.crs.to_wkt(), dataset.transform, dataset.width, dataset.height)
+
+
+@contextmanager
+def open_truth(
+    labels: Sequence[Labels], areas: Areas | None, classes: Sequence[ClassInfo], grid: Grid, touch: Touch
+) -> Iterator[Truth]:
+    """Read labels and areas on a grid.
+
+    Args:
+        labels: later ones lie over earlier ones.
+        areas: None if everything is labelled.
+        classes: empty for those that the labels name.
+
+    Raises:
+        OrthomaskError: something cannot be read, lies elsewhere, or a value means no class.
+    """
+    known = resolve_classes(labels, classes)
+    with ExitStack() as stack:
+        drawn = _Drawn([], [], [], [])
+        for source in labels:
+            raster = None if is_vector(source.path) else _open_raster(source, known, grid, stack)
+            first = len(drawn.polygons)
+            if raster is None:
+                _draw(source, known, grid, drawn)
+            drawn.layers.append(_Layer(first, len(drawn.polygons), raster, source.subtract))
+        _refuse_elsewhere(labels, drawn)
+        found, told = read_areas(areas, grid) if areas else (None, ())
+        warnings = [warning for tally in drawn.tallies for warning in tally.warnings()]
+        yield Truth(grid, known, drawn, found, touch, (*warnings, *told, *_without_labels(known, drawn)))
+
+
+def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
+    """The areas that touch a grid, and what was mended or left out of them.
+
+    Raises:
+        OrthomaskError: there are none whose labels are complete, or a split is not known.
+    """
+    layer = choose_layer(areas.path, areas.layer, "areas")
+    columns = [name for name in ("name", areas.split_field) if name in fields_of(areas.path, layer)]
+    read = read_polygons(areas.path, layer, columns, areas.crs, grid)
+    count = len(read.geometries)
+    names = read.columns.get("name", [""] * count)
+    splits = [_split(text) for text in read.columns.get(areas.split_field, [Split.TRAIN.value] * count)]
+    if all(split is Split.TODO for split in splits):
+        why = f"All {count} areas on the image are still to do." if count else "No area lies on the image."
+        remedy = "Set the split of areas that are labelled to train, validation or test."
+        raise OrthomaskError(
+            ErrorCode.AREAS_EMPTY,
+            why if read.tally.features else f"There are no areas in “{layer}”.",
+            remedy if count else "Draw an area on the image, and label everything inside; or go without areas.",
+        )
+    named = zip(names, splits, read.geometries)
+    found = (TruthArea(name or f"area {n}", split, area) for n, (name, split, area) in enumerate(named, 1))
+    return tuple(found), read.tally.warnings()
+
+
+def _split(text: str) -> Split:
+    """The split of that name; an area without one is still to do."""
+    try:
+        return Split(text.lower() or Split.TODO)
+    except ValueError as error:
+        raise OrthomaskError(
+            ErrorCode.LABELS_CLASSES,
+            f"“{text}” is no split of an area.",
+            "Use train, validation, test or todo.",
+        ) from error
+
+
+def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Drawn) -> None:
+    """Add the polygons of a layer, each part of a feature for itself."""
+    layer = choose_layer(labels.path, labels.layer, "labels")
+    field = "" if labels.subtract and not labels.class_field else class_field(labels)
+    if field:
+        require_field(labels.path, layer, field)
+    read = read_polygons(labels.path, layer, [field] if field else [], labels.crs, grid)
+    parts, feature = shapely.get_parts(read.geometries, return_index=True)
+    drawn.polygons.extend(parts)
+    drawn.tallies.append(read.tally)
+    if labels.subtract:
+        drawn.values.extend([BACKGROUND] * len(parts))
+    elif field:
+        values = class_values(labels, read_column(labels.path, layer, field), classes)
+        drawn.values.extend(values[text] for text in read.columns[field][feature])
+    else:
+        require_known([labels.class_value], classes)
+        drawn.values.extend([labels.class_value] * len(parts))
+
+
+def _open_raster(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, stack: ExitStack) -> RasterLabels:
+    texts = raster_sources(labels)
+    known = class_values(labels, texts.values(), classes)
+    return stack.enter_context(open_labels(labels, grid, {value: known[text] for value, text in texts.items()}))
+
+
+def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:
+    """Raise where there are labels, but none of them on the grid."""
+    some = any(layer.raster or (layer.last > layer.first and not layer.subtract) for layer in drawn.layers)
+    if not some and any(tally.features for tally in drawn.tallies):
+        raise OrthomaskError(
+            ErrorCode.LABELS_OUTSIDE,
+            f"The labels of “{os.path.basename(labels[0].path)}” lie outside the image.",
+            "Check that image and labels belong together, and the CRS of both.",
+        )
+
+
+def _without_labels(classes: Sequence[ClassInfo], drawn: _Drawn) -> tuple[str, ...]:
+    """A warning for each class that no label on the grid has."""
+    there = set(drawn.values).union(*(layer.raster.classes.tolist() for layer in drawn.layers if layer.raster))
+    return tuple(f"No label is of the class “{info.name}”." for info in classes if info.value not in there)
