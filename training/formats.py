@@ -8,15 +8,17 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 import rasterio
-import rasterio.enums
+from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from ..protocol import UNKNOWN, ErrorCode, OrthomaskError
+from ..engine.outputs import writing
+from ..protocol import BACKGROUND, UNKNOWN, ChipFormat, ClassInfo, ErrorCode, OrthomaskError, Split
 from .manifest import Chip, Manifest
 
 RASTERS = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
@@ -25,6 +27,176 @@ IMAGE_KEYS = ("img", "image")
 MASK_KEYS = ("mask",)
 DAMAGED = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged NPZ or HDF5 file raises."""
+
+
+class Style(NamedTuple):
+    """What all chips of an export have in common.
+
+    Attributes:
+        bands: names of the image's bands.
+        colours: how each band is shown.
+        nodata: value of pixels without image; None to leave them 0.
+    """
+
+    format: ChipFormat
+    chip_px: int
+    classes: tuple[ClassInfo, ...]
+    bands: tuple[str, ...]
+    colours: tuple[ColorInterp, ...]
+    dtype: str
+    nodata: float | None
+
+    def check(self) -> None:
+        """Raise unless the format can hold such images."""
+        held = 1 <= len(self.bands) <= 4 and self.dtype in {"uint8", "uint16"}
+        if self.format is ChipFormat.PNG and not held:
+            raise OrthomaskError(
+                ErrorCode.BAD_REQUEST,
+                f"PNG holds 1 to 4 bands of 8 or 16 bits, but the image has {len(self.bands)} of {self.dtype}.",
+                "Export GeoTIFF, NPZ or HDF5, or choose fewer bands.",
+            )
+
+
+class Cut(NamedTuple):
+    """A chip as it is to be stored.
+
+    Attributes:
+        pixels: `(bands, H, W)`.
+        mask: `(H, W)` uint8.
+        crs: as WKT or `EPSG:n`.
+        transform: pixel to CRS coordinates.
+    """
+
+    name: str
+    split: Split
+    pixels: np.ndarray
+    mask: np.ndarray
+    crs: str
+    transform: Affine
+
+
+class Stored(NamedTuple):
+    """Where a chip is: its files, relative to the export's folder, and its place in an HDF5 file."""
+
+    image: str
+    mask: str
+    number: int = 0
+
+
+class ChipWriter(ExitStack):
+    """Writes chips below a folder, each split for itself; HDF5 files stay open until it is closed.
+
+    Raises:
+        OrthomaskError: the disk is full or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, style: Style) -> None:
+        super().__init__()
+        self._folder, self._style = folder, style
+        self._stacks: dict[Split, h5py.File] = {}
+
+    def write(self, cut: Cut) -> Stored:
+        """Store a chip."""
+        with writing(self._folder / cut.split.value):
+            if self._style.format is ChipFormat.HDF5:
+                return self._append(cut)
+            if self._style.format is ChipFormat.NPZ:
+                return self._write_npz(cut)
+            return self._write_rasters(cut)
+
+    def _append(self, cut: Cut) -> Stored:
+        name = f"{cut.split.value}.h5"
+        if cut.split not in self._stacks:
+            file = h5py.File(self._folder / name, "w")
+            self._stacks[cut.split] = self.enter_context(file)
+            _make_stack(file, self._style)
+        file = self._stacks[cut.split]
+        index = len(file["img"])
+        for key, value in (("img", np.moveaxis(cut.pixels, 0, -1)), ("mask", cut.mask), ("name", cut.name)):
+            file[key].resize(index + 1, axis=0)
+            file[key][index] = value
+        return Stored(name, name, index)
+
+    def _write_npz(self, cut: Cut) -> Stored:
+        name = f"{cut.split.value}/{cut.name}.npz"
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        transform = np.array(cut.transform[:6])
+        pixels = np.moveaxis(cut.pixels, 0, -1)
+        np.savez_compressed(path, img=pixels, mask=cut.mask, transform=transform, crs=np.array(cut.crs))
+        return Stored(name, name)
+
+    def _write_rasters(self, cut: Cut) -> Stored:
+        png = self._style.format is ChipFormat.PNG
+        names = [f"{cut.split.value}/{part}/{cut.name}.{'png' if png else 'tif'}" for part in ("images", "masks")]
+        image, mask = (self._folder / name for name in names)
+        write_raster(image, cut.pixels, cut, self._style)
+        write_mask(mask, cut.mask, cut, self._style.classes)
+        if png:
+            write_world_file(image.with_suffix(".pgw"), cut.transform)
+            write_world_file(mask.with_suffix(".pgw"), cut.transform)
+        return Stored(names[0], names[1])
+
+
+def write_raster(path: Path, pixels: np.ndarray, cut: Cut, style: Style) -> None:
+    """Write the image `(bands, H, W)` of a chip as GeoTIFF or PNG."""
+    with _created(path, pixels, cut, nodata=style.nodata) as dataset:
+        dataset.write(pixels)
+        if dataset.driver == "GTiff":
+            dataset.colorinterp = style.colours
+            dataset.descriptions = style.bands
+
+
+def write_mask(path: Path, mask: np.ndarray, cut: Cut, classes: Sequence[ClassInfo]) -> None:
+    """Write a mask `(H, W)` as GeoTIFF or PNG, with the classes' colours."""
+    palette = {BACKGROUND: (0, 0, 0), UNKNOWN: (128, 128, 128)}
+    palette |= {info.value: rgb(info.color) for info in classes}
+    with _created(path, mask[None], cut) as dataset:
+        dataset.write(mask, 1)
+        dataset.write_colormap(1, {value: (*colour, 255) for value, colour in palette.items()})
+
+
+def write_world_file(path: Path, transform: Affine) -> None:
+    """Write the six lines of a world file, which counts from the centre of the upper left pixel."""
+    x, y = transform @ (0.5, 0.5)
+    numbers = (transform.a, transform.d, transform.b, transform.e, x, y)
+    path.write_text("".join(f"{number!r}\n" for number in map(float, numbers)))
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """Red, green and blue of `#rrggbb`."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
+
+
+def _created(path: Path, pixels: np.ndarray, cut: Cut, nodata: float | None = None) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tiff = path.suffix == ".tif"
+    bands, height, width = pixels.shape
+    options: dict[str, Any] = {"compress": "deflate"} if tiff else {}
+    if tiff and bands != 3:
+        options["photometric"] = "minisblack"
+    return rasterio.open(
+        path, "w", driver="GTiff" if tiff else "PNG", width=width, height=height, count=bands, dtype=pixels.dtype,
+        crs=cut.crs, transform=cut.transform, nodata=nodata if tiff else None, **options,
+    )  # fmt: skip
+
+
+def _make_stack(file: h5py.File, style: Style) -> None:
+    """Prepare an HDF5 file for chips: one chunk for each, compressed."""
+    side, bands = style.chip_px, len(style.bands)
+    image = (side, side, bands)
+    file.create_dataset(
+        "img", (0, *image), style.dtype, maxshape=(None, *image), chunks=(1, *image), compression="gzip", shuffle=True
+    )
+    file.create_dataset(
+        "mask", (0, side, side), "uint8", maxshape=(None, side, side), chunks=(1, side, side), compression="gzip"
+    )
+    file.create_dataset("name", (0,), h5py.string_dtype(), maxshape=(None,))
+    file.attrs["bands"] = list(style.bands)
+    file.attrs["classes"] = [f"{info.value} {info.name}" for info in style.classes]
+    if style.nodata is not None:
+        file.attrs["nodata"] = style.nodata
 
 
 class ChipReader(ExitStack):
@@ -49,7 +221,7 @@ class ChipReader(ExitStack):
 
     def _stored(self, chip: Chip) -> tuple[np.ndarray, np.ndarray]:
         path = self._folder / chip.image
-        if path.suffix == ".tif" or path.suffix == ".png":
+        if path.suffix in {".tif", ".png"}:
             pixels = read_raster(path, ErrorCode.IMAGE_UNREADABLE)
             return pixels, read_raster(self._folder / chip.mask, ErrorCode.LABELS_UNREADABLE)[0]
         try:
@@ -78,7 +250,7 @@ def read_raster(path: Path, code: ErrorCode, colours: bool = False) -> np.ndarra
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as dataset:
                 pixels: np.ndarray = dataset.read()
-                if not (colours and dataset.colorinterp[0] == rasterio.enums.ColorInterp.palette):
+                if not (colours and dataset.colorinterp[0] == ColorInterp.palette):
                     return pixels
                 palette = dataset.colormap(1)
     except (RasterioError, OSError) as error:
