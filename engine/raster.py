@@ -26,6 +26,8 @@ SAME_GSD = 0.05
 """A raster whose gsd is this close to the model's, relatively, is read as it is."""
 STRETCH = 0.05
 """Pixels of a CRS whose east and north ground sizes differ by more than this lie on a UTM lattice instead."""
+NAMELESS = ("undefined", "gray", "palette")
+"""Colours that say nothing about a band."""
 CACHE_BYTES = (64 << 20, 1 << 30)
 """Least and most of GDAL's block cache."""
 
@@ -52,13 +54,14 @@ class Source:
     def bands(self, wanted: Sequence[str]) -> tuple[int, ...]:
         """One-based numbers of the raster's bands for the `wanted` band names of a model.
 
-        The request's own choice comes first, then bands of those names or colours, then simply the first ones.
+        The request's own choice comes first, then bands of those names, colours or numbers, then simply the first ones.
 
         Raises:
             OrthomaskError: the raster has too few bands, or none of that name.
         """
-        names = self._band_names()
-        chosen = self.image.bands or (tuple(wanted) if set(wanted) <= set(names) else ())
+        names = [name.lower() for name in self.band_names()]
+        known = {*names, *(str(number) for number in range(1, self.dataset.count + 1))}
+        chosen = self.image.bands or (tuple(wanted) if {band.lower() for band in wanted} <= known else ())
         numbers = tuple(names.index(band.lower()) + 1 if band.lower() in names else _number(band) for band in chosen)
         numbers = numbers or tuple(range(1, len(wanted) + 1))
         if len(numbers) == len(wanted) and all(1 <= number <= self.dataset.count for number in numbers):
@@ -70,10 +73,13 @@ class Source:
             "Choose an image with these bands, or name the bands to use.",
         )
 
-    def _band_names(self) -> list[str]:
-        descriptions = (description or "" for description in self.dataset.descriptions)
-        colours = (colour.name for colour in self.dataset.colorinterp)
-        return [(text or colour).lower() for text, colour in zip(descriptions, colours)]
+    def band_names(self) -> list[str]:
+        """What each band is called: its description, else its colour, else its number."""
+        names = [
+            description or ("" if colour.name in NAMELESS else colour.name)
+            for description, colour in zip(self.dataset.descriptions, self.dataset.colorinterp)
+        ]
+        return [name if name and names.count(name) == 1 else str(number) for number, name in enumerate(names, start=1)]
 
     def lattice(self, gsd_m: float, window_px: int, overlap_px: int) -> Lattice:
         """The lattice of this raster at `gsd_m` metres: its own pixels where they fit, else a grid from its corner."""
