@@ -66,9 +66,7 @@ class LabelSnapping:
 
     def _end(self) -> None:
         project = QgsProject.instance()
-        if (
-            self._before is not None and _facts(project.snappingConfig()) == self._ours
-        ):  # else the person has changed it
+        if self._before is not None and _facts(project.snappingConfig()) == self._ours:
             self._before.restore(project)
         self._before = self._ours = None
 

@@ -6,6 +6,7 @@ virtual fields and unsaved edits count, whatever provider the layer comes from, 
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,6 @@ from ..protocol import Cancelled, ErrorCode, OrthomaskError
 from .engine_client import EngineClient, Feedback, NoFeedback
 from .words import tr
 
-LAYER = "snapshot"
 FEATURES_BETWEEN_LOOKS = 500
 
 
@@ -78,17 +78,19 @@ class VectorSnapshot:
         fields = QgsVectorLayer(f"NoGeometry?{'&'.join(kinds)}", "", "memory").fields()
         return cls(layer.name(), layer.crs(), fields, indices, QgsVectorLayerFeatureSource(layer), request)
 
-    def write(self, path: Path, feedback: Optional[Feedback] = None) -> None:
-        """Write the GeoPackage `path`, in the order and CRS of the layer; any thread.
+    def write(self, folder: Path, feedback: Optional[Feedback] = None) -> Path:
+        """Write a GeoPackage into the folder, in the order and CRS of the layer; any thread.
 
-        Curves become straight, Z and M are dropped, and what is no polygon is left out.
+        File and layer have the layer's name, for messages of the engine. Curves become straight, Z and M are dropped,
+        and what is no polygon is left out.
 
         Raises:
             Cancelled: the feedback was cancelled.
             OrthomaskError: the file cannot be written.
         """
+        path = _free_path(folder, self.layer_name)
         options = QgsVectorFileWriter.SaveVectorOptions()
-        options.driverName, options.layerName = "GPKG", LAYER
+        options.driverName, options.layerName = "GPKG", self.layer_name
         kind, context = QgsWkbTypes.Type.MultiPolygon, QgsCoordinateTransformContext()
         writer = QgsVectorFileWriter.create(str(path), self.fields, kind, self.crs, context, options)
         fine = QgsVectorFileWriter.WriterError.NoError
@@ -100,6 +102,13 @@ class VectorSnapshot:
             sentence = tr("The layer {} cannot be copied for the engine.").format(self.name)
             remedy = tr("Make room in the folder for temporary files, and try again.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, failure)
+        return path
+
+    @property
+    def layer_name(self) -> str:
+        """The layer's name, as far as a GeoPackage and a file system take it."""
+        name = re.sub(r"[^\w .()-]+", "_", self.name).strip(" .")[:60] or "layer"
+        return f"_{name}" if name.lower().startswith(("gpkg", "rtree", "sqlite")) else name
 
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> None:
         as_text = [not field.isNumeric() for field in self.fields]
@@ -172,7 +181,14 @@ def text_of(value: object) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return str(value).strip()
+
+
+def _free_path(folder: Path, name: str) -> Path:
+    path, number = folder / f"{name}.gpkg", 2
+    while path.exists():
+        path, number = folder / f"{name} {number}.gpkg", number + 1
+    return path
 
 
 def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected: bool) -> None:

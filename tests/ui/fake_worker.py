@@ -3,7 +3,7 @@
 FAKE_WORKER names a JSON file, read again for each request: by method, `steps` and `step_seconds` of progress, `deaf` to
 ignore cancel, `die_at` to die in that step, `error` or `result` to answer. Requests are appended to `<file>.log`.
 `predict` copies the run folder that FAKE_RUN names into its output folder; `project`, `areas` and `mask` copy one file
-of that folder. With a request is logged what the snapshots hold that it names, as `seen`.
+of that folder. With a request are logged the attributes in the GeoPackages that it names, by layer, as `seen`.
 """
 
 import json
@@ -67,15 +67,14 @@ def log(message):
 
 
 def look(value):
-    """The attributes in each snapshot that is named somewhere in the message."""
+    """The attributes in the first layer of each GeoPackage that is named somewhere in the message."""
     if isinstance(value, (dict, list)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from look(item)
     elif isinstance(value, str) and value.endswith(".gpkg") and os.path.exists(value):
         with sqlite3.connect(f"file:{value}?mode=ro", uri=True) as database:
-            tables = [name for (name,) in database.execute("SELECT table_name FROM gpkg_contents")]
-            if tables == ["snapshot"]:
-                yield value, [row[2:] for row in database.execute("SELECT * FROM snapshot ORDER BY fid")]
+            (table,) = next(database.execute("SELECT table_name FROM gpkg_contents"))
+            yield table, [row[2:] for row in database.execute(f'SELECT * FROM "{table}" ORDER BY fid')]
 
 
 def predict(params):

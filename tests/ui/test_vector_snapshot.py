@@ -66,13 +66,11 @@ def on_disk(parcels, tmp_path):
 
 def written(snapshot, tmp_path, feedback=None):
     """What the file holds: attributes and bounding boxes, and the CRS's number."""
-    path = tmp_path / "snapshot.gpkg"
-    path.unlink(missing_ok=True)
-    failures = []
+    failures, paths = [], []
 
     def write():
         try:
-            snapshot.write(path, feedback)
+            paths.append(snapshot.write(tmp_path, feedback))
         except OrthomaskError as error:
             failures.append(error)
 
@@ -81,7 +79,7 @@ def written(snapshot, tmp_path, feedback=None):
     thread.join()
     if failures:
         raise failures[0]
-    dataset = ogr.Open(str(path))
+    dataset = ogr.Open(str(paths[0]))
     layer = dataset.GetLayer(0)
     names = [definition.name for definition in layer.schema]
     rows = [
@@ -224,6 +222,13 @@ def test_what_cannot_be_used_is_refused_in_words(parcels):
             VectorSnapshot.of(layer, columns, only_selected=selected)
 
 
+def test_files_have_the_layers_names(parcels, tmp_path):
+    parcels.setName("gpkg/Felder: 2024")
+    first, second = (VectorSnapshot.of(parcels, {}).write(tmp_path) for _ in range(2))
+    assert (first.name, second.name) == ("_gpkg_Felder_ 2024.gpkg", "_gpkg_Felder_ 2024 2.gpkg")
+    assert ogr.Open(str(first)).GetLayer(0).GetName() == "_gpkg_Felder_ 2024"
+
+
 def test_cancel(parcels, tmp_path):
     watcher = Watcher()
     watcher.cancel()
@@ -233,7 +238,7 @@ def test_cancel(parcels, tmp_path):
 
 def test_a_folder_that_is_not_there_is_an_error(parcels, tmp_path):
     with pytest.raises(OrthomaskError) as caught:
-        VectorSnapshot.of(parcels, {}).write(tmp_path / "nowhere" / "a.gpkg")
+        VectorSnapshot.of(parcels, {}).write(tmp_path / "nowhere")
     assert caught.value.code is ErrorCode.OUTPUT_UNWRITABLE
 
 
@@ -246,8 +251,7 @@ def test_the_folder_goes_away_with_the_call(parcels):
             raise OrthomaskError(ErrorCode.INTERNAL, "No.", "No.")
 
     def prepare(folder, feedback):
-        VectorSnapshot.of(parcels, {}).write(folder / "a.gpkg", feedback)
-        return folder / "a.gpkg"
+        return VectorSnapshot.of(parcels, {}).write(folder, feedback)
 
     with pytest.raises(OrthomaskError):
         SnapshotClient(Client()).call(prepare)

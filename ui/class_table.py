@@ -1,0 +1,211 @@
+"""Classes with names and colours, and which value of a layer means which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsMapLayer,
+    QgsPalettedRasterRenderer,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
+from qgis.gui import QgsColorButton
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtGui import QColor
+from qgis.PyQt.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ClassValue, ErrorCode, OrthomaskError
+from .vector_snapshot import text_of
+from .words import tr
+
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+"""Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
+MOST_VALUES = UNKNOWN - 1
+ROW_PX, SHOWN_ROWS = 26, 5
+
+
+@dataclass(frozen=True)
+class LayerValue:
+    """A value in a layer, what the layer's legend calls it and how it colours it; empty where it does not."""
+
+    source: str
+    name: str
+    color: str = ""
+
+
+def default_color(value: int) -> str:
+    """The colour of a class that has none of its own."""
+    return PALETTE[(value - 1) % len(PALETTE)]
+
+
+def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
+    """The values of an attribute, or of a raster with a palette: those of the legend first, then what else there is.
+
+    Raises:
+        OrthomaskError: there are more values than classes.
+    """
+    if isinstance(layer, QgsRasterLayer):
+        return _palette_values(layer)
+    found = {value.source: value for value in _legend_values(layer, field)}
+    present = layer.uniqueValues(layer.fields().lookupField(field), MOST_VALUES + len(found) + 1)
+    for text in sorted({text_of(value) for value in present}):
+        found.setdefault(text, LayerValue(text, text))
+    if len(found) > MOST_VALUES:
+        sentence = tr("The attribute “{}” has more than {} values.").format(field, MOST_VALUES)
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose one that names classes."))
+    return list(found.values())
+
+
+def class_field_of(layer: QgsMapLayer) -> str:
+    """The attribute by which the layer is coloured; empty where it is not."""
+    renderer = layer.renderer() if isinstance(layer, QgsVectorLayer) else None
+    if not isinstance(renderer, QgsCategorizedSymbolRenderer):
+        return ""
+    field = renderer.classAttribute().strip('"')
+    return field if layer.fields().lookupField(field) >= 0 else ""
+
+
+def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple[list[ClassInfo], list[ClassValue]]:
+    """The classes, with those that are new among the values, and which value means which: by name, whatever its case.
+
+    A value that is empty means background.
+    """
+    known, mapping = list(classes), []
+    for value in values:
+        same = [info.value for info in known if info.name.casefold() == value.name.casefold()]
+        if not value.source:
+            mapping.append(ClassValue(value.source, BACKGROUND))
+            continue
+        if not same:
+            number = len(known) + 1
+            known.append(ClassInfo(number, value.name, value.color or default_color(number)))
+            same = [number]
+        mapping.append(ClassValue(value.source, same[0]))
+    return known, mapping
+
+
+def _legend_values(layer: QgsVectorLayer, field: str) -> list[LayerValue]:
+    if class_field_of(layer) != field:
+        return []
+    values = []
+    for category in layer.renderer().categories():
+        several = category.value() if isinstance(category.value(), list) else [category.value()]
+        color = category.symbol().color().name() if category.symbol() else ""
+        texts = [text for text in map(text_of, several) if text]  # an empty one stands for all the rest
+        values += [LayerValue(text, category.label() or text, color) for text in texts]
+    return values
+
+
+def _palette_values(layer: QgsRasterLayer) -> list[LayerValue]:
+    renderer = layer.renderer()
+    if not isinstance(renderer, QgsPalettedRasterRenderer):
+        return []
+    entries = ((text_of(float(entry.value)), entry) for entry in renderer.classes())
+    return [LayerValue(text, entry.label or text, entry.color.name()) for text, entry in entries]
+
+
+class ClassTable(QTableWidget):
+    """The classes: colour and name, both of which can be changed. The number is the row's."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(0, 2, parent)
+        self.setHorizontalHeaderLabels([tr("Colour"), tr("Class")])
+        _plain_look(self)
+        self.itemChanged.connect(self.changed)
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The classes as they are shown."""
+        return tuple(
+            ClassInfo(row + 1, self.item(row, 1).text().strip(), self._color(row), self.item(row, 1).data(_OUTLINE))
+            for row in range(self.rowCount())
+        )
+
+    def show_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Show these."""
+        self.blockSignals(True)
+        self.setRowCount(len(classes))
+        for row, info in enumerate(classes):
+            button = QgsColorButton()
+            button.setColor(QColor(info.color))
+            button.setAllowOpacity(False)
+            button.colorChanged.connect(self.changed)
+            self.setCellWidget(row, 0, button)
+            item = QTableWidgetItem(info.name)
+            item.setData(_OUTLINE, info.outline)
+            self.setItem(row, 1, item)
+        self.blockSignals(False)
+        _fit_height(self)
+        self.changed.emit()
+
+    def _color(self, row: int) -> str:
+        return str(self.cellWidget(row, 0).color().name())
+
+
+class MappingTable(QTableWidget):
+    """One line for each value of a layer, with the class that it means."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(0, 2, parent)
+        self.setHorizontalHeaderLabels([tr("Value"), tr("Class")])
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        _plain_look(self)
+
+    @property
+    def mapping(self) -> tuple[ClassValue, ...]:
+        """The mapping as it is shown."""
+        return tuple(
+            ClassValue(self.item(row, 0).data(_SOURCE), self.cellWidget(row, 1).currentData())
+            for row in range(self.rowCount())
+        )
+
+    def show_mapping(self, mapping: Sequence[ClassValue], classes: Sequence[ClassInfo]) -> None:
+        """Show this."""
+        self.setRowCount(len(mapping))
+        for row, entry in enumerate(mapping):
+            item = QTableWidgetItem(entry.source or tr("(empty)"))
+            item.setData(_SOURCE, entry.source)
+            self.setItem(row, 0, item)
+            chooser = class_chooser(classes)
+            chooser.setCurrentIndex(chooser.findData(entry.value))
+            chooser.currentIndexChanged.connect(self.changed)
+            self.setCellWidget(row, 1, chooser)
+        _fit_height(self)
+
+
+def class_chooser(classes: Sequence[ClassInfo], *, others: bool = True) -> QComboBox:
+    """A list of the classes; with `others` also background and unknown."""
+    chooser = QComboBox()
+    chooser.setMinimumContentsLength(6)
+    chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    for info in classes:
+        chooser.addItem(info.name, info.value)
+        chooser.setItemData(chooser.count() - 1, QColor(info.color), Qt.ItemDataRole.DecorationRole)
+    if others:
+        chooser.addItem(tr("background"), BACKGROUND)
+        chooser.addItem(tr("unknown"), UNKNOWN)
+    return chooser
+
+
+_SOURCE = _OUTLINE = Qt.ItemDataRole.UserRole
+
+
+def _plain_look(table: QTableWidget) -> None:
+    table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(ROW_PX)
+    table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+
+
+def _fit_height(table: QTableWidget) -> None:
+    """As high as its lines, up to a few."""
+    rows = min(max(table.rowCount(), 1), SHOWN_ROWS)
+    table.setFixedHeight(table.horizontalHeader().sizeHint().height() + rows * ROW_PX + 4)

@@ -1,0 +1,132 @@
+"""Image, labels and areas for a request of the engine, frozen from layers of QGIS on the main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Callable, Optional
+
+from qgis.core import QgsMapLayer, QgsRasterLayer, QgsVectorLayer
+
+from ..protocol import Areas, ClassValue, Image, LabelledImage, Labels, Touch
+from .engine_client import Feedback
+from .label_project import CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
+from .sources import image_of
+from .vector_snapshot import VectorSnapshot
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """How a layer is used as labels.
+
+    Attributes:
+        layer: polygons, or a raster of class values or colours.
+        class_field: attribute that names the class; empty if everything is of class `class_value`.
+        mapping: the class of each value of the attribute or raster; empty if they are class values as they are.
+    """
+
+    layer: QgsMapLayer
+    class_field: str = ""
+    mapping: tuple[ClassValue, ...] = ()
+    class_value: int = 1
+    subtract: bool = False
+    only_selected: bool = False
+
+    def freeze(self) -> FrozenLabels:
+        """The labels as they are now. Main thread only.
+
+        Raises:
+            OrthomaskError: the layer cannot be used.
+        """
+        options = Labels(
+            path=self.layer.source() or self.layer.name(),
+            mapping=self.mapping if self.class_field or isinstance(self.layer, QgsRasterLayer) else (),
+            class_value=self.class_value,
+            subtract=self.subtract,
+        )
+        if isinstance(self.layer, QgsRasterLayer):
+            image = image_of(self.layer)
+            return FrozenLabels(replace(options, path=image.path, crs=image.crs))
+        columns = {CLASS_FIELD: self.class_field} if self.class_field else {}
+        snapshot = VectorSnapshot.of(self.layer, columns, only_selected=self.only_selected)
+        return FrozenLabels(replace(options, class_field=CLASS_FIELD if self.class_field else ""), snapshot)
+
+
+@dataclass(frozen=True)
+class FrozenLabels:
+    """Labels whose file may have to be written yet."""
+
+    labels: Labels
+    snapshot: Optional[VectorSnapshot] = None
+
+    def write(self, folder: Path, feedback: Feedback) -> Labels:
+        """The labels for a request; any thread."""
+        if self.snapshot is None:
+            return self.labels
+        path = self.snapshot.write(folder, feedback)
+        return replace(self.labels, path=str(path), layer=self.snapshot.layer_name)
+
+
+@dataclass(frozen=True)
+class FrozenAreas:
+    """Areas whose file is to be written yet."""
+
+    snapshot: VectorSnapshot
+
+    @classmethod
+    def of(cls, layer: QgsVectorLayer, split_field: str = SPLIT_FIELD, *, only_selected: bool = False) -> FrozenAreas:
+        """Freeze a layer; without the attribute `split_field` all are for training. Main thread only.
+
+        Raises:
+            OrthomaskError: the layer cannot be used.
+        """
+        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field}
+        columns = {name: field for name, field in wanted.items() if layer.fields().lookupField(field) >= 0}
+        return cls(VectorSnapshot.of(layer, columns, only_selected=only_selected))
+
+    def write(self, folder: Path, feedback: Feedback) -> Areas:
+        """The areas for a request; any thread."""
+        path = self.snapshot.write(folder, feedback)
+        return Areas(str(path), self.snapshot.layer_name)
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """An image with its labels, frozen; what masks, chips and trainings from layers are made of."""
+
+    image: Image
+    labels: tuple[FrozenLabels, ...]
+    areas: Optional[FrozenAreas] = None
+    touch: Touch = Touch.CENTRE
+
+    @classmethod
+    def of(
+        cls,
+        image: Optional[QgsRasterLayer],
+        sources: Sequence[LabelSource],
+        areas: Optional[QgsVectorLayer] = None,
+        touch: Touch = Touch.CENTRE,
+    ) -> GroundTruth:
+        """Freeze the layers; later sources lie over earlier ones. Main thread only.
+
+        Raises:
+            OrthomaskError: a layer cannot be used.
+        """
+        labels = tuple(source.freeze() for source in sources)
+        return cls(image_of(image), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
+
+    def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
+        """The same with its files written; any thread."""
+        labels = tuple(frozen.write(folder, feedback) for frozen in self.labels)
+        areas = self.areas.write(folder, feedback) if self.areas else None
+        return LabelledImage(self.image, labels, areas, self.touch)
+
+    def request(self, build: Callable[[LabelledImage], object]) -> Callable[[Path, Feedback], object]:
+        """What `SnapshotClient` is called with: writes the files, then builds the request."""
+        return lambda folder, feedback: build(self.write(folder, feedback))
+
+
+def is_labels_layer(layer: QgsMapLayer) -> bool:
+    """Whether it is the label layer of a label project."""
+    return bool(layer.customProperty(ROLE) == LABELS)
