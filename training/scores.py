@@ -1,15 +1,16 @@
-"""Agreement of foreground probabilities with masks: counts at several thresholds, by place."""
+"""Agreement of predicted and true pixels: counts at several thresholds, and scores of confusion matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.classification import BinaryPrecisionRecallCurve
 
-from ..protocol import UNKNOWN
+from ..protocol import UNKNOWN, PixelScores
 
 THRESHOLDS = tuple(step / 20 for step in range(2, 19))
 """Thresholds that a training chooses from."""
@@ -71,3 +72,55 @@ class Scoreboard:
 def foreground(logits: Tensor) -> Tensor:
     """Probability `(B, H, W)` of any class but background from logits `(B, classes, H, W)`."""
     return 1 - torch.softmax(logits.float(), dim=1)[:, 0]
+
+
+def pixel_scores(confusion: np.ndarray, names: Sequence[str]) -> tuple[PixelScores, ...]:
+    """Scores of all foreground together (`all`), then of each foreground class.
+
+    Args:
+        confusion: pixel counts `(classes, classes)`, row = truth, column = prediction, background first.
+        names: of the foreground classes.
+    """
+    hits = np.diag(confusion)
+    whole = np.array([[confusion[0, 0], confusion[0, 1:].sum()], [confusion[1:, 0].sum(), confusion[1:, 1:].sum()]])
+    return (
+        foreground_scores(TOTAL, whole),
+        *(
+            _scored(name, hits[value], confusion[:, value].sum(), confusion[value].sum(), int(confusion[value].sum()))
+            for value, name in enumerate(names, start=1)
+        ),
+    )
+
+
+def foreground_scores(name: str, confusion: np.ndarray, pixels: int | None = None) -> PixelScores:
+    """Scores from pixel counts `(2, 2)`, row = truth, column = prediction, background first."""
+    truth = int(confusion[1].sum())
+    return _scored(name, confusion[1, 1], confusion[:, 1].sum(), truth, truth if pixels is None else pixels)
+
+
+def _scored(name: str, hits: float, found: float, true: float, pixels: int) -> PixelScores:
+    return PixelScores(
+        name=name,
+        iou=ratio(hits, found + true - hits),
+        f1=ratio(2 * hits, found + true),
+        precision=ratio(hits, found),
+        recall=ratio(hits, true),
+        pixels=pixels,
+    )
+
+
+def accuracy(confusion: np.ndarray) -> float:
+    """Share of the pixels whose class is right."""
+    return ratio(np.trace(confusion), confusion.sum())
+
+
+def kappa(confusion: np.ndarray) -> float:
+    """Agreement beyond chance (Cohen 1960): 1 for perfect, 0 for what the classes' sizes alone give."""
+    shares = confusion / max(confusion.sum(), 1)
+    chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    return ratio(float(np.trace(shares)) - chance, 1 - chance)
+
+
+def ratio(part: float, whole: float) -> float:
+    """A quotient, 0 where there is nothing to divide by."""
+    return float(part / whole) if whole else 0.0
