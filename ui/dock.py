@@ -21,10 +21,14 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
 from .engine_client import EngineClient
 from .environment import set_python
+from .evaluate_box import EvaluateDialog
 from .icons import icon
 from .messages import show_details
+from .models_panel import ModelsPanel
+from .own_models import own_folder
 from .segment_panel import SegmentPanel
 from .tasks import EngineTask
+from .train_panel import TrainPanel
 from .words import tr
 
 ICON_PX = 16
@@ -41,7 +45,7 @@ class OrthomaskDock(QgsDockWidget):
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__("Orthomask", parent)
         self.setObjectName("OrthomaskDock")
-        self._client = client
+        self._iface, self._client = iface, client
         self._task: Optional[EngineTask] = None
         self.banner = EngineBanner()
         self.banner.python_wanted.clicked.connect(self._choose_python)
@@ -50,6 +54,11 @@ class OrthomaskDock(QgsDockWidget):
         self.tabs.setDocumentMode(True)
         self._panels: list[Any] = []
         self._add_panel(tr("Segment"), self.segment)
+        self.train = TrainPanel(iface, client)
+        self._add_panel(tr("Train"), self.train)
+        self.models = ModelsPanel(iface, client)
+        self._add_panel(tr("Models"), self.models)
+        self._connect_models()
         self.device = QLabel(tr("Starting the engine…"))
         self.device.setWordWrap(True)
         body = QWidget()
@@ -63,7 +72,25 @@ class OrthomaskDock(QgsDockWidget):
         """Ask the engine for its models, then for its device, in the background."""
         self.banner.hide()
         self.device.setText(tr("Starting the engine…"))
-        self._ask(tr("Orthomask: models"), ModelsRequest(), self._show_models)
+        self._ask(tr("Orthomask: models"), ModelsRequest(folders=(str(own_folder()),)), self._show_models)
+
+    def segment_with(self, path: str, threshold: Optional[float] = None) -> None:
+        """Go to *Segment* with the model of that file, and with a threshold other than its own where one is given."""
+        self.tabs.setCurrentWidget(self.segment)
+        self.segment.model.choose(path)
+        if threshold is not None:
+            self.segment.model.threshold.setValue(threshold)
+
+    def fine_tune(self, path: str) -> None:
+        """Go to *Train*, to start from the model of that file."""
+        self.tabs.setCurrentWidget(self.train)
+        self.train.fine_tune(path)
+
+    def evaluate(self, path: str, title: str) -> None:
+        """Open the window that measures the model of that file."""
+        dialog = EvaluateDialog(self._iface, self._client, path, title, self)
+        dialog.threshold_wanted.connect(self.segment_with)
+        dialog.show()
 
     def release(self) -> None:
         """Stop what runs, and leave the canvas as it was."""
@@ -84,6 +111,13 @@ class OrthomaskDock(QgsDockWidget):
         self._panels.append(panel)
         self.tabs.addTab(panel, title)
 
+    def _connect_models(self) -> None:
+        for panel in (self.train, self.models):
+            panel.segment_wanted.connect(self.segment_with)
+            panel.evaluate_wanted.connect(self.evaluate)
+            panel.models_changed.connect(self.ask_engine)
+        self.models.fine_tune_wanted.connect(self.fine_tune)
+
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)
         self._task.answered.connect(show)
@@ -91,7 +125,8 @@ class OrthomaskDock(QgsDockWidget):
         QgsApplication.taskManager().addTask(self._task)
 
     def _show_models(self, found: ModelsResult) -> None:
-        self.segment.model.show_models(found.models)
+        for panel in (self.segment.model, self.train, self.models):
+            panel.show_models(found.models)
         self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
 
     def _show_device(self, info: InfoResult) -> None:

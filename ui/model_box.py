@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Optional
 
 from qgis.PyQt.QtCore import Qt, pyqtSignal
@@ -61,8 +62,10 @@ class ModelBox(QGroupBox):
             self._facts.setText(text)
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """Fill the chooser, and keep choice and threshold where the model is still there."""
+        """Fill the chooser, and keep choice and threshold where the model is still there, if only as a file."""
         chosen, threshold = self.model, self.threshold.value()
+        if chosen and Path(chosen.path).exists() and chosen.path not in {model.path for model in models}:
+            models = [*models, chosen]
         self.chooser.blockSignals(True)
         self.chooser.clear()
         for model in models:

@@ -1,0 +1,123 @@
+"""Curves of a training, drawn with Qt alone: QGIS's Python need not have a plotting library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional
+
+from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
+from qgis.PyQt.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
+from qgis.PyQt.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from .training_run import Epoch, best_epoch
+from .words import tr
+
+LEFT_PX, RIGHT_PX, TITLE_PX, GAP_PX, BOTTOM_PX = 36, 8, 18, 6, 18
+HEIGHT_PX = 220
+TICKS = 4
+
+
+class Curve(NamedTuple):
+    """One plot: what it is called, its colour, the value of an epoch, and the least range of its axis."""
+
+    title: str
+    color: str
+    value: Callable[[Epoch], float]
+    low: float
+    high: float
+
+
+class Curves(QWidget):
+    """Validation IoU above, loss below it, over the epochs; the best epoch is marked."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._epochs: Sequence[Epoch] = ()
+        self._total = 1
+        self._curves = (
+            Curve(tr("IoU on validation"), "#1b9e77", lambda epoch: epoch.iou, 0.0, 0.1),
+            Curve(tr("Loss"), "#d95f02", lambda epoch: epoch.loss, 0.0, 0.1),
+        )
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
+        """Draw these epochs, out of so many."""
+        self._epochs, self._total = epochs, total
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(300, HEIGHT_PX)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw one plot under the other."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        font = painter.font()
+        font.setPointSizeF(0.85 * font.pointSizeF())
+        painter.setFont(font)
+        for row, curve in enumerate(self._curves):
+            self._draw(painter, curve, self._plot(row))
+        self._draw_epoch_axis(painter, self._plot(len(self._curves) - 1))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell the numbers of the epoch under the mouse."""
+        near = min(self._epochs, key=lambda epoch: abs(self._x(epoch.epoch) - event.pos().x()), default=None)
+        if near is not None:
+            numbers = tr("Epoch {}\nIoU {:.3f}\nF1 {:.3f}\nLoss {:.3f}")
+            text = numbers.format(near.epoch, near.iou, near.f1, near.loss)
+            QToolTip.showText(self.mapToGlobal(event.pos()), text, self)
+
+    def _plot(self, row: int) -> QRectF:
+        """Where the plot of that row lies, without its title and axes."""
+        height = (self.height() - BOTTOM_PX) / len(self._curves)
+        top = row * height + TITLE_PX
+        return QRectF(LEFT_PX, top, self.width() - LEFT_PX - RIGHT_PX, height - TITLE_PX - GAP_PX)
+
+    def _x(self, epoch: int) -> float:
+        plot = self._plot(0)
+        return plot.left() + plot.width() * (epoch - 1) / max(self._total - 1, 1)
+
+    def _draw(self, painter: QPainter, curve: Curve, plot: QRectF) -> None:
+        drawn = [epoch for epoch in self._epochs if math.isfinite(curve.value(epoch))]
+        ticks = nice_ticks([curve.low, curve.high, *(curve.value(epoch) for epoch in drawn)])
+
+        def y(value: float) -> float:
+            return plot.bottom() - plot.height() * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+        self._draw_grid(painter, plot, ticks, y)
+        painter.setPen(QPen(QColor(curve.color), 2))
+        painter.drawPolyline(QPolygonF([QPointF(self._x(epoch.epoch), y(curve.value(epoch))) for epoch in drawn]))
+        best = best_epoch(drawn)
+        if best is not None:
+            painter.setBrush(QColor(curve.color))
+            painter.drawEllipse(QPointF(self._x(best.epoch), y(curve.value(best))), 3.5, 3.5)
+        title = f"{curve.title}  {curve.value(drawn[-1]):.3f}" if drawn else curve.title
+        painter.drawText(QPointF(plot.left(), plot.top() - GAP_PX), title)
+
+    def _draw_grid(self, painter: QPainter, plot: QRectF, ticks: Sequence[float], y: Callable[[float], float]) -> None:
+        words, line = self.palette().windowText().color(), self.palette().mid().color()
+        right = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for tick in ticks:
+            painter.setPen(QPen(line, 0.5))
+            painter.drawLine(QPointF(plot.left(), y(tick)), QPointF(plot.right(), y(tick)))
+            painter.setPen(words)
+            painter.drawText(QRectF(0, y(tick) - 8, LEFT_PX - 5, 16), f"{tick:g}", right)
+
+    def _draw_epoch_axis(self, painter: QPainter, plot: QRectF) -> None:
+        painter.setPen(self.palette().windowText().color())
+        base = plot.bottom() + BOTTOM_PX
+        painter.drawText(QPointF(plot.left(), base), tr("Epoch 1"))
+        last = str(self._total)
+        painter.drawText(QPointF(plot.right() - painter.fontMetrics().horizontalAdvance(last), base), last)
+
+
+def nice_ticks(values: Sequence[float]) -> list[float]:
+    """Three to six round numbers at equal steps, from below the least value to above the greatest."""
+    low, high = min(values), max(values)
+    rough = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, last + 1)]

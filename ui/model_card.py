@@ -1,0 +1,73 @@
+"""A model's card as text that a person reads."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..protocol import ModelSummary
+from .words import tr
+
+SCORES = ("iou", "f1", "precision", "recall")
+HASH_DIGITS = 12
+
+
+def card_html(model: ModelSummary) -> str:
+    """Title, what it finds in what, how good it is, what it was trained on, and its terms."""
+    swatches = ", ".join(f'<span style="color:{c.color}">■</span> {html.escape(c.name)}' for c in model.classes)
+    facts = [
+        (tr("Finds"), swatches),
+        (tr("Resolution"), tr("{} m per pixel").format(f"{model.gsd_m:g}")),
+        (tr("Bands"), html.escape(", ".join(model.bands))),
+        (tr("Threshold"), f"{model.threshold:g}"),
+        (tr("Licence"), html.escape(model.licence) or tr("not stated")),
+        (tr("Attribution"), html.escape(model.attribution) or tr("not stated")),
+        (tr("Hash"), f"SHA-256 {model.sha256[:HASH_DIGITS]}…"),
+        (tr("File"), html.escape(model.path)),
+    ]
+    parts = [f"<h3>{html.escape(model.title)}</h3>", _table(facts)]
+    parts += _accuracy(model.card.get("accuracy") or {})
+    training = model.card.get("training") or {}
+    if training:
+        parts += [f"<h4>{tr('Training')}</h4>", _table(_facts(training))]
+    return "".join(parts)
+
+
+def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
+    """A table of scores for each data set, its places below it."""
+    if not accuracy:
+        return [f"<h4>{tr('Accuracy')}</h4>", f"<p>{tr('Not measured yet.')}</p>"]
+    head = "".join(f"<th>{name}</th>" for name in ("", "IoU", "F1", tr("precision"), tr("recall")))
+    rows = []
+    for name, scores in accuracy.items():
+        rows.append(_score_row(name, scores))
+        rows += [_score_row(f"– {place}", found) for place, found in (scores.get("by_place") or {}).items()]
+    return [f"<h4>{tr('Accuracy')}</h4>", f'<table cellpadding="2"><tr>{head}</tr>{"".join(rows)}</table>']
+
+
+def _score_row(name: str, scores: Mapping[str, Any]) -> str:
+    numbers = "".join(f'<td align="right">{_number(scores.get(key))}</td>' for key in SCORES)
+    return f"<tr><td>{html.escape(name)}</td>{numbers}</tr>"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+
+
+def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(html.escape(name.replace("_", " ").capitalize()), _words(value)) for name, value in facts.items()]
+
+
+def _words(value: Any) -> str:
+    """Any JSON value in one line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{html.escape(str(name))}: {_words(entry)}" for name, entry in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_words(entry) for entry in value)
+    return f"{value:g}" if isinstance(value, float) else html.escape(str(value))
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><td><b>{name}</b>&nbsp;</td><td>{value}</td></tr>" for name, value in rows)
+    return f'<table cellpadding="2">{cells}</table>'

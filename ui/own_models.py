@@ -1,0 +1,99 @@
+"""The person's own models: bundles in a folder of the QGIS profile."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import shutil
+from pathlib import Path
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import QFile
+
+from ..protocol import ErrorCode, OrthomaskError
+from .words import tr
+
+EMBEDDED_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
+SUFFIX = ".safetensors"
+
+
+class Origin(enum.Enum):
+    """Where a model comes from, which decides what may be done with it."""
+
+    EMBEDDED = "embedded"
+    OWN = "own"
+    FILE = "file"
+
+
+def own_folder() -> Path:
+    """The folder of own models; it need not be there yet."""
+    return Path(QgsApplication.qgisSettingsDirPath()) / "orthomask" / "models"
+
+
+def origin_of(path: str) -> Origin:
+    """Whether the bundle came with the plugin, is an own one, or lies anywhere else."""
+    folder = Path(path).parent.resolve()
+    if folder == EMBEDDED_DIR:
+        return Origin.EMBEDDED
+    return Origin.OWN if folder == own_folder().resolve() else Origin.FILE
+
+
+def free_path(name: str) -> Path:
+    """A path among the own models that is not taken, called after `name`."""
+    stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"
+    numbers = iter(range(2, 10_000))
+    path = own_folder() / f"{stem}{SUFFIX}"
+    while path.exists():
+        path = own_folder() / f"{stem}-{next(numbers)}{SUFFIX}"
+    return path
+
+
+def make_folder() -> None:
+    """Make the folder of own models where it is missing.
+
+    Raises:
+        OrthomaskError: it cannot be made.
+    """
+    try:
+        own_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(own_folder(), error) from error
+
+
+def adopt(bundle: Path) -> Path:
+    """Copy a bundle among the own models; the copy is whole or not there.
+
+    Raises:
+        OrthomaskError: it cannot be read, or there is no space.
+    """
+    make_folder()
+    path = free_path(bundle.stem)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        shutil.copyfile(bundle, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    return path
+
+
+def discard(path: Path) -> None:
+    """Move a bundle to the trash, or delete it where there is no trash.
+
+    Raises:
+        OrthomaskError: it is open in another program, or may not be deleted.
+    """
+    if hasattr(QFile, "moveToTrash") and QFile.moveToTrash(str(path)):  # new in Qt 5.15
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OrthomaskError:
+    sentence = tr("“{}” cannot be written or deleted.").format(path)
+    remedy = tr("See whether there is space left, and whether you may write into its folder.")
+    return OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, str(error))

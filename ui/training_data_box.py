@@ -1,0 +1,219 @@
+"""Choosing what to learn from or to be measured by: an image with labels and areas, or exported chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
+from qgis.gui import QgsFieldComboBox, QgsFileWidget, QgsMapLayerComboBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QWidget
+
+from ..protocol import ErrorCode, OrthomaskError, Split
+from .class_table import class_field_of, matched, values_of
+from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
+from .label_sources import GroundTruth, LabelSource
+from .sources import image_of
+from .training_data import Frozen, FrozenChips, FrozenLayers, count_splits
+from .words import tr
+
+LAYERS, CHIPS = "layers", "chips"
+
+
+class TrainingDataBox(QGroupBox):
+    """Knows which layers are meant, whether they will do, and freezes them.
+
+    Args:
+        needed: the split without which nothing can be done.
+        makes_classes: number the values of an attribute as classes; otherwise they are those of a model.
+    """
+
+    changed = pyqtSignal()
+
+    def __init__(self, needed: Split, *, makes_classes: bool, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Data"), parent)
+        self.needed, self._makes_classes = needed, makes_classes
+        self._projects: dict[str, LabelProject] = {}
+        self.source = QComboBox()
+        self.source.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.source.setToolTip(tr("A label project of the panel Label, any layers of polygons, or exported chips"))
+        self.image = _layer_chooser(QgsMapLayerProxyModel.Filter.RasterLayer, tr("The image that was labelled"))
+        self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of what is to be found"))
+        self.class_field = QgsFieldComboBox()
+        self.class_field.setAllowEmptyFieldName(True)
+        self.class_field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.class_field.setToolTip(tr("The attribute that names the class; empty if all are of one class"))
+        self.areas = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons in which all is labelled"))
+        self.areas.setAllowEmptyLayer(True, tr("the whole image is labelled"))
+        self.chips = QgsFileWidget()
+        self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.chips.setToolTip(tr("The folder that holds their manifest.json"))
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Offer the label projects that are open now, and count anew."""
+        chosen = self.source.currentData()
+        self._projects = {project.path: project for project in open_projects(QgsProject.instance())}
+        self.source.blockSignals(True)
+        self.source.clear()
+        for path, project in self._projects.items():
+            self.source.addItem(tr("Label project {}").format(project.name), path)
+        self.source.addItem(tr("Layers of this project"), LAYERS)
+        self.source.addItem(tr("Exported chips"), CHIPS)
+        self.source.setCurrentIndex(max(0, self.source.findData(chosen)))
+        self.source.blockSignals(False)
+        self._show_source()
+
+    def problem(self) -> str:
+        """Why nothing can be done with what is chosen, with the remedy; empty when something can."""
+        try:
+            self._require_usable()
+        except OrthomaskError as error:
+            return f"{error.sentence} {error.remedy}"
+        return ""
+
+    def frozen(self) -> Frozen:
+        """What is chosen, as it is at this moment.
+
+        Raises:
+            OrthomaskError: it will not do.
+        """
+        self._require_usable()
+        if self.source.currentData() == CHIPS:
+            return FrozenChips(self.chips.filePath())
+        labels, class_field, areas = self._layers()
+        classes = self._project.classes if self._project else ()
+        source = LabelSource(labels, class_field)
+        if class_field and not classes and self._makes_classes:
+            numbered, mapping = matched(values_of(labels, class_field), ())
+            source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
+        image = self.image.currentLayer()
+        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas), classes)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Labels and areas may have changed while this was not seen."""
+        super().showEvent(event)
+        self.refresh()
+
+    def release(self) -> None:
+        """Listen to the project no longer."""
+        QgsProject.instance().layersAdded.disconnect(self.refresh)
+        QgsProject.instance().layersRemoved.disconnect(self.refresh)
+
+    @property
+    def _project(self) -> Optional[LabelProject]:
+        return self._projects.get(self.source.currentData())
+
+    def _lay_out(self) -> None:
+        self.form = QFormLayout(self)
+        self.form.addRow(tr("Learn from"), self.source)
+        self.form.addRow(tr("Image"), self.image)
+        self.form.addRow(tr("Labels"), self.labels)
+        self.form.addRow(tr("Class"), self.class_field)
+        self.form.addRow(tr("Areas"), self.areas)
+        self.form.addRow(tr("Folder"), self.chips)
+        self.form.addRow(self.words)
+
+    def _connect(self) -> None:
+        self.source.currentIndexChanged.connect(self._show_source)
+        self.labels.layerChanged.connect(self._take_fields)
+        for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.fieldChanged):
+            signal.connect(self._look)
+        self.chips.fileChanged.connect(self._look)
+        QgsProject.instance().layersAdded.connect(self.refresh)
+        QgsProject.instance().layersRemoved.connect(self.refresh)
+
+    def _show_source(self) -> None:
+        """Show the fields that the source needs, and no others."""
+        kind = self.source.currentData()
+        for field, shown in (
+            (self.image, kind != CHIPS),
+            (self.labels, kind == LAYERS),
+            (self.class_field, kind == LAYERS),
+            (self.areas, kind == LAYERS),
+            (self.chips, kind == CHIPS),
+        ):
+            field.setVisible(shown)
+            self.form.labelForField(field).setVisible(shown)
+        self._take_fields()
+
+    def _take_fields(self) -> None:
+        layer = self.labels.currentLayer()
+        if self.class_field.layer() is not layer:
+            self.class_field.setLayer(layer)
+            self.class_field.setField(class_field_of(layer) if layer else "")
+        self._look()
+
+    def _look(self, *_: object) -> None:
+        """Say what there is, or what is missing."""
+        self.words.setText(self.problem() or self._counts())
+        self.changed.emit()
+
+    def _layers(self) -> tuple[Optional[QgsVectorLayer], str, Optional[QgsVectorLayer]]:
+        """Labels, the attribute of their class, and areas."""
+        project = self._project
+        if project is not None:
+            return project.labels, CLASS_FIELD, project.areas
+        return self.labels.currentLayer(), self.class_field.currentField(), self.areas.currentLayer()
+
+    def _require_usable(self) -> None:
+        if self.source.currentData() == CHIPS:
+            _require_chips(self.chips.filePath())
+            return
+        image_of(self.image.currentLayer())
+        labels, _, areas = self._layers()
+        _require_labels(labels)
+        if areas is not None and self.needed not in count_splits(areas):
+            sentence = tr("No area is for {}.").format(SPLIT_NAMES[self.needed])
+            remedy = tr("In Label, draw areas in which everything is labelled, and say so.")
+            raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
+
+    def _counts(self) -> str:
+        if self.source.currentData() == CHIPS:
+            return tr("Chips with their manifest.")
+        labels, _, areas = self._layers()
+        found = tr("{} labels").format(f"{labels.featureCount():,}")
+        if areas is None:
+            return tr("{} · the image is split by itself").format(found)
+        counts = count_splits(areas)
+        words = ", ".join(f"{count} {SPLIT_NAMES[split]}" for split, count in counts.items())
+        if Split.VALIDATION in counts or self.needed is not Split.TRAIN:
+            return tr("{} · areas: {}").format(found, words)
+        return tr("{} · areas: {}. Without one for validation, some of those for training serve as such.").format(
+            found, words
+        )
+
+
+def _layer_chooser(kind: QgsMapLayerProxyModel.Filter, tip: str) -> QgsMapLayerComboBox:
+    chooser = QgsMapLayerComboBox()
+    chooser.setFilters(kind)
+    chooser.setToolTip(tip)
+    chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return chooser
+
+
+def _require_labels(labels: Optional[QgsMapLayer]) -> None:
+    if labels is None:
+        sentence, remedy = (
+            tr("No labels are chosen."),
+            tr("Make a label project in the panel Label, or choose a layer."),
+        )
+        raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, remedy)
+    if labels.featureCount() == 0:
+        sentence = tr("The layer {} holds no label yet.").format(labels.name())
+        raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, tr("Digitise some in the panel Label."))
+
+
+def _require_chips(path: str) -> None:
+    if not path:
+        sentence, remedy = tr("No folder of chips is chosen."), tr("Choose one that the panel Label has exported.")
+        raise OrthomaskError(ErrorCode.CHIPS_EMPTY, sentence, remedy)
+    if not (Path(path) / "manifest.json").exists():
+        sentence = tr("There are no chips in {}.").format(path)
+        raise OrthomaskError(ErrorCode.CHIPS_EMPTY, sentence, tr("Choose the folder that holds their manifest.json."))

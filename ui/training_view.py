@@ -1,0 +1,107 @@
+"""How a training is going: facts, curves, and what the model makes of the validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from qgis.PyQt.QtCore import QSize, Qt, QUrl
+from qgis.PyQt.QtGui import QDesktopServices, QMouseEvent, QPainter, QPaintEvent, QPixmap
+from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from .curves import Curves
+from .training_run import Epoch, best_epoch
+from .words import tr
+
+
+class TrainingView(QGroupBox):
+    """Shows what a run folder holds; empty at first."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Progress"), parent)
+        self.facts = QLabel()
+        self.facts.setWordWrap(True)
+        self.curves = Curves()
+        self.picture = Picture()
+        self.picture.setToolTip(tr("Validation images: image, truth, prediction.\nClick to see them in full size."))
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.facts)
+        layout.addWidget(self.curves)
+        layout.addWidget(self.picture)
+        self.hide()
+
+    def begin(self) -> None:
+        """Show that nothing is known yet."""
+        self.picture.forget()
+        self.show_epochs((), 1)
+        self.show()
+
+    def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
+        """Show the curves so far and the latest numbers, out of so many epochs."""
+        self.curves.show_epochs(epochs, total)
+        self.facts.setText(_facts(epochs, total))
+
+    def show_picture(self, path: str) -> None:
+        """Show the validation pictures of that file."""
+        self.picture.show_file(path)
+
+
+class Picture(QWidget):
+    """A picture as wide as there is room, opened in full size by a click."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._path = ""
+        self._pixels = QPixmap()
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.hide()
+
+    @property
+    def pixels(self) -> QPixmap:
+        """The picture that is shown."""
+        return self._pixels
+
+    def show_file(self, path: str) -> None:
+        """Show the picture of that file; one that cannot be read leaves the last one in place."""
+        pixels = QPixmap()
+        if pixels.load(path):
+            self._path, self._pixels = path, pixels
+            self.show()
+            self.updateGeometry()
+            self.update()
+
+    def forget(self) -> None:
+        """Show nothing."""
+        self._pixels = QPixmap()
+        self.hide()
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return round(width * self._pixels.height() / max(self._pixels.width(), 1))
+
+    def sizeHint(self) -> QSize:
+        return QSize(300, self.heightForWidth(300))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the picture across the width."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawPixmap(0, 0, self.width(), self.heightForWidth(self.width()), self._pixels)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Open the file in whatever shows pictures here."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(self._path))
+
+
+def _facts(epochs: Sequence[Epoch], total: int) -> str:
+    best = best_epoch(epochs)
+    if not epochs or best is None:
+        return tr("The first validation comes at the end of the first epoch.")
+    now = epochs[-1]
+    words = tr("Epoch {} of {} · IoU {:.3f}, best {:.3f} in epoch {} · {:.1f} images/s")
+    return words.format(now.epoch, total, now.iou, best.iou, best.epoch, now.images_per_second)
