@@ -64,9 +64,9 @@ class Scoreboard:
         """The scores of all places at the threshold with the highest intersection over union."""
         return max((self.scores(index) for index in range(len(self._thresholds))), key=lambda scores: scores.iou)
 
-    def table(self) -> dict[str, Scores]:
-        """The scores at the first threshold, all together first, then by place."""
-        return {name: self.scores(0, name) for name in (TOTAL, *sorted(set(self._curves) - {TOTAL}))}
+    def table(self, index: int = 0) -> dict[str, Scores]:
+        """The scores at the threshold of that number, all together first, then by place."""
+        return {name: self.scores(index, name) for name in (TOTAL, *sorted(set(self._curves) - {TOTAL}))}
 
 
 def foreground(logits: Tensor) -> Tensor:
