@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..protocol import ChipsRequest, ClassInfo, ErrorCode, OrthomaskError, Split, from_json, to_json
+from ..protocol import ChipsRequest, ClassInfo, ErrorCode, LabelledImage, OrthomaskError, Split, from_json, to_json
 
 MANIFEST = "manifest.json"
 LAYOUT = 1
 """Version of the manifest; a reader refuses a later one."""
+LONGEST_STEM = 80
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,13 @@ def load_manifest(folder: Path) -> Manifest:
             "Update Orthomask, or export them again.",
         )
     return from_json(Manifest, content)
+
+
+def stem_of(path: str) -> str:
+    """A file's name without what could trouble another file's name."""
+    return re.sub(r"[^\w-]+", "_", Path(path).stem)[:LONGEST_STEM]
+
+
+def place_of(data: LabelledImage) -> str:
+    """Where an image is, for tables of scores."""
+    return data.place or stem_of(data.image.path)
