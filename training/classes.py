@@ -14,7 +14,7 @@ from .vectors import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, rea
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 """Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
 SHOWN = 10
-"""Unknown values that an error names."""
+"""Values or classes that a message names."""
 
 
 def color(value: int) -> str:

@@ -38,11 +38,18 @@ class RasterLabels:
     classes: np.ndarray
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Class values `(H, W)` uint8 of a window inside the grid, and where the raster says anything at all."""
+        """Class values `(H, W)` uint8 of a window inside the grid, and where the raster says anything at all.
+
+        Raises:
+            OrthomaskError: the file is damaged there.
+        """
         block = Block(*window)
-        found = _packed(self.dataset.read(self.bands, window=block))
+        try:
+            found = _packed(self.dataset.read(self.bands, window=block))
+            valid = self.dataset.dataset_mask(window=block) > 0
+        except RasterioError as error:
+            raise _unreadable(self.dataset.name, error) from error
         index = np.searchsorted(self.values, found).clip(0, len(self.values) - 1)
-        valid = self.dataset.dataset_mask(window=block) > 0
         classes = np.where(valid & (self.values[index] == found), self.classes[index], BACKGROUND)
         return classes.astype(np.uint8), valid
 

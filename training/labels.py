@@ -28,14 +28,14 @@ from ..protocol import (
     Touch,
 )
 from .burning import burn, strip_height
-from .classes import class_field, class_values, raster_sources, require_known, resolve_classes
+from .classes import SHOWN, class_field, class_values, raster_sources, require_known, resolve_classes
 from .label_rasters import RasterLabels, open_labels
 from .vectors import Grid, Tally, choose_layer, fields_of, is_vector, read_column, read_polygons, require_field
 
 __all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]
 
-STRIPS = 2
-"""Burned strips that are kept, for windows that lie across two."""
+STRIPS = 3
+"""Burned strips that are kept: one, and what a margin needs of its neighbours."""
 
 
 class TruthArea(NamedTuple):
@@ -92,6 +92,7 @@ class Truth:
 
     Attributes:
         areas: empty where the whole image is labelled.
+        object_values: `(N + 1,)` uint8: class value of each object that was drawn, by its number.
         warnings: what was mended, left out or is missing, with numbers.
     """
 
@@ -106,6 +107,7 @@ class Truth:
     ) -> None:
         self.grid, self.classes, self.areas, self.warnings = grid, classes, areas or (), warnings
         self._polygons = np.array(drawn.polygons, object)
+        self.object_values = np.array([0, *drawn.values], np.uint8)
         # indexed by an object's number, or from the end by minus a class value
         self._values = np.array([0, *drawn.values, *range(UNKNOWN, 0, -1)], np.uint8)
         self._layers, self._touch, self._limited = drawn.layers, touch, areas is not None
@@ -113,6 +115,13 @@ class Truth:
         self._tree = shapely.STRtree(self._polygons)
         self._height = strip_height(grid)
         self._strip = lru_cache(STRIPS)(self._burned)
+
+    def strips(self, extent: Window) -> Iterator[Window]:
+        """The part of each strip of the grid that lies in a window: read in this order, each is burned once."""
+        end = extent.y + extent.height
+        for index in range(extent.y // self._height, -(-end // self._height)):
+            top, bottom = max(extent.y, index * self._height), min(end, (index + 1) * self._height)
+            yield Window(extent.x, top, extent.width, bottom - top)
 
     def mask(self, window: Window) -> np.ndarray:
         """Class values `(H, W)` uint8 of a window inside the grid: 0 background, 255 unknown."""
@@ -167,15 +176,10 @@ class Truth:
     def _parts(self, window: Window) -> Iterator[tuple[slice, _Strip, tuple[slice, slice]]]:
         """The strips under a window: which rows of it, the strip, and where in that."""
         columns = slice(window.x, window.x + window.width)
-        end = window.y + window.height
-        for index in range(window.y // self._height, -(-end // self._height)):
-            top = index * self._height
-            start, stop = max(top, window.y), min(top + self._height, end)
-            yield (
-                slice(start - window.y, stop - window.y),
-                self._strip(index),
-                (slice(start - top, stop - top), columns),
-            )
+        for part in self.strips(window):
+            index, top = divmod(part.y, self._height)
+            rows = slice(part.y - window.y, part.y - window.y + part.height)
+            yield rows, self._strip(index), (slice(top, top + part.height), columns)
 
     def _burned(self, index: int) -> _Strip:
         grid, top = self.grid, index * self._height
@@ -311,6 +315,8 @@ def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:
 
 
 def _without_labels(classes: Sequence[ClassInfo], drawn: _Drawn) -> tuple[str, ...]:
-    """A warning for each class that no label on the grid has."""
+    """A warning that names the classes that no label on the grid has."""
     there = set(drawn.values).union(*(layer.raster.classes.tolist() for layer in drawn.layers if layer.raster))
-    return tuple(f"No label is of the class “{info.name}”." for info in classes if info.value not in there)
+    missing = [f"“{info.name}”" for info in classes if info.value not in there]
+    told = ", ".join(missing[:SHOWN]) + (" …" if len(missing) > SHOWN else "")
+    return (f"No label is of the {'classes' if len(missing) > 1 else 'class'} {told}.",) if missing else ()
