@@ -7,37 +7,73 @@ corner, so that the centre of the first pixel is (0.5, 0.5).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from .recipe import Augmentation
-from .scenes import UNKNOWN, Scene
+from ..engine.bundle import BandStatistics
+from ..protocol import UNKNOWN, Augmentation
+from .scenes import VALID, Scene
 
 TRIES = 4
 """Random places that are compared for each chip; the one with the most labels is taken."""
 
 
-def augment(
-    scene: Scene, gsd_m: float, chip_px: int, options: Augmentation, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A random chip of a scene at about `gsd_m`.
+class Chip(NamedTuple):
+    """A part of a scene.
 
-    Returns:
-        Pixels `(bands + 1, chip_px, chip_px)` float32, the last band 255 where there is image, and the mask
-        `(chip_px, chip_px)` uint8, 255 where unknown.
+    Attributes:
+        pixels: `(bands + 1, H, W)` float32, the last band 255 where there is image.
+        mask: `(H, W)` uint8, 255 where unknown.
+        weights: `(H, W)` float32 of the pixels in the loss.
     """
+
+    pixels: np.ndarray
+    mask: np.ndarray
+    weights: np.ndarray
+
+
+class Range(NamedTuple):
+    """What is black and what is white in an image.
+
+    Attributes:
+        low, high: `(bands, 1, 1)`.
+        closed: whether no value can lie beyond them.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    closed: bool
+
+
+def usual_range(bands: Sequence[BandStatistics], dtype: str) -> Range:
+    """0 to 255 of 8-bit images, else the 2 to 98 percentile range of each band, beyond which values stay possible."""
+    if dtype == "uint8":
+        return Range(np.zeros((len(bands), 1, 1)), np.full((len(bands), 1, 1), 255.0), True)
+    low = np.array([band.percentile_2 for band in bands])[:, None, None]
+    high = np.array([band.percentile_98 for band in bands])[:, None, None]
+    return Range(low, np.where(high > low, high, low + 1), False)
+
+
+def augment(
+    scene: Scene, gsd_m: float, chip_px: int, options: Augmentation, usual: Range, random: np.random.Generator
+) -> Chip:
+    """A random chip of a scene at about `gsd_m`."""
     zoom = math.exp(_draw(tuple(math.log(limit) for limit in options.scale), random))
     ratio = gsd_m / (scene.gsd_m * zoom)
     turn = random.uniform(0, math.tau) if options.rotate else random.integers(4) * math.pi / 2
-    flip = random.choice((-1.0, 1.0))
+    flip = random.choice((-1.0, 1.0)) if options.flip else 1.0
     centre = _centre(scene, ratio * chip_px, random)
-    pixels, mask = warp(scene, placement(centre, ratio, turn, flip, chip_px), chip_px)
-    pixels[:-1] = recolour(pixels[:-1], options, random)
+    chip = warp(scene, placement(centre, ratio, turn, flip, chip_px), chip_px)
+    chip.pixels[:-1] = recolour(chip.pixels[:-1], chip.pixels[-1] == VALID, options, usual, random)
     if random.random() < options.blank:
-        _blank(pixels, mask, random)
-    return pixels, mask
+        _blank(chip, usual, random)
+    if random.random() < options.cutout:
+        _hide(chip, random)
+    return chip
 
 
 def placement(centre: np.ndarray, ratio: float, turn: float, flip: float, chip_px: int) -> np.ndarray:
@@ -69,8 +105,8 @@ def _known(scene: Scene, place: np.ndarray, half: np.ndarray) -> int:
     return int(np.count_nonzero(scene.mask[top:bottom:8, left:right:8] != UNKNOWN))
 
 
-def warp(scene: Scene, matrix: np.ndarray, chip_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a chip: colours bilinear from the level nearest in resolution, classes from the nearest pixel.
+def warp(scene: Scene, matrix: np.ndarray, chip_px: int) -> Chip:
+    """Cut a chip: values bilinear from the level nearest in resolution, classes and weights from the nearest pixel.
 
     Outside the scene pixels are 0 in every band, and the mask is unknown.
     """
@@ -79,48 +115,61 @@ def warp(scene: Scene, matrix: np.ndarray, chip_px: int) -> tuple[np.ndarray, np
     x, y = np.tensordot(matrix, np.stack([columns, rows, np.ones_like(rows)]), axes=1)
     zoom = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     level = min(max(round(math.log2(zoom)), 0), len(scene.levels) - 1)
-    return _sample(scene.levels[level], x / 2**level, y / 2**level), _nearest(scene.mask, x, y)
+    pixels = _sample(scene.levels[level], x / 2**level, y / 2**level)
+    if scene.weights is None:
+        weights = np.ones((chip_px, chip_px), np.float32)
+    else:
+        weights = _nearest(scene.weights, x, y, 1).astype(np.float32)
+    return Chip(pixels, _nearest(scene.mask, x, y, UNKNOWN), weights)
 
 
 def _sample(pixels: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pixels `(bands, H, W)` uint8 at x and y `(h, w)`, bilinear, rounded as a sensor rounds; 0 outside."""
+    """Pixels `(bands, H, W)` at x and y `(h, w)`, bilinear, whole numbers rounded as a sensor rounds; 0 outside."""
     height, width = pixels.shape[1:]
     left, top = max(math.floor(x.min()) - 1, 0), max(math.floor(y.min()) - 1, 0)
     right, bottom = min(math.ceil(x.max()) + 1, width), min(math.ceil(y.max()) + 1, height)
     part = torch.from_numpy(pixels[:, top:bottom, left:right].astype(np.float32))
     grid = np.stack([2 * (x - left) / (right - left) - 1, 2 * (y - top) / (bottom - top) - 1], axis=-1)
     flow = torch.from_numpy(grid.astype(np.float32))
-    sampled = functional.grid_sample(part[None], flow[None], mode="bilinear", align_corners=False)
-    return np.asarray(sampled[0].round().numpy())
+    sampled = functional.grid_sample(part[None], flow[None], mode="bilinear", align_corners=False)[0].numpy()
+    sampled[-1] = sampled[-1].round()
+    return np.asarray(sampled if pixels.dtype.kind == "f" else sampled.round())
 
 
-def _nearest(mask: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _nearest(values: np.ndarray, x: np.ndarray, y: np.ndarray, outside: int) -> np.ndarray:
     columns, rows = np.floor(x).astype(int), np.floor(y).astype(int)
-    height, width = mask.shape
+    height, width = values.shape
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    found = mask[rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    return np.where(inside, found, UNKNOWN).astype(np.uint8)
+    found = values[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    return np.where(inside, found, np.asarray(outside, values.dtype))
 
 
-def recolour(pixels: np.ndarray, options: Augmentation, random: np.random.Generator) -> np.ndarray:
-    """Pixels `(bands, H, W)` in 0 to 255 in another light, through another sensor."""
-    light = _shade(pixels / 255, options.shade, random)
+def recolour(
+    pixels: np.ndarray, valid: np.ndarray, options: Augmentation, usual: Range, random: np.random.Generator
+) -> np.ndarray:
+    """Pixels `(bands, H, W)` in another light, through another sensor; what is valid `(H, W)` sets the mean."""
+    light = _shade((pixels - usual.low) / (usual.high - usual.low), options.shade, random)
     grey = light.mean(axis=0)
     light = grey + (light - grey) * _draw(options.saturation, random)
     light *= 1 + options.colour * random.uniform(-1, 1, (len(light), 1, 1))
-    mean = light.mean()
+    mean = light[:, valid].mean() if valid.any() else 0.0
     light = (light - mean) * _draw(options.contrast, random) + mean
     light += options.brightness * random.uniform(-1, 1)
-    light = light.clip(0, 1) ** _draw(options.gamma, random)
+    light = _bounded(light, usual)
+    light = np.copysign(np.abs(light) ** _draw(options.gamma, random), light)
     light = _soften(light.astype(np.float32), options.blur * random.uniform(-0.5, 1))
     if options.noise:
         sigma = np.float32(options.noise * random.random())
         light += sigma * random.standard_normal(light.shape, np.float32)
-    return np.asarray(light.clip(0, 1) * 255, np.float32)
+    return np.asarray(_bounded(light, usual) * (usual.high - usual.low) + usual.low, np.float32)
 
 
 def _draw(limits: tuple[float, ...], random: np.random.Generator) -> float:
     return random.uniform(limits[0], limits[1])
+
+
+def _bounded(light: np.ndarray, usual: Range) -> np.ndarray:
+    return light.clip(0, 1) if usual.closed else light
 
 
 def _shade(light: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
@@ -138,12 +187,25 @@ def _soften(light: np.ndarray, blend: float) -> np.ndarray:
     return np.asarray(torch.lerp(image, blurred, blend)[0].numpy())
 
 
-def _blank(pixels: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> None:
+def _blank(chip: Chip, usual: Range, random: np.random.Generator) -> None:
     """Paint a block black or white, as where a mosaic ends, and label it background."""
-    size = np.array(mask.shape)
+    box = _box(chip.mask.shape, random)
+    chip.pixels[:-1][box] = usual.low if random.random() < 0.5 else usual.high
+    chip.pixels[-1][box] = VALID
+    chip.mask[box] = 0
+    chip.weights[box] = 1
+
+
+def _hide(chip: Chip, random: np.random.Generator) -> None:
+    """Take a block away, as if there were no data."""
+    box = _box(chip.mask.shape, random)
+    chip.pixels[box] = 0
+    chip.mask[box] = UNKNOWN
+
+
+def _box(shape: tuple[int, ...], random: np.random.Generator) -> tuple[object, ...]:
+    """A random block of a tenth to six tenths of height and width."""
+    size = np.array(shape)
     extent = (random.uniform(0.1, 0.6, 2) * size).astype(int)
     top, left = random.integers(-extent // 2, size - extent // 2)
-    box = np.s_[..., max(top, 0) : top + extent[0], max(left, 0) : left + extent[1]]
-    pixels[box] = random.choice((0.0, 255.0))
-    pixels[-1][box] = 255.0
-    mask[box] = 0
+    return np.s_[..., max(top, 0) : top + extent[0], max(left, 0) : left + extent[1]]

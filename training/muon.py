@@ -29,8 +29,8 @@ class Muon(Optimizer):
         inner = [weight for weight in network.parameters() if weight.ndim > 1 and id(weight) not in others]
         outer = [weight for weight in network.parameters() if weight.ndim <= 1 or id(weight) in others]
         groups = [
-            {"params": inner, "rule": _muon},
-            {"params": outer, "rule": _adam, "lr": lr / 10, "weight_decay": 0.0},
+            {"params": inner, "rule": "muon"},
+            {"params": outer, "rule": "adam", "lr": lr / 10, "weight_decay": 0.0},
         ]
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
 
@@ -45,7 +45,7 @@ class Muon(Optimizer):
             for weight in group["params"]:
                 if weight.grad is not None:
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    weight.add_(group["rule"](weight.grad, self.state[weight]), alpha=-group["lr"])
+                    weight.add_(RULES[group["rule"]](weight.grad, self.state[weight]), alpha=-group["lr"])
         return loss
 
 
@@ -62,6 +62,9 @@ def _adam(gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
     square = state.setdefault("square", torch.zeros_like(gradient)).lerp_(gradient.square(), 1 - BETAS[1])
     deviation = (square / (1 - BETAS[1] ** count)).sqrt()
     return torch.div(mean / (1 - BETAS[0] ** count), deviation + 1e-8)
+
+
+RULES = {"muon": _muon, "adam": _adam}
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

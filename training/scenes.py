@@ -1,49 +1,26 @@
-"""Labelled images in memory, joined into scenes where they touch."""
+"""Labelled images in memory, at several resolutions, and what their pixels are like."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from scipy import ndimage
 
 from ..engine.bundle import BandStatistics
-from ..protocol import ErrorCode, OrthomaskError
-from .recipe import Recipe, Source
+from ..protocol import UNKNOWN
 
-UNKNOWN = 255
-"""Value in a mask of pixels whose class nobody knows; the loss and the scores leave them out."""
 LEVELS = 4
 """Resolutions that a scene is kept at, each half the one before, so that a warp that shrinks does not alias."""
-
-
-class Tile(NamedTuple):
-    """An image and its mask.
-
-    Attributes:
-        name: stem of the file.
-        pixels: `(bands, H, W)`, in the image's own units.
-        mask: `(H, W)` class values, 255 where unknown.
-    """
-
-    name: str
-    pixels: np.ndarray
-    mask: np.ndarray
-
-    @property
-    def place(self) -> str:
-        """Where it was taken: the last part of the file name that begins with a letter, without digits.
-
-        `inria512_austin4_00061_481` is of `austin`.
-        """
-        named = [part for part in self.name.split("_") if part[:1].isalpha()]
-        return named[-1].rstrip("0123456789") if named else "unknown"
+VALID = 255
+"""Value in the last band of a scene where there is image."""
+HELD_BACK = 0.2
+"""Part of the objects that is kept for validation where no area was marked for it."""
+FEW = 3
+"""So few scenes with objects, or fewer, are cut in two for validation; of more, whole ones are taken."""
+SAMPLED_PX = 1_000_000
+"""Pixels of each source, at most about, from which the distribution of values is measured."""
 
 
 @dataclass(frozen=True)
@@ -51,125 +28,127 @@ class Scene:
     """A contiguous labelled image.
 
     Attributes:
-        levels: `(bands + 1, H, W)` uint8 at full, half, quarter … resolution; the last band is 255
+        levels: `(bands + 1, H, W)` of the image's values at full, half, quarter … resolution; the last band is 255
             where there is image.
         mask: `(H, W)` uint8 class values, 255 where unknown.
         gsd_m: ground sampling distance, metres per pixel of the first level.
+        place: where it is, for tables of scores.
+        weights: `(H, W)` of the pixels in the loss; None for 1 everywhere.
     """
 
     levels: tuple[np.ndarray, ...]
     mask: np.ndarray
     gsd_m: float
+    place: str = ""
+    weights: np.ndarray | None = None
 
     @property
     def known_px(self) -> int:
         """Number of labelled pixels."""
         return int(np.count_nonzero(self.mask != UNKNOWN))
 
-
-def read_tiles(folder: Path, mask_values: Sequence[int], files: str = "*") -> list[Tile]:
-    """Read `images/NAME.*` and `masks/NAME.png` of a folder.
-
-    Raises:
-        OrthomaskError: there are none, or a mask is missing, unreadable or of another size.
-    """
-    tiles = [_read_tile(path, mask_values) for path in sorted((folder / "images").glob(files))]
-    if not tiles:
-        sentence = f"There are no images “{files}” in “{folder / 'images'}”."
-        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, "Check the data folder and the recipe.")
-    return tiles
+    @property
+    def found(self) -> np.ndarray:
+        """Where there is any class but background, `(H, W)`."""
+        return np.asarray((self.mask != UNKNOWN) & (self.mask > 0))
 
 
-def _read_tile(path: Path, mask_values: Sequence[int]) -> Tile:
-    mask_path = path.parent.parent / "masks" / f"{path.stem}.png"
-    pixels, values = _read(path), _read(mask_path)[0]
-    if pixels.shape[1:] != values.shape:
-        sentence = f"“{mask_path.name}” is not of the size of its image."
-        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, "Export image and mask on the same grid.")
-    mask = np.full(values.shape, UNKNOWN, np.uint8)
-    for number, value in enumerate(mask_values):
-        mask[values == value] = number
-    return Tile(path.stem, pixels, mask)
+@dataclass(frozen=True)
+class Source:
+    """Scenes that are drawn as one, as often as their weight says relative to other sources."""
+
+    weight: float
+    scenes: tuple[Scene, ...]
+
+    @property
+    def known_px(self) -> int:
+        """Number of labelled pixels."""
+        return sum(scene.known_px for scene in self.scenes)
 
 
-def _read(path: Path) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
-                pixels: np.ndarray = dataset.read()
-    except RasterioError as error:
-        sentence = f"“{path}” cannot be read."
-        remedy = "Copy it again, or take it out of the data folder."
-        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(error)) from error
-    return pixels
-
-
-def read_scenes(data: Path, source: Source) -> list[Scene]:
-    """The scenes of a source: its tiles, joined to larger images where they touch."""
-    tiles = read_tiles(data / source.folder, source.mask_values, source.files)
-    joined = _join(tiles, source.tile_step, source.north_up) if source.tile_step else iter(tiles)
-    return [make_scene(tile, source.gsd_m) for tile in joined]
-
-
-def _join(tiles: Sequence[Tile], step: float, north_up: bool) -> Iterator[Tile]:
-    """Tiles of equal size, whose names end in their column and row times `step`, as one for each connected group."""
-    positions = np.array([[float(number) for number in tile.name.split("_")[-2:]] for tile in tiles])
-    columns, rows = np.round((positions - positions.min(axis=0)) / step).astype(int).T
-    rows = rows.max() - rows if north_up else rows
-    present = np.full((rows.max() + 1, columns.max() + 1), -1)
-    present[rows, columns] = np.arange(len(tiles))
-    groups, _ = ndimage.label(present >= 0)
-    for number, box in enumerate(ndimage.find_objects(groups), start=1):
-        yield _mosaic(tiles, np.where(groups[box] == number, present[box], -1))
-
-
-def _mosaic(tiles: Sequence[Tile], layout: np.ndarray) -> Tile:
-    """One tile from the tiles whose numbers stand in `layout`; -1 is a gap, its mask unknown, its pixels 0."""
-    first = tiles[layout.max()]
-    bands, height, width = first.pixels.shape
-    rows, columns = layout.shape
-    pixels = np.zeros((bands, rows * height, columns * width), first.pixels.dtype)
-    mask = np.full(pixels.shape[1:], UNKNOWN, np.uint8)
-    for row, column in np.argwhere(layout >= 0):
-        box = np.s_[..., row * height : (row + 1) * height, column * width : (column + 1) * width]
-        pixels[box], mask[box] = tiles[layout[row, column]][1:]
-    return Tile(first.name, pixels, mask)
-
-
-def make_scene(tile: Tile, gsd_m: float) -> Scene:
-    """The scene of one image, at all its levels; unlabelled pixels that are 0 in every band are outside of it."""
-    valid = np.where((tile.mask != UNKNOWN) | tile.pixels.any(axis=0), 255, 0).astype(np.uint8)
-    levels = [np.concatenate([tile.pixels, valid[None]])]
+def make_scene(
+    pixels: np.ndarray, valid: np.ndarray, mask: np.ndarray, gsd_m: float, place: str = "",
+    weights: np.ndarray | None = None,
+) -> Scene:  # fmt: skip
+    """The scene of pixels `(bands, H, W)` at all its levels; what is not valid `(H, W)` is not labelled either."""
+    dtype = stored_type(pixels.dtype)
+    image = np.concatenate([pixels.astype(dtype), np.where(valid, VALID, 0).astype(dtype)[None]])
+    levels = [image]
     while len(levels) < LEVELS and min(levels[-1].shape[1:]) >= 4:
         levels.append(_half(levels[-1]))
-    return Scene(tuple(levels), tile.mask, gsd_m)
+    return Scene(tuple(levels), np.where(valid, mask, UNKNOWN).astype(np.uint8), gsd_m, place, weights)
+
+
+def stored_type(dtype: np.dtype) -> np.dtype:
+    """The smallest type that holds an image's values (16 bit exactly, more as float32) and 255."""
+    small = dtype.kind in "bui" and dtype.itemsize <= 2
+    return np.promote_types(dtype, np.uint8) if small else np.dtype(np.float32)
 
 
 def _half(pixels: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels, rounded; an odd last row or column is left out."""
+    """Means of 2 x 2 pixels, whole numbers rounded; an odd last row or column is left out."""
     bands, height, width = pixels.shape
     quads = pixels[:, : height // 2 * 2, : width // 2 * 2].reshape(bands, height // 2, 2, width // 2, 2)
-    return np.asarray((quads.sum(axis=(2, 4), dtype=np.uint16) + 2) // 4, np.uint8)
+    if pixels.dtype.kind == "f":
+        return np.asarray(quads.mean(axis=(2, 4)), pixels.dtype)
+    return np.asarray((quads.sum(axis=(2, 4), dtype=np.int32) + 2) // 4, pixels.dtype)
 
 
-def band_statistics(recipe: Recipe, scenes: Sequence[Sequence[Scene]]) -> tuple[BandStatistics, ...]:
-    """Distribution of each band over the labelled pixels, every source counted by its weight."""
-    return tuple(
-        _statistics(name, sum(_histogram(found, band) * source.weight for source, found in zip(recipe.sources, scenes)))
-        for band, name in enumerate(recipe.bands)
+def hold_back(sources: Sequence[Source], random: np.random.Generator) -> tuple[tuple[Source, ...], tuple[Scene, ...]]:
+    """Take a spatial part of the training for validation: whole scenes, or of a few scenes the end of each."""
+    numbered = [
+        (i, j) for i, source in enumerate(sources) for j, scene in enumerate(source.scenes) if scene.found.any()
+    ]
+    if len(numbered) <= FEW:
+        parts = [[_cut(scene) for scene in source.scenes] for source in sources]
+        kept = tuple(replace(s, scenes=tuple(first for first, _ in pairs)) for s, pairs in zip(sources, parts))
+        return kept, tuple(rest for pairs in parts for _, rest in pairs if rest.known_px)
+    count = max(1, round(HELD_BACK * len(numbered)))
+    taken = {numbered[index] for index in random.permutation(len(numbered))[:count]}
+    kept = tuple(
+        replace(source, scenes=tuple(scene for j, scene in enumerate(source.scenes) if (i, j) not in taken))
+        for i, source in enumerate(sources)
     )
+    return tuple(source for source in kept if source.scenes), tuple(sources[i].scenes[j] for i, j in sorted(taken))
 
 
-def _histogram(scenes: Sequence[Scene], band: int) -> np.ndarray:
-    counts = [np.bincount(scene.levels[0][band][scene.mask != UNKNOWN], minlength=256) for scene in scenes]
-    return np.asarray(np.sum(counts, axis=0) / np.sum(counts))
+def _cut(scene: Scene) -> tuple[Scene, Scene]:
+    """The scene twice: labelled up to a line across its longer side, and labelled beyond it."""
+    counted = scene.found if scene.found.any() else scene.mask != UNKNOWN
+    along = int(np.argmax(scene.mask.shape))
+    total = np.cumsum(counted.sum(axis=1 - along))
+    line = int(np.searchsorted(total, (1 - HELD_BACK) * total[-1])) + 1
+    beyond = np.arange(scene.mask.shape[along]) >= line
+    beyond = beyond[:, None] if along == 0 else beyond[None]
+    first = np.where(beyond, UNKNOWN, scene.mask).astype(np.uint8)
+    rest = np.where(beyond, scene.mask, UNKNOWN).astype(np.uint8)
+    return replace(scene, mask=first), replace(scene, mask=rest)
 
 
-def _statistics(name: str, histogram: np.ndarray | int) -> BandStatistics:
-    shares = np.asarray(histogram) / np.sum(histogram)
-    values = np.arange(shares.size)
+def band_statistics(names: Sequence[str], sources: Sequence[Source]) -> tuple[BandStatistics, ...]:
+    """Distribution of each band over the labelled pixels, every source counted by its weight."""
+    sampled = [_sample(source) for source in sources]
+    shares = [np.full(values.shape[1], source.weight / values.shape[1]) for source, values in zip(sources, sampled)]
+    values, weights = np.concatenate(sampled, axis=1), np.concatenate(shares)
+    return tuple(_statistics(name, band, weights / weights.sum()) for name, band in zip(names, values))
+
+
+def _sample(source: Source) -> np.ndarray:
+    """Labelled pixels `(bands, n)` of a source, evenly spread."""
+    stride = math.ceil(source.known_px / SAMPLED_PX)
+    return np.concatenate([s.levels[0][:-1, s.mask != UNKNOWN][:, ::stride] for s in source.scenes], axis=1)
+
+
+def _statistics(name: str, values: np.ndarray, shares: np.ndarray) -> BandStatistics:
+    values = values.astype(np.float64)
     mean = float(shares @ values)
-    low, high = np.searchsorted(np.cumsum(shares), [0.02, 0.98])
     std = float(np.sqrt(shares @ (values - mean) ** 2))
-    return BandStatistics(name, round(mean, 3), round(max(std, 1.0), 3), float(low), float(high))
+    order = np.argsort(values, kind="stable")
+    places = np.searchsorted(np.cumsum(shares[order]), [0.02, 0.98])
+    low, high = values[order[places.clip(max=len(order) - 1)]]
+    return BandStatistics(name, _rounded(mean), _rounded(std) or 1.0, _rounded(low), _rounded(high))
+
+
+def _rounded(value: float) -> float:
+    """The number with six significant digits."""
+    return float(f"{value:.6g}")

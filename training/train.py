@@ -1,289 +1,181 @@
-"""Train a U-Net from a recipe.
+"""Training a U-Net: from labelled images to a bundle, epoch by epoch, in a run folder from which it can go on.
 
-    python -m orthomask.training.train RECIPE --data FOLDER --out RUN_FOLDER
-
-The run folder holds the recipe, the curves (`metrics.csv`) and the bundle that scored best on the validation images.
+An epoch is `steps` optimizer steps, a validation and a checkpoint. Nothing is random but the first weights and the
+chips, and these depend on the seed, the epoch and their number alone: so a training that goes on from its last
+checkpoint ends with the curve and the weights of one that was never stopped.
 """
 
 from __future__ import annotations
 
-import math
-import shutil
-import time
+import logging
+import sys
+import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import click
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.utils.data import DataLoader
 
-from ..engine import bundle
-from ..engine.bundle import Card
-from ..engine.devices import choose, keep_pages
+from ..engine import bundle as bundles
+from ..engine.devices import choose
 from ..engine.progress import Progress
-from ..engine.unet import UNet, UNetArguments
-from ..protocol import ErrorCode, OrthomaskError
-from . import recipe as recipes
-from .dataset import Chips, Tiles
-from .evaluate import evaluate, report
-from .muon import Muon
-from .recipe import Recipe, Schedule
-from .scenes import UNKNOWN, Scene, band_statistics, read_scenes, read_tiles
-from .scores import THRESHOLDS, TOTAL, Scoreboard, foreground
+from ..protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
+from . import material as materials
+from .augment import usual_range
+from .dataset import Chips, Numbers, Views
+from .folder import TrainingFolder
+from .keeper import Keeper
+from .learner import Average, Diverged, Learner
+from .loggers import loggers
+from .scenes import band_statistics
+from .start import begin
 
 LOG_EVERY = 25
-"""Steps between two rows of the curves."""
-CHANNEL_BLOCK = 16
-"""With fewer channels than this the fast memory layout is unsafe, see `layout`."""
+"""Steps between two points of the trackers' loss curves."""
+BF16_FEATURES = ("avx512_bf16", "amx_bf16")
+"""Of a processor; with one of them bfloat16 trains about 1.6 times as fast as float32."""
 
 
-def loss(logits: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy plus soft Dice (Milletari et al. 2016) over the pixels that are known.
-
-    Args:
-        logits: `(B, classes, H, W)`.
-        mask: `(B, H, W)` class values, 255 where unknown.
-        smoothing: probability spread over all classes in the cross-entropy.
-    """
-    known = mask != UNKNOWN
-    entropy = functional.cross_entropy(logits, mask, ignore_index=UNKNOWN, label_smoothing=smoothing, reduction="sum")
-    truth = functional.one_hot(mask * known, logits.shape[1]).movedim(-1, 1)[:, 1:] * known[:, None]
-    found = logits.softmax(dim=1)[:, 1:] * known[:, None]
-    overlap, total = (found * truth).sum((0, 2, 3)), (found + truth).sum((0, 2, 3))
-    dice = 1 - (2 * overlap + 1) / (total + 1)
-    return entropy / known.sum().clamp(min=1) + dice.mean()
-
-
-def layout(arguments: UNetArguments) -> torch.memory_format:
-    """Channels last, which is twice as fast on a CPU, where it is safe.
-
-    oneDNN's gradient of a strided 1 x 1 convolution writes past its buffer when it has fewer channels than a vector
-    register holds (https://github.com/uxlfoundation/oneDNN/issues/6035); the process then dies.
-    """
-    safe = min(arguments.detail, *arguments.widths) >= CHANNEL_BLOCK
-    return torch.channels_last if safe else torch.contiguous_format
-
-
-class Learner(LightningModule):
-    """A network with its loss, its optimizer, and its score on validation tiles."""
-
-    def __init__(self, network: UNet, schedule: Schedule) -> None:
-        super().__init__()
-        self.layout = layout(network.arguments)
-        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.schedule = schedule
-        self.board = Scoreboard(THRESHOLDS)
-
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The loss of images `(B, bands, H, W)` with masks `(B, H, W)`."""
-        image, mask = batch
-        logits = self.network(image.contiguous(memory_format=self.layout))
-        value = loss(logits.float(), mask, self.schedule.label_smoothing)
-        self.log("loss", value)
-        return value
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
-        self.board = Scoreboard(THRESHOLDS)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Sequence[str]]) -> None:
-        """Count the right and wrong pixels of one tile."""
-        image, mask, places = batch
-        logits = self.network(image.contiguous(memory_format=self.layout))
-        self.board.add(places[0], foreground(logits)[0], mask[0])
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Muon with a linear warm-up and a cosine to zero."""
-        schedule = self.schedule
-        optimizer = Muon(self.network, self.network.head, schedule.learning_rate, schedule.weight_decay)
-        scheduler = LambdaLR(optimizer, partial(rate, schedule))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def rate(schedule: Schedule, step: int) -> float:
-    """Learning rate at a step, relative to its peak."""
-    if step < schedule.warmup_steps:
-        return (step + 1) / schedule.warmup_steps
-    done = (step - schedule.warmup_steps) / max(schedule.steps - schedule.warmup_steps, 1)
-    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
-class Average(WeightAveraging):
-    """Exponential running average of weights and batch statistics, quick at first so that it forgets its beginning."""
-
-    def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=partial(_average, decay))
-
-
-@torch.no_grad()
-def _average(decay: float, averages: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
-    warm = min(decay, (1 + int(count)) / (10 + int(count)))
-    for average, current in zip(averages, currents):
-        if average.is_floating_point():
-            average.lerp_(current, 1 - warm)
-        else:
-            average.copy_(current)
-
-
-class Keeper(Callback):
-    """Writes the bundle whenever the validation score is the best so far, and reports progress.
-
-    It must stand before `Average` among the callbacks: that one takes the averaged weights away when validation ends.
-    """
-
-    def __init__(self, learner: Learner, path: Path, card: Card, progress: Progress) -> None:
-        self._learner, self._path, self._card, self._progress = learner, path, card, progress
-        self._best = -1.0
-        self._started = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
-        """Report how far it is; here a person can cancel."""
-        if trainer.global_step % LOG_EVERY == 0:
-            message = f"step {trainer.global_step}, best IoU {max(self._best, 0):.3f}"
-            self._progress.report(trainer.global_step / self._learner.schedule.steps, message)
-
-    def on_validation_epoch_end(self, trainer: Trainer, *_: object) -> None:
-        """Log the scores and keep the weights if they are the best."""
-        scores = self._learner.board.best()
-        minutes = (time.monotonic() - self._started) / 60
-        self._learner.log_dict({f"validation_{name}": float(value) for name, value in asdict(scores).items()})
-        if scores.iou > self._best:
-            self._best = scores.iou
-            summary = {**self._card.training, "best_step": trainer.global_step, "minutes": round(minutes, 1)}
-            card = replace(self._card, threshold=round(scores.threshold, 3), training=summary)
-            bundle.save(self._path, self._learner.network, card)
-
-
-def train(recipe: Recipe, digest: str, data: Path, out: Path, progress: Progress) -> Path:
-    """Train as the recipe says and return the path of the best bundle.
-
-    Args:
-        digest: SHA-256 of the recipe, for the model card.
-        data: folder that the recipe's folders are relative to.
-        out: run folder; it must not hold a bundle yet.
+def run(request: TrainRequest, progress: Progress) -> TrainResult:
+    """Train, and leave the best bundle, curves, a preview and the record in the run folder.
 
     Raises:
-        OrthomaskError: data are missing, the run folder is taken, or a person cancels.
+        OrthomaskError: there is nothing to learn from, the folder holds another training, the very first epoch
+            diverges, memory or disk run out, or a person cancels: what is in the folder by then stays there.
     """
-    path = out / f"{recipe.name}.safetensors"
-    if path.exists():
-        sentence = f"There is already a model in “{out}”."
-        raise OrthomaskError(ErrorCode.OUTPUT_EXISTS, sentence, "Choose another run folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    seed_everything(recipe.schedule.seed, verbose=False)
-    scenes = [read_scenes(data, source) for source in recipe.sources]
-    card = describe(recipe, digest, scenes)
-    chips = Chips(recipe, scenes, card.bands)
-    check = recipe.validation
-    tiles = Tiles(read_tiles(data / check.folder, check.mask_values), card.bands, recipe.network.divisor)
-    learner = Learner(UNet(recipe.network), recipe.schedule)
-    fit(learner, chips, tiles, out, Keeper(learner, path, card, progress.part(0, 0.98)))
-    add_accuracy(path, recipe, data, progress.part(0.98, 1))
-    return path
+    parent = bundles.load(request.model) if request.model else None
+    made = loggers(request)
+    folder = TrainingFolder(request)
+    finished = folder.open()
+    if finished:
+        return finished
+    material = materials.read(request, parent, progress.part(0, 0.05))
+    measured = band_statistics(material.bands, material.sources)
+    usual = usual_range(measured, material.dtype)
+    seed_everything(request.schedule.seed, verbose=False)
+    card, network, notes = begin(request, parent, material, measured)
+    views = Views(material.validation, card)
+    chips = Chips(material.sources, card, usual, request.augmentation, request.schedule)
+    learner = Learner(network, request.objective, request.schedule)
+    keeper = Keeper(folder, card, request.schedule, views, usual, progress.part(0.05, 1))
+    trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
+    stopped = fit(trainer, learner, keeper, loader(chips, request.schedule), views, folder)
+    said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
+    result = keeper.result(stopped, tuple(said))
+    folder.finish(result)
+    progress.show(1, "Done")
+    return result
 
 
-def fit(learner: Learner, chips: Chips, tiles: Tiles, out: Path, keeper: Keeper) -> None:
-    """Run the training loop, with the curves in `out`."""
-    schedule = learner.schedule
-    trainer = Trainer(
-        max_steps=schedule.steps,
-        val_check_interval=min(schedule.validate_every, schedule.steps),
-        check_val_every_n_epoch=None,
-        precision=schedule.precision,  # type: ignore[arg-type]
-        gradient_clip_val=1.0,
-        callbacks=[keeper, Average(schedule.averaging)],
-        logger=CSVLogger(out, name="", version=""),
-        log_every_n_steps=LOG_EVERY,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        deterministic="warn",
-    )
-    loader = DataLoader(
-        chips, batch_size=schedule.batch, num_workers=schedule.workers, persistent_workers=schedule.workers > 0
-    )
-    trainer.fit(learner, loader, DataLoader(tiles, batch_size=1))
+def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Sequence[Any]) -> Trainer:
+    """Lightning's trainer for a request.
 
-
-def describe(recipe: Recipe, digest: str, scenes: Sequence[Sequence[Scene]]) -> Card:
-    """The model card before training: everything but threshold and accuracy."""
-    return Card(
-        name=recipe.name,
-        title=recipe.title,
-        architecture=recipe.network,
-        bands=band_statistics(recipe, scenes),
-        dtype="uint8",
-        gsd_m=recipe.gsd_m,
-        classes=recipe.classes,
-        threshold=0.5,
-        licence=recipe.licence,
-        attribution=recipe.attribution,
-        training=_summary(recipe, digest, scenes),
-    )
-
-
-def _summary(recipe: Recipe, digest: str, scenes: Sequence[Sequence[Scene]]) -> dict[str, Any]:
-    known_px = [sum(scene.known_px for scene in found) for found in scenes]
-    resolutions = [source.gsd_m for source in recipe.sources]
-    return {
-        "places": list(dict.fromkeys(source.place for source in recipe.sources)),
-        "images": sum(len(found) for found in scenes),
-        "megapixels": round(sum(known_px) / 1e6, 1),
-        "square_kilometres_by_source": {
-            f"{source.place} {source.gsd_m:g} m": round(count * source.gsd_m**2 / 1e6, 3)
-            for source, count in zip(recipe.sources, known_px)
-        },
-        "gsd_m": [min(resolutions), max(resolutions)],
-        "recipe_sha256": digest,
-        "seed": recipe.schedule.seed,
-        "steps": recipe.schedule.steps,
-        "device": choose().name,
-    }
-
-
-def add_accuracy(path: Path, recipe: Recipe, data: Path, progress: Progress) -> None:
-    """Score the finished bundle, as anyone else would, and write the scores into its card."""
-    check = recipe.validation
-    table = evaluate(path, data / check.folder, check.mask_values, 0, progress)
-    click.echo(report(table))
-    rounded = {name: {key: round(value, 4) for key, value in asdict(row).items()} for name, row in table.items()}
-    opened = bundle.load(str(path))
-    places = {name: row for name, row in rounded.items() if name != TOTAL}
-    accuracy = {check.name: {**rounded[TOTAL], "by_place": places}}
-    bundle.save(path, opened.model(), replace(opened.card, accuracy=accuracy))
-
-
-class _Terminal(Progress):
-    def show(self, fraction: float, message: str) -> None:
-        click.echo(f"{time.strftime('%H:%M:%S')} {fraction:6.1%} {message}")
-
-
-@click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder that the recipe reads from.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder for the results.")
-def main(recipe: Path, data: Path, out: Path) -> None:
-    """Train a model as RECIPE says."""
-    keep_pages()
+    Raises:
+        OrthomaskError: there is no such device, strategy or precision.
+    """
+    schedule, hardware = request.schedule, request.hardware
+    device = choose(hardware.device).torch
+    _require_one_device(request)
+    accelerator = {"cuda": "gpu"}.get(device.type, device.type)
+    one = [device.index or 0] if device.type == "cuda" else 1
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        parsed, digest = recipes.load(recipe)
-        path = train(parsed, digest, data, out, _Terminal())
-    except OrthomaskError as error:
-        raise click.ClickException(str(error)) from error
-    shutil.copyfile(recipe, out / "recipe.toml")
-    click.echo(path)
+        return Trainer(
+            accelerator=accelerator,
+            devices=hardware.devices if hardware.devices > 1 else one,
+            num_nodes=hardware.machines,
+            strategy=hardware.strategy,
+            precision=precision(schedule, device),  # type: ignore[arg-type]
+            max_epochs=schedule.epochs,
+            gradient_clip_val=schedule.clip_norm or None,
+            callbacks=list(callbacks),
+            logger=list(made),
+            log_every_n_steps=min(LOG_EVERY, schedule.steps),
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            deterministic="warn",
+        )
+    except (ValueError, MisconfigurationException) as error:
+        sentence = "The training cannot run with these settings for precision and hardware."
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Use “auto” for them.", str(error)) from error
 
 
-if __name__ == "__main__":
-    main()
+def precision(schedule: Schedule, device: torch.device) -> str:
+    """Lightning's name of the precision: bfloat16 where the device is made for it, else float32."""
+    if schedule.precision != "auto":
+        return schedule.precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return "bf16-mixed" if any(features.get(name) for name in BF16_FEATURES) else "32-true"
+
+
+def _require_one_device(request: TrainRequest) -> None:
+    """Raise where an encoder is to be frozen on several devices: they would not agree on what learns."""
+    several = request.hardware.devices * request.hardware.machines > 1
+    if several and request.schedule.frozen_epochs:
+        sentence = "The encoder can be frozen on a single device only."
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Set frozen_epochs to 0, or use one device.")
+
+
+def _averages(schedule: Schedule) -> list[Callback]:
+    return [Average(schedule.averaging)] if schedule.averaging else []
+
+
+def loader(chips: Chips, schedule: Schedule) -> DataLoader[Any]:
+    """Batches of chips, made ahead in other processes.
+
+    Only where these can be forked: a new interpreter would have to import the worker's main file again, and to be sent
+    all scenes.
+    """
+    workers = schedule.workers if sys.platform == "linux" else 0
+    return DataLoader(
+        chips,
+        batch_size=schedule.batch,
+        sampler=Numbers(schedule.steps * schedule.batch),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def fit(
+    trainer: Trainer, learner: Learner, keeper: Keeper, batches: DataLoader[Any], views: Views, folder: TrainingFolder
+) -> str:
+    """Train to the end, from the last checkpoint if there is one; say why it ended."""
+    checkpoint = str(folder.checkpoint) if folder.checkpoint.exists() else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.fit(learner, batches, DataLoader(views, batch_size=1), ckpt_path=checkpoint, weights_only=True)
+    except Diverged:
+        return "diverged"
+    except (RuntimeError, MemoryError) as error:
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        sentence, remedy = "There is not enough memory for this training.", "Use a smaller batch, or smaller chips."
+        raise OrthomaskError(ErrorCode.OUT_OF_MEMORY, sentence, remedy, str(error)) from error
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return "early" if keeper.stale else "finished"
+
+
+def _diverged(stopped: str, keeper: Keeper) -> list[str]:
+    """What to say of a training whose loss is no number any more.
+
+    Raises:
+        OrthomaskError: there is no model yet.
+    """
+    if stopped != "diverged":
+        return []
+    sentence = f"The loss became infinite in epoch {len(keeper.rows) + 1}"
+    if not keeper.best:
+        remedy = "Try a learning rate that is ten times lower, or the precision 32-true."
+        raise OrthomaskError(ErrorCode.TRAINING_DIVERGED, f"{sentence}.", remedy)
+    return [f"{sentence}, so the training stopped; the best model so far was kept. Try a lower learning rate."]

@@ -1,0 +1,169 @@
+"""What a training begins with: the model card as far as it is known, and a network from scratch or from a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.bundle import BandStatistics, Bundle, Card
+from ..engine.devices import choose
+from ..engine.unet import UNet, UNetArguments
+from ..protocol import ClassInfo, ErrorCode, OrthomaskError, TrainRequest
+from .material import Material
+from .recipe import digest
+from .scenes import Source
+
+SHIFT = 2.0
+"""How many standard deviations the mean of a band may differ from the model's before its statistics are replaced."""
+CONTRAST = 3.0
+"""By what factor the standard deviations may differ."""
+INPUT = "stem.0.weight"
+"""The filters that read the bands, `(out, bands, 3, 3)`."""
+HEAD = ("head.weight", "head.bias")
+"""The filters that tell the classes, `(classes, …)`."""
+
+
+def begin(
+    request: TrainRequest, parent: Bundle | None, material: Material, measured: Sequence[BandStatistics]
+) -> tuple[Card, UNet, tuple[str, ...]]:
+    """The card before training, the network, and in words what of the parent could not be kept.
+
+    Args:
+        measured: the bands' statistics over the training areas.
+    """
+    bands, warnings = inherited_bands(parent, measured, material.dtype)
+    card = Card(
+        name=request.name,
+        title=request.title or request.name,
+        architecture=arguments(request, parent, len(bands), len(material.classes) + 1),
+        bands=bands,
+        dtype=material.dtype,
+        gsd_m=material.gsd_m,
+        classes=material.classes,
+        threshold=0.5,
+        licence=request.licence or (parent.card.licence if parent else ""),
+        attribution=request.attribution or (parent.card.attribution if parent else ""),
+        training=_summary(request, parent, material),
+    )
+    _require_divisible(request.schedule.chip_px, card.architecture.divisor)
+    network = UNet(card.architecture)
+    if parent:
+        warnings += _inherit(network, card, parent)
+    return card, network, tuple(warnings)
+
+
+def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
+    """The network's shape: that of the parent, but for bands and classes."""
+    shape = {**asdict(request.network)}
+    if parent:
+        shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
+    return UNetArguments(**{**shape, "bands": bands, "classes": classes})
+
+
+def inherited_bands(
+    parent: Bundle | None, measured: Sequence[BandStatistics], dtype: str
+) -> tuple[tuple[BandStatistics, ...], list[str]]:
+    """Statistics that normalise each band, and a sentence for each of the parent's that had to be replaced.
+
+    Weights mean something only with the statistics that they were trained with. So a band of the parent keeps its own,
+    unless the new images are so different (other pixel type, mean or contrast) that nothing would be left of them.
+    """
+    if parent is None:
+        return tuple(measured), []
+    known = {band.name: band for band in parent.card.bands}
+    bands, warnings = [], []
+    for band in measured:
+        old = known.get(band.name)
+        if old and dtype == parent.card.dtype and _resembles(band, old):
+            bands.append(old)
+            continue
+        bands.append(band)
+        if old:
+            warnings.append(f"The values of {band.name} are unlike those that “{parent.card.name}” was trained on.")
+    return tuple(bands), warnings
+
+
+def _resembles(band: BandStatistics, old: BandStatistics) -> bool:
+    shift, contrast = abs(band.mean - old.mean) / old.std, band.std / old.std
+    return shift <= SHIFT and 1 / CONTRAST <= contrast <= CONTRAST
+
+
+def _require_divisible(chip_px: int, divisor: int) -> None:
+    if chip_px % divisor:
+        sentence = f"Chips of {chip_px} px do not fit the network."
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, f"Use a multiple of {divisor} px.")
+
+
+def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
+    """Give the network the parent's weights: bands and classes by their names, the rest as it is."""
+    old, new = parent.model().state_dict(), network.state_dict()
+    warnings: list[str] = []
+    taken = {name: weight for name, weight in old.items() if name not in {INPUT, *HEAD}}
+    taken[INPUT] = _bands(new[INPUT], old[INPUT], card, parent.card, warnings)
+    rows = _class_rows(card.classes, parent.card.classes, warnings, parent.card.name)
+    for name in HEAD:
+        taken[name] = new[name].clone()
+        for row, before in rows.items():
+            taken[name][row] = old[name][before]
+    network.load_state_dict(taken)
+    return warnings
+
+
+def _bands(new: Tensor, old: Tensor, card: Card, before: Card, warnings: list[str]) -> Tensor:
+    """Input filters: each known band its own, each new one the mean of all the old ones."""
+    places = {band.name: number for number, band in enumerate(before.bands)}
+    filters = torch.empty_like(new)
+    for number, band in enumerate(card.bands):
+        filters[:, number] = old[:, places[band.name]] if band.name in places else old.mean(dim=1)
+    fresh = [band.name for band in card.bands if band.name not in places]
+    lost = [name for name in places if name not in {band.name for band in card.bands}]
+    warnings += [f"The model did not know the band {name}: it begins with the mean of the others." for name in fresh]
+    warnings += [f"The model knew a band {name}, which is no longer there." for name in lost]
+    return filters
+
+
+def _class_rows(
+    classes: Sequence[ClassInfo], before: Sequence[ClassInfo], warnings: list[str], model: str
+) -> dict[int, int]:
+    """For each class that the parent knows by name, background included, its value now and its value there."""
+    known = {_plain(info.name): info.value for info in before}
+    new = [info.name for info in classes if _plain(info.name) not in known]
+    warnings += [f"“{model}” does not know the class “{name}”: it is learnt from scratch." for name in new]
+    return {0: 0} | {info.value: known[_plain(info.name)] for info in classes if _plain(info.name) in known}
+
+
+def _plain(name: str) -> str:
+    """A class's name without regard to case and a plural's s."""
+    return name.strip().casefold().removesuffix("s")
+
+
+def _summary(request: TrainRequest, parent: Bundle | None, material: Material) -> dict[str, Any]:
+    """What the card says of the training, before it has begun."""
+    scenes = [scene for source in material.sources for scene in source.scenes]
+    resolutions = [scene.gsd_m for scene in scenes]
+    return {
+        "places": list(dict.fromkeys(scene.place for scene in scenes)),
+        "images": len(scenes),
+        "megapixels": round(sum(scene.known_px for scene in scenes) / 1e6, 3),
+        "square_kilometres": round(sum(scene.known_px * scene.gsd_m**2 for scene in scenes) / 1e6, 4),
+        "square_kilometres_by_place": _by_place(material.sources),
+        "gsd_m": [min(resolutions), max(resolutions)],
+        "recipe_sha256": digest(request),
+        "parent": {"name": parent.card.name, "sha256": parent.sha256} if parent else {},
+        "seed": request.schedule.seed,
+        "device": choose(request.hardware.device).name,
+    }
+
+
+def _by_place(sources: Sequence[Source]) -> dict[str, float]:
+    """Labelled ground at each place and resolution, km²."""
+    areas: dict[str, float] = {}
+    for source in sources:
+        for scene in source.scenes:
+            name = f"{scene.place} {scene.gsd_m:.3g} m"
+            areas[name] = areas.get(name, 0.0) + scene.known_px * scene.gsd_m**2 / 1e6
+    return {name: round(area, 4) for name, area in areas.items()}
