@@ -173,8 +173,12 @@ def open_image(image: Image) -> Iterator[Source]:
 
 
 @contextmanager
-def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> Iterator[Reader]:
-    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows."""
+def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scale: float = 0.0) -> Iterator[Reader]:
+    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows.
+
+    Args:
+        scale: pixels of the lattice for each of the raster; 0 lets GDAL estimate it, which blurs a turned lattice.
+    """
     with rasterio.Env(GDAL_CACHEMAX=cache_bytes(source, lattice)), rasterio.open(source.image.path) as dataset:
         if lattice.transform == dataset.transform:
             yield Reader(source, dataset, lattice, numbers)
@@ -190,6 +194,7 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
             resampling=rasterio.enums.Resampling.bilinear,
             add_alpha=not has_alpha,
             UNIFIED_SRC_NODATA="YES",
+            **({"XSCALE": scale, "YSCALE": scale} if scale else {}),
         ) as warped:
             yield Reader(source, warped, lattice, numbers)
 

@@ -152,7 +152,7 @@ def turned(lattice: Lattice, degrees: float) -> Lattice:
         return lattice
     width, height = lattice.width_px, lattice.height_px
     cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
-    across, down = math.ceil(width * cosine + height * sine), math.ceil(width * sine + height * cosine)
+    across, down = (math.ceil(size - 1e-6) for size in (width * cosine + height * sine, width * sine + height * cosine))
     move = Affine.translation(width / 2, height / 2) @ Affine.rotation(degrees)
     transform = lattice.transform @ move @ Affine.translation(-across / 2, -down / 2)
     return Lattice(lattice.crs, transform, across, down, lattice.window_px, lattice.overlap_px)
@@ -187,9 +187,14 @@ def deal_blocks(base: Lattice, request: ChipsRequest) -> list[tuple[Split, shape
 
 
 def _edges(size_px: int, chip_px: float, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and end pixels of the blocks along one axis, about `side` chips long, with gaps between them."""
+    """First and end pixels of the blocks along one axis, `side` chips long or more, with gaps between them.
+
+    Of the possible numbers of blocks it is the one that needs the fewest chips, since these overlap within a block
+    that is no multiple of them.
+    """
     room = chip_px + 2 * GAP_PX + 2
-    count = max(1, min(round(size_px / chip_px) // side, int(size_px / room)))
+    most = max(1, min(round(size_px / chip_px) // side, int(size_px / room)))
+    count = min(range(most, most // 2, -1), key=lambda count: count * math.ceil(size_px / count / chip_px))
     edges = np.linspace(0, size_px, count + 1)
     left, right = edges[:-1] + GAP_PX, edges[1:] - GAP_PX
     beyond = room if size_px < room else 0.0  # a chip that is larger than the image looks out of it

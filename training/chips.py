@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import time
@@ -136,7 +137,7 @@ class _Export(ExitStack):
             data, lattice = batch.data, batch.lattice
             with (
                 open_image(data.image) as source,
-                open_reader(source, lattice, _numbers(source)) as reader,
+                open_reader(source, lattice, _numbers(source), _scale(source, batch)) as reader,
                 open_truth(data.labels, data.areas, self._style.classes, batch.grid, data.touch) as truth,
             ):
                 self._warnings |= dict.fromkeys(truth.warnings)
@@ -199,6 +200,11 @@ def _read(reader: Reader, truth: Truth, window: Window) -> _Read:
     mask[:height, :width] = truth.mask(Window(window.x, window.y, width, height))
     mask[~valid] = UNKNOWN
     return _Read(pixels, valid, mask)
+
+
+def _scale(source: Source, batch: Batch) -> float:
+    """Pixels of a turned grid for each of the image; 0 for other grids."""
+    return min(1.0, math.sqrt(source.gsd_m[0] * source.gsd_m[1]) / batch.gsd_m) if batch.rotation else 0.0
 
 
 def _numbers(source: Source) -> tuple[int, ...]:
