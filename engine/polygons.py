@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -10,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
-import pyogrio.raw
 import pyproj
 import rasterio
 import shapely
 from affine import Affine
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.io import DatasetReader
 from shapely import Geometry, Polygon
 
@@ -32,7 +28,8 @@ from ..protocol import (
     from_json,
 )
 from . import outlines, regions
-from .outputs import output_error, refuse_in_use, writing
+from .layers import write_layer
+from .outputs import refuse_in_use, writing
 from .progress import Progress
 from .raster import ellipsoid
 from .runs import SCALE, Counted
@@ -172,7 +169,7 @@ class _Finisher:
             np.array([outline for _, _, outline in rows], object),
             np.array([self._run] * len(rows), object),
         )
-        _write_layer(target, "polygons", shapely.to_wkb(moved), columns, FIELDS, self._crs, append=target.exists())
+        write_layer(target, "polygons", dict(zip(FIELDS, columns)), shapely.to_wkb(moved), "Polygon", self._crs)
         self.count += len(rows)
         self.area_m2 += float(areas.sum())
 
@@ -221,31 +218,4 @@ def _write_provenance(provenance: dict[str, Any], run: str, target: Path) -> Non
         "version": provenance.get("versions", {}).get("orthomask", ""),
         "time": provenance.get("time", ""),
     }
-    columns = tuple(np.array([value], object) for value in values.values())
-    _write_layer(target, "orthomask_runs", None, columns, tuple(values), None, append=True)
-
-
-def _write_layer(
-    target: Path,
-    layer: str,
-    geometry: np.ndarray | None,
-    columns: tuple[np.ndarray, ...],
-    fields: tuple[str, ...],
-    crs: str | None,
-    append: bool,
-) -> None:
-    kind: dict[str, Any] = {"geometry_type": None if geometry is None else "Polygon", "crs": crs}
-    try:
-        pyogrio.raw.write(
-            target,
-            geometry,
-            list(columns),
-            list(fields),
-            layer=layer,
-            driver="GPKG",
-            append=append,
-            dataset_options={"VERSION": "1.2"},  # what the GDAL of QGIS 3.22 knows
-            **kind,
-        )
-    except (DataSourceError, DataLayerError, FeatureError) as error:
-        raise output_error(target, OSError(errno.EIO, str(error))) from error
+    write_layer(target, "orthomask_runs", {name: np.array([value], object) for name, value in values.items()})

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,14 +18,11 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 import torch
 from affine import Affine
 from rasterio.io import MemoryFile
-from rasterio.windows import Window
 
 from ..protocol import (
-    ClassInfo,
     ErrorCode,
     Existing,
     OrthomaskError,
@@ -38,6 +32,7 @@ from ..protocol import (
     to_json,
 )
 from .bundle import Bundle
+from .cogs import Band, Frame, class_band, move, vrt, write_cog
 from .devices import Predictor, version
 from .grid import Lattice, Selection
 from .outputs import refuse_in_use, write_atomically, writing
@@ -48,8 +43,6 @@ NODATA = 255
 """Outside the region or without data, in both rasters."""
 SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
-CACHE_BYTES = 64 << 20
-"""GDAL's block cache while the rasters are written."""
 RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 
@@ -192,7 +185,7 @@ class RunFolder:
         """Join the strips into two Cloud Optimized GeoTIFFs, still in the hidden folder."""
         scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
         probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
-        self._write_cog("classes", [_class_band(self._classes)], "mode", lattice, selection, progress.part(0, 0.5))
+        self._write_cog("classes", [class_band(self._classes)], "mode", lattice, selection, progress.part(0, 0.5))
         self._write_cog("probabilities", probabilities, "average", lattice, selection, progress.part(0.5, 1))
         return self._staged
 
@@ -201,21 +194,7 @@ class RunFolder:
     ) -> None:
         mosaic = self.work / f"{kind}.vrt"
         write_atomically(mosaic, self._mosaic(kind, bands, lattice, selection).encode())
-        target = self.work / f"{kind}.tif"
-        options = {
-            "driver": "COG", "compress": "deflate", "blocksize": 512, "overview_resampling": resampling,
-            "num_threads": "all_cpus", "bigtiff": "if_safer",
-        }  # fmt: skip
-        progress.report(0, f"Writing {kind}.tif")
-        with writing(target), ThreadPoolExecutor(1) as executor, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            copied = executor.submit(rasterio.shutil.copy, mosaic, target, **options)
-            while True:
-                try:
-                    copied.result(timeout=0.2)
-                    break
-                except StillRunning:
-                    progress.report(0, f"Writing {kind}.tif")
-        _refuse_torn(target)
+        write_cog(mosaic, self.work / f"{kind}.tif", resampling, progress)
 
     def _mosaic(self, kind: str, bands: list[str], lattice: Lattice, selection: Selection) -> str:
         """A VRT of all strips, with what GDAL has to know of each band."""
@@ -229,18 +208,13 @@ class RunFolder:
             for i, (top, height) in enumerate(rows)
             if int(height)
         ]
-        rasters = "".join(
-            f"<VRTRasterBand dataType='Byte' band='{number}'><NoDataValue>{NODATA}</NoDataValue>{band}"
-            + "".join(source % number for source in sources)
-            + "</VRTRasterBand>"
-            for number, band in enumerate(bands, 1)
-        )
         record = json.dumps({"run_id": self.run_id, "classes": [to_json(info) for info in self._classes]})
-        return (
-            f"<VRTDataset rasterXSize='{extent.width}' rasterYSize='{extent.height}'><SRS>{escape(lattice.crs)}</SRS>"
-            f"<GeoTransform>{', '.join(map(repr, transform.to_gdal()))}</GeoTransform>"
-            f"<Metadata><MDI key='ORTHOMASK'>{escape(record)}</MDI></Metadata>{rasters}</VRTDataset>"
-        )
+        frame = Frame(extent.width, extent.height, lattice.crs, transform)
+        drawn = [
+            (Band("uint8", NODATA, band, ""), "".join(source % number for source in sources))
+            for number, band in enumerate(bands, 1)
+        ]
+        return vrt(frame, drawn, record)
 
     def provenance(self, bundle: Bundle, source: Source, predictor: Predictor) -> dict[str, Any]:
         """Everything needed to know, and to repeat, how the results came about."""
@@ -276,13 +250,10 @@ class RunFolder:
         record = json.dumps({**provenance, "result": to_json(result)}, indent=1, ensure_ascii=False)
         write_atomically(self._staged.run, record.encode())
         refuse_in_use(self.final.polygons)
-        sidecar = self._staged.classes.with_name("classes.tif.aux.xml")
         with writing(self.work.parent):
             self.final.run.unlink(missing_ok=True)
-            if sidecar.exists():
-                os.replace(sidecar, self.final.classes.with_name(sidecar.name))
             for staged, final in zip(self._staged, self.final):
-                os.replace(staged, final)
+                move(staged, final)
         self.discard()
         return result
 
@@ -295,12 +266,6 @@ class RunFolder:
             return state
         except (OSError, ValueError):
             return {}
-
-
-def _refuse_torn(path: Path) -> None:
-    """GDAL can end a copy on a full disk without an error: read the last pixel, which a COG stores at its very end."""
-    with writing(path), rasterio.open(path) as dataset:
-        dataset.read(1, window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
 
 
 def _encoded(bands: np.ndarray) -> bytes:
@@ -316,14 +281,3 @@ def _encoded(bands: np.ndarray) -> bytes:
         with memory.open(**profile) as dataset:
             dataset.write(bands)
         return bytes(memory.getbuffer())
-
-
-def _class_band(classes: tuple[ClassInfo, ...]) -> str:
-    """Palette and names of the class raster as VRT elements."""
-    names = "".join(f"<Category>{escape(name)}</Category>" for name in ["background", *(c.name for c in classes)])
-    colours = [(0, 0, 0, 0), *((*bytes.fromhex(c.color[1:]), 255) for c in classes)]
-    entries = "".join(f"<Entry c1='{r}' c2='{g}' c3='{b}' c4='{a}'/>" for r, g, b, a in colours)
-    return (
-        f"<Description>class</Description><ColorInterp>Palette</ColorInterp>"
-        f"<ColorTable>{entries}</ColorTable><CategoryNames>{names}</CategoryNames>"
-    )

@@ -1,0 +1,149 @@
+"""Cloud Optimized GeoTIFFs: written in windows, with palette and names of classes, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window
+
+from ..protocol import ClassInfo
+from .outputs import write_atomically, writing
+from .progress import Progress
+
+CACHE_BYTES = 64 << 20
+"""GDAL's block cache while rasters are written."""
+BLOCK_PX = 512
+VRT_TYPES = {"uint8": "Byte", "float32": "Float32"}
+
+
+class Frame(NamedTuple):
+    """Size and place of a raster; the CRS as WKT."""
+
+    width: int
+    height: int
+    crs: str
+    transform: Affine
+
+
+class Band(NamedTuple):
+    """What GDAL has to know of a band.
+
+    Attributes:
+        about: description, colours and so on, as VRT elements.
+        resampling: of its overviews.
+    """
+
+    dtype: str
+    nodata: float | None
+    about: str
+    resampling: str
+
+
+@contextmanager
+def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Progress) -> Iterator[DatasetWriter]:
+    """A raster of one band to write window by window; it appears as a COG at `target` when all is written.
+
+    Args:
+        record: goes into the raster as its tag `ORTHOMASK`.
+        progress: of the last step, which makes the overviews.
+
+    Raises:
+        OrthomaskError: there is no space, or it may not be written.
+    """
+    work = target.with_name(f".{target.name}.partial")
+    pixels, mosaic, staged = work / "pixels.tif", work / "mosaic.vrt", work / target.name
+    profile = {
+        "driver": "GTiff", "count": 1, "dtype": band.dtype, "width": frame.width, "height": frame.height,
+        "crs": frame.crs, "transform": frame.transform, "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
+        "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
+    }  # fmt: skip
+    try:
+        with writing(target):
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(pixels, "w", **profile) as dataset:
+                yield dataset
+        size = f"xOff='0' yOff='0' xSize='{frame.width}' ySize='{frame.height}'"
+        source = (
+            f"<SimpleSource><SourceFilename relativeToVRT='1'>{pixels.name}</SourceFilename>"
+            f"<SourceBand>1</SourceBand><SrcRect {size}/><DstRect {size}/></SimpleSource>"
+        )
+        write_atomically(mosaic, vrt(frame, [(band, source)], record).encode())
+        write_cog(mosaic, staged, band.resampling, progress)
+        with writing(target):
+            move(staged, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def vrt(frame: Frame, bands: Sequence[tuple[Band, str]], record: str) -> str:
+    """A virtual raster of bands, each with its sources as VRT elements."""
+    rasters = "".join(
+        f"<VRTRasterBand dataType='{VRT_TYPES[band.dtype]}' band='{number}'>"
+        + ("" if band.nodata is None else f"<NoDataValue>{band.nodata}</NoDataValue>")
+        + f"{band.about}{sources}</VRTRasterBand>"
+        for number, (band, sources) in enumerate(bands, 1)
+    )
+    return (
+        f"<VRTDataset rasterXSize='{frame.width}' rasterYSize='{frame.height}'><SRS>{escape(frame.crs)}</SRS>"
+        f"<GeoTransform>{', '.join(map(repr, frame.transform.to_gdal()))}</GeoTransform>"
+        f"<Metadata><MDI key='ORTHOMASK'>{escape(record)}</MDI></Metadata>{rasters}</VRTDataset>"
+    )
+
+
+def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -> None:
+    """Copy a raster into a COG with overviews, in a thread of its own, so that it can be cancelled."""
+    options = {
+        "driver": "COG", "compress": "deflate", "blocksize": BLOCK_PX, "overview_resampling": resampling,
+        "num_threads": "all_cpus", "bigtiff": "if_safer",
+    }  # fmt: skip
+    progress.report(0, f"Writing {target.name}")
+    with writing(target), ThreadPoolExecutor(1) as executor, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        copied = executor.submit(rasterio.shutil.copy, source, target, **options)
+        while True:
+            try:
+                copied.result(timeout=0.2)
+                break
+            except StillRunning:
+                progress.report(0, f"Writing {target.name}")
+    _refuse_torn(target)
+
+
+def move(staged: Path, target: Path) -> None:
+    """Give a raster its final name, with the sidecar that holds the names of its classes."""
+    sidecar = staged.with_name(f"{staged.name}.aux.xml")
+    if sidecar.exists():
+        os.replace(sidecar, target.with_name(f"{target.name}.aux.xml"))
+    os.replace(staged, target)
+
+
+def class_band(classes: Sequence[ClassInfo]) -> str:
+    """Palette and names of a raster of classes as VRT elements."""
+    by_value = {info.value: info for info in classes}
+    values = range(1, max(by_value, default=0) + 1)
+    listed = [by_value.get(value, ClassInfo(value, "", "#000000")) for value in values]
+    names = "".join(f"<Category>{escape(name)}</Category>" for name in ["background", *(c.name for c in listed)])
+    colours = [(0, 0, 0, 0), *((*bytes.fromhex(c.color[1:]), 255) for c in listed)]
+    entries = "".join(f"<Entry c1='{r}' c2='{g}' c3='{b}' c4='{a}'/>" for r, g, b, a in colours)
+    return (
+        f"<Description>class</Description><ColorInterp>Palette</ColorInterp>"
+        f"<ColorTable>{entries}</ColorTable><CategoryNames>{names}</CategoryNames>"
+    )
+
+
+def _refuse_torn(path: Path) -> None:
+    """GDAL can end a copy on a full disk without an error: read the last pixel, which a COG stores at its very end."""
+    with writing(path), rasterio.open(path) as dataset:
+        dataset.read(1, window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
