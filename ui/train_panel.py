@@ -22,16 +22,13 @@ from .messages import show_error, show_success, show_warning
 from .own_models import SUFFIX
 from .start_box import StartBox
 from .training_bar import TrainingBar
-from .training_data import Frozen
+from .training_data import DATA_DIR, Frozen
 from .training_data_box import TrainingDataBox
 from .training_job import TrainingJob
 from .training_options_box import TrainingOptionsBox
 from .training_run import Epoch, RunWatcher, best_epoch, read_epochs
 from .training_view import TrainingView
 from .words import time_in_words, tr
-
-DATA_DIR = "data"
-"""Of a run folder: copies of labels and areas as they were when the training began."""
 
 
 class TrainPanel(QWidget):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from qgis.core import QgsFeatureRequest, QgsVectorLayer
 
-from ..protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, Split
+from ..protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, Split, TrainRequest, from_json
 from .engine_client import Feedback
 from .label_project import SPLIT_FIELD
 from .label_sources import GroundTruth
 from .vector_snapshot import text_of
 from .words import tr
+
+DATA_DIR = "data"
+"""Of a run folder: copies of labels and areas as they were when the training began."""
+REQUEST = "request.json"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,14 @@ class FrozenChips:
 
 
 Frozen = Union[FrozenLayers, FrozenChips]
+
+
+def recorded_data(folder: Path) -> Optional[LabelledData]:
+    """The data of the training that was begun in a folder; None where none was."""
+    try:
+        return from_json(TrainRequest, json.loads((folder / REQUEST).read_text(encoding="utf-8"))).data
+    except (OSError, ValueError, OrthomaskError):
+        return None
 
 
 def count_splits(areas: QgsVectorLayer) -> dict[Split, int]:

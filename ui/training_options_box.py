@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget
 from qgis.PyQt.QtWidgets import (
@@ -19,29 +19,10 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import Augmentation, Decay, Hardware, Loss, LossTerm, Network, Objective, Schedule
 from .run_folders import default_parent
+from .training_defaults import FINE_TUNING, FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION, Defaults
 from .words import tr
 
 CHIP_SIZES_PX = (128, 192, 256, 384, 512)
-
-
-class Defaults(NamedTuple):
-    """What suits a training that starts from a model, or from scratch."""
-
-    epochs: int
-    steps: int
-    learning_rate: float
-
-
-FINE_TUNING = Defaults(epochs=12, steps=40, learning_rate=0.0003)
-FROM_SCRATCH = Defaults(epochs=40, steps=100, learning_rate=0.001)
-NO_AUGMENTATION = Augmentation(
-    scale=(1.0, 1.0), flip=False, rotate=False, brightness=0.0, contrast=(1.0, 1.0), gamma=(1.0, 1.0),
-    saturation=(1.0, 1.0), colour=0.0, blur=0.0, noise=0.0, shade=0.0, cutout=0.0, blank=0.0,
-)  # fmt: skip
-STRONG_AUGMENTATION = Augmentation(
-    scale=(0.45, 2.2), brightness=0.14, contrast=(0.6, 1.6), gamma=(0.6, 1.6), saturation=(0.2, 1.6), colour=0.12,
-    blur=0.8, noise=0.03, shade=0.25, cutout=0.3,
-)  # fmt: skip
 
 
 class TrainingOptionsBox(QWidget):

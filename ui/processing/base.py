@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Optional
 
 from qgis.core import (
@@ -26,10 +25,10 @@ from qgis.PyQt.QtGui import QIcon
 from ...protocol import Cancelled, Image, OrthomaskError, PolygonOptions, Region
 from ..engine_client import EngineClient
 from ..icons import icon
+from ..own_models import EMBEDDED_DIR, SUFFIX
 from ..sources import image_of, region_of
 from ..words import tr
 
-MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 DEFAULT_MODEL = "buildings"
 MILESTONE_PERCENT = 5.0
 
@@ -79,6 +78,10 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """The outputs that the engine's answer stands for."""
         raise NotImplementedError
 
+    def engine(self) -> Any:
+        """What answers the request."""
+        return self._client
+
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
@@ -94,7 +97,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     ) -> Values:
         """Ask the engine. A cancelled algorithm has no results."""
         try:
-            return self.results(self._client.call(self._request, _Milestones(feedback)), context, feedback)
+            return self.results(self.engine().call(self._request, _Milestones(feedback)), context, feedback)
         except Cancelled:
             return {}
         except OrthomaskError as error:
@@ -110,8 +113,6 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def add_image_region_and_model(self) -> None:
         """Add the parameters that say what to look at, where, and with which model."""
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
-        models = model_names()
-        default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
             tr("The orthophoto: any raster file of GDAL's, with the bands and about the resolution of the model."),
@@ -124,6 +125,12 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             tr("Look only inside this extent. With a region too, only where both overlap."),
         )
+        self.add_model()
+
+    def add_model(self) -> None:
+        """Add which model, embedded or from a file."""
+        models = model_names()
+        default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
         self.add(
             QgsProcessingParameterEnum(
                 "MODEL", tr("Model"), options=models, defaultValue=default, usesStaticStrings=True
@@ -208,7 +215,7 @@ class _Milestones:
 
 def model_names() -> list[str]:
     """The embedded models, by what is there: the engine need not run for a parameter's list."""
-    return sorted(path.stem for path in MODELS_DIR.glob("*.safetensors")) or [DEFAULT_MODEL]
+    return sorted(path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}")) or [DEFAULT_MODEL]
 
 
 def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:

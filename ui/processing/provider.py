@@ -8,8 +8,18 @@ from qgis.PyQt.QtGui import QIcon
 from ..engine_client import EngineClient
 from ..icons import icon
 from .check import CheckAlgorithm
+from .evaluate import EvaluateAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .segment import SegmentAlgorithm
+from .train import TrainAlgorithm
+
+ALGORITHMS = (
+    SegmentAlgorithm,
+    PolygonizeAlgorithm,
+    CheckAlgorithm,
+    TrainAlgorithm,
+    EvaluateAlgorithm,
+)
 
 
 class OrthomaskProvider(QgsProcessingProvider):
@@ -35,7 +45,7 @@ class OrthomaskProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Register the algorithms; QGIS calls this."""
-        for algorithm in (SegmentAlgorithm, PolygonizeAlgorithm, CheckAlgorithm):
+        for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm(self._client))
 
     def supportedOutputVectorLayerExtensions(self) -> list[str]:

@@ -1,0 +1,151 @@
+"""`orthomask:evaluate`: how good a model is, against labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterRasterLayer,
+)
+
+from ...protocol import EvaluateRequest, EvaluateResult, PixelScores, Split
+from ..engine_client import Feedback
+from ..evaluation_layers import style_errors, style_objects
+from ..sources import image_of
+from ..vector_snapshot import SnapshotClient
+from ..words import tr
+from .base import Values, threshold_parameter
+from .labelled import LabelledAlgorithm
+from .loading import load_when_done
+
+SPLITS = (Split.TEST, Split.VALIDATION, Split.TRAIN)
+
+
+class EvaluateAlgorithm(LabelledAlgorithm):
+    """Scores, a report, and layers of errors."""
+
+    NAME = "evaluate"
+    TITLE = "Evaluate model"
+    HELP = (
+        "Compares what a model finds with labels, by pixels and by objects, and estimates the area of each class with "
+        "its margin of error (Olofsson et al. 2014).\n\n"
+        "The results are a folder: report.html to read, evaluation.json for programs, errors.tif (right, false and "
+        "missed pixels) and objects.gpkg (matched, missed and false objects)."
+    )
+
+    def initAlgorithm(self, configuration: Values) -> None:
+        """Declare parameters and outputs."""
+        self.add_labelled_image()
+        self.add_model()
+        self.add(
+            QgsProcessingParameterEnum(
+                "SPLIT",
+                tr("Areas for"),
+                [split.value for split in SPLITS],
+                defaultValue=SPLITS[0].value,
+                usesStaticStrings=True,
+            ),
+            tr("Which areas count. Only those that the model has not learnt from tell how good it is."),
+        )
+        self.add(
+            threshold_parameter(None),
+            tr("The probability from which a pixel counts. Nothing means the model's own."),
+        )
+        self.add(
+            QgsProcessingParameterRasterLayer("MAP", tr("Map for the area estimate"), optional=True),
+            tr("The classes.tif of a run of this model. Nothing means that the areas themselves are estimated."),
+        )
+        self.add_device()
+        self.add_existing(tr("If the folder already holds an evaluation"), resumable=False)
+        self.add(
+            QgsProcessingParameterBoolean("LOAD", tr("Add the errors to the map"), True),
+            tr("Switch it off in models that need only the numbers."),
+        )
+        self.add(
+            QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder for the report")),
+            tr("The folder of this evaluation."),
+        )
+        self._add_outputs()
+
+    def engine(self) -> Any:
+        """The engine, for copies of layers that go away afterwards."""
+        return SnapshotClient(self._client)
+
+    def prepareAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Read the layers, and whether the results are to be loaded."""
+        self._load = self.parameterAsBool(parameters, "LOAD", context)
+        return super().prepareAlgorithm(parameters, context, feedback)
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], EvaluateRequest]:
+        """What writes the copies and makes the request."""
+        frozen = self.frozen(parameters, context, makes_classes=False)
+        map_layer = self.parameterAsRasterLayer(parameters, "MAP", context)
+        given = parameters.get("THRESHOLD") is not None
+        options = {
+            "output_dir": self.parameterAsFileOutput(parameters, "OUTPUT", context),
+            "split": Split(self.parameterAsEnumString(parameters, "SPLIT", context)),
+            "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,
+            "map_path": image_of(map_layer).path if map_layer else "",
+            "device": self.parameterAsString(parameters, "DEVICE", context),
+            "existing": self.existing(parameters, context),
+        }
+        model = self.model(parameters, context)
+        return lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), **options)
+
+    def results(self, answer: EvaluateResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
+        """Numbers and files; the layers are loaded if so chosen."""
+        for warning in answer.warnings:
+            feedback.pushWarning(warning)
+        scores = _total(answer)
+        words = tr("IoU {:.3f}, F1 {:.3f}, precision {:.3f}, recall {:.3f}; the best threshold would be {:.2f}.")
+        feedback.pushInfo(words.format(scores.iou, scores.f1, scores.precision, scores.recall, answer.best_threshold))
+        if self._load:
+            _load_layers(context, answer)
+        return {
+            "OUTPUT": str(Path(answer.report_path).parent), "REPORT": answer.report_path, "JSON": answer.json_path,
+            "ERRORS": answer.errors_path, "OBJECTS": _objects_uri(answer), "IOU": scores.iou, "F1": scores.f1,
+            "PRECISION": scores.precision, "RECALL": scores.recall, "BEST_THRESHOLD": answer.best_threshold,
+        }  # fmt: skip
+
+    def _add_outputs(self) -> None:
+        self.addOutput(QgsProcessingOutputFile("REPORT", tr("Report")))
+        self.addOutput(QgsProcessingOutputFile("JSON", tr("All numbers, as JSON")))
+        self.addOutput(QgsProcessingOutputRasterLayer("ERRORS", tr("Right, false and missed pixels")))
+        self.addOutput(QgsProcessingOutputVectorLayer("OBJECTS", tr("Matched, missed and false objects")))
+        for name, title in (
+            ("IOU", tr("Intersection over union")),
+            ("F1", tr("F1 score")),
+            ("PRECISION", tr("Precision")),
+            ("RECALL", tr("Recall")),
+            ("BEST_THRESHOLD", tr("Best threshold")),
+        ):
+            self.addOutput(QgsProcessingOutputNumber(name, title))
+
+
+def _total(answer: EvaluateResult) -> PixelScores:
+    """The scores of all foreground."""
+    return next((row for row in answer.pixels if row.name == "all"), answer.pixels[-1])
+
+
+def _objects_uri(answer: EvaluateResult) -> str:
+    return f"{answer.objects_path}|layername=objects" if answer.objects_path else ""
+
+
+def _load_layers(context: QgsProcessingContext, answer: EvaluateResult) -> None:
+    group = tr("Errors of a model")
+    if answer.errors_path:
+        load_when_done(context, answer.errors_path, tr("Right, false and missed"), group, style_errors)
+    if answer.objects_path:
+        load_when_done(context, _objects_uri(answer), tr("Missed and false objects"), group, style_objects)

@@ -1,0 +1,102 @@
+"""What the algorithms share that read an image with labels and areas."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterField,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorLayer,
+    QgsVectorLayer,
+)
+
+from ...protocol import ClassInfo, ErrorCode, Existing, OrthomaskError
+from ..class_table import matched, values_of
+from ..label_project import CLASS_FIELD, file_of, read_classes
+from ..label_sources import GroundTruth, LabelSource
+from ..sources import image_of
+from ..training_data import FrozenLayers
+from ..words import tr
+from .base import OrthomaskAlgorithm, Values
+
+CHOICES = (Existing.REFUSE, Existing.OVERWRITE, Existing.RESUME)
+
+
+class LabelledAlgorithm(OrthomaskAlgorithm):
+    """Adds image, labels and areas, and freezes them on the main thread."""
+
+    def add_labelled_image(self) -> None:
+        """Add the parameters that say what is labelled, and how."""
+        polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
+        self.add(
+            QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
+            tr("The orthophoto that was labelled: any raster file of GDAL's."),
+        )
+        self.add(
+            QgsProcessingParameterVectorLayer("LABELS", tr("Labels"), polygon),
+            tr("Polygons of what is to be found: the layer labels of a label project, or any other."),
+        )
+        self.add(
+            QgsProcessingParameterField("CLASS_FIELD", tr("Class field"), None, "LABELS", optional=True),
+            tr(
+                "The attribute that names the class. Nothing means that of the label project, or that everything is "
+                "of one class."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterVectorLayer("AREAS", tr("Areas"), polygon, optional=True),
+            tr(
+                "Polygons in which everything is labelled, with the attribute split: train, validation, test or todo. "
+                "Nothing means that the whole image is labelled."
+            ),
+        )
+
+    def add_existing(self, what: str, *, resumable: bool) -> None:
+        """Add what to do with a folder that is in use."""
+        options = [tr("Stop"), tr("Overwrite it"), tr("Go on with it")]
+        self.add(
+            QgsProcessingParameterEnum("EXISTING", what, options[: 3 if resumable else 2], defaultValue=0),
+            tr("“Go on” finishes what was interrupted.") if resumable else tr("“Stop” leaves it as it is."),
+            advanced=True,
+        )
+
+    def existing(self, parameters: Values, context: QgsProcessingContext) -> Existing:
+        """What to do with a folder that is in use."""
+        return CHOICES[self.parameterAsEnum(parameters, "EXISTING", context)]
+
+    def frozen(self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool) -> FrozenLayers:
+        """Image, labels and areas as they are now. Main thread only.
+
+        Args:
+            makes_classes: number the values of the class field as classes; otherwise they are those of a model.
+
+        Raises:
+            OrthomaskError: a layer cannot be used.
+        """
+        image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
+        labels = self.parameterAsVectorLayer(parameters, "LABELS", context)
+        areas = self.parameterAsVectorLayer(parameters, "AREAS", context)
+        field = self.parameterAsString(parameters, "CLASS_FIELD", context)
+        image_of(image)
+        if labels is None:
+            sentence, remedy = tr("The labels cannot be read."), tr("Choose a layer of polygons.")
+            raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence, remedy)
+        classes = () if field else _project_classes(labels)
+        field = CLASS_FIELD if classes else field
+        source = LabelSource(labels, field)
+        if field and not classes and makes_classes:
+            numbered, mapping = matched(values_of(labels, field), ())
+            source, classes = LabelSource(labels, field, tuple(mapping)), tuple(numbered)
+        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas), classes)
+
+
+def _project_classes(labels: QgsVectorLayer) -> tuple[ClassInfo, ...]:
+    """The classes of the label project that the layer belongs to; none where it belongs to none."""
+    if labels.fields().lookupField(CLASS_FIELD) < 0:
+        return ()
+    try:
+        return read_classes(file_of(labels))
+    except OrthomaskError:
+        return ()

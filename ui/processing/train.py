@@ -1,0 +1,195 @@
+"""`orthomask:train`: a model from an image, its labels and its areas."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+)
+
+from ...protocol import Existing, Hardware, Schedule, TrainRequest, TrainResult
+from .. import own_models
+from ..engine_client import EngineClient, Feedback
+from ..training_data import DATA_DIR, recorded_data
+from ..training_defaults import FINE_TUNING, FROM_SCRATCH
+from ..words import time_in_words, tr
+from .base import DEFAULT_MODEL, Values, model_names
+from .labelled import LabelledAlgorithm
+
+SCRATCH = "from scratch"
+WHOLE, REAL = QgsProcessingParameterNumber.Type.Integer, QgsProcessingParameterNumber.Type.Double
+
+
+class TrainAlgorithm(LabelledAlgorithm):
+    """A run folder with the best model."""
+
+    NAME = "train"
+    TITLE = "Train model"
+    HELP = (
+        "Trains a model on labels, from scratch or further from one that there is.\n\n"
+        "Only what lies inside an area counts: those for training are learnt from, those for validation tell which "
+        "epoch is the best. The results are a folder: the best model (.safetensors), metrics.csv, preview.png, "
+        "TensorBoard's files and run.json. A training that was cancelled goes on where it stopped when it is repeated "
+        "into the same folder with “Go on”."
+    )
+
+    def initAlgorithm(self, configuration: Values) -> None:
+        """Declare parameters and outputs."""
+        self.add_labelled_image()
+        self.add(
+            QgsProcessingParameterEnum(
+                "START", tr("Start from"), [*model_names(), SCRATCH], defaultValue=DEFAULT_MODEL, usesStaticStrings=True
+            ),
+            tr("A model that knows something like it learns from a few areas; from scratch takes many, and longer."),
+        )
+        self.add(
+            QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
+            tr("The file of another model to start from."),
+        )
+        self.add(
+            QgsProcessingParameterString("NAME", tr("Name"), "my-model"),
+            tr("What the new model is called, in lists and as a file."),
+        )
+        self._add_schedule()
+        self.add_device()
+        self.add_existing(tr("If the folder already holds a training"), resumable=True)
+        self.add(
+            QgsProcessingParameterBoolean("KEEP", tr("Add the model to the own models"), True),
+            tr("A copy of it is then among the models of Orthomask's panel."),
+        )
+        self.add(
+            QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder for the training")),
+            tr("The folder of this run."),
+        )
+        self.addOutput(QgsProcessingOutputFile("MODEL", tr("Model")))
+        for name, title in (
+            ("IOU", tr("Intersection over union, on the validation areas")),
+            ("F1", tr("F1, on the validation areas")),
+            ("THRESHOLD", tr("Best threshold")),
+            ("BEST_EPOCH", tr("Best epoch")),
+            ("SECONDS", tr("Seconds it took")),
+        ):
+            self.addOutput(QgsProcessingOutputNumber(name, title))
+
+    def engine(self) -> Any:
+        """The engine, asked when the copies of labels and areas lie in the run folder."""
+        return _Trainer(self._client)
+
+    def prepareAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Read the layers, and whether the model is to be kept."""
+        self._keep = self.parameterAsBool(parameters, "KEEP", context)
+        return super().prepareAlgorithm(parameters, context, feedback)
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Feedback], TrainRequest]:
+        """What writes the copies and makes the request."""
+        title = self.parameterAsString(parameters, "NAME", context)
+        start = self.parameterAsEnumString(parameters, "START", context)
+        model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
+        frozen = self.frozen(parameters, context, makes_classes=True)
+        folder = Path(self.parameterAsFileOutput(parameters, "OUTPUT", context))
+        existing = self.existing(parameters, context)
+        build = functools.partial(
+            TrainRequest,
+            output_dir=str(folder),
+            model=model,
+            name=re.sub(r"[^\w.-]+", "-", title),
+            title=title,
+            classes=frozen.classes,
+            schedule=self._schedule(parameters, context, bool(model)),
+            hardware=Hardware(device=self.parameterAsString(parameters, "DEVICE", context)),
+            existing=existing,
+        )
+
+        def prepare(feedback: Feedback) -> TrainRequest:
+            begun = None if existing is Existing.OVERWRITE else recorded_data(folder)
+            if begun is not None:  # a training goes on with what it began with; the engine says whether it may
+                return build(begun)
+            shutil.rmtree(folder / DATA_DIR, ignore_errors=True)
+            return build(frozen.write(folder / DATA_DIR, feedback))
+
+        return prepare
+
+    def results(self, answer: TrainResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
+        """The model and its scores; it is copied among the own models if so chosen."""
+        for warning in answer.warnings:
+            feedback.pushWarning(warning)
+        iou, f1 = answer.scores.get("iou", 0.0), answer.scores.get("f1", 0.0)
+        words = tr("Best in epoch {} of {}: IoU {:.3f}, F1 {:.3f}, after {}.")
+        time = time_in_words(answer.seconds)
+        feedback.pushInfo(words.format(answer.best_epoch, answer.epochs, iou, f1, time))
+        if self._keep:
+            feedback.pushInfo(tr("Copied to {}").format(own_models.adopt(Path(answer.model_path))))
+        return {
+            "OUTPUT": answer.run_dir, "MODEL": answer.model_path, "IOU": iou, "F1": f1, "THRESHOLD": answer.threshold,
+            "BEST_EPOCH": answer.best_epoch, "SECONDS": answer.seconds,
+        }  # fmt: skip
+
+    def _add_schedule(self) -> None:
+        either = tr("Nothing means {:g} when it starts from a model, {:g} from scratch.")
+        few, many, sound = FINE_TUNING, FROM_SCRATCH, Schedule()
+        self._add_number("EPOCHS", tr("Epochs"), None, 1, either.format(few.epochs, many.epochs))
+        rate = either.format(few.learning_rate, many.learning_rate)
+        self._add_number("LEARNING_RATE", tr("Learning rate"), None, 0, rate, kind=REAL)
+        steps = either.format(few.steps, many.steps)
+        self._add_number("STEPS", tr("Steps per epoch"), None, 1, steps, advanced=True)
+        for name, title, value, least, help_ in (
+            ("CHIP_PX", tr("Chips (px)"), sound.chip_px, 32, tr("Side of the training images, a multiple of 32.")),
+            ("BATCH", tr("Batch"), sound.batch, 1, tr("Chips in each step.")),
+            ("PATIENCE", tr("Early stop after"), 0, 0, tr("Epochs without a better score, 0 for never.")),
+            ("FROZEN_EPOCHS", tr("Frozen encoder"), 0, 0, tr("Epochs in which only the decoder learns.")),
+            ("SEED", tr("Seed"), sound.seed, 0, tr("The same seed gives the same training.")),
+        ):
+            self._add_number(name, title, value, least, help_, advanced=True)
+
+    def _add_number(
+        self, name: str, title: str, value: Optional[int], least: int, help_: str, *, kind: Any = WHOLE,
+        advanced: bool = False,
+    ) -> None:  # fmt: skip
+        parameter = QgsProcessingParameterNumber(name, title, kind, value, value is None, least)
+        self.add(parameter, help_, advanced=advanced)
+
+    def _schedule(self, parameters: Values, context: QgsProcessingContext, fine_tuning: bool) -> Schedule:
+        defaults = FINE_TUNING if fine_tuning else FROM_SCRATCH
+
+        def given(name: str, read: Callable[..., Any], otherwise: Any) -> Any:
+            return otherwise if parameters.get(name) is None else read(parameters, name, context)
+
+        steps = given("STEPS", self.parameterAsInt, defaults.steps)
+        return Schedule(
+            epochs=given("EPOCHS", self.parameterAsInt, defaults.epochs),
+            steps=steps,
+            batch=self.parameterAsInt(parameters, "BATCH", context),
+            chip_px=self.parameterAsInt(parameters, "CHIP_PX", context),
+            learning_rate=given("LEARNING_RATE", self.parameterAsDouble, defaults.learning_rate),
+            warmup_steps=min(Schedule().warmup_steps, steps),
+            patience=self.parameterAsInt(parameters, "PATIENCE", context),
+            frozen_epochs=self.parameterAsInt(parameters, "FROZEN_EPOCHS", context),
+            seed=self.parameterAsInt(parameters, "SEED", context),
+        )
+
+
+class _Trainer:
+    """The engine, for a request that is only complete when its files are written."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+
+    def call(self, prepare: Callable[[Feedback], TrainRequest], feedback: Feedback) -> TrainResult:
+        result: TrainResult = self._client.call(prepare(feedback), feedback)
+        return result
