@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine import devices
-from . import models, prediction
+from . import evaluate, models, prediction
 
 
 @click.group()
@@ -14,7 +14,14 @@ def commands() -> None:
     """Buildings and farmland from orthophotos: label, train, predict, measure."""
 
 
-for command in (prediction.predict, prediction.polygonize, prediction.check, prediction.info, models.models):
+for command in (
+    prediction.predict,
+    prediction.polygonize,
+    prediction.check,
+    prediction.info,
+    evaluate.evaluate,
+    models.models,
+):
     commands.add_command(command)
 
 

@@ -24,7 +24,7 @@ from . import bundle as bundles
 from . import check, devices, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
-from .raster import Source, open_image, open_reader
+from .raster import Reader, Source, open_image, open_reader
 from .runs import NODATA, SCALE, Strip
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
@@ -91,20 +91,26 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
     return result
 
 
+def blended(
+    plan_: Plan, reader: Reader, predictor: devices.Predictor, progress: Progress, first: int = 0
+) -> Iterator[Strip]:
+    """The strips of a plan from `first` on, each as soon as its pixels are final (see `strips`)."""
+
+    def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        pixels, valid = reader.read(window)
+        return plan_.bundle.normalise(pixels, valid), valid
+
+    device = predictor.device
+    return strips(
+        plan_.lattice, plan_.selection, read, predictor, len(plan_.bundle.card.classes),
+        progress, batch=device.batch, device=device.torch, first=first,
+    )  # fmt: skip
+
+
 def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:
-    classes = len(plan_.bundle.card.classes)
     with open_reader(plan_.source, plan_.lattice, plan_.numbers) as reader, ThreadPoolExecutor(1) as writer:
-
-        def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
-            pixels, valid = reader.read(window)
-            return plan_.bundle.normalise(pixels, valid), valid
-
-        blended = strips(
-            plan_.lattice, plan_.selection, read, predictor, classes,
-            progress, batch=predictor.device.batch, device=predictor.device.torch, first=folder.finished_strips(),
-        )  # fmt: skip
         written: Future[None] | None = None
-        for strip in blended:
+        for strip in blended(plan_, reader, predictor, progress, folder.finished_strips()):
             if written:
                 written.result()
             written = writer.submit(folder.write, strip)

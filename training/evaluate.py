@@ -1,73 +1,269 @@
-"""How well a model finds its classes: intersection over union, precision, recall and F1, by place.
-
-python -m orthomask.training.evaluate BUNDLE --data FOLDER
-"""
+"""How well a model finds what people have labelled: pixels, objects, areas, and where it is wrong."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-import click
-import torch
-
-from ..engine import bundle
-from ..engine.devices import keep_pages
+from ..engine import bundle as bundles
+from ..engine import devices
+from ..engine.bundle import Bundle
+from ..engine.outputs import refuse_in_use, write_atomically, writing
 from ..engine.progress import Progress
-from ..protocol import OrthomaskError
-from .dataset import Tiles
-from .scenes import read_tiles
-from .scores import TOTAL, Scoreboard, Scores, foreground
+from ..protocol import (
+    ErrorCode,
+    EvaluateRequest,
+    EvaluateResult,
+    Existing,
+    OrthomaskError,
+    PolygonOptions,
+    Split,
+    to_json,
+)
+from . import scores
+from .area_estimate import SAMPLE, estimate, map_areas
+from .comparison import Ground, open_ground, open_tile
+from .error_layers import ErrorRaster, ObjectLayer
+from .material import rooted
+from .objects import object_scores
+from .pictures import Tile, read_chips, read_pictures
+from .report import render
+from .tally import Tally
+
+RECORD, REPORT, OBJECTS = "evaluation.json", "report.html", "objects.gpkg"
+FEW_AREAS = 10
+"""With fewer areas than this the interval of the area estimate is not to be trusted."""
 
 
-def evaluate(
-    path: Path, data: Path, mask_values: Sequence[int], threshold: float, progress: Progress
-) -> dict[str, Scores]:
-    """Score a bundle on whole tiles, in fp32; `all` first, then each place.
+def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
+    """Predict what is labelled, compare, and write `report.html`, `evaluation.json` and layers of errors.
 
-    Args:
-        threshold: probability from which a pixel counts as found; 0 for the bundle's own.
+    The predictions are those of a run: the same windows, blended. The folder appears when everything is in it.
+
+    Raises:
+        OrthomaskError: the model does not suit the images, there is nothing labelled for the wanted split, or the
+            output exists or cannot be written.
     """
-    model = bundle.load(str(path))
-    network = model.model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    tiles = Tiles(read_tiles(data, mask_values), model.card.bands, model.card.architecture.divisor)
-    board = Scoreboard((threshold or model.card.threshold,))
-    for index in range(len(tiles)):
-        progress.report(index / len(tiles))
-        image, mask, place = tiles[index]
-        with torch.inference_mode():
-            board.add(place, foreground(network(image[None]))[0], mask)
-    return board.table()
+    started = time.monotonic()
+    request = replace(request, data=rooted(request.data))
+    bundle, final = bundles.load(request.model), Path(request.output_dir)
+    with _staged(final, request.existing) as folder:
+        evaluation = _Evaluation(request, bundle, folder, progress)
+        evaluation.compare(progress.part(0.02, 0.9))
+        result = evaluation.result(progress.part(0.9, 0.97))
+        result = replace(result, seconds=round(time.monotonic() - started, 2))
+        evaluation.write(result)
+    progress.show(1, "Done")
+    return result
 
 
-def report(table: dict[str, Scores]) -> str:
-    """The scores as text for people."""
-    lines = [f"{'place':<12}{'images':>7}{'IoU':>8}{'precision':>11}{'recall':>8}{'F1':>8}"]
-    lines += [
-        f"{name:<12}{row.images:>7}{row.iou:>8.3f}{row.precision:>11.3f}{row.recall:>8.3f}{row.f1:>8.3f}"
-        for name, row in table.items()
-    ]
-    return "\n".join([*lines, f"threshold {table[TOTAL].threshold:g}"])
+class _Evaluation:
+    """One evaluation on its way, in a folder that is not final yet."""
+
+    def __init__(self, request: EvaluateRequest, bundle: Bundle, folder: Path, progress: Progress) -> None:
+        self._request, self._bundle, self._folder = request, bundle, folder
+        self._device = devices.choose(request.device)
+        progress.report(0, "Preparing the model")
+        self._predictor = devices.prepare(bundle, self._device)
+        self._threshold = request.threshold or bundle.card.threshold
+        self._tally = Tally(bundle.card.classes)
+        self._objects = ObjectLayer(folder / OBJECTS, bundle.card.classes)
+        self._rasters: list[str] = []
+        self._warnings: list[str] = []
+
+    def compare(self, progress: Progress) -> None:
+        """Predict and count everything that is labelled."""
+        images = self._request.data.projects
+        share = len(images) / (len(images) + bool(self._request.data.pictures or self._request.data.chips))
+        for index, image in enumerate(images):
+            part = progress.part(share * index / len(images), share * (index + 1) / len(images))
+            with open_ground(image, self._request) as ground:
+                self._add(ground, part)
+        for number, tile in enumerate(self._tiles(), start=1):
+            progress.report(share + (1 - share) * number / (number + 20), f"Picture {number}: {tile.name}")
+            with open_tile(tile, self._request) as ground:
+                self._add(ground, Progress())
+        if not self._tally.confusion.sum():
+            raise _nothing(self._request.split)
+
+    def _tiles(self) -> Iterator[Tile]:
+        data = self._request.data
+        pictures = (read_pictures(pictures, data.root) for pictures in data.pictures)
+        chips = (read_chips(chips, data.root) for chips in data.chips)
+        return (tile for tile in chain.from_iterable((*pictures, *chips)) if tile.split is self._request.split)
+
+    def _add(self, ground: Ground, progress: Progress) -> None:
+        raster = None
+        if ground.georeferenced and ground.areas:
+            number = f"-{len(self._rasters) + 1}" if self._rasters else ""
+            raster = ErrorRaster(self._folder / f"errors{number}.tif", ground)
+            self._rasters.append(raster.path.name)
+        for piece in ground.compare(self._predictor, self._threshold, progress):
+            matched = self._tally.add(ground, piece)
+            if raster:
+                raster.write(piece)
+                self._objects.write(ground, piece, matched)
+        if raster:
+            raster.close()
+        if ground.georeferenced:
+            self._warnings += [*ground.plan.warnings, *ground.truth.warnings]
+
+    def result(self, progress: Progress) -> EvaluateResult:
+        """All scores."""
+        tally, final = self._tally, Path(self._request.output_dir)
+        best = tally.histogram.best()
+        mapped = tally.mapped_m2
+        if self._request.map_path:
+            mapped = map_areas(Path(self._request.map_path), self._bundle.card.classes, progress)
+        classes = ("background", *tally.names)
+        return EvaluateResult(
+            report_path=str(final / REPORT),
+            json_path=str(final / RECORD),
+            classes=classes,
+            confusion=tuple(map(tuple, tally.confusion.tolist())),
+            accuracy=scores.accuracy(tally.confusion),
+            kappa=scores.kappa(tally.confusion),
+            pixels=scores.pixel_scores(tally.confusion, tally.names),
+            places=tally.places(),
+            objects=object_scores(tally.matches, tally.names),
+            areas=estimate(tally.sample.counts(), mapped, classes)[1:],
+            threshold=self._threshold,
+            best_threshold=round(best.threshold, 3),
+            best_iou=best.iou,
+            calibration_error=tally.histogram.error(),
+            errors_path=str(final / self._rasters[0]) if self._rasters else "",
+            objects_path=str(final / OBJECTS) if self._rasters else "",
+            warnings=tuple(dict.fromkeys([*self._warnings, *self._doubts()])),
+        )
+
+    def _doubts(self) -> Iterator[str]:
+        """What to keep in mind when reading the scores."""
+        confusion, counts = self._tally.confusion, self._tally.sample.counts()
+        if not confusion[1:].sum():
+            yield "Nothing is labelled as an object here, so IoU, precision and recall say nothing."
+        if not self._request.map_path:
+            return
+        areas = len(self._tally.areas())
+        if areas < FEW_AREAS:
+            yield (
+                f"There are only {areas} labelled areas: unless they are a fair picture of the whole map, the interval "
+                "of the area estimate is too narrow."
+            )
+        for name, count in zip(("background", *self._tally.names), counts.sum(axis=1)):
+            if not count:
+                yield f"The labelled areas hold no pixel mapped as {name}: its area on the map was taken as it is."
+        yield from _other_run(Path(self._request.map_path), self._bundle, self._threshold)
+
+    def write(self, result: EvaluateResult) -> None:
+        """Write report and record."""
+        about = self._about()
+        report = render(result, self._bundle, self._tally, about)
+        write_atomically(self._folder / REPORT, report.encode())
+        histogram = self._tally.histogram
+        record = {
+            **to_json(result),
+            "sweep": [row._asdict() for row in histogram.sweep()],
+            "reliability": [row._asdict() for row in histogram.reliability()],
+            "areas_scored": [{"place": place, **to_json(row)} for place, row in self._tally.areas()],
+            "model": {
+                "name": self._bundle.card.name, "title": self._bundle.card.title, "sha256": self._bundle.sha256,
+            },
+            "request": to_json(self._request),
+            **{key: about[key] for key in ("time", "version", "device")},
+        }  # fmt: skip
+        write_atomically(self._folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False).encode())
+
+    def _about(self) -> dict[str, Any]:
+        known = int(self._tally.confusion.sum())
+        areas = len(self._tally.areas())
+        mapped = Path(self._request.map_path)
+        return {
+            "data": f"Measured on {areas} {self._request.split.value} {'area' if areas == 1 else 'areas'}, "
+            f"{known / 1e6:,.2f} million labelled pixels",
+            "mapped": f"Of the map {mapped.parent.name}/{mapped.name}." if self._request.map_path
+            else "Of the labelled areas themselves; give the map of a run to estimate the areas on it.",
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "version": devices.version(),
+            "device": self._device.name,
+            "min_area_m2": PolygonOptions().min_area_m2,
+            "sample": SAMPLE,
+        }  # fmt: skip
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with images/ and masks/.")
-@click.option("--threshold", type=float, default=0.0, help="Probability; by default the model's own.")
-@click.option("--mask-values", default="0,255", show_default=True, help="Value of background, class 1 … in the masks.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(model: Path, data: Path, threshold: float, mask_values: str, as_json: bool) -> None:
-    """Print intersection over union, precision, recall and F1 of MODEL by place."""
-    keep_pages()
+def _nothing(split: Split) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.AREAS_EMPTY,
+        f"There is nothing labelled for {split.value}.",
+        f"Give areas on the image the split “{split.value}”, or evaluate another split.",
+    )
+
+
+def _other_run(map_path: Path, bundle: Bundle, threshold: float) -> Iterator[str]:
+    """A warning where the map was made by another model, or at another threshold."""
     try:
-        values = [int(value) for value in mask_values.split(",")]
-        table = evaluate(model, data, values, threshold, Progress())
-    except OrthomaskError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(json.dumps({name: asdict(row) for name, row in table.items()}) if as_json else report(table))
+        record = json.loads(map_path.with_name("run.json").read_text(encoding="utf-8"))
+        made = (record["model"]["sha256"], record["threshold"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if made != (bundle.sha256, threshold):
+        yield "The map was made with another model or threshold, so its errors may be others than these."
 
 
-if __name__ == "__main__":
-    main()
+@contextmanager
+def _staged(final: Path, existing: Existing) -> Iterator[Path]:
+    """A hidden folder that takes the name of the final one when everything in it is done.
+
+    Raises:
+        OrthomaskError: there is something already that must not be replaced, or the place cannot be written.
+    """
+    _refuse(final, existing)
+    work = final.with_name(f".{final.name}.partial")
+    with writing(final):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+    try:
+        yield work
+        refuse_in_use(final / OBJECTS)
+        with writing(final):
+            _replace(work, final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _refuse(final: Path, existing: Existing) -> None:
+    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
+        return
+    ours = (final / RECORD).exists()
+    if existing is Existing.OVERWRITE and ours:
+        return
+    raise OrthomaskError(
+        ErrorCode.OUTPUT_EXISTS,
+        f"“{final}” already holds {'an evaluation' if ours else 'other files'}.",
+        "Choose another folder, or overwrite it." if ours else "Choose another folder.",
+    )
+
+
+def _replace(work: Path, final: Path) -> None:
+    """Put a folder in the place of another; files there that no evaluation wrote move over."""
+    with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as aside:
+        old = Path(aside, "old")
+        if final.exists():
+            os.replace(final, old)
+        try:
+            os.replace(work, final)
+        except OSError:
+            os.replace(old, final)
+            raise
+        for path in old.iterdir() if old.exists() else ():
+            if not (final / path.name).exists() and not path.match("errors*.tif*") and path.name != OBJECTS:
+                os.replace(path, final / path.name)

@@ -116,7 +116,7 @@ def _matched(mine: _Objects, confidence: np.ndarray, overlaps: Overlaps, least_p
 def _means(numbers: np.ndarray, probability: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Mean probability by number of the object; rounded, since sums differ in their last digits."""
     sums = np.bincount(numbers.ravel(), weights=probability.ravel())
-    return np.round(sums / np.maximum(pixels, 1), 6)
+    return np.asarray(np.round(sums / np.maximum(pixels, 1), 6))
 
 
 class _Objects(NamedTuple):
