@@ -60,7 +60,7 @@ class Keeper(Callback):
         """Go on from there."""
         self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, _trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and name the views to be shown."""
         cast(Learner, pl_module).examples = dict.fromkeys(self._views.richest(EXAMPLES))
         self._clock = _Clock()

@@ -13,6 +13,7 @@ from .augment import Chip, Range
 from .scenes import VALID
 
 SIDE_PX = 256
+"""Most of a picture that is shown."""
 GAP_PX = 6
 GROUND = 0.35
 """How bright the image is below classes."""
@@ -27,16 +28,13 @@ def preview(
     Args:
         probabilities: `(K, H, W)` of the foreground classes for each chip.
     """
-    rows = []
+    rows, side = [], min(SIDE_PX, max(len(chip.mask) for chip in chips))
     for chip, found in zip(chips, probabilities):
         image = _image(chip, usual)
         predicted = np.where(found.max(axis=0) >= threshold, found.argmax(axis=0) + 1, 0)
         predicted = np.where(chip.mask == UNKNOWN, UNKNOWN, predicted)
-        panels = [
-            _framed(panel)
-            for panel in (image, _painted(image, chip.mask, classes), _painted(image, predicted, classes))
-        ]
-        rows.append(np.concatenate(panels, axis=2))
+        panels = image, _painted(image, chip.mask, classes), _painted(image, predicted, classes)
+        rows.append(np.concatenate([_framed(panel, side) for panel in panels], axis=2))
     return _png(np.concatenate(rows, axis=1))
 
 
@@ -56,12 +54,11 @@ def _painted(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) 
     return np.where(mask == UNKNOWN, 0, painted)
 
 
-def _framed(panel: np.ndarray) -> np.ndarray:
-    """The middle of a panel, or the panel in the middle of grey, in `SIDE_PX` and a gap."""
-    height, width = panel.shape[1:]
-    top, left = max(0, height - SIDE_PX) // 2, max(0, width - SIDE_PX) // 2
-    part = panel[:, top : top + SIDE_PX, left : left + SIDE_PX]
-    framed = np.full((3, SIDE_PX + GAP_PX, SIDE_PX + GAP_PX), 0.5)
+def _framed(panel: np.ndarray, side: int) -> np.ndarray:
+    """The middle `side` x `side` pixels of a panel, on grey if it is smaller, and a gap."""
+    top, left = (max(0, size - side) // 2 for size in panel.shape[1:])
+    part = panel[:, top : top + side, left : left + side]
+    framed = np.full((3, side + GAP_PX, side + GAP_PX), 0.5)
     framed[:, : part.shape[1], : part.shape[2]] = part
     return framed
 
