@@ -35,7 +35,8 @@ def python(monkeypatch):
     """The engine's Python, as the variable names it or `make setup` builds it."""
     if not os.environ.get(environment.PYTHON_VARIABLE):
         monkeypatch.setenv(environment.PYTHON_VARIABLE, str(ENGINE_PYTHON))
-    QgsSettings().remove("orthomask/unfinished")
+    for name in ("unfinished", "unfinished-training"):
+        QgsSettings().remove(f"orthomask/{name}")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def client(engine):
 
 @pytest.fixture(autouse=True)
 def _no_settings():
-    for name in ("python", "unfinished"):
+    for name in ("python", "unfinished", "unfinished-training"):
         QgsSettings().remove(f"orthomask/{name}")
     QgsSettings().setValue("orthomask/seen", True)
 
