@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine import devices
-from . import evaluate, models, prediction
+from . import evaluate, models, prediction, train
 
 
 @click.group()
@@ -19,6 +19,8 @@ for command in (
     prediction.polygonize,
     prediction.check,
     prediction.info,
+    train.train,
+    train.search,
     evaluate.evaluate,
     models.models,
 ):

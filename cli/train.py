@@ -1,0 +1,143 @@
+"""Commands that train: one model, or a search for the best settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..protocol import (
+    Areas,
+    ChipSet,
+    ErrorCode,
+    Existing,
+    Image,
+    LabelledData,
+    LabelledImage,
+    Labels,
+    OrthomaskError,
+    SearchOption,
+    SearchRequest,
+    SearchResult,
+    TrainRequest,
+    TrainResult,
+)
+from ..training import recipe as recipes
+from .shared import existing_options, json_option, options, run
+
+SHORTCUTS = {
+    "name": "name",
+    "epochs": "schedule.epochs",
+    "steps": "schedule.steps",
+    "batch": "schedule.batch",
+    "size": "schedule.chip_px",
+    "lr": "schedule.learning_rate",
+    "seed": "schedule.seed",
+    "device": "hardware.device",
+}
+"""Options that set one field of the request."""
+
+_train_options: list[Callable[[Any], Any]] = [
+    click.argument("recipe", required=False, type=click.Path()),
+    click.option("--image", help="Image to learn from."),
+    click.option("--labels", multiple=True, metavar="FILE[|layer]", help="Labels of the image; later ones lie on top."),
+    click.option("--class-field", default="", help="Attribute of the labels that names the class."),
+    click.option("--areas", metavar="FILE[|layer]", help="Areas of the image in which everything is labelled."),
+    click.option("--chips", multiple=True, type=click.Path(), help="Folder of chips that Orthomask exported."),
+    click.option("--data", "root", default="", type=click.Path(), help="Folder that a recipe's paths start at."),
+    click.option("--model", default="", help="Model or bundle to start from; by default from scratch."),
+    click.option("--out", required=True, type=click.Path(), help="Run folder."),
+    click.option("--name", help="Name of the new model."),
+    click.option("--epochs", type=int, help="Validations; between two lie --steps steps."),
+    click.option("--steps", type=int, help="Steps in an epoch."),
+    click.option("--batch", type=int, help="Chips in a step."),
+    click.option("--size", type=int, help="Side of a chip, px."),
+    click.option("--lr", type=float, help="Learning rate."),
+    click.option("--seed", type=int, help="Same seed, same model."),
+    click.option("--device", help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+                 help="Any other setting, such as schedule.decay=plateau or augmentation.cutout=0.3."),
+    *existing_options,
+    json_option,
+]  # fmt: skip
+
+
+@click.command()
+@options(_train_options)
+def train(as_json: bool, **given: Any) -> None:
+    """Train a model from a RECIPE, or an image with labels and areas, or chips.
+
+    Curves, pictures, checkpoint and the best model so far go into the folder OUT; --resume goes on after a crash.
+    """
+    run("train", lambda: _request(given), as_json, _say_trained)
+
+
+@click.command()
+@options(_train_options)
+@click.option("--option", "searched", multiple=True, required=True, metavar="NAME=VALUE,…",
+              help="Values to try for a setting, such as schedule.learning_rate=0.001,0.0003.")  # fmt: skip
+@click.option("--trials", default=0, help="Combinations to draw at random; 0 for all.")
+def search(as_json: bool, searched: tuple[str, ...], trials: int, **given: Any) -> None:
+    """Train with several settings and compare them.
+
+    Each trial is a run folder inside OUT; trials.csv there has the best first.
+    """
+
+    def request() -> SearchRequest:
+        wanted = tuple(SearchOption(name, tuple(text.split(","))) for name, text in map(_pair, searched))
+        return SearchRequest(_request(given), wanted, trials)
+
+    run("search", request, as_json, _say_searched)
+
+
+def _request(given: dict[str, Any]) -> TrainRequest:
+    if given["recipe"]:
+        request = recipes.load(Path(given["recipe"]), given["out"], given["root"])
+    else:
+        request = TrainRequest(_data(given), given["out"])
+    request = replace(
+        request, model=given["model"] or request.model, existing=Existing(given["existing"] or request.existing)
+    )
+    settings = {field: given[option] for option, field in SHORTCUTS.items() if given[option] is not None}
+    settings |= {name: recipes.parsed(text) for name, text in map(_pair, given["settings"])}
+    return recipes.with_settings(request, settings)
+
+
+def _data(given: dict[str, Any]) -> LabelledData:
+    projects: tuple[LabelledImage, ...] = ()
+    if given["image"]:
+        labels = tuple(Labels(*_layer(text), class_field=given["class_field"]) for text in given["labels"])
+        areas = Areas(*_layer(given["areas"])) if given["areas"] else None
+        projects = (LabelledImage(Image(given["image"]), labels, areas),)
+    return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])
+
+
+def _layer(text: str) -> tuple[str, str]:
+    path, _, layer = text.partition("|")
+    return path, layer.removeprefix("layername=")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, f"“{text}” sets nothing.", "Write NAME=VALUE.")
+    return name, value
+
+
+def _say_trained(result: TrainResult) -> None:
+    for warning in result.warnings:
+        click.echo(f"Note: {warning}")
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in result.scores.items())
+    click.echo(f"Epoch {result.best_epoch} of {result.epochs} is the best: {scores}, threshold {result.threshold:g}")
+    click.echo(f"{result.images_per_second:.1f} images/s, {result.waiting_share:.0%} of the time waiting for them")
+    click.echo(result.model_path)
+
+
+def _say_searched(result: SearchResult) -> None:
+    for trial in result.trials:
+        score = f"IoU {trial.scores['iou']:.3f}" if trial.scores else trial.error
+        click.echo(f"{score}  {', '.join(f'{name} {value}' for name, value in trial.options.items())}")
+    click.echo(result.table_path)
