@@ -96,20 +96,21 @@ def load_manifest(folder: Path) -> Manifest:
     """
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError) as error:
+        manifest = from_json(Manifest, content) if content["layout"] <= LAYOUT else None
+    except (OSError, ValueError, LookupError, TypeError, OrthomaskError) as error:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
             f"“{folder}” holds no chips of Orthomask.",
             f"Name the folder of an export, that with its {MANIFEST}.",
             str(error),
         ) from error
-    if isinstance(content, dict) and content.get("layout", 0) > LAYOUT:
+    if manifest is None:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
             f"The chips in “{folder}” were written by a newer version of Orthomask.",
             "Update Orthomask, or export them again.",
         )
-    return from_json(Manifest, content)
+    return manifest
 
 
 def stem_of(path: str) -> str:

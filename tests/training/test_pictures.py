@@ -1,0 +1,195 @@
+"""Reading pictures and masks of every layout, and joining tiles that touch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+
+from orthomask.protocol import UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
+from orthomask.training.pictures import place_of, read_chips, read_pictures
+
+from .images import write_tile
+
+MASK = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
+COLOURS = {0: (0, 0, 0), 1: (60, 16, 152), 2: (132, 41, 246), 255: (155, 155, 155)}
+DUBAI = (ClassValue("#000000", 0), ClassValue("#3c1098", 1), ClassValue("#8429F6", 2), ClassValue("#9B9B9B", UNKNOWN))
+
+
+def image(bands: int = 3, dtype: str = "uint8") -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (bands, 2, 3)).astype(dtype)
+
+
+def write(path: Path, pixels: np.ndarray, driver: str = "PNG", palette: dict[int, Any] | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands, height, width = pixels.shape
+    with rasterio.open(path, "w", driver=driver, width=width, height=height, count=bands, dtype=pixels.dtype) as file:
+        file.write(pixels)
+        if palette:
+            file.write_colormap(1, palette)
+
+
+def pictures(folder: Path, **options: Any) -> Pictures:
+    return Pictures(**{"images": "images", "masks": "masks", "gsd_m": 0.5, **options})
+
+
+def refused(folder: Path, code: ErrorCode, words: str, **options: Any) -> None:
+    with pytest.raises(OrthomaskError, match=words) as caught:
+        list(read_pictures(pictures(folder, **options), str(folder)))
+    assert caught.value.code is code
+
+
+@pytest.mark.parametrize(("suffix", "driver", "bands"), [("png", "PNG", 3), ("tif", "GTiff", 8), ("TIFF", "GTiff", 1)])
+def test_pictures_of_folders(tmp_path, suffix, driver, bands):
+    write(tmp_path / "images" / f"a_town3_7.{suffix}", image(bands), driver)
+    write(tmp_path / "masks" / "a_town3_7.png", MASK[None])
+    (tmp_path / "images" / "notes.txt").write_text("no picture")
+    (tile,) = read_pictures(pictures(tmp_path, split=Split.TEST), str(tmp_path))
+    assert (tile.name, tile.place, tile.gsd_m, tile.split, tile.origin) == ("a_town3_7", "town", 0.5, Split.TEST, None)
+    np.testing.assert_array_equal(tile.pixels, image(bands))
+    np.testing.assert_array_equal(tile.mask, MASK)
+
+
+def test_a_jpeg_is_read_beside_its_png_mask(tmp_path):
+    write(tmp_path / "images" / "a.jpg", np.full((3, 2, 3), 90, np.uint8), "JPEG")
+    write(tmp_path / "masks" / "a.png", MASK[None])
+    (tile,) = read_pictures(pictures(tmp_path), str(tmp_path))
+    np.testing.assert_allclose(tile.pixels, 90, atol=2)
+
+
+def test_landslide4sense_layout_of_hdf5(tmp_path):
+    random = np.random.default_rng(0)
+    stored = {number: random.normal(size=(4, 5, 14)) for number in (1, 2, 11)}
+    for number, pixels in stored.items():
+        for part, name, values in (("images", "image", pixels), ("masks", "mask", pixels[..., 0] > 0)):
+            path = tmp_path / part / f"{name}_{number}.h5"
+            path.parent.mkdir(exist_ok=True)
+            with h5py.File(path, "w") as file:
+                file["img" if name == "image" else "mask"] = values
+    tiles = {tile.name: tile for tile in read_pictures(pictures(tmp_path), str(tmp_path))}
+    assert set(tiles) == {"image_1", "image_2", "image_11"}
+    for number, pixels in stored.items():
+        tile = tiles[f"image_{number}"]
+        np.testing.assert_array_equal(tile.pixels, np.moveaxis(pixels, -1, 0))
+        np.testing.assert_array_equal(tile.mask, pixels[..., 0] > 0)
+
+
+@pytest.mark.parametrize("suffix", ["h5", "npz"])
+def test_one_file_with_a_stack(tmp_path, suffix):
+    random = np.random.default_rng(0)
+    img, mask = random.integers(0, 9, (3, 4, 5, 6)).astype(np.uint16), random.integers(0, 3, (3, 4, 5)).astype(np.uint8)
+    path = tmp_path / f"stack.{suffix}"
+    if suffix == "npz":
+        np.savez(path, image=img, mask=mask)
+    else:
+        with h5py.File(path, "w") as file:
+            file["img"], file["mask"] = img, mask
+    tiles = list(read_pictures(pictures(tmp_path, images=path.name, masks=path.name, place="Here"), str(tmp_path)))
+    assert [tile.name for tile in tiles] == ["stack", "stack_1", "stack_2"]
+    for number, tile in enumerate(tiles):
+        assert tile.place == "Here"
+        np.testing.assert_array_equal(tile.pixels, np.moveaxis(img[number], -1, 0))
+        np.testing.assert_array_equal(tile.mask, mask[number])
+
+
+def test_colours_become_classes_also_where_each_file_has_its_own_palette(tmp_path):
+    for name in "abc":
+        write(tmp_path / "images" / f"{name}.png", image())
+    colours = np.moveaxis(np.array([[COLOURS[value] for value in row] for row in MASK], np.uint8), -1, 0)
+    write(tmp_path / "masks" / "a.png", colours)
+    write(tmp_path / "masks" / "b.png", MASK[None], palette=COLOURS)
+    order = [255, 2, 1, 0]
+    own = {order.index(value): colour for value, colour in COLOURS.items()}
+    write(tmp_path / "masks" / "c.png", np.vectorize(order.index)(MASK)[None].astype(np.uint8), palette=own)
+    for tile in read_pictures(pictures(tmp_path, mapping=DUBAI), str(tmp_path)):
+        np.testing.assert_array_equal(tile.mask, MASK, tile.name)
+    refused(tmp_path, ErrorCode.LABELS_CLASSES, "colour #8429f6.* “a.png”", mapping=DUBAI[:2] + DUBAI[3:])
+    refused(tmp_path, ErrorCode.LABELS_CLASSES, "colour #000000, #3c1098")
+
+
+def test_values_become_classes(tmp_path):
+    write(tmp_path / "images" / "a.png", image())
+    write(tmp_path / "masks" / "a.png", MASK[None])
+    mapping = (ClassValue("0", 0), ClassValue("1.0", 4), ClassValue("2", UNKNOWN), ClassValue("255", 3))
+    (tile,) = read_pictures(pictures(tmp_path, mapping=mapping), str(tmp_path))
+    assert tile.mask.tolist() == [[0, 4, UNKNOWN], [3, 4, 0]]
+    refused(tmp_path, ErrorCode.LABELS_CLASSES, "value 2, 255 in the mask “a.png”", mapping=mapping[:2])
+    write(tmp_path / "masks" / "a.png", MASK[None].astype(np.uint16) * 2)
+    refused(tmp_path, ErrorCode.LABELS_CLASSES, "value 510 in")
+
+
+def test_what_is_missing_or_damaged_is_named(tmp_path):
+    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "no pictures in “images”")
+    write(tmp_path / "images" / "a_1.png", image())
+    write(tmp_path / "images" / "b_2.png", image())
+    write(tmp_path / "masks" / "a_1.png", MASK[None])
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "“b_2.png” has no mask")
+    write(tmp_path / "masks" / "m_2.png", MASK[None, :1])
+    refused(tmp_path, ErrorCode.LABELS_SIZE, "“m_2.png” has 3 x 1 px, but its picture 3 x 2 px")
+    (tmp_path / "masks" / "m_2.png").write_bytes(b"no picture")
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "m_2.png” cannot be read")
+    (tmp_path / "images" / "a_1.png").write_bytes(b"no picture")
+    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "a_1.png” cannot be read")
+
+
+@pytest.mark.parametrize("suffix", ["h5", "npz"])
+@pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04 cut off"])
+def test_damaged_arrays_are_named(tmp_path, suffix, content):
+    (tmp_path / f"a.{suffix}").write_bytes(content)
+    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "cannot be read", images=f"a.{suffix}", masks=f"a.{suffix}")
+
+
+def test_arrays_of_another_shape_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", img=np.zeros((4, 4)), mask=np.zeros((4, 4)))
+    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "cannot be read", images="a.npz", masks="a.npz")
+
+
+@pytest.mark.parametrize("north_up", [False, True])
+def test_neighbours_are_joined_and_gaps_stay_unknown(tmp_path, north_up):
+    random = np.random.default_rng(0)
+    whole = random.integers(1, 256, (3, 64, 96), np.uint8)
+    mask = random.integers(0, 2, (64, 96)).astype(np.uint8)
+    for row, column in [(0, 0), (0, 1), (1, 1)]:
+        box = np.s_[..., row * 32 : row * 32 + 32, column * 32 : column * 32 + 32]
+        y = -row if north_up else row
+        write_tile(tmp_path, f"t_{500 + 2.5 * column}_{700 + 2.5 * y}", whole[box], mask[box])
+    write_tile(tmp_path, "t_900_700", whole[:, :32, 64:], mask[:32, 64:])
+    wanted = pictures(tmp_path, images="images/t_*", tile_step=2.5, north_up=north_up)
+    alone, large = sorted(read_pictures(wanted, str(tmp_path)), key=lambda tile: tile.mask.size)
+    known = large.mask != UNKNOWN
+    assert known.sum() == 3 * 32 * 32
+    np.testing.assert_array_equal(large.mask[known], mask[:, :64][known])
+    np.testing.assert_array_equal(large.pixels[:, known], whole[:, :, :64][:, known])
+    assert not known[32:, :32].any()
+    assert not large.pixels[:, 32:, :32].any()
+    np.testing.assert_array_equal(alone.pixels, whole[:, :32, 64:])
+
+
+def test_pictures_that_cannot_be_joined_are_named(tmp_path):
+    write_tile(tmp_path, "t_0_0", image(), MASK)
+    write_tile(tmp_path, "t_1_0", image()[:, :1], MASK[:1])
+    refused(tmp_path, ErrorCode.TRAINING_DATA, "“t_0_0” and “t_1_0” are not of one size", tile_step=1.0)
+    write_tile(tmp_path, "plain", image(), MASK)
+    refused(tmp_path, ErrorCode.TRAINING_DATA, "“plain.png” does not end", tile_step=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("inria512_austin4_00061_481_276", "austin"), ("inria_ds_chicago1_21", "chicago"), ("12_3", "unknown")],
+)
+def test_place_comes_from_the_file_name(name, place):
+    assert place_of(name) == place
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "holds no chips"), ("[1]", "holds no chips"), ('{"layout": 99}', "newer")]
+)
+def test_a_folder_without_a_manifest_of_ours_is_refused(tmp_path, content, words):
+    if content:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(OrthomaskError, match=words):
+        list(read_chips(ChipSet(str(tmp_path)), ""))
