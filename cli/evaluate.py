@@ -101,7 +101,7 @@ def _class_value(text: str) -> ClassValue:
 def _say(result: EvaluateResult) -> None:
     for warning in result.warnings:
         click.echo(f"Note: {warning}")
-    _say_pixels("class", result.pixels)
+    _say_pixels("class", result.pixels if len(result.pixels) > 2 else result.pixels[1:])
     if len(result.places) > 1:
         _say_pixels("place", result.places)
     click.echo(_row("objects", "precision", "recall", "F1", "AP", "matched", "missed", "false"))

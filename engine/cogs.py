@@ -55,6 +55,8 @@ class Band(NamedTuple):
 def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Progress) -> Iterator[DatasetWriter]:
     """A raster of one band to write window by window; it appears as a COG at `target` when all is written.
 
+    What is not written has no data.
+
     Args:
         record: goes into the raster as its tag `ORTHOMASK`.
         progress: of the last step, which makes the overviews.
@@ -68,12 +70,13 @@ def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Prog
         "driver": "GTiff", "count": 1, "dtype": band.dtype, "width": frame.width, "height": frame.height,
         "crs": frame.crs, "transform": frame.transform, "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
         "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
+        "nodata": band.nodata, "sparse_ok": True,  # what is never written is nodata, and takes no space
     }  # fmt: skip
     try:
         with writing(target):
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(pixels, "w", **profile) as dataset:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(pixels, "w+", **profile) as dataset:
                 yield dataset
         size = f"xOff='0' yOff='0' xSize='{frame.width}' ySize='{frame.height}'"
         source = (

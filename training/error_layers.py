@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pyogrio.raw
 import pyproj
-import rasterio
 import rasterio.features
-import rasterio.shutil
 import shapely
 from affine import Affine
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window as Block
 
 from ..engine import regions
+from ..engine.cogs import Band, Frame, class_band, open_cog
 from ..engine.grid import Window
-from ..engine.outputs import output_error, writing
-from ..protocol import UNKNOWN, ClassInfo
+from ..engine.layers import write_layer
+from ..engine.progress import Progress
+from ..protocol import UNKNOWN, ClassInfo, to_json
 from .comparison import Comparison, Ground
 from .tally import Matched
 
 RIGHT, FALSE, MISSED, WRONG_CLASS = 1, 2, 3, 4
 """Values of the raster of errors; 0 is background that is right, 255 unknown."""
-COLOURS = {RIGHT: "#1b9e77", FALSE: "#d7301f", MISSED: "#2b6cb0", WRONG_CLASS: "#f2c037"}
+KINDS = (
+    ClassInfo(RIGHT, "right", "#1b9e77"),
+    ClassInfo(FALSE, "false", "#d7301f"),
+    ClassInfo(MISSED, "missed", "#2b6cb0"),
+    ClassInfo(WRONG_CLASS, "wrong class", "#f2c037"),
+)
 FIELDS = ("status", "class", "iou", "confidence", "area_m2")
 
 
@@ -38,47 +43,28 @@ def errors(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 class ErrorRaster:
-    """The errors of one image, on its lattice, around its areas."""
+    """The errors of one image, on its lattice, around its areas. Made by `open_errors`."""
 
-    def __init__(self, path: Path, ground: Ground) -> None:
-        self.path, self._sparse = path, path.with_name(f"{path.stem}.partial.tif")
-        self._extent = extent = ground.extent
-        profile = {
-            "driver": "GTiff", "width": extent.width, "height": extent.height, "count": 1, "dtype": "uint8",
-            "nodata": UNKNOWN, "crs": ground.lattice.crs, "tiled": True, "blockxsize": 512, "blockysize": 512,
-            "transform": ground.lattice.transform @ Affine.translation(extent.x, extent.y),
-            "compress": "deflate", "sparse_ok": True, "bigtiff": "if_safer",
-        }  # fmt: skip
-        with writing(path):
-            self._dataset: DatasetWriter = rasterio.open(self._sparse, "w+", **profile)
-            self._dataset.write_colormap(1, _palette())
-            self._dataset.set_band_description(1, "0 right background, 1 right, 2 false, 3 missed, 4 wrong class")
+    def __init__(self, dataset: DatasetWriter, extent: Window) -> None:
+        self._dataset, self._extent = dataset, extent
 
     def write(self, piece: Comparison) -> None:
         """Add a piece; where areas overlap, the later one counts."""
-        block = Block(
-            piece.window.x - self._extent.x, piece.window.y - self._extent.y, piece.window.width, piece.window.height
-        )
-        with writing(self.path):
-            before = self._dataset.read(1, window=block)
-            now = errors(piece.found, piece.truth)
-            self._dataset.write(np.where(now == UNKNOWN, before, now), 1, window=block)
-
-    def close(self) -> None:
-        """Turn it into a Cloud Optimized GeoTIFF."""
-        with writing(self.path):
-            self._dataset.close()
-            rasterio.shutil.copy(
-                self._sparse, self.path, driver="COG", compress="deflate", blocksize=512, overview_resampling="mode"
-            )
-            with rasterio.open(self.path) as whole:  # GDAL can end a copy on a full disk without an error
-                whole.read(1, window=Block(whole.width - 1, whole.height - 1, 1, 1))
-            self._sparse.unlink()
+        x, y, width, height = piece.window
+        block = Block(x - self._extent.x, y - self._extent.y, width, height)
+        now = errors(piece.found, piece.truth)
+        self._dataset.write(np.where(now == UNKNOWN, self._dataset.read(1, window=block), now), 1, window=block)
 
 
-def _palette() -> dict[int, tuple[int, int, int, int]]:
-    colours = {value: (*bytes.fromhex(colour[1:]), 255) for value, colour in COLOURS.items()}
-    return {0: (255, 255, 255, 0), **colours, UNKNOWN: (0, 0, 0, 0)}
+@contextmanager
+def open_errors(path: Path, ground: Ground, progress: Progress) -> Iterator[ErrorRaster]:
+    """A raster of errors to write piece by piece, which becomes a Cloud Optimized GeoTIFF."""
+    extent = ground.extent
+    transform = ground.lattice.transform @ Affine.translation(extent.x, extent.y)
+    frame = Frame(extent.width, extent.height, ground.lattice.crs, transform)
+    record = json.dumps({"classes": [to_json(info) for info in KINDS]})
+    with open_cog(path, frame, Band("uint8", UNKNOWN, class_band(KINDS), "mode"), record, progress) as dataset:
+        yield ErrorRaster(dataset, extent)
 
 
 class ObjectLayer:
@@ -113,18 +99,12 @@ class ObjectLayer:
     def _append(self, geometry: np.ndarray, rows: list[tuple[str, str, float, float]], area_m2: np.ndarray) -> None:
         assert self._crs is not None
         status, names, iou, confidence = zip(*rows) if rows else ((), (), (), ())
-        columns = [
+        values = [
             np.array(status, object), np.array(names, object), np.round(np.array(iou, float), 3),
             np.round(np.array(confidence, float), 3), np.round(area_m2.astype(float), 2),
         ]  # fmt: skip
-        try:
-            pyogrio.raw.write(
-                self.path, shapely.to_wkb(geometry), columns, list(FIELDS), layer="objects", driver="GPKG",
-                geometry_type="MultiPolygon", crs=self._crs.to_wkt(), append=self.path.exists(),
-                dataset_options={"VERSION": "1.2"},  # what the GDAL of QGIS 3.22 knows
-            )  # fmt: skip
-        except (DataSourceError, DataLayerError, FeatureError) as error:
-            raise output_error(self.path, OSError(errno.EIO, str(error))) from error
+        columns = dict(zip(FIELDS, values))
+        write_layer(self.path, "objects", columns, shapely.to_wkb(geometry), "MultiPolygon", self._crs.to_wkt())
 
 
 def _outlines(numbers: np.ndarray, wanted: list[int], window: Window) -> np.ndarray:

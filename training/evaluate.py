@@ -25,6 +25,7 @@ from ..protocol import (
     EvaluateRequest,
     EvaluateResult,
     Existing,
+    LabelledData,
     OrthomaskError,
     PolygonOptions,
     Split,
@@ -33,7 +34,7 @@ from ..protocol import (
 from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
 from .comparison import Ground, open_ground, open_tile
-from .error_layers import ErrorRaster, ObjectLayer
+from .error_layers import ObjectLayer, open_errors
 from .material import rooted
 from .objects import object_scores
 from .pictures import Tile, read_chips, read_pictures
@@ -103,20 +104,19 @@ class _Evaluation:
         return (tile for tile in chain.from_iterable((*pictures, *chips)) if tile.split is self._request.split)
 
     def _add(self, ground: Ground, progress: Progress) -> None:
-        raster = None
-        if ground.georeferenced and ground.areas:
-            number = f"-{len(self._rasters) + 1}" if self._rasters else ""
-            raster = ErrorRaster(self._folder / f"errors{number}.tif", ground)
-            self._rasters.append(raster.path.name)
-        for piece in ground.compare(self._predictor, self._threshold, progress):
-            matched = self._tally.add(ground, piece)
-            if raster:
+        pieces = ground.compare(self._predictor, self._threshold, progress.part(0, 0.95))
+        if not ground.georeferenced:
+            for piece in pieces:
+                self._tally.add(ground, piece)
+            return
+        self._warnings += [*ground.plan.warnings, *ground.truth.warnings]
+        if not ground.areas:
+            return
+        self._rasters.append(f"errors-{len(self._rasters) + 1}.tif" if self._rasters else "errors.tif")
+        with open_errors(self._folder / self._rasters[-1], ground, progress.part(0.95, 1)) as raster:
+            for piece in pieces:
                 raster.write(piece)
-                self._objects.write(ground, piece, matched)
-        if raster:
-            raster.close()
-        if ground.georeferenced:
-            self._warnings += [*ground.plan.warnings, *ground.truth.warnings]
+                self._objects.write(ground, piece, self._tally.add(ground, piece))
 
     def result(self, progress: Progress) -> EvaluateResult:
         """All scores."""
@@ -174,7 +174,10 @@ class _Evaluation:
             **to_json(result),
             "sweep": [row._asdict() for row in histogram.sweep()],
             "reliability": [row._asdict() for row in histogram.reliability()],
-            "areas_scored": [{"place": place, **to_json(row)} for place, row in self._tally.areas()],
+            "areas_scored": [
+                {"place": row.place, **to_json(row.scores), "true": row.true, "wrong": row.wrong}
+                for row in self._tally.areas()
+            ],
             "model": {
                 "name": self._bundle.card.name, "title": self._bundle.card.title, "sha256": self._bundle.sha256,
             },
@@ -192,12 +195,25 @@ class _Evaluation:
             f"{known / 1e6:,.2f} million labelled pixels",
             "mapped": f"Of the map {mapped.parent.name}/{mapped.name}." if self._request.map_path
             else "Of the labelled areas themselves; give the map of a run to estimate the areas on it.",
+            "sources": _sources(self._request.data),
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": devices.version(),
             "device": self._device.name,
             "min_area_m2": PolygonOptions().min_area_m2,
             "sample": SAMPLE,
         }  # fmt: skip
+
+
+def _sources(data: LabelledData) -> dict[str, list[str]]:
+    """Names of the files and folders that were evaluated, by what they are."""
+    sources: dict[str, list[str]] = {
+        "images": [Path(image.image.path).name for image in data.projects],
+        "labels": [Path(labels.path).name for image in data.projects for labels in image.labels],
+        "areas": [Path(image.areas.path).name for image in data.projects if image.areas],
+        "pictures": [pictures.images for pictures in data.pictures],
+        "chips": [chips.path for chips in data.chips],
+    }
+    return {kind: list(dict.fromkeys(names)) for kind, names in sources.items()}
 
 
 def _nothing(split: Split) -> OrthomaskError:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from ..engine.bundle import Bundle
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, EvaluateResult
 from .calibration import Histogram
-from .error_layers import COLOURS, errors
+from .error_layers import KINDS, errors
 from .tally import Example, Tally
 
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
@@ -50,7 +50,7 @@ def render(result: EvaluateResult, bundle: Bundle, tally: Tally, about: dict[str
         shares=_row_shares(tally.confusion),
         plots=_plots(tally.histogram, result),
         examples=[(_triptych(example, bundle.card.classes), example) for example in tally.worst],
-        colours={"right": COLOURS[1], "false": COLOURS[2], "missed": COLOURS[3], "wrong class": COLOURS[4]},
+        kinds=KINDS if len(bundle.card.classes) > 1 else KINDS[:3],
     )
 
 
@@ -86,7 +86,14 @@ def _sweep(axes: Axes, histogram: Histogram, result: EvaluateResult) -> None:
     rows = histogram.sweep()
     thresholds = [row.threshold for row in rows]
     axes.plot(thresholds, [row.iou for row in rows], color=ACCENT, linewidth=2, label="IoU")
-    axes.plot(thresholds, [row.precision for row in rows], color="#8a6d1d", linewidth=1, label="precision")
+    found = [row for row in rows if row.precision or row.recall]
+    axes.plot(
+        [row.threshold for row in found],
+        [row.precision for row in found],
+        color="#8a6d1d",
+        linewidth=1,
+        label="precision",
+    )
     axes.plot(thresholds, [row.recall for row in rows], color="#1b7f5c", linewidth=1, label="recall")
     axes.axvline(result.threshold, color=INK, linewidth=1, linestyle="--", label=f"used: {result.threshold:.2f}")
     axes.plot(result.best_threshold, result.best_iou, "o", color=ACCENT, label=f"best: {result.best_threshold:.2f}")
@@ -96,7 +103,7 @@ def _sweep(axes: Axes, histogram: Histogram, result: EvaluateResult) -> None:
 
 def _precision_recall(axes: Axes, histogram: Histogram, result: EvaluateResult) -> None:
     rows = histogram.sweep()
-    found = [row for row in rows if row.precision or row.recall]
+    found = [row for row in rows if row.precision]
     axes.plot([row.recall for row in found], [row.precision for row in found], color=ACCENT, linewidth=2)
     whole = result.pixels[0]
     axes.plot(whole.recall, whole.precision, "o", color=INK, label=f"threshold {result.threshold:.2f}")
@@ -120,6 +127,7 @@ def _plot(draw: Callable[[Axes], None]) -> str:
         axes = figure.add_subplot()
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.grid(color="#e4e7eb", linewidth=0.6)
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
         buffer = io.BytesIO()
@@ -131,21 +139,22 @@ def _triptych(example: Example, classes: Sequence[ClassInfo]) -> str:
     """Image, truth in the classes' colours, and prediction in the colours of its errors, side by side."""
     known = example.truth != UNKNOWN
     truth = np.where(known, example.truth, BACKGROUND)
-    true = _tinted(example.picture, truth, {info.value: info.color for info in classes}, known)
+    true = _tinted(example.picture, truth, classes, known)
     kinds = np.where(known, errors(example.found, example.truth), BACKGROUND)
-    found = _tinted(example.picture, kinds, COLOURS, known)
+    found = _tinted(example.picture, kinds, KINDS, known)
     gap = np.full((example.picture.shape[0], GAP_PX, 3), 255, np.uint8)
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, np.hstack([example.picture, gap, true, gap, found]), format="png")
     return _address("image/png", buffer.getvalue())
 
 
-def _tinted(picture: np.ndarray, values: np.ndarray, colours: dict[int, str], known: np.ndarray) -> np.ndarray:
+def _tinted(picture: np.ndarray, values: np.ndarray, classes: Sequence[ClassInfo], known: np.ndarray) -> np.ndarray:
     """A grey picture with values in colours over it; what nobody knows is pale."""
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     result = np.where(known[..., None], grey, 200 + grey * 0.2)
-    for value, colour in colours.items():
-        result[values == value] = 0.4 * result[values == value] + 0.6 * np.array(list(bytes.fromhex(colour[1:])))
+    for info in classes:
+        here = values == info.value
+        result[here] = 0.4 * result[here] + 0.6 * np.array(list(bytes.fromhex(info.color[1:])))
     return result.astype(np.uint8)
 
 

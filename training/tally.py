@@ -41,6 +41,15 @@ class Example(NamedTuple):
     truth: np.ndarray
 
 
+class AreaScores(NamedTuple):
+    """Scores of all foreground in one area, and how many of its pixels truly are foreground, and wrong."""
+
+    place: str
+    scores: PixelScores
+    true: int
+    wrong: int
+
+
 class Matched(NamedTuple):
     """The objects of a piece: numbers `(H, W)` of those found, how they match, and the ground size of a pixel."""
 
@@ -103,11 +112,14 @@ class Tally:
         """Scores of all foreground in each place."""
         return tuple(foreground_scores(name, whole, int(whole.sum())) for name, whole in sorted(self._places.items()))
 
-    def areas(self) -> list[tuple[str, PixelScores]]:
-        """Place and scores of all foreground of each area, the worst first."""
-        areas = self._areas.items()
-        rows = [(place, foreground_scores(name, whole, int(whole.sum()))) for (place, name), whole in areas]
-        return sorted(rows, key=lambda row: (row[1].iou, -row[1].pixels))
+    def areas(self) -> list[AreaScores]:
+        """Scores of all foreground in each area, the one with the largest part of wrong pixels first."""
+        rows = []
+        for (place, name), whole in self._areas.items():
+            pixels = int(whole.sum())
+            scores = foreground_scores(name, whole, pixels)
+            rows.append(AreaScores(place, scores, int(whole[1].sum()), pixels - int(np.trace(whole))))
+        return sorted(rows, key=lambda row: -row.wrong / row.scores.pixels)
 
 
 def _confusion(found: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
