@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine import devices
-from . import evaluate, models, prediction, train
+from . import chips, evaluate, models, prediction, train, truth
 
 
 @click.group()
@@ -19,6 +19,10 @@ for command in (
     prediction.polygonize,
     prediction.check,
     prediction.info,
+    truth.project,
+    truth.areas,
+    truth.mask,
+    chips.chips,
     train.train,
     train.search,
     evaluate.evaluate,

@@ -1,0 +1,96 @@
+"""The command that cuts an image and its labels into chips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..protocol import (
+    Catalogue,
+    ChipFormat,
+    ChipsRequest,
+    ChipsResult,
+    Existing,
+    Image,
+    LabelledImage,
+    Touch,
+)
+from .shared import json_option, listed, options, run
+from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
+
+_cutting_options = [
+    click.option(
+        "--format", "kind", type=click.Choice([kind.value for kind in ChipFormat]), default="geotiff", show_default=True
+    ),
+    click.option("--size", default=256, show_default=True, help="Side of a chip, px."),
+    click.option("--stride", type=int, help="From chip to chip, px; the size if it is not given."),
+    click.option("--gsd", default="", help="Resolutions, m per px, separated by commas; the image's own if not given."),
+    click.option("--rotation", default="0", show_default=True, help="Degrees, separated by commas."),
+    click.option("--empty", default=1.0, show_default=True, help="Chips without object for each one with; 1 keeps all."),
+    click.option("--max-unknown", default=0.5, show_default=True, help="Largest part of a chip that may be unknown."),
+    click.option("--coco", is_flag=True, help="Describe the objects in COCO's form, too."),
+    click.option("--arcgis", is_flag=True, help="Write ArcGIS's Classified Tiles, too."),
+    click.option(
+        "--shares", default="0.7,0.15,0.15", show_default=True,
+        help="Of train, validation and test, where there are no areas.",
+    ),
+    click.option("--seed", default=1, show_default=True, help="The same seed cuts the same chips."),
+]  # fmt: skip
+
+
+@click.command()
+@click.argument("image")
+@click.option("--out", required=True, type=click.Path(), help="Folder for the chips.")
+@options(labels_options)
+@click.option("--areas", "area_layer", help=AREAS_HELP)
+@click.option("--all-touched", is_flag=True, help="Burn all pixels that a polygon touches, not only centres inside.")
+@options(_cutting_options)
+@click.option("--overwrite", is_flag=True, help="Replace chips that are there.")
+@click.option("--bands", default="", help="Bands to keep, by name or number, separated by commas.")
+@click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
+@json_option
+def chips(
+    image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
+    mapping: tuple[str, ...], classes: tuple[str, ...], area_layer: str | None, all_touched: bool, kind: str,
+    size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool, arcgis: bool,
+    shares: str, seed: int, overwrite: bool, bands: str, crs: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Cut IMAGE and its labels into chips for training, with masks and a manifest.
+
+    Each area's chips are for what the area is for. Without areas the whole image is taken, and blocks of it are dealt
+    to train, validation and test. No chip of one touches a chip of another.
+    """
+
+    def request() -> ChipsRequest:
+        drawn = labels_of(labels, subtract, class_field, mapping)
+        touch = Touch.ALL if all_touched else Touch.CENTRE
+        catalogues = [Catalogue.COCO] * coco + [Catalogue.ARCGIS] * arcgis
+        return ChipsRequest(
+            (LabelledImage(Image(image, crs, listed(bands)), drawn, areas_of(area_layer), touch),),
+            out, classes_of(classes), ChipFormat(kind), tuple(catalogues), size, stride or size,
+            _numbers(gsd, "--gsd"), _numbers(rotation, "--rotation"), empty, max_unknown, _numbers(shares, "--shares"),
+            seed, Existing.OVERWRITE if overwrite else Existing.REFUSE,
+        )  # fmt: skip
+
+    run("chips", request, as_json, _say)
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    parts: Sequence[str] = listed(text)
+    try:
+        return tuple(map(float, parts))
+    except ValueError as error:
+        raise click.UsageError(f"“{text}” in {option} are no numbers; separate them by commas.") from error
+
+
+def _say(result: ChipsResult) -> None:
+    for warning in result.warnings:
+        click.echo(f"Note: {warning}")
+    counts = ", ".join(f"{count} {split}" for split, count in result.counts.items())
+    left_out = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items() if count)
+    click.echo(f"{sum(result.counts.values())} chips ({counts}) in {result.seconds:.1f} s")
+    if left_out:
+        click.echo(f"Left out: {left_out}")
+    click.echo(str(Path(result.manifest_path).parent))
