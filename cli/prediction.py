@@ -64,7 +64,7 @@ def predict(
 
     def request() -> PredictRequest:
         return PredictRequest(
-            Image(image, crs, listed(bands)), model, out, _region(region), threshold,
+            Image(image, crs, listed(bands)), model, out, region_of(region), threshold,
             Existing(existing or "refuse"), device=device, image_date=image_date,
             polygons=PolygonOptions(min_area, min_hole, simplify),
         )  # fmt: skip
@@ -106,7 +106,7 @@ def check(image: str, model: str, region: str | None, bands: str, crs: str, devi
     """
 
     def request() -> CheckRequest:
-        return CheckRequest(Image(image, crs, listed(bands)), model, _region(region), device)
+        return CheckRequest(Image(image, crs, listed(bands)), model, region_of(region), device)
 
     result: CheckResult = run("check", request, as_json, _say_checked)
     sys.exit(2 if result.level is Level.RED else 0)
@@ -120,7 +120,7 @@ def info(device: str, as_json: bool) -> None:
     run("info", lambda: InfoRequest(device), as_json, _say_info)
 
 
-def _region(path: str | None) -> Region | None:
+def region_of(path: str | None) -> Region | None:
     """All polygons of a vector file as one region."""
     if path is None:
         return None

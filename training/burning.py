@@ -32,7 +32,11 @@ def strip_height(grid: Grid) -> int:
 
 
 def burn(
-    polygons: Sequence[shapely.Geometry], values: Sequence[int], touch: Touch, top: int, strip: np.ndarray
+    polygons: Sequence[shapely.Geometry] | np.ndarray,
+    values: Sequence[float],
+    touch: Touch,
+    top: int,
+    strip: np.ndarray,
 ) -> None:
     """Write the value of each polygon, later over earlier, into `strip` `(rows, width)`, which begins at row `top`."""
     if len(polygons) == 0:

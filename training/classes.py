@@ -114,20 +114,21 @@ def raster_sources(labels: Labels) -> dict[float, str]:
     return label_rasters.sources(labels.path, any(_is_color(entry.source) for entry in labels.mapping))
 
 
-def _collect(labels: Labels, found: dict[int, str], names: list[str]) -> None:
-    """Add the classes of one source: those with numbers to `found`, those with names only to `names`."""
-    if labels.mapping:
+def _collect(labels: Labels, found: dict[int, str], unnumbered: list[str]) -> None:
+    """Add the classes of one source: those with numbers to `found`, those with names only to `unnumbered`."""
+    vector = is_vector(labels.path)
+    layer = choose_layer(labels.path, labels.layer, "labels") if vector else ""
+    if vector and not class_field(labels):
+        found.setdefault(labels.class_value, layer)
+    elif labels.mapping:
         for entry in labels.mapping:
             if BACKGROUND < entry.value < UNKNOWN:
-                known = found.get(entry.value)
-                found[entry.value] = f"{known} / {entry.source}" if known else entry.source
-    elif not is_vector(labels.path):
-        _by_number(raster_sources(labels).values(), found, names)
-    elif class_field(labels):
-        layer = choose_layer(labels.path, labels.layer, "labels")
-        _by_number(set(read_column(labels.path, layer, class_field(labels))), found, names)
+                names = [name for name in (found.get(entry.value), entry.source) if name]
+                found[entry.value] = " / ".join(dict.fromkeys(names))
+    elif vector:
+        _by_number(set(read_column(labels.path, layer, class_field(labels))), found, unnumbered)
     else:
-        found.setdefault(labels.class_value, choose_layer(labels.path, labels.layer, "labels"))
+        _by_number(raster_sources(labels).values(), found, unnumbered)
 
 
 def _by_number(texts: Iterable[str], found: dict[int, str], names: list[str]) -> None:

@@ -140,6 +140,15 @@ def fields_of(path: str, layer: str) -> list[str]:
     return [str(name) for name in _info(path, layer)["fields"]]
 
 
+def crs_of(path: str, layer: str) -> str:
+    """The CRS of a layer as WKT.
+
+    Raises:
+        OrthomaskError: it has none.
+    """
+    return str(_known_crs(_info(path, layer)["crs"], layer).to_wkt())
+
+
 def read_column(path: str, layer: str, field: str) -> np.ndarray:
     """All values of an attribute as text, in the order of the features.
 

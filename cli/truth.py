@@ -1,0 +1,244 @@
+"""Commands of ground truth: project, areas and mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from ..protocol import (
+    Areas,
+    AreasRequest,
+    AreasResult,
+    ClassInfo,
+    ClassValue,
+    Existing,
+    Image,
+    Labels,
+    MaskRequest,
+    MaskResult,
+    ProjectRequest,
+    ProjectResult,
+    Sampling,
+    Touch,
+)
+from .prediction import region_of
+from .shared import json_option, options, run
+
+LABELS_HELP = (
+    "Vector layer, or raster of classes or colours: FILE, FILE|LAYER, or as QGIS writes it. May be repeated: later "
+    "ones lie over earlier ones. |field=NAME or |class=NUMBER behind it are for this layer alone."
+)
+AREAS_HELP = "Polygons within which everything is labelled: FILE or FILE|LAYER."
+
+labels_options = [
+    click.option("--labels", multiple=True, help=LABELS_HELP),
+    click.option("--subtract", multiple=True, help="Layer whose polygons become background, over all labels."),
+    click.option("--class-field", default="", help="Attribute that names the class, for all layers."),
+    click.option(
+        "--map", "mapping", multiple=True, metavar="VALUE=CLASS",
+        help="What a value of the attribute or raster, or a colour #rrggbb, means: a class number, 0 for background, "
+        "255 for unknown. May be repeated.",
+    ),
+    click.option("--class", "classes", multiple=True, metavar="NAME[:#rrggbb]", help="Names of classes 1, 2, 3 …"),
+]  # fmt: skip
+
+
+class _Named(NamedTuple):
+    """A layer as it is named on the command line."""
+
+    path: str
+    layer: str
+    extra: dict[str, str]
+
+
+def labels_of(
+    labels: Sequence[str], subtract: Sequence[str], class_field: str, mapping: Sequence[str]
+) -> tuple[Labels, ...]:
+    """The labels that the options of `labels_options` name."""
+    values = tuple(_class_value(text) for text in mapping)
+    drawn = []
+    for named in map(_named, labels):
+        field = named.extra.get("field", "" if "class" in named.extra else class_field)
+        number = _number(named.extra.get("class", "1"), "class")
+        drawn.append(Labels(named.path, named.layer, field, values, number))
+    cut = [Labels(named.path, named.layer, subtract=True) for named in map(_named, subtract)]
+    return (*drawn, *cut)
+
+
+def areas_of(text: str | None) -> Areas | None:
+    """The areas that an option names."""
+    if not text:
+        return None
+    named = _named(text)
+    return Areas(named.path, named.layer)
+
+
+def classes_of(texts: Sequence[str]) -> tuple[ClassInfo, ...]:
+    """Classes 1, 2, 3 … from names with or without colour."""
+    from ..training.classes import color
+
+    found = []
+    for value, text in enumerate(texts, 1):
+        match = re.fullmatch(r"(.+?)(?::(#[0-9a-fA-F]{6}))?", text)
+        name, tint = match.groups() if match else (text, None)
+        found.append(ClassInfo(value, name, (tint or color(value)).lower()))
+    return tuple(found)
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(), help="GeoPackage to make.")
+@click.option("--crs", default="", help="CRS to draw in, such as EPSG:32632.")
+@click.option("--image", type=click.Path(), help="Take the CRS of this image.")
+@click.option(
+    "--class", "classes", multiple=True, required=True, metavar="NAME[:#rrggbb]", help="A class; may be repeated."
+)
+@click.option("--overwrite", is_flag=True, help="Replace it if it is there, with all that is drawn in it.")
+@json_option
+def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+    """Make a label project: a GeoPackage to draw labels and areas in."""
+    if bool(crs) == bool(image):
+        raise click.UsageError("Give either --crs or --image.")
+
+    def request() -> ProjectRequest:
+        return ProjectRequest(out, crs or _crs_of(str(image)), classes_of(classes), _existing(overwrite))
+
+    run("project", request, as_json, _say_made)
+
+
+@click.command()
+@click.argument("image")
+@click.option("--out", required=True, type=click.Path(), help="GeoPackage, such as a label project; areas are added.")
+@click.option("--count", default=10, show_default=True, help="How many.")
+@click.option("--size", default=50.0, show_default=True, help="Their side, m.")
+@click.option(
+    "--method", type=click.Choice([kind.value for kind in Sampling]), default="random", show_default=True,
+    help="Side by side, anywhere, or as many in each class.",
+)  # fmt: skip
+@click.option("--min-distance", default=0.0, show_default=True, help="Between edges of any two, m.")
+@click.option("--region", type=click.Path(), help="Vector file whose polygons bound the areas.")
+@click.option(
+    "--weights", help="Raster or vector layer by whose values places are drawn: FILE or FILE|LAYER|field=NAME."
+)
+@click.option("--strata", help="Labels or classes to stratify by: FILE or FILE|LAYER|field=NAME.")
+@click.option("--shares", default="0,0,0", show_default=True, help="Of train, validation and test; the rest is todo.")
+@click.option("--seed", default=1, show_default=True, help="The same seed places the same areas.")
+@click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
+@json_option
+def areas(
+    image: str, out: str, count: int, size: float, method: str, min_distance: float, region: str | None,
+    weights: str | None, strata: str | None, shares: str, seed: int, crs: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Place square areas on IMAGE, to be labelled."""
+
+    def request() -> AreasRequest:
+        weight = _named(weights or "")
+        strata_labels = labels_of([strata], [], "", [])[0] if strata else None
+        return AreasRequest(
+            Image(image, crs), out, Sampling(method), count, size, min_distance, region_of(region),
+            weight.path, weight.layer, weight.extra.get("field", ""), strata_labels, _shares(shares), seed,
+        )  # fmt: skip
+
+    run("areas", request, as_json, _say_placed)
+
+
+@click.command()
+@click.argument("image")
+@click.option("--out", required=True, type=click.Path(), help="GeoTIFF to write.")
+@options(labels_options)
+@click.option("--areas", "area_layer", help=AREAS_HELP)
+@click.option("--all-touched", is_flag=True, help="Burn all pixels that a polygon touches, not only centres inside.")
+@click.option("--border", default=0, show_default=True, help="Pixels this near to two objects become a class, px.")
+@click.option("--weights", default="", type=click.Path(), help="Write weights of the pixels there, too.")
+@click.option("--region", type=click.Path(), help="Vector file whose polygons bound the mask.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
+@json_option
+def mask(
+    image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
+    mapping: tuple[str, ...], classes: tuple[str, ...], area_layer: str | None, all_touched: bool, border: int,
+    weights: str, region: str | None, overwrite: bool, crs: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Burn labels onto exactly the grid of IMAGE.
+
+    0 is background, 255 unknown: outside of all areas.
+    """
+
+    def request() -> MaskRequest:
+        return MaskRequest(
+            Image(image, crs), labels_of(labels, subtract, class_field, mapping), out, areas_of(area_layer),
+            classes_of(classes), Touch.ALL if all_touched else Touch.CENTRE, border, weights, region_of(region),
+            _existing(overwrite),
+        )  # fmt: skip
+
+    run("mask", request, as_json, _say_burned)
+
+
+def _named(text: str) -> _Named:
+    """`FILE|LAYER`, or `FILE|layername=LAYER` as QGIS writes it, with `|key=value` behind."""
+    path, *parts = text.split("|")
+    layer, extra = "", {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals:
+            layer = part
+        elif key == "layername":
+            layer = value
+        elif key in {"field", "class"}:
+            extra[key] = value
+        else:
+            raise click.UsageError(f"“{part}” behind “{path}” is not known; use a layer, field=NAME or class=NUMBER.")
+    return _Named(path, layer, extra)
+
+
+def _class_value(text: str) -> ClassValue:
+    source, _, value = text.rpartition("=")
+    return ClassValue(source, _number(value, "map"))
+
+
+def _number(text: str, what: str) -> int:
+    if not text.isdecimal():
+        raise click.UsageError(f"“{text}” in {what} is no class number.")
+    return int(text)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.UsageError(f"“{text}” are no shares; give three numbers such as 0.6,0.2,0.2.") from error
+
+
+def _crs_of(path: str) -> str:
+    from ..engine.raster import open_image
+
+    with open_image(Image(path)) as source:
+        return source.crs.to_wkt()
+
+
+def _existing(overwrite: bool) -> Existing:
+    return Existing.OVERWRITE if overwrite else Existing.REFUSE
+
+
+def _say_made(result: ProjectResult) -> None:
+    click.echo(result.project_path)
+
+
+def _say_placed(result: AreasResult) -> None:
+    _say_warnings(result.warnings)
+    click.echo(f"{result.count} areas\n{result.areas_path}")
+
+
+def _say_burned(result: MaskResult) -> None:
+    _say_warnings(result.warnings)
+    for count in result.counts:
+        click.echo(f"{count.value} {count.name}: {count.pixels:,} px, {count.objects:,} objects")
+    click.echo(f"unknown: {result.unknown_px:,} px\n{Path(result.mask_path)}")
+
+
+def _say_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        click.echo(f"Note: {warning}")
