@@ -19,13 +19,14 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
+from . import own_models
 from .engine_client import EngineClient
 from .environment import set_python
 from .evaluate_box import EvaluateDialog
 from .icons import icon
+from .label_panel import LabelPanel
 from .messages import show_details
 from .models_panel import ModelsPanel
-from .own_models import own_folder
 from .segment_panel import SegmentPanel
 from .tasks import EngineTask
 from .train_panel import TrainPanel
@@ -54,6 +55,8 @@ class OrthomaskDock(QgsDockWidget):
         self.tabs.setDocumentMode(True)
         self._panels: list[Any] = []
         self._add_panel(tr("Segment"), self.segment)
+        self.label = LabelPanel(iface, client)
+        self._add_panel(tr("Label"), self.label)
         self.train = TrainPanel(iface, client)
         self._add_panel(tr("Train"), self.train)
         self.models = ModelsPanel(iface, client)
@@ -72,7 +75,7 @@ class OrthomaskDock(QgsDockWidget):
         """Ask the engine for its models, then for its device, in the background."""
         self.banner.hide()
         self.device.setText(tr("Starting the engine…"))
-        self._ask(tr("Orthomask: models"), ModelsRequest(folders=(str(own_folder()),)), self._show_models)
+        self._ask(tr("Orthomask: models"), ModelsRequest(folders=(str(own_models.own_folder()),)), self._show_models)
 
     def segment_with(self, path: str, threshold: Optional[float] = None) -> None:
         """Go to *Segment* with the model of that file, and with a threshold other than its own where one is given."""
@@ -125,7 +128,7 @@ class OrthomaskDock(QgsDockWidget):
         QgsApplication.taskManager().addTask(self._task)
 
     def _show_models(self, found: ModelsResult) -> None:
-        for panel in (self.segment.model, self.train, self.models):
+        for panel in (self.segment.model, self.label, self.train, self.models):
             panel.show_models(found.models)
         self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
 

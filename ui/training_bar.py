@@ -45,9 +45,8 @@ class TrainingBar(QWidget):
 
     def show_ready(self, missing: str) -> None:
         """Nothing runs; `missing` says what is still to be chosen before something can."""
-        self._show(
-            "run", tr("Train"), missing or tr("Train; the map and the other panels stay free"), self.train_wanted.emit
-        )
+        tip = missing or tr("Start; the map and the other panels stay free")
+        self._show("run", tr("Train"), tip, self.train_wanted)
         self.main_button.setEnabled(not missing)
         self.progress.hide()
         self.stop_button.hide()
@@ -56,9 +55,8 @@ class TrainingBar(QWidget):
     def show_running(self) -> None:
         """A training has begun or goes on."""
         self._clock = Clock()
-        self._show(
-            "pause", tr("Pause"), tr("Interrupt it now and go on later, even after a restart"), self.pause_wanted.emit
-        )
+        tip = tr("Interrupt it now and go on later, after a restart of QGIS too")
+        self._show("pause", tr("Pause"), tip, self.pause_wanted)
         self.main_button.setEnabled(True)
         self.progress.setValue(0)
         self.progress.show()

@@ -78,6 +78,16 @@ def recorded_data(folder: Path) -> Optional[LabelledData]:
         return None
 
 
+def count_labels(labels: QgsVectorLayer) -> int:
+    """How many labels there are, those not saved yet included; some providers cannot tell without counting."""
+    count = int(labels.featureCount())
+    if count >= 0:
+        return count
+    request = QgsFeatureRequest().setNoAttributes()
+    request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    return sum(1 for _ in labels.getFeatures(request))
+
+
 def count_splits(areas: QgsVectorLayer) -> dict[Split, int]:
     """How many areas are for what. Areas without a split are for training, as the engine has it."""
     index = areas.fields().lookupField(SPLIT_FIELD)

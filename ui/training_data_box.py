@@ -16,7 +16,7 @@ from .class_table import class_field_of, matched, values_of
 from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_sources import GroundTruth, LabelSource
 from .sources import image_of
-from .training_data import Frozen, FrozenChips, FrozenLayers, count_splits
+from .training_data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
 from .words import tr
 
 LAYERS, CHIPS = "layers", "chips"
@@ -57,9 +57,10 @@ class TrainingDataBox(QGroupBox):
         self.refresh()
 
     def refresh(self, *_: object) -> None:
-        """Offer the label projects that are open now, and count anew."""
-        chosen = self.source.currentData()
+        """Offer the label projects that are open now, and count anew. One that is new is chosen."""
+        before, chosen = set(self._projects), self.source.currentData()
         self._projects = {project.path: project for project in open_projects(QgsProject.instance())}
+        chosen = next((path for path in self._projects if path not in before), chosen)
         self.source.blockSignals(True)
         self.source.clear()
         for path, project in self._projects.items():
@@ -178,7 +179,7 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             return tr("Chips with their manifest.")
         labels, _, areas = self._layers()
-        found = tr("{} labels").format(f"{labels.featureCount():,}")
+        found = tr("{} labels").format(f"{count_labels(labels):,}")
         if areas is None:
             return tr("{} · the image is split by itself").format(found)
         counts = count_splits(areas)
@@ -205,7 +206,7 @@ def _require_labels(labels: Optional[QgsMapLayer]) -> None:
             tr("Make a label project in the panel Label, or choose a layer."),
         )
         raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, remedy)
-    if labels.featureCount() == 0:
+    if count_labels(labels) == 0:
         sentence = tr("The layer {} holds no label yet.").format(labels.name())
         raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, tr("Digitise some in the panel Label."))
 
