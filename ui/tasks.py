@@ -8,7 +8,7 @@ from typing import Any, Optional
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ..protocol import ErrorCode, OrthomaskError
+from ..protocol import Cancelled, ErrorCode, OrthomaskError
 from .engine_client import EngineClient
 from .words import tr
 
@@ -55,7 +55,7 @@ class EngineTask(QgsTask):
         if result:
             self.answered.emit(self._result)
         else:
-            self.failed.emit(self._error)
+            self.failed.emit(self._error or Cancelled())  # none: it was cancelled before it began
 
     def setProgressText(self, text: str) -> None:
         """Report what is being done, with how far it is."""
