@@ -1,56 +1,85 @@
-"""Reading labelled images, and joining tiles that touch."""
+"""Scenes in memory: any pixel type, what is not image, what is held back, how values are distributed."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from orthomask.protocol import OrthomaskError
-from orthomask.training.recipe import Source
-from orthomask.training.scenes import UNKNOWN, Tile, read_scenes, read_tiles
-
-from .images import write_tile
-
-
-def test_mask_values_become_classes_and_others_unknown(tmp_path):
-    write_tile(tmp_path, "a", np.zeros((3, 2, 2)), np.array([[0, 255], [128, 0]]))
-    (tile,) = read_tiles(tmp_path, (0, 255))
-    assert tile.mask.tolist() == [[0, 1], [UNKNOWN, 0]]
+from orthomask.protocol import UNKNOWN
+from orthomask.training.scenes import VALID, Source, band_statistics, hold_back, make_scene
 
 
-@pytest.mark.parametrize("north_up", [False, True])
-def test_neighbours_are_joined_and_gaps_stay_unknown(tmp_path, north_up):
-    random = np.random.default_rng(0)
-    whole = random.integers(1, 256, (3, 64, 96), np.uint8)
-    mask = random.integers(0, 2, (64, 96)).astype(np.uint8)
-    for row, column in [(0, 0), (0, 1), (1, 1)]:
-        box = np.s_[..., row * 32 : row * 32 + 32, column * 32 : column * 32 + 32]
-        y = -row if north_up else row
-        write_tile(tmp_path / "there", f"t_{500 + 2.5 * column}_{700 + 2.5 * y}", whole[box], mask[box])
-    write_tile(tmp_path / "there", "t_900_700", whole[:, :32, 64:], mask[:32, 64:])
-    source = Source("Somewhere", "there", "t_*", 0.3, tile_step=2.5, north_up=north_up)
-    large, alone = sorted(read_scenes(tmp_path, source), key=lambda scene: -scene.known_px)
-    assert large.known_px == 3 * 32 * 32
-    known = large.mask != UNKNOWN
-    np.testing.assert_array_equal(large.mask[known], mask[:, :64][known])
-    np.testing.assert_array_equal(large.levels[0][:3, known], whole[:, :, :64][:, known])
-    assert not known[32:, :32].any()
-    assert not large.levels[0][3, 32:, :32].any()
-    np.testing.assert_array_equal(alone.levels[0][:3], whole[:, :32, 64:])
+def scene_of(mask, pixels=None, valid=None, **more):
+    mask = np.asarray(mask, np.uint8)
+    pixels = np.ones((1, *mask.shape), np.uint8) if pixels is None else pixels
+    return make_scene(pixels, np.ones(mask.shape, bool) if valid is None else valid, mask, 0.3, **more)
 
 
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [("inria512_austin4_00061_481_276", "austin"), ("inria_ds_chicago1_21", "chicago"), ("12_3", "unknown")],
-)
-def test_place_comes_from_the_file_name(name, place):
-    assert Tile(name, np.zeros((3, 1, 1)), np.zeros((1, 1))).place == place
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64", "int32", "int8"])
+def test_values_of_any_type_are_kept_at_every_level(dtype):
+    random = np.random.default_rng(1)
+    limit = {"uint8": 255, "int8": 127}.get(dtype, 30_000)
+    pixels = random.uniform(0, limit, (2, 16, 24)).astype(dtype)
+    scene = scene_of(np.zeros((16, 24)), pixels)
+    np.testing.assert_allclose(scene.levels[0][:2], pixels, rtol=1e-6)
+    quads = pixels.astype(float).reshape(2, 8, 2, 12, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(scene.levels[1][:2], quads, atol=0.51, rtol=1e-6)
+    assert all((level[2] == VALID).all() for level in scene.levels)
 
 
-def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(OrthomaskError, match="There are no images"):
-        read_tiles(tmp_path, (0, 1))
-    write_tile(tmp_path, "a", np.zeros((3, 2, 2)), np.zeros((3, 2)))
-    with pytest.raises(OrthomaskError, match=r"“a.png” is not of the size"):
-        read_tiles(tmp_path, (0, 1))
-    (tmp_path / "masks" / "a.png").unlink()
-    with pytest.raises(OrthomaskError, match=r"a.png” cannot be read"):
-        read_tiles(tmp_path, (0, 1))
+def test_what_is_no_image_is_not_labelled_and_spreads_to_coarse_pixels():
+    valid = np.ones((8, 8), bool)
+    valid[0, 0] = False
+    scene = scene_of(np.zeros((8, 8)), valid=valid)
+    assert scene.mask[0, 0] == UNKNOWN
+    assert scene.known_px == 63
+    assert (scene.levels[1][-1] == VALID).sum() == 15
+
+
+@given(count=st.integers(1, 12), seed=st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_what_is_held_back_is_not_trained_on(count, seed):
+    """Every labelled pixel is in exactly one of the two, and both have objects."""
+    random = np.random.default_rng(seed)
+    masks = [random.choice([0, 1, UNKNOWN], (12, 20), p=[0.5, 0.3, 0.2]) for _ in range(count)]
+    source = Source(1.0, tuple(scene_of(mask, place=str(number)) for number, mask in enumerate(masks)))
+    kept, held = hold_back([source], random)
+    total = np.zeros((count, 12, 20), int)
+    for scene in (*(scene for part in kept for scene in part.scenes), *held):
+        total[int(scene.place)] += scene.mask != UNKNOWN
+    np.testing.assert_array_equal(total, np.array(masks) != UNKNOWN)
+    assert any(scene.found.any() for scene in held)
+    assert any(scene.found.any() for part in kept for scene in part.scenes)
+    assert sum(scene.known_px for scene in held) < sum(scene.known_px for part in kept for scene in part.scenes)
+
+
+@given(seed=st.integers(0, 1000), dtype=st.sampled_from(["uint8", "uint16", "float32"]))
+@settings(max_examples=20, deadline=None)
+def test_statistics_are_those_of_the_labelled_pixels(seed, dtype):
+    random = np.random.default_rng(seed)
+    scale = 0.004 if dtype == "float32" else 1
+    pixels = (random.integers(0, 250, (2, 40, 30)) * scale).astype(dtype)
+    mask = random.choice([0, 1, UNKNOWN], (40, 30))
+    bands = band_statistics(["red", "nir"], [Source(2.0, (scene_of(mask, pixels),))])
+    assert [band.name for band in bands] == ["red", "nir"]
+    for band, values in zip(bands, pixels[:, mask != UNKNOWN].astype(float)):
+        assert band.mean == pytest.approx(values.mean(), rel=1e-4)
+        assert band.std == pytest.approx(values.std(), rel=1e-4)
+        low, high = np.percentile(values, [2, 98])
+        assert band.percentile_2 == pytest.approx(low, abs=2 * scale)
+        assert band.percentile_98 == pytest.approx(high, abs=2 * scale)
+
+
+def test_sources_count_by_weight_not_by_size():
+    small, large = (
+        Source(weight, (scene_of(np.zeros((side, side)), np.full((1, side, side), value, np.uint8)),))
+        for weight, side, value in ((3.0, 4, 100), (1.0, 40, 200))
+    )
+    (band,) = band_statistics(["grey"], [small, large])
+    assert band.mean == pytest.approx(125)
+    assert band.std == pytest.approx(np.sqrt(0.75 * 25**2 + 0.25 * 75**2), rel=1e-4)
+
+
+def test_a_constant_band_has_a_harmless_deviation():
+    (band,) = band_statistics(["grey"], [Source(1.0, (scene_of(np.zeros((4, 4))),))])
+    assert band.std == 1.0
