@@ -25,6 +25,7 @@ from .words import tr
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 """Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
 MOST_VALUES = UNKNOWN - 1
+COLOR_BANDS, MOST_COLORS, SAMPLE_PX = 3, 64, 1024
 ROW_PX, SHOWN_ROWS = 26, 5
 
 
@@ -43,13 +44,15 @@ def default_color(value: int) -> str:
 
 
 def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
-    """The values of an attribute, or of a raster with a palette: those of the legend first, then what else there is.
+    """The values of an attribute, or of a raster: those of the legend first, then what else there is.
+
+    Of a raster with a palette these are the palette's, of one with three bands its colours; of others there are none.
 
     Raises:
         OrthomaskError: there are more values than classes.
     """
     if isinstance(layer, QgsRasterLayer):
-        return _palette_values(layer)
+        return _colors(layer) if layer.bandCount() >= COLOR_BANDS else _palette_values(layer)
     found = {value.source: value for value in _legend_values(layer, field)}
     present = layer.uniqueValues(layer.fields().lookupField(field), MOST_VALUES + len(found) + 1)
     for text in sorted({text_of(value) for value in present}):
@@ -72,13 +75,13 @@ def class_field_of(layer: QgsMapLayer) -> str:
 def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple[list[ClassInfo], list[ClassValue]]:
     """The classes, with those that are new among the values, and which value means which: by name, whatever its case.
 
-    A value that is empty means background.
+    An empty value means unknown: somebody drew something there, and did not say what.
     """
     known, mapping = list(classes), []
     for value in values:
         same = [info.value for info in known if info.name.casefold() == value.name.casefold()]
         if not value.source:
-            mapping.append(ClassValue(value.source, BACKGROUND))
+            mapping.append(ClassValue(value.source, UNKNOWN))
             continue
         if not same:
             number = len(known) + 1
@@ -106,6 +109,18 @@ def _palette_values(layer: QgsRasterLayer) -> list[LayerValue]:
         return []
     entries = ((text_of(float(entry.value)), entry) for entry in renderer.classes())
     return [LayerValue(text, entry.label or text, entry.color.name()) for text, entry in entries]
+
+
+def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
+    """The colours of a label map, looked for in at most `SAMPLE_PX` rows and columns."""
+    provider, extent = layer.dataProvider(), layer.extent()
+    width, height = min(layer.width(), SAMPLE_PX), min(layer.height(), SAMPLE_PX)
+    bands = (bytes(provider.block(band, extent, width, height).data()) for band in range(1, COLOR_BANDS + 1))
+    colors = sorted({f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in set(zip(*bands))})
+    if len(colors) > MOST_COLORS:
+        sentence = tr("The picture {} has too many colours to be a map of classes.").format(layer.name())
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose a raster with a colour for each class."))
+    return [LayerValue(color, color, color) for color in colors]
 
 
 class ClassTable(QTableWidget):
@@ -174,16 +189,17 @@ class MappingTable(QTableWidget):
             item = QTableWidgetItem(entry.source or tr("(empty)"))
             item.setData(_SOURCE, entry.source)
             self.setItem(row, 0, item)
-            chooser = class_chooser(classes)
+            chooser = QComboBox()
+            fill_classes(chooser, classes, others=True)
             chooser.setCurrentIndex(chooser.findData(entry.value))
             chooser.currentIndexChanged.connect(self.changed)
             self.setCellWidget(row, 1, chooser)
         _fit_height(self)
 
 
-def class_chooser(classes: Sequence[ClassInfo], *, others: bool = True) -> QComboBox:
-    """A list of the classes; with `others` also background and unknown."""
-    chooser = QComboBox()
+def fill_classes(chooser: QComboBox, classes: Sequence[ClassInfo], *, others: bool = False) -> None:
+    """Offer the classes; with `others` also background and unknown."""
+    chooser.clear()
     chooser.setMinimumContentsLength(6)
     chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     for info in classes:
@@ -192,7 +208,6 @@ def class_chooser(classes: Sequence[ClassInfo], *, others: bool = True) -> QComb
     if others:
         chooser.addItem(tr("background"), BACKGROUND)
         chooser.addItem(tr("unknown"), UNKNOWN)
-    return chooser
 
 
 _SOURCE = _OUTLINE = Qt.ItemDataRole.UserRole

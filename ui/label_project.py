@@ -97,8 +97,11 @@ def open_projects(project: QgsProject) -> list[LabelProject]:
         role = layer.customProperty(ROLE)
         if role in (LABELS, AREAS) and layer.isValid():
             found.setdefault(file_of(layer), {})[role] = layer
-    complete = {path: layers for path, layers in found.items() if len(layers) == 2 and Path(path).exists()}
-    return [LabelProject(path, read_classes(path), **layers) for path, layers in complete.items()]
+    return [
+        LabelProject(path, classes, **layers)
+        for path, layers in found.items()
+        if len(layers) == 2 and (classes := _classes_if_any(path))
+    ]
 
 
 def open_project(project: QgsProject, path: str) -> LabelProject:
@@ -161,6 +164,13 @@ def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:
 def file_of(layer: QgsVectorLayer) -> str:
     """The file of an OGR layer."""
     return str(layer.source().split("|")[0])
+
+
+def _classes_if_any(path: str) -> tuple[ClassInfo, ...]:
+    try:
+        return read_classes(path)
+    except OrthomaskError:
+        return ()
 
 
 def _colored(template: QgsFillSymbol, color: str) -> QgsFillSymbol:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Optional
 
 from qgis.core import Qgis, QgsMessageLog
 from qgis.gui import QgsMessageBar, QgsMessageViewer
@@ -47,6 +48,9 @@ def show_warning(bar: QgsMessageBar, text: str) -> None:
     bar.pushMessage(TITLE, text, Qgis.MessageLevel.Warning, 0)
 
 
-def show_success(bar: QgsMessageBar, text: str) -> None:
+def show_success(bar: QgsMessageBar, text: str, button: Optional[QPushButton] = None) -> None:
     """Show that a run has ended well; it goes away by itself."""
-    bar.pushMessage(TITLE, text, Qgis.MessageLevel.Success, 10)
+    message = bar.createMessage(TITLE, text)
+    if button is not None:
+        message.layout().addWidget(button)
+    bar.pushWidget(message, Qgis.MessageLevel.Success, 10)

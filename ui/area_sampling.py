@@ -1,0 +1,105 @@
+"""Areas placed by the engine and added to a layer of QGIS, whether it is being edited or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from qgis.core import QgsFeature, QgsFeatureRequest, QgsGeometry, QgsVectorLayer, QgsVectorLayerUtils
+
+from ..protocol import AreasRequest, AreasResult
+from .engine_client import EngineClient, Feedback, NoFeedback
+from .label_project import AREAS, NAME_FIELD, SPLIT_FIELD
+from .label_sources import FrozenAreas, FrozenLabels
+from .vector_snapshot import VectorSnapshot, temporary_folder
+
+WEIGHT_FIELD = "weight"
+
+
+@dataclass(frozen=True)
+class FrozenSampling:
+    """A request for areas whose files are to be written yet.
+
+    Attributes:
+        request: its `output_path` and what follows here are filled in when the files are written.
+        existing: areas that are there already.
+        weights: polygons whose weights places are drawn by; with a number `weight` each, or all alike.
+    """
+
+    request: AreasRequest
+    existing: Optional[FrozenAreas] = None
+    weights: Optional[VectorSnapshot] = None
+    strata: Optional[FrozenLabels] = None
+
+    def write(self, folder: Path, feedback: Feedback) -> AreasRequest:
+        """The request, with its files written; any thread."""
+        request = self.request
+        if self.existing is not None:
+            areas = replace(self.existing.snapshot, name=AREAS).write(folder, feedback)
+            request = replace(request, output_path=str(areas))
+        if self.weights is not None:
+            path = self.weights.write(folder, feedback)
+            field = WEIGHT_FIELD if self.weights.fields.count() else ""
+            layer = self.weights.layer_name
+            request = replace(request, weight_path=str(path), weight_layer=layer, weight_field=field)
+        if self.strata is not None:
+            request = replace(request, strata=self.strata.write(folder, feedback))
+        return request
+
+
+@dataclass(frozen=True)
+class NewAreas:
+    """What the engine has placed: its result, and name, split and shape of each area in the CRS of the layer."""
+
+    result: AreasResult
+    areas: tuple[tuple[str, str, QgsGeometry], ...]
+
+
+class AreaSampler:
+    """The engine, for areas: called as `EngineClient` is, in any thread, it reads what the engine has written."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+
+    def call(self, sampling: FrozenSampling, feedback: Optional[Feedback] = None) -> NewAreas:
+        """Place areas; raises what the engine raises."""
+        watcher = feedback or NoFeedback()
+        with temporary_folder() as folder:
+            request = sampling.write(folder, watcher)
+            before = _count(request.output_path)
+            result = self._client.call(request, watcher)
+            return NewAreas(result, _read(request.output_path, before))
+
+
+def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
+    """Add them to the layer: to its edits where it is being edited, to its file where not. Main thread only."""
+    fields = layer.fields()
+    name, split = fields.lookupField(NAME_FIELD), fields.lookupField(SPLIT_FIELD)
+    features = [
+        QgsVectorLayerUtils.createFeature(layer, geometry, {name: label, split: part})
+        for label, part, geometry in new.areas
+    ]
+    if layer.isEditable():
+        layer.beginEditCommand("areas")
+        layer.addFeatures(features)
+        layer.endEditCommand()
+    else:
+        layer.dataProvider().addFeatures(features)
+        layer.updateExtents()
+    layer.triggerRepaint()
+    layer.dataChanged.emit()
+
+
+def _open(path: str) -> QgsVectorLayer:
+    return QgsVectorLayer(f"{path}|layername={AREAS}", AREAS, "ogr")
+
+
+def _count(path: str) -> int:
+    return int(_open(path).featureCount())
+
+
+def _read(path: str, first: int) -> tuple[tuple[str, str, Any], ...]:
+    """The areas after the first ones."""
+    features: list[QgsFeature] = list(_open(path).getFeatures(QgsFeatureRequest()))
+    return tuple((f[NAME_FIELD], f[SPLIT_FIELD], QgsGeometry(f.geometry())) for f in features[first:])

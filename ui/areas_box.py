@@ -1,0 +1,170 @@
+"""Areas made for the person: how they are placed, how many, how large, and what they are for."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.core import QgsFieldProxyModel, QgsMapLayerProxyModel, QgsRasterLayer
+from qgis.gui import QgisInterface, QgsCollapsibleGroupBox, QgsFieldComboBox, QgsMapLayerComboBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from ..protocol import AreasRequest, Image, Sampling
+from .area_sampling import WEIGHT_FIELD, FrozenSampling
+from .class_table import class_field_of
+from .label_project import CLASS_FIELD, LabelProject
+from .label_sources import FrozenAreas, LabelSource, is_labels_layer
+from .sources import extent_region, image_of
+from .vector_snapshot import VectorSnapshot
+from .words import tr
+
+WAYS = {
+    Sampling.RANDOM: tr("anywhere"),
+    Sampling.GRID: tr("in a regular grid"),
+    Sampling.STRATIFIED: tr("as many in each class"),
+}
+KINDS = QgsMapLayerProxyModel.Filter.PolygonLayer | QgsMapLayerProxyModel.Filter.RasterLayer
+MAX_COUNT, MAX_M = 10_000, 100_000.0
+
+
+class AreasBox(QgsCollapsibleGroupBox):
+    """Folded away at first: areas can be drawn by hand as well.
+
+    Args:
+        iface: QGIS, for what its map shows.
+    """
+
+    wanted = pyqtSignal()
+    """The button was pressed."""
+
+    def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Make areas"), parent)
+        self._iface = iface
+        self.way = QComboBox()
+        for sampling, name in WAYS.items():
+            self.way.addItem(name, sampling)
+        self.count = QSpinBox(minimum=1, maximum=MAX_COUNT, value=10)
+        self.size = _metres(50.0, tr("Side of the square areas, on the ground"))
+        self.size.setMinimum(1.0)
+        self.distance = _metres(0.0, tr("At least so far apart, from those that are there too"))
+        self.visible_only = QCheckBox(tr("Only where the map looks"))
+        self.weights, self.weight_field = _layer_chooser(), QgsFieldComboBox()
+        self.weights.setToolTip(tr("Places are drawn by its values, such as population density: a raster or polygons"))
+        self.strata, self.strata_field = _layer_chooser(), QgsFieldComboBox()
+        self.strata.setToolTip(tr("Labels or a map of classes: every class gets as many areas"))
+        self.shares = tuple(QSpinBox(maximum=100, singleStep=5, suffix=" %") for _ in range(3))
+        self.button = QPushButton(tr("Add areas"))
+        self._lay_out()
+        self._connect()
+        self.setCollapsed(True)
+
+    def freeze(self, image: Optional[QgsRasterLayer], project: LabelProject) -> FrozenSampling:
+        """What is filled in, frozen. Main thread only.
+
+        Raises:
+            OrthomaskError: a layer cannot be used, or the numbers make no sense.
+        """
+        weights = strata = None
+        request = self._request(image_of(image), project)
+        layer = self.weights.currentLayer()
+        if isinstance(layer, QgsRasterLayer):
+            request = self._request(image_of(image), project, weight_path=image_of(layer).path)
+        elif layer is not None:
+            field = self.weight_field.currentField()
+            weights = VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
+        if request.strata is not None:
+            strata = self._strata().freeze()
+        return FrozenSampling(request, FrozenAreas.of(project.areas), weights, strata)
+
+    def _request(self, image: Image, project: LabelProject, weight_path: str = "") -> AreasRequest:
+        settings = self._iface.mapCanvas().mapSettings()
+        region = extent_region(settings.visibleExtent(), settings.destinationCrs()).request()
+        stratified = self.way.currentData() is Sampling.STRATIFIED and self.strata.currentLayer() is not None
+        return AreasRequest(
+            image=image,
+            output_path=project.path,
+            sampling=self.way.currentData(),
+            count=self.count.value(),
+            size_m=self.size.value(),
+            min_distance_m=self.distance.value(),
+            region=region if self.visible_only.isChecked() else None,
+            weight_path=weight_path,
+            strata=self._strata().freeze().labels if stratified else None,
+            shares=tuple(share.value() / 100 for share in self.shares),
+            seed=int(project.areas.featureCount()) + 1,  # a second press gives other places
+        )
+
+    def _strata(self) -> LabelSource:
+        return LabelSource(self.strata.currentLayer(), self.strata_field.currentField())
+
+    def _lay_out(self) -> None:
+        self._form = form = QFormLayout(self)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.addRow(tr("Place them"), self.way)
+        form.addRow(tr("Classes of"), self.strata)
+        form.addRow(tr("by"), self.strata_field)
+        form.addRow(tr("Number"), self.count)
+        form.addRow(tr("Size"), self.size)
+        form.addRow(tr("Distance"), self.distance)
+        form.addRow(tr("Weights"), self.weights)
+        form.addRow(tr("by"), self.weight_field)
+        row = QHBoxLayout()
+        for share, name in zip(self.shares, (tr("for training"), tr("for validation"), tr("for test"))):
+            share.setToolTip(tr("Share {}; what is missing to 100 % is to do").format(name))
+            row.addWidget(share)
+        form.addRow(tr("Train, validate, test"), row)
+        form.addRow(self.visible_only)
+        form.addRow(self.button)
+        for share, part in zip(self.shares, (70, 15, 15)):
+            share.setValue(part)
+
+    def _connect(self) -> None:
+        self.weight_field.setFilters(QgsFieldProxyModel.Filter.Numeric)
+        for field in (self.weight_field, self.strata_field):
+            field.setAllowEmptyFieldName(True)
+        self.way.currentIndexChanged.connect(self._show_fitting)
+        self.weights.layerChanged.connect(self._show_fitting)
+        self.strata.layerChanged.connect(self._show_fitting)
+        self.button.clicked.connect(self.wanted)
+        self._show_fitting()
+
+    def _show_fitting(self, *_: object) -> None:
+        """Show what belongs to the choice, and nothing else."""
+        stratified, strata = self.way.currentData() is Sampling.STRATIFIED, self.strata.currentLayer()
+        weights = self.weights.currentLayer()
+        self._show_row(self.strata, stratified)
+        self._show_row(self.strata_field, stratified and hasattr(strata, "fields"))
+        self._show_row(self.weight_field, hasattr(weights, "fields"))
+        if hasattr(strata, "fields") and self.strata_field.layer() != strata:
+            self.strata_field.setLayer(strata)
+            usual = CLASS_FIELD if is_labels_layer(strata) else class_field_of(strata)
+            self.strata_field.setField(usual)
+        if hasattr(weights, "fields") and self.weight_field.layer() != weights:
+            self.weight_field.setLayer(weights)
+
+    def _show_row(self, widget: QWidget, shown: bool) -> None:
+        widget.setVisible(shown)
+        self._form.labelForField(widget).setVisible(shown)
+
+
+def _metres(value: float, tip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox(maximum=MAX_M, decimals=1, suffix=tr(" m"), toolTip=tip)
+    box.setValue(value)
+    return box
+
+
+def _layer_chooser() -> QgsMapLayerComboBox:
+    chooser = QgsMapLayerComboBox()
+    chooser.setAllowEmptyLayer(True)
+    chooser.setFilters(KINDS)
+    chooser.setLayer(None)
+    return chooser

@@ -1,0 +1,177 @@
+"""What an export would write, drawn on the map: the footprints of chips, or the extent of a mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from qgis.core import (
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsDistanceArea,
+    QgsGeometry,
+    QgsPointXY,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+from qgis.gui import QgsMapCanvas, QgsRubberBand
+from qgis.PyQt.QtGui import QColor
+
+from ..protocol import Split
+from .label_project import SPLIT_FIELD
+
+MOST_OUTLINES = 2000
+COLOR = QColor(255, 205, 40)
+
+
+@dataclass(frozen=True)
+class ChipGrid:
+    """Squares of `chip_px` every `stride_px`, at `gsd_m` (0 for the image's own), turned clockwise by `degrees`."""
+
+    chip_px: int
+    stride_px: int
+    gsd_m: float = 0.0
+    degrees: float = 0.0
+
+
+class ExportPreview:
+    """One rubber band with many outlines.
+
+    Args:
+        canvas: the map.
+    """
+
+    def __init__(self, canvas: QgsMapCanvas) -> None:
+        self._canvas = canvas
+        self._band: Optional[QgsRubberBand] = None
+
+    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[QgsRasterLayer]) -> None:
+        """Draw these, which are in the CRS of the layer, in place of the last ones."""
+        self.clear()
+        if not outlines or layer is None:
+            return
+        self._band = QgsRubberBand(self._canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
+        self._band.setFillColor(QColor(0, 0, 0, 0))
+        self._band.setStrokeColor(COLOR)
+        self._band.setSecondaryStrokeColor(QColor(40, 40, 40, 160))
+        self._band.setWidth(1)
+        self._band.setToGeometry(QgsGeometry.collectGeometry(list(outlines)), layer.crs())
+
+    def clear(self) -> None:
+        """Draw nothing."""
+        if self._band is not None:
+            self._canvas.scene().removeItem(self._band)
+            self._band = None
+
+
+def mask_outlines(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> list[QgsGeometry]:
+    """The image's extent, and the areas in which the mask is known."""
+    known = [geometry for geometry, _ in _areas_on(image, areas)] if areas is not None else []
+    return [QgsGeometry.fromRect(image.extent()), *known[:MOST_OUTLINES]]
+
+
+def chip_outlines(
+    image: QgsRasterLayer, areas: Optional[QgsVectorLayer], grid: ChipGrid
+) -> tuple[list[QgsGeometry], bool]:
+    """The footprints of chips, at most `MOST_OUTLINES` of them, and whether these are all.
+
+    They lie as the engine lays them: from an area's edge, one every stride, the last one ending at the other edge;
+    without areas all over the image. What the engine leaves out for what it holds is not known here.
+    """
+    lattice = _Lattice(image, grid)
+    shapes: list[QgsGeometry] = [QgsGeometry.fromRect(image.extent())]
+    if areas is not None:
+        shapes = [geometry for geometry, split in _areas_on(image, areas) if split != Split.TODO.value]
+    outlines = []
+    for shape in shapes:
+        for outline in lattice.chips(shape):
+            if len(outlines) == MOST_OUTLINES:
+                return outlines, False
+            outlines.append(outline)
+    return outlines, True
+
+
+class _Lattice:
+    """The pixels of an image at another resolution, turned; its origin is the image's, as the engine's is."""
+
+    def __init__(self, image: QgsRasterLayer, grid: ChipGrid) -> None:
+        extent = image.extent()
+        pixel_x, pixel_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
+        scale = grid.gsd_m / ground_m(image) if grid.gsd_m else 1.0
+        self._step_x, self._step_y = pixel_x * scale, pixel_y * scale
+        width, height = math.ceil(extent.width() / self._step_x), math.ceil(extent.height() / self._step_y)
+        turn = math.radians(grid.degrees)
+        self._cosine, self._sine = math.cos(turn), math.sin(turn)
+        self._width = math.ceil(abs(width * self._cosine) + abs(height * self._sine))
+        self._height = math.ceil(abs(width * self._sine) + abs(height * self._cosine))
+        self._left, self._top = extent.xMinimum(), extent.yMaximum()
+        self._middle = (width / 2, height / 2)
+        self._grid = grid
+
+    def chips(self, shape: QgsGeometry) -> Iterator[QgsGeometry]:
+        """The footprints of chips that lie on a shape."""
+        corners = [self._to_pixel(point) for point in shape.vertices()]
+        columns = self._starts([x for x, _ in corners], self._width)
+        rows = self._starts([y for _, y in corners], self._height)
+        engine = QgsGeometry.createGeometryEngine(shape.constGet())
+        engine.prepareGeometry()
+        for y in rows:
+            for x in columns:
+                outline = self._outline(x, y)
+                if engine.intersects(outline.constGet()):
+                    yield outline
+
+    def _starts(self, coordinates: list[float], size: int) -> list[int]:
+        side = self._grid.chip_px
+        first, end = max(0, math.floor(min(coordinates) + 1e-6)), min(size, math.ceil(max(coordinates) - 1e-6))
+        if end - first <= side:
+            return [max(0, min(first - (side - (end - first)) // 2, size - side))]
+        return [*range(first, end - side, self._grid.stride_px), end - side]
+
+    def _outline(self, x: int, y: int) -> QgsGeometry:
+        side = self._grid.chip_px
+        corners = ((x, y), (x + side, y), (x + side, y + side), (x, y + side))
+        return QgsGeometry.fromPolygonXY([[self._to_map(*corner) for corner in corners]])
+
+    def _to_pixel(self, point: QgsPointXY) -> tuple[float, float]:
+        x = (point.x() - self._left) / self._step_x - self._middle[0]
+        y = (self._top - point.y()) / self._step_y - self._middle[1]
+        turned_x, turned_y = x * self._cosine + y * self._sine, y * self._cosine - x * self._sine
+        return turned_x + self._width / 2, turned_y + self._height / 2
+
+    def _to_map(self, column: float, row: float) -> QgsPointXY:
+        x, y = column - self._width / 2, row - self._height / 2
+        turned_x, turned_y = x * self._cosine - y * self._sine, y * self._cosine + x * self._sine
+        across, down = turned_x + self._middle[0], turned_y + self._middle[1]
+        return QgsPointXY(self._left + across * self._step_x, self._top - down * self._step_y)
+
+
+def ground_m(image: QgsRasterLayer) -> float:
+    """The side of a pixel in the middle of the image, in true metres."""
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(image.crs(), QgsProject.instance().transformContext())
+    measure.setEllipsoid(image.crs().ellipsoidAcronym())
+    center = image.extent().center()
+    half_x, half_y = image.rasterUnitsPerPixelX() / 2, image.rasterUnitsPerPixelY() / 2
+    pixel = QgsRectangle(center.x() - half_x, center.y() - half_y, center.x() + half_x, center.y() + half_y)
+    return math.sqrt(measure.measureArea(QgsGeometry.fromRect(pixel))) or 1.0
+
+
+def _areas_on(image: QgsRasterLayer, areas: QgsVectorLayer) -> Iterator[tuple[QgsGeometry, str]]:
+    """The areas that touch the image, in its CRS, each with its split."""
+    transform = QgsCoordinateTransform(areas.crs(), image.crs(), QgsProject.instance())
+    field = areas.fields().lookupField(SPLIT_FIELD)
+    extent = image.extent()
+    for feature in areas.getFeatures():
+        geometry = QgsGeometry(feature.geometry())
+        try:
+            geometry.transform(transform)
+        except QgsCsException:
+            continue
+        if not geometry.isEmpty() and geometry.intersects(extent):
+            yield geometry, str(feature.attribute(field)) if field >= 0 else Split.TRAIN.value
