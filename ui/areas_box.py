@@ -14,6 +14,7 @@ from qgis.PyQt.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QWidget,
 )
@@ -56,13 +57,15 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.size = _metres(50.0, tr("Side of the square areas, on the ground"))
         self.size.setMinimum(1.0)
         self.distance = _metres(0.0, tr("At least so far apart, from those that are there too"))
-        self.visible_only = QCheckBox(tr("Only where the map looks"))
+        self.visible_only = QCheckBox(tr("Only in the visible map"))
         self.weights, self.weight_field = _layer_chooser(), QgsFieldComboBox()
         self.weights.setToolTip(tr("Places are drawn by its values, such as population density: a raster or polygons"))
         self.strata, self.strata_field = _layer_chooser(), QgsFieldComboBox()
         self.strata.setToolTip(tr("Labels or a map of classes: every class gets as many areas"))
         self.shares = tuple(QSpinBox(maximum=100, singleStep=5, suffix=" %") for _ in range(3))
         self.button = QPushButton(tr("Add areas"))
+        for chooser in (self.way, self.weights, self.weight_field, self.strata, self.strata_field):
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self._connect()
         self.setCollapsed(True)

@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLineEdit,
+    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -73,8 +74,11 @@ class ExportBox(QGroupBox):
         self.file_chooser.setConfirmOverwrite(False)  # the tick below says it
         self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.overwrite = QCheckBox(tr("Replace what is there"))
-        self.preview = QCheckBox(tr("Show on the map what will be written"))
+        self.preview = QCheckBox(tr("Preview on the map"))
+        self.preview.setToolTip(tr("Outlines of what will be written"))
         self.preview.setChecked(True)
+        for chooser in (self.kind, self.areas, self.touch):
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self._connect()
         self._show_kind()
@@ -179,6 +183,7 @@ class ChipOptions(QWidget):
         self.format = QComboBox()
         for format_, name in FORMATS.items():
             self.format.addItem(name, format_)
+        self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.size = _pixels(sound["chip_px"].default, tr("Side of a chip"))
         self.stride = _pixels(sound["stride_px"].default, tr("From chip to chip; less than the size lets them overlap"))
         self.gsd = QLineEdit(placeholderText=tr("the image's own"))

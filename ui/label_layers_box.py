@@ -18,6 +18,7 @@ from qgis.PyQt.QtWidgets import (
     QLabel,
     QListWidget,
     QListWidgetItem,
+    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -70,6 +71,8 @@ class LabelLayersBox(QGroupBox):
         self.class_table = ClassTable()
         self.words = QLabel(tr("Add a layer of polygons."))
         self.words.setWordWrap(True)
+        for chooser in (self.layer_chooser, self.field, self.class_chooser):
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self._connect()
         self._show_chosen()
@@ -126,9 +129,6 @@ class LabelLayersBox(QGroupBox):
         side.addStretch()
         middle.addWidget(self.list, 1)
         middle.addLayout(side)
-        ticks = QHBoxLayout()
-        ticks.addWidget(self.subtract)
-        ticks.addWidget(self.only_selected)
         form.addRow(tr("Class from"), self.field)
         form.addRow(tr("Class"), self.class_chooser)
         self._form = form
@@ -137,7 +137,8 @@ class LabelLayersBox(QGroupBox):
         layout.addLayout(middle)
         layout.addLayout(form)
         layout.addWidget(self.mapping)
-        layout.addLayout(ticks)
+        layout.addWidget(self.subtract)
+        layout.addWidget(self.only_selected)
         layout.addWidget(self.class_table)
 
     def _connect(self) -> None:

@@ -59,7 +59,6 @@ class ProjectBox(QGroupBox):
         self._snapping: Optional[LabelSnapping] = None
         self._timer = QTimer(self, singleShot=True, interval=PAUSE_MS)
         self.chooser = QComboBox()
-        self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.new_button, self.open_button = QPushButton(tr("New…")), QPushButton(tr("Open…"))
         self.words = QLabel()
         self.words.setWordWrap(True)
@@ -73,6 +72,8 @@ class ProjectBox(QGroupBox):
         self.label_button = QPushButton(icon("polygon"), tr("Draw label"))
         self.area_button = QPushButton(icon("rectangle"), tr("Draw area"))
         self.save_button = QPushButton(tr("Save"))
+        for chooser in (self.chooser, self.split_chooser):
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self._connect()
         self._keys = LabelKeys(iface.mapCanvas(), self._keys_in_use)

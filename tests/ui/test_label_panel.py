@@ -386,6 +386,8 @@ def test_a_project_opened_in_qgis_otherwise_is_found(panel, tmp_path):
 
 
 def test_fits_a_narrow_screen(dock, panel, town):
+    panel.areas.setCollapsed(False)
+    panel.export.kind.setCurrentIndex(1)
     dock.resize(320, 900)
     assert dock.widget().minimumSizeHint().width() <= 320
     scroll = panel.export.parent()
