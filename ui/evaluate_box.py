@@ -102,7 +102,7 @@ class EvaluateDialog(QDialog):
     def done(self, status: int) -> None:
         """Cancel what runs, and close."""
         if self._task is not None:
-            self._task.cancel()
+            self._task.abandon()
         self.data.release()
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
         super().done(status)

@@ -65,7 +65,8 @@ class ModelsPanel(QWidget):
         super().__init__(parent)
         self._iface, self._client = iface, client
         self._tasks: list[EngineTask] = []
-        self._found: Sequence[ModelSummary] = ()
+        self._models: Sequence[ModelSummary] = ()
+        self._files: list[ModelSummary] = []
         self.list = ModelList()
         self.actions = ModelActions()
         self.card = QTextBrowser()
@@ -80,16 +81,18 @@ class ModelsPanel(QWidget):
         self._connect()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """List the embedded and own models that the engine has found, and those files that were added."""
-        files = [model for model in self._found if origin_of(model.path) is Origin.FILE]
-        known = {model.path for model in models}
-        self._found = [*models, *(model for model in files if model.path not in known)]
-        self.list.show_models(self._found)
+        """List the embedded and own models that the engine has found, and the files that were added once."""
+        self._models = models
+        self._list()
+        listed = {model.path for model in self._files}
+        for path in own_models.remembered_files():
+            if path not in listed:
+                self._look_at(path, self._add_remembered)
 
     def release(self) -> None:
         """Stop what runs."""
         for task in self._tasks:
-            task.cancel()
+            task.abandon()
 
     def _connect(self) -> None:
         self.list.chosen.connect(self._show_selected)
@@ -133,8 +136,9 @@ class ModelsPanel(QWidget):
     def _delete(self) -> None:
         model = self._one
         if origin_of(model.path) is Origin.FILE:
-            self._found = [found for found in self._found if found.path != model.path]
-            self.list.show_models(self._found)
+            self._files = [file for file in self._files if file.path != model.path]
+            self._remember()
+            self._list()
             return
         question = tr("Delete the model “{}”? Its file goes to the trash.").format(model.title)
         if QMessageBox.question(self, tr("Delete model"), question) == QMessageBox.StandardButton.Yes:
@@ -147,13 +151,26 @@ class ModelsPanel(QWidget):
     def _add(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, tr("Model file"), "", tr("Models (*.safetensors)"))
         if path:
-            self._ask(tr("Looking at {}…").format(Path(path).name), ModelsRequest(path), self._add_found)
+            self._look_at(path, self._add_chosen)
 
-    def _add_found(self, found: ModelsResult) -> None:
-        paths = [model.path for model in found.models]
-        self._found = [*(model for model in self._found if model.path not in paths), *found.models]
-        self.list.show_models(self._found)
-        self.list.select(paths)
+    def _look_at(self, path: str, show: Callable[[ModelsResult], None]) -> None:
+        self._ask(tr("Looking at {}…").format(Path(path).name), ModelsRequest(path), show)
+
+    def _add_remembered(self, found: ModelsResult) -> None:
+        known = {model.path for model in (*self._models, *self._files)}
+        self._files += [model for model in found.models if model.path not in known]
+        self._list()
+
+    def _add_chosen(self, found: ModelsResult) -> None:
+        self._add_remembered(found)
+        self._remember()
+        self.list.select([model.path for model in found.models])
+
+    def _remember(self) -> None:
+        own_models.remember_files([model.path for model in self._files])
+
+    def _list(self) -> None:
+        self.list.show_models([*self._models, *self._files])
 
     def _join(self) -> None:
         models = self.list.selected()
@@ -169,7 +186,9 @@ class ModelsPanel(QWidget):
 
     def _take_up(self, model: ModelSummary) -> None:
         """A model has been made: select it, and have all panels know it."""
-        self._add_found(ModelsResult((model,)))
+        self._models = [*self._models, model]
+        self._list()
+        self.list.select([model.path])
         self.models_changed.emit()
 
     def _ask(self, words: str, request: object, show: Callable[[Any], None]) -> None:

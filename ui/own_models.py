@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QFile
 
 from ..protocol import ErrorCode, OrthomaskError
@@ -16,6 +18,7 @@ from .words import tr
 
 EMBEDDED_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
 SUFFIX = ".safetensors"
+FILES_SETTING = "orthomask/model-files"
 
 
 class Origin(enum.Enum):
@@ -37,6 +40,17 @@ def origin_of(path: str) -> Origin:
     if folder == EMBEDDED_DIR:
         return Origin.EMBEDDED
     return Origin.OWN if folder == own_folder().resolve() else Origin.FILE
+
+
+def remembered_files() -> list[str]:
+    """Paths of models elsewhere that were added once, as far as they are still there."""
+    paths = json.loads(str(QgsSettings().value(FILES_SETTING) or "[]"))
+    return [path for path in paths if Path(path).is_file()]
+
+
+def remember_files(paths: Sequence[str]) -> None:
+    """Remember these for the next start of QGIS, and no others."""
+    QgsSettings().setValue(FILES_SETTING, json.dumps(list(paths)))
 
 
 def free_path(name: str) -> Path:

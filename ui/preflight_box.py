@@ -64,6 +64,12 @@ class PreflightBox(QGroupBox):
         """Start no more checks: a run is about to begin, and the engine does one job at a time."""
         self._timer.stop()
 
+    def release(self) -> None:
+        """Stop what runs, and start no more."""
+        self._timer.stop()
+        if self._task is not None:
+            self._task.abandon()
+
     def _start(self) -> None:
         if self._task is not None or self._wanted is None:
             return  # the check that is under way comes back here

@@ -68,6 +68,7 @@ class SegmentPanel(QWidget):
         QgsProject.instance().projectSaved.disconnect(self._refresh)
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
         self.cancel()
+        self.preflight.release()
         self.region.release()
 
     def run(self) -> None:

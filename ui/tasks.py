@@ -39,6 +39,7 @@ class EngineTask(QgsTask):
         self._percent = 0.0
         self._result: Any = None
         self._error: Optional[OrthomaskError] = None
+        self._abandoned = False
 
     def run(self) -> bool:
         """Ask the engine; runs in a thread of QGIS's task manager."""
@@ -50,8 +51,15 @@ class EngineTask(QgsTask):
             self._error = defect(traceback.format_exc())
         return self._error is None
 
+    def abandon(self) -> None:
+        """Cancel it, and tell nobody of its end: whoever asked is going away."""
+        self._abandoned = True
+        self.cancel()
+
     def finished(self, result: bool) -> None:
         """Tell the panel; QGIS calls this on the main thread."""
+        if self._abandoned:
+            return
         if result:
             self.answered.emit(self._result)
         else:

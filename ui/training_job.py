@@ -79,7 +79,8 @@ class TrainingJob(QObject):
 
     def release(self) -> None:
         """End the engine; a training that runs is paused."""
-        self.pause()
+        if self._task is not None:
+            self._task.abandon()
         self._client.close()
 
     def _run(self, title: str, client: Any, request: object, then: Callable[[Any], None]) -> None:

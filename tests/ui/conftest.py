@@ -54,7 +54,7 @@ def client(engine):
 
 @pytest.fixture(autouse=True)
 def _no_settings():
-    for name in ("python", "unfinished", "unfinished-training"):
+    for name in ("python", "unfinished", "unfinished-training", "model-files"):
         QgsSettings().remove(f"orthomask/{name}")
     QgsSettings().setValue("orthomask/seen", True)
 
