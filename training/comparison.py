@@ -10,8 +10,8 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
-import rasterio
 import shapely
+from affine import Affine
 from rasterio.io import MemoryFile
 from shapely import Geometry
 
@@ -176,7 +176,7 @@ def _write(memory: MemoryFile, bands: np.ndarray, gsd_m: float) -> None:
     count, height, width = bands.shape
     profile = {
         "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype.name,
-        "crs": LOCAL_CRS, "transform": rasterio.transform.from_origin(0, 0, gsd_m, gsd_m),
+        "crs": LOCAL_CRS, "transform": Affine(gsd_m, 0, 0, 0, -gsd_m, 0),
         "photometric": "MINISBLACK",  # else GDAL takes the fourth of four bands for transparency
     }  # fmt: skip
     with memory.open(**profile) as dataset:
