@@ -28,7 +28,7 @@ _cutting_options = [
     click.option("--stride", type=int, help="From chip to chip, px; the size if it is not given."),
     click.option("--gsd", default="", help="Resolutions, m per px, separated by commas; the image's own if not given."),
     click.option("--rotation", default="0", show_default=True, help="Degrees, separated by commas."),
-    click.option("--empty", default=1.0, show_default=True, help="Chips without object for each one with; 1 keeps all."),
+    click.option("--empty", default=1.0, show_default=True, help="Chips without object for each with; 1 keeps all."),
     click.option("--max-unknown", default=0.5, show_default=True, help="Largest part of a chip that may be unknown."),
     click.option("--coco", is_flag=True, help="Describe the objects in COCO's form, too."),
     click.option("--arcgis", is_flag=True, help="Write ArcGIS's Classified Tiles, too."),

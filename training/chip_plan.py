@@ -23,6 +23,8 @@ BLOCKS = 20
 """An image without areas is cut into at least so many blocks, where chips are small enough."""
 FEW_CHIPS = 16
 """Where fewer fit on an image, blocks are as small as a chip."""
+MISSING_SHARE = 0.25
+"""Part of a stride at the end of an area that is left out rather than cut into a chip that is mostly there already."""
 BLOCK_CHIPS = 8
 """Chips along the side of the largest block."""
 GAP_PX = 1
@@ -243,15 +245,19 @@ def windows(zone: Zone, lattice: Lattice, stride_px: int) -> tuple[list[Window],
 
 
 def starts(first: int, end: int, side: int, stride: int, size: int) -> list[int]:
-    """Where chips start along one axis: from `first` every `stride` pixels, the last one ending at `end`.
+    """Where chips start along one axis: every `stride` pixels from `first` on, and one more that ends at `end`.
 
-    A chip that is longer than that lies centred on it, as far as the image of `size` pixels allows.
+    If little would be missing without that one more, there is none, and the others lie in the middle. A chip that is
+    longer than the space lies centred on it, as far as the image of `size` pixels allows.
     """
     first, end = max(0, first), min(end, size)
-    if end - first <= side:
-        centred = first - (side - (end - first)) // 2
-        return [max(0, min(centred, size - side))]
-    return [*range(first, end - side, stride), end - side]
+    room = end - first - side
+    if room < 0:
+        return [max(0, min(first + room // 2, size - side))]
+    steps, missing = divmod(room, stride)
+    more = missing > stride * MISSING_SHARE
+    start = first if more else first + missing // 2
+    return [*(start + step * stride for step in range(steps + 1)), *([end - side] if more else [])]
 
 
 def separated(batches: Sequence[Batch], places: Sequence[Place]) -> tuple[Place, ...]:

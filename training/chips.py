@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -29,6 +29,7 @@ from ..protocol import (
     Catalogue,
     ChipsRequest,
     ChipsResult,
+    ClassInfo,
     ErrorCode,
     Existing,
     OrthomaskError,
@@ -119,30 +120,23 @@ class _Export(ExitStack):
     def _cut(self, places: Sequence[Place], set_aside: bool, progress: Progress) -> list[Place]:
         """Cut chips and write those that are of use. Returns those without an object, if these are `set_aside`."""
         empty = []
-        reads = self._read(places)
-        for done, (place, batch, truth, read) in enumerate(reads):
-            progress.report(done / len(places), f"Chip {done + 1} of {len(places)}")
-            fault = read.fault(self._request.max_unknown_share)
-            if fault == EMPTY and set_aside:
-                empty.append(place)
-            elif fault in {FAULTY, CONSTANT}:
-                self._left_out[fault] += 1
-            else:
-                self._write(place, batch, truth, read)
-        return empty
-
-    def _read(self, places: Iterable[Place]) -> Iterator[tuple[Place, Batch, Truth, _Read]]:
+        done = 0
         for number, group in groupby(places, key=lambda place: place.batch):
             batch = self._plan.batches[number]
-            data, lattice = batch.data, batch.lattice
-            with (
-                open_image(data.image) as source,
-                open_reader(source, lattice, _numbers(source), _scale(source, batch)) as reader,
-                open_truth(data.labels, data.areas, self._style.classes, batch.grid, data.touch) as truth,
-            ):
+            with _opened(batch, self._style.classes) as (reader, truth):
                 self._warnings |= dict.fromkeys(truth.warnings)
                 for place in group:
-                    yield place, batch, truth, _read(reader, truth, place.window)
+                    done += 1
+                    progress.report(done / len(places), f"Chip {done} of {len(places)}")
+                    read = _read(reader, truth, place.window)
+                    fault = read.fault(self._request.max_unknown_share)
+                    if fault == EMPTY and set_aside:
+                        empty.append(place)
+                    elif fault in {FAULTY, CONSTANT}:
+                        self._left_out[fault] += 1
+                    else:
+                        self._write(place, batch, truth, read)
+        return empty
 
     def _write(self, place: Place, batch: Batch, truth: Truth, read: _Read) -> None:
         lattice, window, data = batch.lattice, place.window, batch.data
@@ -189,6 +183,18 @@ class _Export(ExitStack):
             {split.value: counts[split] for split in Split if counts[split]}, dict(self._left_out),
             tuple(self._warnings), tuple(self._chips),
         )  # fmt: skip
+
+
+@contextmanager
+def _opened(batch: Batch, classes: Sequence[ClassInfo]) -> Iterator[tuple[Reader, Truth]]:
+    """The image and the ground truth of a batch, on its grid."""
+    data = batch.data
+    with (
+        open_image(data.image) as source,
+        open_reader(source, batch.lattice, _numbers(source), _scale(source, batch)) as reader,
+        open_truth(data.labels, data.areas, classes, batch.grid, data.touch) as truth,
+    ):
+        yield reader, truth
 
 
 def _read(reader: Reader, truth: Truth, window: Window) -> _Read:

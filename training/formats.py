@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 import zlib
@@ -94,6 +95,7 @@ class ChipWriter(ExitStack):
         super().__init__()
         self._folder, self._style = folder, style
         self._stacks: dict[Split, h5py.File] = {}
+        self._patient: dict[Split, _PatientFile] = {}
 
     def write(self, cut: Cut) -> Stored:
         """Store a chip."""
@@ -107,14 +109,17 @@ class ChipWriter(ExitStack):
     def _append(self, cut: Cut) -> Stored:
         name = f"{cut.split.value}.h5"
         if cut.split not in self._stacks:
-            file = h5py.File(self._folder / name, "w")
-            self._stacks[cut.split] = self.enter_context(file)
-            _make_stack(file, self._style)
+            patient = self.enter_context(_PatientFile(self._folder / name, "w+"))
+            self.callback(patient.complain)
+            self._patient[cut.split] = patient
+            self._stacks[cut.split] = self.enter_context(h5py.File(patient, "w"))
+            _make_stack(self._stacks[cut.split], self._style)
         file = self._stacks[cut.split]
         index = len(file["img"])
         for key, value in (("img", np.moveaxis(cut.pixels, 0, -1)), ("mask", cut.mask), ("name", cut.name)):
             file[key].resize(index + 1, axis=0)
             file[key][index] = value
+        self._patient[cut.split].complain()
         return Stored(name, name, index)
 
     def _write_npz(self, cut: Cut) -> Stored:
@@ -136,6 +141,31 @@ class ChipWriter(ExitStack):
             write_world_file(image.with_suffix(".pgw"), cut.transform)
             write_world_file(mask.with_suffix(".pgw"), cut.transform)
         return Stored(names[0], names[1])
+
+
+class _PatientFile(io.FileIO):
+    """A file that keeps what went wrong in writing for later.
+
+    HDF5 cannot close a file that it failed to write, and crashes when the program ends; so it is not told.
+    """
+
+    _error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the bytes, or remember why that was not possible."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._error = self._error or error
+        return size
+
+    def complain(self) -> None:
+        """Raise what went wrong."""
+        if self._error:
+            raise self._error
 
 
 def write_raster(path: Path, pixels: np.ndarray, cut: Cut, style: Style) -> None:
