@@ -5,45 +5,38 @@ from __future__ import annotations
 import click
 
 from ..protocol import (
-    Areas,
+    BACKGROUND,
     ChipSet,
     ClassValue,
-    ErrorCode,
     EvaluateRequest,
     EvaluateResult,
     Existing,
     Image,
     LabelledData,
     LabelledImage,
-    Labels,
-    OrthomaskError,
     Pictures,
     PixelScores,
     Split,
     Touch,
 )
 from .shared import json_option, listed, options, run
+from .truth import AREAS_HELP, areas_of, class_value, labels_of, labels_options
 
-_truth_options = [
-    click.option("--labels", multiple=True, metavar="FILE[|layer]", help="Labels of IMAGE; later ones lie on top."),
-    click.option("--class-field", default="", help="Attribute of the labels that names the class."),
-    click.option("--areas", metavar="FILE[|layer]", help="Areas of IMAGE in which everything is labelled."),
-    click.option(
-        "--split-field", default="split", show_default=True, help="Attribute of the areas with their purpose."
-    ),
-    click.option("--all-touched", is_flag=True, help="A label covers every pixel it touches, not only whose centre."),
+_picture_options = [
     click.option("--images", default="", help="Folder or pattern of pictures without georeference."),
     click.option("--masks", default="", help="Folder of their masks."),
-    click.option("--gsd-m", type=float, default=0.0, help="Metres per pixel of the pictures."),
+    click.option("--gsd-m", default=0.0, help="Metres per pixel of the pictures."),
     click.option("--chips", multiple=True, type=click.Path(), help="Folder of chips that Orthomask exported."),
-    click.option("--map", "mapping", multiple=True, metavar="VALUE=CLASS", help="What a value or #colour means."),
 ]
 
 
 @click.command()
 @click.argument("image", required=False)
 @click.option("--model", default="buildings", show_default=True, help="Embedded model, or path of a bundle.")
-@options(_truth_options)
+@options(labels_options[:-1])  # the classes are the model's
+@click.option("--areas", "area_layer", help=AREAS_HELP)
+@click.option("--all-touched", is_flag=True, help="A label covers all pixels it touches, not only centres inside.")
+@options(_picture_options)
 @click.option("--split", default="test", show_default=True, type=click.Choice([split.value for split in Split]))
 @click.option("--threshold", type=float, help="Probability from which a pixel belongs to a class.")
 @click.option("--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate its areas.")
@@ -54,10 +47,10 @@ _truth_options = [
 @click.option("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
 @json_option
 def evaluate(
-    image: str | None, model: str, labels: tuple[str, ...], class_field: str, areas: str | None, split_field: str,
-    all_touched: bool, images: str, masks: str, gsd_m: float, chips: tuple[str, ...], mapping: tuple[str, ...],
-    split: str, threshold: float | None, map_raster: str, bands: str, crs: str, device: str, out: str, overwrite: bool,
-    as_json: bool,
+    image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
+    mapping: tuple[str, ...], area_layer: str | None, all_touched: bool, images: str, masks: str, gsd_m: float,
+    chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str, device: str,
+    out: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare what a model finds with labels.
 
@@ -66,16 +59,15 @@ def evaluate(
     """
 
     def request() -> EvaluateRequest:
-        wanted, values = Split(split), tuple(map(_class_value, mapping))
+        wanted = Split(split)
         projects: tuple[LabelledImage, ...] = ()
         pictures: tuple[Pictures, ...] = ()
         if image:
-            sources = tuple(Labels(*_layer(text), class_field, values) for text in labels)
-            bounds = Areas(*_layer(areas), split_field) if areas else None
+            drawn = labels_of(labels, subtract, class_field, mapping)
             touch = Touch.ALL if all_touched else Touch.CENTRE
-            projects = (LabelledImage(Image(image, crs, listed(bands)), sources, bounds, touch),)
+            projects = (LabelledImage(Image(image, crs, listed(bands)), drawn, areas_of(area_layer), touch),)
         if images or masks:
-            pictures = (Pictures(images, masks, gsd_m, values, wanted),)
+            pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)
         data = LabelledData(projects, pictures, tuple(map(ChipSet, chips)))
         existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
         return EvaluateRequest(model, data, out, wanted, threshold, map_raster, device, existing)
@@ -83,19 +75,12 @@ def evaluate(
     run("evaluate", request, as_json, _say)
 
 
-def _layer(text: str) -> tuple[str, str]:
-    """File and layer of `FILE|layer`, as well as of QGIS's `FILE|layername=layer`."""
-    path, _, layer = text.partition("|")
-    return path, layer.removeprefix("layername=")
-
-
-def _class_value(text: str) -> ClassValue:
-    source, _, value = text.rpartition("=")
-    if not source or not value.strip().isdigit():
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST, f"“{text}” does not map a value to a class.", "Write it like 255=1 or #3c1098=2."
-        )
-    return ClassValue(source.strip(), int(value))
+def _with_background(mapping: tuple[str, ...]) -> tuple[ClassValue, ...]:
+    """What the values of masks mean; 0 is background unless it is said to be something else."""
+    values = tuple(map(class_value, mapping))
+    numbers = bool(values) and not any(entry.source.startswith("#") for entry in values)
+    said = any(entry.source == "0" for entry in values)
+    return (*values, ClassValue("0", BACKGROUND)) if numbers and not said else values
 
 
 def _say(result: EvaluateResult) -> None:

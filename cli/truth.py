@@ -59,7 +59,7 @@ def labels_of(
     labels: Sequence[str], subtract: Sequence[str], class_field: str, mapping: Sequence[str]
 ) -> tuple[Labels, ...]:
     """The labels that the options of `labels_options` name."""
-    values = tuple(_class_value(text) for text in mapping)
+    values = tuple(class_value(text) for text in mapping)
     drawn = []
     for named in map(_named, labels):
         field = named.extra.get("field", "" if "class" in named.extra else class_field)
@@ -194,7 +194,8 @@ def _named(text: str) -> _Named:
     return _Named(path, layer, extra)
 
 
-def _class_value(text: str) -> ClassValue:
+def class_value(text: str) -> ClassValue:
+    """What `VALUE=CLASS` means."""
     source, _, value = text.rpartition("=")
     return ClassValue(source, _number(value, "map"))
 

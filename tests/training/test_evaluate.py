@@ -37,7 +37,7 @@ from orthomask.protocol import (
     from_json,
     to_json,
 )
-from orthomask.training import comparison, evaluate
+from orthomask.training import comparison, evaluate, report
 from orthomask.training.labels import Grid, open_truth
 
 from . import evaluation_data as data
@@ -46,12 +46,14 @@ from .images import write_tile
 FOUND = [(10, 10, 30, 30), (40, 10, 60, 30), (80, 60, 100, 80)]
 TRUE = [(10, 10, 30, 30), (45, 10, 65, 30), (10, 70, 30, 90)]
 WHOLE = (120, 160)
+PLOT = report._plot
 
 
 @pytest.fixture
 def bright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model that finds what is bright in the first band."""
+    """A model that finds what is bright in the first band; plots, which take longest, are left out of its report."""
     monkeypatch.setattr(devices, "prepare", data.predictor)
+    monkeypatch.setattr(report, "_plot", lambda _: "data:,")
     return data.write_model(tmp_path)
 
 
@@ -243,7 +245,10 @@ def test_the_area_on_a_map_is_corrected_by_its_errors(bright: Path, tmp_path: Pa
     assert any("only 1 labelled areas" in warning or "only one labelled area" in warning for warning in result.warnings)
 
 
-def test_the_report_is_whole_by_itself_and_shows_the_worst_first(bright: Path, tmp_path: Path) -> None:
+def test_the_report_is_whole_by_itself_and_shows_the_worst_first(
+    bright: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_plot", PLOT)
     areas = {"good <b>": (5, 5, 35, 35), "bad": (75, 55, 105, 85), "half": (35, 5, 70, 35)}
     result = run(bright, tmp_path, data.labelled(tmp_path, FOUND, TRUE, areas))
     page = Path(result.report_path).read_text(encoding="utf-8")
@@ -256,6 +261,8 @@ def test_the_report_is_whole_by_itself_and_shows_the_worst_first(bright: Path, t
     )
     assert "of good" not in page
     assert f"{result.pixels[0].iou:.3f}" in page
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert page.count("data:image/png;base64,") == 2
     for words in ("truth ↓", "prediction →", "Calibration", "Precision and recall", "Threshold", "Olofsson"):
         assert words in page
 
