@@ -21,10 +21,10 @@ def writing(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong while `path` is written into a sentence and a remedy."""
     try:
         yield
-    except OSError as error:
-        raise output_error(path, error) from error
     except (rasterio.errors.RasterioError, CPLE_BaseError) as error:  # rasterio.shutil raises GDAL's own errors
         raise output_error(path, OSError(errno.EIO, str(error.__cause__ or error))) from error
+    except OSError as error:  # after rasterio's, some of which are OSErrors without a number
+        raise output_error(path, error) from error
 
 
 def output_error(path: Path, error: OSError) -> OrthomaskError:
