@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.core import QgsFieldProxyModel, QgsMapLayerProxyModel, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsCollapsibleGroupBox, QgsFieldComboBox, QgsMapLayerComboBox
+from qgis.core import QgsMapLayerProxyModel, QgsRasterLayer, QgsVectorLayer
+from qgis.gui import QgisInterface, QgsCollapsibleGroupBox, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
@@ -22,6 +22,7 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import AreasRequest, Image, Sampling
 from .area_sampling import WEIGHT_FIELD, FrozenSampling
 from .class_table import class_field_of
+from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, LabelProject
 from .label_sources import FrozenAreas, LabelSource, is_labels_layer
 from .sources import extent_region, image_of
@@ -58,13 +59,13 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.size.setMinimum(1.0)
         self.distance = _metres(0.0, tr("At least so far apart, from those that are there too"))
         self.visible_only = QCheckBox(tr("Only in the visible map"))
-        self.weights, self.weight_field = _layer_chooser(), QgsFieldComboBox()
+        self.weights, self.weight_field = _layer_chooser(), FieldChooser(tr("all alike"), only_numbers=True)
         self.weights.setToolTip(tr("Places are drawn by its values, such as population density: a raster or polygons"))
-        self.strata, self.strata_field = _layer_chooser(), QgsFieldComboBox()
+        self.strata, self.strata_field = _layer_chooser(), FieldChooser(tr("one class for all"))
         self.strata.setToolTip(tr("Labels or a map of classes: every class gets as many areas"))
         self.shares = tuple(QSpinBox(maximum=100, singleStep=5, suffix=" %") for _ in range(3))
         self.button = QPushButton(tr("Add areas"))
-        for chooser in (self.way, self.weights, self.weight_field, self.strata, self.strata_field):
+        for chooser in (self.way, self.weights, self.strata):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self._connect()
@@ -82,7 +83,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         if isinstance(layer, QgsRasterLayer):
             request = self._request(image_of(image), project, weight_path=image_of(layer).path)
         elif layer is not None:
-            field = self.weight_field.currentField()
+            field = self.weight_field.field
             weights = VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
         if request.strata is not None:
             strata = self._strata().freeze()
@@ -107,7 +108,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         )
 
     def _strata(self) -> LabelSource:
-        return LabelSource(self.strata.currentLayer(), self.strata_field.currentField())
+        return LabelSource(self.strata.currentLayer(), self.strata_field.field)
 
     def _lay_out(self) -> None:
         self._form = form = QFormLayout(self)
@@ -131,28 +132,31 @@ class AreasBox(QgsCollapsibleGroupBox):
             share.setValue(part)
 
     def _connect(self) -> None:
-        self.weight_field.setFilters(QgsFieldProxyModel.Filter.Numeric)
-        for field in (self.weight_field, self.strata_field):
-            field.setAllowEmptyFieldName(True)
         self.way.currentIndexChanged.connect(self._show_fitting)
-        self.weights.layerChanged.connect(self._show_fitting)
-        self.strata.layerChanged.connect(self._show_fitting)
+        self.weights.layerChanged.connect(self._show_weights)
+        self.strata.layerChanged.connect(self._show_strata)
+        self.collapsedStateChanged.connect(self._show_fitting)  # unfolding shows every widget
         self.button.clicked.connect(self.wanted)
+        self._show_fitting()
+
+    def _show_weights(self) -> None:
+        self.weight_field.show_fields(self.weights.currentLayer())
+        self._show_fitting()
+
+    def _show_strata(self) -> None:
+        layer = self.strata.currentLayer()
+        usual = CLASS_FIELD if layer is not None and is_labels_layer(layer) else class_field_of(layer)
+        self.strata_field.show_fields(layer, usual)
         self._show_fitting()
 
     def _show_fitting(self, *_: object) -> None:
         """Show what belongs to the choice, and nothing else."""
-        stratified, strata = self.way.currentData() is Sampling.STRATIFIED, self.strata.currentLayer()
-        weights = self.weights.currentLayer()
+        if self.isCollapsed():
+            return
+        stratified = self.way.currentData() is Sampling.STRATIFIED
         self._show_row(self.strata, stratified)
-        self._show_row(self.strata_field, stratified and hasattr(strata, "fields"))
-        self._show_row(self.weight_field, hasattr(weights, "fields"))
-        if hasattr(strata, "fields") and self.strata_field.layer() != strata:
-            self.strata_field.setLayer(strata)
-            usual = CLASS_FIELD if is_labels_layer(strata) else class_field_of(strata)
-            self.strata_field.setField(usual)
-        if hasattr(weights, "fields") and self.weight_field.layer() != weights:
-            self.weight_field.setLayer(weights)
+        self._show_row(self.strata_field, stratified and isinstance(self.strata.currentLayer(), QgsVectorLayer))
+        self._show_row(self.weight_field, isinstance(self.weights.currentLayer(), QgsVectorLayer))
 
     def _show_row(self, widget: QWidget, shown: bool) -> None:
         widget.setVisible(shown)

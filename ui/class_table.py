@@ -63,7 +63,7 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
     return list(found.values())
 
 
-def class_field_of(layer: QgsMapLayer) -> str:
+def class_field_of(layer: Optional[QgsMapLayer]) -> str:
     """The attribute by which the layer is coloured; empty where it is not."""
     renderer = layer.renderer() if isinstance(layer, QgsVectorLayer) else None
     if not isinstance(renderer, QgsCategorizedSymbolRenderer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Optional
 
 from qgis.core import (
@@ -26,7 +27,8 @@ from ..protocol import Split
 from .label_project import SPLIT_FIELD
 
 MOST_OUTLINES = 2000
-COLOR = QColor(255, 205, 40)
+COLOR, CASING = QColor(255, 205, 40), QColor(40, 40, 40, 160)
+FILL, NOTHING = QColor(255, 205, 40, 70), QColor(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,15 @@ class ExportPreview:
         self._canvas = canvas
         self._band: Optional[QgsRubberBand] = None
 
-    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[QgsRasterLayer]) -> None:
-        """Draw these, which are in the CRS of the layer, in place of the last ones."""
+    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[QgsRasterLayer], *, filled: bool = False) -> None:
+        """Draw these, which are in the CRS of the layer, in place of the last ones; `filled` ones without a line."""
         self.clear()
         if not outlines or layer is None:
             return
         self._band = QgsRubberBand(self._canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
-        self._band.setFillColor(QColor(0, 0, 0, 0))
-        self._band.setStrokeColor(COLOR)
-        self._band.setSecondaryStrokeColor(QColor(40, 40, 40, 160))
+        self._band.setFillColor(FILL if filled else NOTHING)
+        self._band.setStrokeColor(NOTHING if filled else COLOR)
+        self._band.setSecondaryStrokeColor(NOTHING if filled else CASING)
         self._band.setWidth(1)
         self._band.setToGeometry(QgsGeometry.collectGeometry(list(outlines)), layer.crs())
 
@@ -70,9 +72,10 @@ class ExportPreview:
 
 
 def mask_outlines(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> list[QgsGeometry]:
-    """The image's extent, and the areas in which the mask is known."""
-    known = [geometry for geometry, _ in _areas_on(image, areas)] if areas is not None else []
-    return [QgsGeometry.fromRect(image.extent()), *known[:MOST_OUTLINES]]
+    """Where the mask is known: in the areas, or all over the image."""
+    if areas is None:
+        return [QgsGeometry.fromRect(image.extent())]
+    return [geometry for geometry, _ in islice(_areas_on(image, areas), MOST_OUTLINES)]
 
 
 def chip_outlines(

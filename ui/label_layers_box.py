@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer, QgsVectorLayer
-from qgis.gui import QgsFieldComboBox, QgsMapLayerComboBox
+from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
@@ -34,6 +34,7 @@ from .class_table import (
     matched,
     values_of,
 )
+from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, LabelProject, file_of, read_classes
 from .label_sources import LabelSource, is_labels_layer
 from .words import tr
@@ -50,7 +51,7 @@ class LabelLayersBox(QGroupBox):
     """The `OrthomaskError` that says why an attribute cannot be used."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
-        super().__init__(tr("Labels"), parent)
+        super().__init__(tr("Labels to export"), parent)
         self._classes: tuple[ClassInfo, ...] = ()
         self.layer_chooser = QgsMapLayerComboBox()
         self.layer_chooser.setFilters(KINDS)
@@ -60,18 +61,17 @@ class LabelLayersBox(QGroupBox):
         self.list.setToolTip(tr("Layers further up lie over those below"))
         self.up_button, self.down_button = _button("▲", tr("Lay it over the next")), _button("▼", tr("Lay it under"))
         self.remove_button = _button("−", tr("Use it no longer"))
-        self.field = QgsFieldComboBox()
-        self.field.setAllowEmptyFieldName(True)
-        self.field.setToolTip(tr("The attribute that names the class; nothing: all are of one class"))
+        self.field = FieldChooser(tr("one class for all"))
+        self.field.setToolTip(tr("The attribute that names the class"))
         self.class_chooser = QComboBox()
         self.mapping = MappingTable()
-        self.subtract = QCheckBox(tr("Take it away"))
+        self.subtract = QCheckBox(tr("Subtract it"))
         self.subtract.setToolTip(tr("What lies here becomes background, such as a farmyard in farmland"))
         self.only_selected = QCheckBox(tr("Only selected"))
         self.class_table = ClassTable()
         self.words = QLabel(tr("Add a layer of polygons."))
         self.words.setWordWrap(True)
-        for chooser in (self.layer_chooser, self.field, self.class_chooser):
+        for chooser in (self.layer_chooser, self.class_chooser):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self._connect()
@@ -111,6 +111,10 @@ class LabelLayersBox(QGroupBox):
         self.add(project.labels)
         return True
 
+    def show_image(self, image: Optional[QgsMapLayer]) -> None:
+        """Do not offer the image itself."""
+        self.layer_chooser.setExceptedLayerList([image] if image is not None else [])
+
     def drop(self, identities: list[str]) -> None:
         """Let go of layers that are about to be removed."""
         rows = [row for row in range(self.list.count()) if self._source(row).layer.id() in identities]
@@ -147,7 +151,7 @@ class LabelLayersBox(QGroupBox):
         self.down_button.clicked.connect(lambda: self._move(1))
         self.remove_button.clicked.connect(self._remove)
         self.list.currentRowChanged.connect(self._show_chosen)
-        self.field.fieldChanged.connect(self._take_field)
+        self.field.activated.connect(self._take_field)
         self.class_chooser.activated.connect(self._take)
         self.mapping.changed.connect(self._take)
         self.subtract.clicked.connect(self._take)
@@ -210,10 +214,7 @@ class LabelLayersBox(QGroupBox):
             widget.setVisible(polygons)
         if source is None:
             return
-        self.field.blockSignals(True)
-        self.field.setLayer(source.layer if polygons else None)
-        self.field.setField(source.class_field)
-        self.field.blockSignals(False)
+        self.field.show_fields(source.layer, source.class_field)
         self.subtract.setChecked(source.subtract)
         self.only_selected.setChecked(source.only_selected)
         self._fill_choosers(source)
@@ -227,10 +228,10 @@ class LabelLayersBox(QGroupBox):
         widget.setVisible(shown)
         self._form.labelForField(widget).setVisible(shown)
 
-    def _take_field(self, field: str) -> None:
+    def _take_field(self) -> None:
         source = self._source(self.list.currentRow())
         try:
-            self._put(self._mapped(replace(source, class_field=field)))
+            self._put(self._mapped(replace(source, class_field=self.field.field)))
         except OrthomaskError as error:
             self.failed.emit(error)
         self._show_chosen()

@@ -82,6 +82,7 @@ class LabelPanel(QWidget):
         self._preview_timer = QTimer(self, singleShot=True, interval=PREVIEW_PAUSE_MS)
         self._lay_out()
         self._connect()
+        self.labels.show_image(self._image())
         self._follow_project()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
@@ -193,6 +194,7 @@ class LabelPanel(QWidget):
         self.labels.failed.connect(self._show_error)
         self.labels.changed.connect(self._refresh)
         self.export.changed.connect(self._refresh)
+        self.layer_chooser.layerChanged.connect(self.labels.show_image)
         self.layer_chooser.layerChanged.connect(self._refresh)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
@@ -244,7 +246,8 @@ class LabelPanel(QWidget):
                     words = tr("{} before empty and faulty ones are left out.").format(
                         count.format(f"{len(outlines):,}")
                     )
-                self._preview.show(outlines, image)
+                filled = self.export.is_mask and areas is not None
+                self._preview.show(outlines, image, filled=filled)
             except OrthomaskError as error:
                 words = f"{error.sentence} {error.remedy}"
         self.preview_words.setText(words)
@@ -296,7 +299,8 @@ class LabelPanel(QWidget):
         self._tell(tr("{} areas added.").format(new.result.count), new.result.warnings)
 
     def _finish_mask(self, result: MaskResult) -> None:
-        QgsProject.instance().addMapLayer(mask_layer(result))
+        layer = QgsProject.instance().addMapLayer(mask_layer(result), addToLegend=False)
+        QgsProject.instance().layerTreeRoot().insertLayer(0, layer)  # not among the layers of a label project
         found = ", ".join(f"{count.objects:,} {count.name}" for count in result.counts)
         self._tell(tr("Mask with {} in {}.").format(found, time_in_words(result.seconds)), result.warnings)
 

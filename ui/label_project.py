@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from qgis.core import (
@@ -136,16 +134,18 @@ def read_classes(path: str) -> tuple[ClassInfo, ...]:
     Raises:
         OrthomaskError: the file cannot be read, or has none.
     """
-    query = f'SELECT value, name, color, outline FROM "{CLASSES}" ORDER BY value'  # noqa: S608 (a constant)
+    table = QgsVectorLayer(f"{path}|layername={CLASSES}", CLASSES, "ogr")
+    if not table.isValid():
+        raise _no_project(path, table.error().message())
+    columns = [table.fields().lookupField(field.name) for field in fields(ClassInfo)]
+    rows = [[feature.attribute(column) for column in columns] for feature in table.getFeatures()]
     try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute(query).fetchall()
-        classes = tuple(ClassInfo(value, name, color, Outline(outline)) for value, name, color, outline in rows)
-    except (sqlite3.Error, ValueError) as error:
+        classes = [ClassInfo(int(value), name, color, Outline(outline)) for value, name, color, outline in rows]
+    except (TypeError, ValueError) as error:
         raise _no_project(path, str(error)) from error
     if not classes:
-        raise _no_project(path, "no classes")
-    return classes
+        raise _no_project(path, CLASSES)
+    return tuple(sorted(classes, key=lambda info: info.value))
 
 
 def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:

@@ -28,6 +28,13 @@ def seen(engine):
     return next(message["seen"] for message in reversed(engine.requests) if message["method"] != "check")
 
 
+def choose(chooser, data):
+    """What a click on an entry of a list does."""
+    index = chooser.findData(data)
+    chooser.setCurrentIndex(index)
+    chooser.activated.emit(index)
+
+
 def export(panel):
     press(panel.run_bar.run_button)
     finished(panel)
@@ -142,6 +149,7 @@ def test_keys_set_the_class_while_labels_are_edited(panel, town, canvas):
     press(panel.project.label_button)
     QTest.keyClick(canvas, Qt.Key.Key_2)
     assert town.current_class == 2
+    assert panel.labels.field.field == "class"
     assert panel.project.legend.currentRow() == 1
     draw(town.labels, 20)
     town.labels.selectByIds([1])
@@ -201,6 +209,17 @@ def test_areas_go_into_the_edits_while_areas_are_edited(panel, town):
     assert town.areas.featureCount() == 1
 
 
+def test_what_does_not_belong_to_the_choice_is_hidden(panel, town):
+    box = panel.areas
+    box.setCollapsed(False)
+    assert not box.strata.isVisible()
+    assert not box.weight_field.isVisible()
+    box.way.setCurrentIndex(2)
+    assert box.strata.isVisible()
+    box.weights.setLayer(town.labels)
+    assert box.weight_field.isVisible()
+
+
 def test_strata_and_weights_are_frozen_too(panel, town, engine, layer):
     people = QgsVectorLayer(f"Polygon?crs={CRS}&field=people:double", "people", "memory")
     feature = QgsFeature(people.fields())
@@ -211,9 +230,9 @@ def test_strata_and_weights_are_frozen_too(panel, town, engine, layer):
     box = panel.areas
     box.way.setCurrentIndex(2)
     box.strata.setLayer(town.labels)
-    assert box.strata_field.currentField() == "class"
+    assert box.strata_field.field == "class"
     box.weights.setLayer(people)
-    box.weight_field.setField("people")
+    choose(box.weight_field, "people")
     box.button.click()
     finished(panel)
     asked, layers = engine.asked("areas")[-1], seen(engine)
@@ -239,6 +258,7 @@ def test_a_mask_of_the_label_project(panel, town, engine, bar, photo, tmp_path):
     (mask,) = QgsProject.instance().mapLayersByName("mask")
     assert isinstance(mask, QgsRasterLayer)
     assert mask.renderer().classes()[0].label == "field"
+    assert QgsProject.instance().layerTreeRoot().children()[0].name() == "mask"
     assert not (tmp_path / labels["path"]).exists()
 
 
@@ -264,7 +284,8 @@ def test_layers_lie_over_each_other_in_the_order_of_the_list(panel, engine):
 
 def test_classes_come_from_the_values_and_can_be_remapped(panel, engine):
     panel.labels.add(parcels((0, "wood"), (5, "wheat"), (10, "rye"), (15, None)))
-    panel.labels.field.setField("use")
+    assert [info.name for info in panel.labels.classes] == ["parcels"]
+    choose(panel.labels.field, "use")
     assert [info.name for info in panel.labels.classes] == ["rye", "wheat", "wood"]
     table = panel.labels.mapping
     texts = [table.item(row, 0).text() for row in range(table.rowCount())]
@@ -284,7 +305,7 @@ def test_classes_come_from_the_values_and_can_be_remapped(panel, engine):
 def test_only_the_selected_polygons(panel, engine, bar):
     layer = parcels((0, "a"), (5, "b"))
     panel.labels.add(layer)
-    panel.labels.field.setField("use")
+    choose(panel.labels.field, "use")
     panel.labels.only_selected.click()
     press(panel.run_bar.run_button)
     assert "Nothing is selected in the layer parcels. Select" in shown(bar)

@@ -1,0 +1,41 @@
+"""Choosing an attribute. Unlike QGIS's own widget it keeps the choice when the layer's fields are told anew."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.core import QgsMapLayer, QgsVectorLayer
+from qgis.PyQt.QtWidgets import QComboBox, QSizePolicy, QWidget
+
+from .words import tr
+
+
+class FieldChooser(QComboBox):
+    """The attributes of a layer, after a first line that stands for none.
+
+    Args:
+        nothing: that line.
+        only_numbers: leave out attributes that are no numbers.
+    """
+
+    def __init__(self, nothing: str, *, only_numbers: bool = False, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._nothing, self._only_numbers = nothing, only_numbers
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(tr("An attribute of the layer"))
+
+    @property
+    def field(self) -> str:
+        """The attribute that is chosen; empty for none."""
+        return self.currentData() or ""
+
+    def show_fields(self, layer: Optional[QgsMapLayer], chosen: str = "") -> None:
+        """Offer the attributes of this layer."""
+        self.blockSignals(True)
+        self.clear()
+        self.addItem(self._nothing, "")
+        for field in layer.fields() if isinstance(layer, QgsVectorLayer) else ():
+            if field.isNumeric() or not self._only_numbers:
+                self.addItem(field.displayName(), field.name())
+        self.setCurrentIndex(max(0, self.findData(chosen)))
+        self.blockSignals(False)
