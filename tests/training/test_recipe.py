@@ -88,7 +88,7 @@ def test_settings_are_given_by_name(tmp_path):
         ("schedule.speed", 3, "no setting “schedule.speed”"),
         ("speed", 3, "no setting “speed”"),
         ("schedule.steps.more", 3, "no setting"),
-        ("schedule.steps", "many", "schedule.steps = \"many\""),
+        ("schedule.steps", "many", 'schedule.steps = "many"'),
         ("schedule.steps", 0, "no steps"),
     ],
 )

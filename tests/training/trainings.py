@@ -83,7 +83,14 @@ def write_polygons(path: Path, layer: str, boxes, gsd_m: float, **columns) -> Pa
     return path
 
 
-HOUSES = ((10, 10, 40, 30), (60, 20, 90, 50), (20, 70, 50, 100), (120, 20, 150, 50), (130, 80, 150, 110), (70, 80, 100, 110))
+HOUSES = (
+    (10, 10, 40, 30),
+    (60, 20, 90, 50),
+    (20, 70, 50, 100),
+    (120, 20, 150, 50),
+    (130, 80, 150, 110),
+    (70, 80, 100, 110),
+)
 
 
 def write_project(folder: Path, areas=(), splits=(), dtype="uint8", bands=3, gsd_m=0.5) -> LabelledImage:
