@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from ..engine.grid import Lattice, Window
-from ..engine.outputs import writing
+from ..engine.outputs import refuse_in_use, writing
 from ..engine.progress import Progress
 from ..engine.raster import open_image, open_reader
 from ..engine.regions import reprojected, to_lattice, transformed
@@ -31,6 +31,7 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
         OrthomaskError: the image, region, weights or strata do not fit, no area fits, or the file cannot be written.
     """
     target = Path(request.output_path)
+    refuse_in_use(target)
     has_areas = target.exists() and "areas" in layers_of(str(target))
     for field in ("name", "split") if has_areas else ():
         require_field(str(target), "areas", field)

@@ -18,7 +18,7 @@ from rasterio.windows import Window as Block
 
 from ..engine.grid import Window
 from ..protocol import BACKGROUND, ErrorCode, Labels, OrthomaskError
-from .vectors import Grid, plain
+from .vectors import Grid, plain, unreadable
 
 BLOCK_PX = 2048
 
@@ -48,7 +48,7 @@ class RasterLabels:
             found = _packed(self.dataset.read(self.bands, window=block))
             valid = self.dataset.dataset_mask(window=block) > 0
         except RasterioError as error:
-            raise _unreadable(self.dataset.name, error) from error
+            raise unreadable(self.dataset.name, error) from error
         index = np.searchsorted(self.values, found).clip(0, len(self.values) - 1)
         classes = np.where(valid & (self.values[index] == found), self.classes[index], BACKGROUND)
         return classes.astype(np.uint8), valid
@@ -130,7 +130,7 @@ def _distinct(dataset: DatasetReader, bands: tuple[int, ...]) -> np.ndarray:
                 valid = dataset.dataset_mask(window=block) > 0
                 found = np.union1d(found, _packed(dataset.read(bands, window=block))[valid])
     except RasterioError as error:
-        raise _unreadable(dataset.name, error) from error
+        raise unreadable(dataset.name, error) from error
     return found
 
 
@@ -180,15 +180,6 @@ def _opened(path: str) -> Iterator[DatasetReader]:
     try:
         dataset = rasterio.open(path)
     except RasterioError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     with dataset:
         yield dataset
-
-
-def _unreadable(path: str, error: Exception) -> OrthomaskError:
-    return OrthomaskError(
-        ErrorCode.LABELS_UNREADABLE,
-        f"“{os.path.basename(path)}” cannot be read as labels.",
-        "Choose a vector file such as a GeoPackage, or a raster of classes.",
-        str(error),
-    )

@@ -104,7 +104,7 @@ def layers_of(path: str) -> dict[str, str | None]:
     try:
         return {str(name): kind for name, kind in pyogrio.list_layers(path)}
     except DataSourceError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def is_vector(path: str) -> bool:
@@ -220,6 +220,17 @@ def to_pixels(geometries: np.ndarray, transform: Affine) -> np.ndarray:
     return np.asarray(shapely.transform(geometries, move))
 
 
+def unreadable(path: str, error: Exception) -> OrthomaskError:
+    """The error for labels that cannot be opened."""
+    missing = not os.path.exists(path) and not path.startswith("/vsi") and ":" not in path[2:]
+    return OrthomaskError(
+        ErrorCode.LABELS_UNREADABLE,
+        f"“{os.path.basename(path) or path}” " + ("does not exist." if missing else "cannot be read."),
+        "Check the path." if missing else "Choose a vector file such as a GeoPackage, or a raster of classes.",
+        str(error),
+    )
+
+
 def _batches(
     path: str, layer: str, columns: Sequence[str], box: tuple[float, ...] | None
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
@@ -231,7 +242,7 @@ def _batches(
                 path, layer=layer, columns=list(columns), bbox=box, skip_features=start, max_features=BATCH
             )
         except (DataSourceError, DataLayerError, FeatureError) as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if wkb is None or len(wkb) == 0:
             return
         by_name = dict(zip(meta["fields"], data))
@@ -288,7 +299,7 @@ def _info(path: str, layer: str) -> dict[str, Any]:
         info: dict[str, Any] = pyogrio.read_info(path, layer=layer, force_feature_count=True)
         return info
     except (DataSourceError, DataLayerError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _known_crs(text: str, layer: str) -> pyproj.CRS:
@@ -301,13 +312,3 @@ def _known_crs(text: str, layer: str) -> pyproj.CRS:
             "Set the CRS of the layer, or name it.",
             str(error),
         ) from error
-
-
-def _unreadable(path: str, error: Exception) -> OrthomaskError:
-    missing = not os.path.exists(path) and not path.startswith("/vsi") and ":" not in path[2:]
-    return OrthomaskError(
-        ErrorCode.LABELS_UNREADABLE,
-        f"“{os.path.basename(path) or path}” " + ("does not exist." if missing else "cannot be read."),
-        "Check the path." if missing else "Choose a vector file such as a GeoPackage, or a raster of classes.",
-        str(error),
-    )
