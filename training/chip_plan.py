@@ -179,6 +179,8 @@ def deal_blocks(base: Lattice, request: ChipsRequest) -> list[tuple[Split, shape
     chip_px = request.chip_px * max(abs(math.cos(turn)) + abs(math.sin(turn)) for turn in turns)
     chips = base.width_px * base.height_px / chip_px**2
     side = min(max(2, math.isqrt(int(chips / BLOCKS))), BLOCK_CHIPS) if chips >= FEW_CHIPS else 1
+    if max(request.shares) == 1:  # one split: one block
+        side = max(base.width_px, base.height_px)
     left, right = _edges(base.width_px, chip_px, side)
     top, bottom = _edges(base.height_px, chip_px, side)
     x, y = (index.ravel() for index in np.meshgrid(range(len(left)), range(len(top))))
@@ -236,12 +238,10 @@ def windows(zone: Zone, lattice: Lattice, stride_px: int) -> tuple[list[Window],
     x, y = (start.ravel() for start in np.meshgrid(columns, rows))
     boxes = shapely.box(x, y, x + side, y + side)
     shapely.prepare(zone.polygon)
-    if zone.closed:
-        chosen = shapely.covers(zone.polygon, boxes)
-    else:
-        chosen = shapely.area(shapely.intersection(zone.polygon, boxes)) > 0
+    overlapping = shapely.area(shapely.intersection(zone.polygon, boxes)) > 0
+    chosen = overlapping & shapely.covers(zone.polygon, boxes) if zone.closed else overlapping
     found = [Window(int(x), int(y), side, side) for x, y in zip(x[chosen], y[chosen])]
-    return found, len(boxes) - len(found) if zone.closed else 0
+    return found, int(overlapping.sum()) - len(found)
 
 
 def starts(first: int, end: int, side: int, stride: int, size: int) -> list[int]:
