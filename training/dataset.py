@@ -55,11 +55,11 @@ def image_of(chip: Chip, card: Card) -> Tensor:
 class Numbers(Sampler[int]):
     """The numbers of the chips of an epoch: other ones in each epoch, and on each of several devices."""
 
-    def __init__(self, count: int) -> None:
-        self._count, self._epoch = count, 0
+    def __init__(self, count: int, epoch: int = 0) -> None:
+        self._count, self._epoch = count, epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning tells the epoch before it begins, also when a training is resumed."""
+        """Go on with an epoch; Lightning calls this before it begins."""
         self._epoch = epoch
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from ..engine.outputs import write_atomically, writing
@@ -57,6 +58,12 @@ class TrainingFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.request, _written(to_json(self._request)))
         return None
+
+    def finished_epochs(self) -> int:
+        """How many epochs the checkpoint has behind it; 0 without one."""
+        if not self.checkpoint.exists():
+            return 0
+        return len(torch.load(self.checkpoint, map_location="cpu", weights_only=True)["scores"])
 
     def finish(self, result: TrainResult) -> None:
         """Note that the training has ended."""

@@ -61,7 +61,7 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
     learner = Learner(network, request.objective, request.schedule)
     keeper = Keeper(folder, card, request.schedule, views, usual, progress.part(0.05, 1))
     trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
-    stopped = fit(trainer, learner, keeper, loader(chips, request.schedule), views, folder)
+    stopped = fit(trainer, learner, keeper, loader(chips, request.schedule, folder.finished_epochs()), views, folder)
     said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
     result = keeper.result(stopped, tuple(said))
     folder.finish(result)
@@ -127,9 +127,10 @@ def _averages(schedule: Schedule) -> list[Callback]:
     return [Average(schedule.averaging)] if schedule.averaging else []
 
 
-def loader(chips: Chips, schedule: Schedule) -> DataLoader[Any]:
-    """Batches of chips, made ahead in other processes.
+def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
+    """Batches of chips, made ahead in other processes, from an epoch on.
 
+    Lightning names each epoch to the sampler, but that of a resumed training only after the first chips are under way.
     Only where these can be forked: a new interpreter would have to import the worker's main file again, and to be sent
     all scenes.
     """
@@ -137,7 +138,7 @@ def loader(chips: Chips, schedule: Schedule) -> DataLoader[Any]:
     return DataLoader(
         chips,
         batch_size=schedule.batch,
-        sampler=Numbers(schedule.steps * schedule.batch),
+        sampler=Numbers(schedule.steps * schedule.batch, epoch),
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context="fork" if workers else None,
