@@ -37,7 +37,11 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class PixelScores:
-    """Agreement of the pixels of one class, or of all foreground (`all`), or in one place."""
+    """Agreement of the pixels of one class, or of all foreground (`all`), or of all foreground in one place.
+
+    Attributes:
+        pixels: how many truly are of the class, or for a place how many are labelled.
+    """
 
     name: str
     iou: float
@@ -82,7 +86,8 @@ class EvaluateResult:
 
     Attributes:
         confusion: pixel counts, row = true class, column = predicted class, background first; `classes` names both.
-        errors_path: raster of right, false and missed pixels; empty for pictures without georeference.
+        errors_path: raster of right, false and missed pixels, of the first image (those of the others are named
+            `errors-2.tif` and so on); empty for pictures without georeference.
         objects_path: GeoPackage of matched, missed and false objects; empty for pictures without georeference.
         best_threshold: that with the highest intersection over union.
         calibration_error: mean distance of probability and frequency, weighted by pixels (Guo et al. 2017).
