@@ -177,6 +177,26 @@ def test_objects_are_written_as_polygons(bright: Path, tmp_path: Path) -> None:
     assert np.isnan(fields[3][fields[0] == "missed"]).all()
 
 
+def test_classes_that_are_mixed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A square that is labelled as a bar, and a bar that is right: one wrong object on both sides."""
+    monkeypatch.setattr(devices, "prepare", data.predictor)
+    model = data.write_model(tmp_path, classes=2)
+    square, bar = (10, 10, 30, 30), (50, 10, 90, 20)
+    pixels = np.maximum(data.paint(WHOLE, square), data.paint(WHOLE, bar, band=1))
+    image = data.write_image(tmp_path / "land.tif", pixels)
+    labels = data.write_boxes(tmp_path / "labels.gpkg", "labels", [square, bar], kind=["bar", "bar"])
+    result = run(model, tmp_path, LabelledImage(Image(str(image)), (Labels(str(labels), class_field="kind"),)))
+    background = WHOLE[0] * WHOLE[1] - 800
+    assert result.confusion == ((background, 0, 0), (0, 0, 0), (0, 400, 400))
+    scores = [(row.name, row.precision, row.recall) for row in result.pixels]
+    assert scores == [("all", 1, 1), ("square", 0, 0), ("bar", 1, 0.5)]
+    objects = {row.name: (row.matched, row.missed, row.false) for row in result.objects}
+    assert objects == {"square": (0, 0, 1), "bar": (1, 1, 0)}
+    with rasterio.open(result.errors_path) as dataset:
+        assert dataset.read(1)[10:30, 10:30].tolist() == [[4] * 20] * 20
+        assert np.count_nonzero(dataset.read(1) == 1) == 400
+
+
 def test_another_threshold_and_several_images(bright: Path, tmp_path: Path) -> None:
     projects = []
     for name in ("east", "west"):
