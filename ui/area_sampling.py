@@ -6,12 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from qgis.core import QgsFeature, QgsFeatureRequest, QgsGeometry, QgsVectorLayer, QgsVectorLayerUtils
+from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
+    QgsMapLayer,
+    QgsRasterLayer,
+    QgsVectorLayer,
+    QgsVectorLayerUtils,
+)
 
 from ..protocol import AreasRequest, AreasResult
+from .class_table import matched, values_of
 from .engine_client import EngineClient, Feedback, NoFeedback
 from .label_project import AREAS, NAME_FIELD, SPLIT_FIELD
-from .label_sources import FrozenAreas, FrozenLabels
+from .label_sources import FrozenAreas, FrozenLabels, LabelSource, is_labels_layer
+from .sources import image_of
 from .vector_snapshot import VectorSnapshot, temporary_folder
 
 WEIGHT_FIELD = "weight"
@@ -46,6 +55,31 @@ class FrozenSampling:
         if self.strata is not None:
             request = replace(request, strata=self.strata.write(folder, feedback))
         return request
+
+
+def frozen_weights(layer: Optional[QgsMapLayer], field: str) -> tuple[str, Optional[VectorSnapshot]]:
+    """The weights of a layer: the path of a raster, or a snapshot of polygons; neither where there is no layer.
+
+    Raises:
+        OrthomaskError: the layer cannot be used.
+    """
+    if isinstance(layer, QgsRasterLayer):
+        return image_of(layer).path, None
+    if layer is None:
+        return "", None
+    return "", VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
+
+
+def frozen_strata(layer: QgsMapLayer, field: str) -> FrozenLabels:
+    """The classes of a layer to stratify by: those of the values of an attribute, or of a raster.
+
+    Raises:
+        OrthomaskError: the layer cannot be used.
+    """
+    source = LabelSource(layer, field)
+    if field and not is_labels_layer(layer):
+        source = replace(source, mapping=tuple(matched(values_of(layer, field), ())[1]))
+    return source.freeze()
 
 
 @dataclass(frozen=True)
@@ -101,5 +135,5 @@ def _count(path: str) -> int:
 
 def _read(path: str, first: int) -> tuple[tuple[str, str, Any], ...]:
     """The areas after the first ones."""
-    features: list[QgsFeature] = list(_open(path).getFeatures(QgsFeatureRequest()))
+    features: list[QgsFeature] = list(_open(path).getFeatures())
     return tuple((f[NAME_FIELD], f[SPLIT_FIELD], QgsGeometry(f.geometry())) for f in features[first:])

@@ -19,14 +19,13 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..protocol import AreasRequest, Image, Sampling
-from .area_sampling import WEIGHT_FIELD, FrozenSampling
+from ..protocol import AreasRequest, Sampling
+from .area_sampling import FrozenSampling, frozen_strata, frozen_weights
 from .class_table import class_field_of
 from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, LabelProject
-from .label_sources import FrozenAreas, LabelSource, is_labels_layer
+from .label_sources import FrozenAreas, is_labels_layer
 from .sources import extent_region, image_of
-from .vector_snapshot import VectorSnapshot
 from .words import tr
 
 WAYS = {
@@ -77,38 +76,25 @@ class AreasBox(QgsCollapsibleGroupBox):
         Raises:
             OrthomaskError: a layer cannot be used, or the numbers make no sense.
         """
-        weights = strata = None
-        request = self._request(image_of(image), project)
-        layer = self.weights.currentLayer()
-        if isinstance(layer, QgsRasterLayer):
-            request = self._request(image_of(image), project, weight_path=image_of(layer).path)
-        elif layer is not None:
-            field = self.weight_field.field
-            weights = VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
-        if request.strata is not None:
-            strata = self._strata().freeze()
-        return FrozenSampling(request, FrozenAreas.of(project.areas), weights, strata)
-
-    def _request(self, image: Image, project: LabelProject, weight_path: str = "") -> AreasRequest:
-        settings = self._iface.mapCanvas().mapSettings()
-        region = extent_region(settings.visibleExtent(), settings.destinationCrs()).request()
         stratified = self.way.currentData() is Sampling.STRATIFIED and self.strata.currentLayer() is not None
-        return AreasRequest(
-            image=image,
+        strata = frozen_strata(self.strata.currentLayer(), self.strata_field.field) if stratified else None
+        path, weights = frozen_weights(self.weights.currentLayer(), self.weight_field.field)
+        settings = self._iface.mapCanvas().mapSettings()
+        visible = extent_region(settings.visibleExtent(), settings.destinationCrs()).request()
+        request = AreasRequest(
+            image=image_of(image),
             output_path=project.path,
             sampling=self.way.currentData(),
             count=self.count.value(),
             size_m=self.size.value(),
             min_distance_m=self.distance.value(),
-            region=region if self.visible_only.isChecked() else None,
-            weight_path=weight_path,
-            strata=self._strata().freeze().labels if stratified else None,
+            region=visible if self.visible_only.isChecked() else None,
+            weight_path=path,
+            strata=strata.labels if strata else None,
             shares=tuple(share.value() / 100 for share in self.shares),
             seed=int(project.areas.featureCount()) + 1,  # a second press gives other places
         )
-
-    def _strata(self) -> LabelSource:
-        return LabelSource(self.strata.currentLayer(), self.strata_field.field)
+        return FrozenSampling(request, FrozenAreas.of(project.areas), weights, strata)
 
     def _lay_out(self) -> None:
         self._form = form = QFormLayout(self)

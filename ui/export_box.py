@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 from qgis.core import QgsMapLayerProxyModel, QgsVectorLayer
 from qgis.gui import QgsFileWidget, QgsMapLayerComboBox
@@ -13,39 +13,19 @@ from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
-    QLineEdit,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from ..protocol import (
-    Catalogue,
-    ChipFormat,
-    ChipsRequest,
     ClassInfo,
-    ErrorCode,
     Existing,
-    LabelledImage,
-    MaskRequest,
-    OrthomaskError,
     Touch,
 )
-from .export_preview import ChipGrid
+from .export_options import Build, ChipOptions, MaskOptions
 from .words import tr
 
-Build = Callable[[LabelledImage], object]
-"""Makes a request of an image with its labels."""
-
-FORMATS = {
-    ChipFormat.GEOTIFF: tr("GeoTIFF"),
-    ChipFormat.PNG: tr("PNG with world file"),
-    ChipFormat.NPZ: tr("NPZ (NumPy)"),
-    ChipFormat.HDF5: tr("HDF5 (img and mask)"),
-}
-CATALOGUES = {Catalogue.COCO: tr("COCO"), Catalogue.ARCGIS: tr("ArcGIS")}
 TOUCHES = {Touch.CENTRE: tr("whose centre is inside"), Touch.ALL: tr("that it touches")}
 
 
@@ -149,136 +129,9 @@ class ExportBox(QGroupBox):
         self.changed.emit()
 
 
-class MaskOptions(QWidget):
-    """What only masks have."""
-
-    def __init__(self, parent: Optional[QWidget] = None) -> None:
-        super().__init__(parent)
-        self.border = QSpinBox(minimum=0, maximum=32, suffix=tr(" px"))
-        self.border.setSpecialValueText(tr("none"))
-        self.border.setToolTip(tr("A class of its own between objects that touch, so that they stay apart"))
-        self.weights = QCheckBox(tr("Pixel weights too"))
-        self.weights.setToolTip(tr("A second raster, high between near objects, beside the mask"))
-        form = _form(self)
-        form.addRow(tr("Border class"), self.border)
-        form.addRow(self.weights)
-
-    def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
-        """What makes the request for a mask."""
-        weights = str(Path(path).with_name(f"{Path(path).stem}-weights.tif")) if self.weights.isChecked() else ""
-        options = {"border_px": self.border.value(), "weights_path": weights, "existing": existing}
-        return lambda data: MaskRequest(
-            data.image, data.labels, path, areas=data.areas, classes=classes, touch=data.touch, **options
-        )
-
-
-class ChipOptions(QWidget):
-    """What only chips have."""
-
-    changed = pyqtSignal()
-
-    def __init__(self, parent: Optional[QWidget] = None) -> None:
-        super().__init__(parent)
-        sound = ChipsRequest.__dataclass_fields__
-        self.format = QComboBox()
-        for format_, name in FORMATS.items():
-            self.format.addItem(name, format_)
-        self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.size = _pixels(sound["chip_px"].default, tr("Side of a chip"))
-        self.stride = _pixels(sound["stride_px"].default, tr("From chip to chip; less than the size lets them overlap"))
-        self.gsd = QLineEdit(placeholderText=tr("the image's own"))
-        self.gsd.setToolTip(tr("Metres per pixel; several, as in 0.15, 0.3, make a batch for each"))
-        self.rotations = QLineEdit(placeholderText=tr("not turned"))
-        self.rotations.setToolTip(tr("Degrees; several, as in 0, 45, make a batch for each"))
-        self.empty = _percent(100, tr("Chips without any object that are kept, as a share of those with objects"))
-        self.unknown = _percent(50, tr("Chips with more unknown or missing pixels are left out"))
-        self.unknown.setMaximum(99)
-        self.catalogues = {catalogue: QCheckBox(name) for catalogue, name in CATALOGUES.items()}
-        self._lay_out()
-        for signal in (self.size.valueChanged, self.stride.valueChanged, self.gsd.textChanged):
-            signal.connect(self.changed)
-        self.rotations.textChanged.connect(self.changed)
-
-    def grid(self) -> ChipGrid:
-        """The grid of the first batch.
-
-        Raises:
-            OrthomaskError: a number cannot be read.
-        """
-        resolutions, rotations = numbers_in(self.gsd.text()), numbers_in(self.rotations.text())
-        return ChipGrid(self.size.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
-
-    def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
-        """What makes the request for chips.
-
-        Raises:
-            OrthomaskError: a number cannot be read.
-        """
-        options = {
-            "classes": classes,
-            "format": self.format.currentData(),
-            "catalogues": tuple(catalogue for catalogue, tick in self.catalogues.items() if tick.isChecked()),
-            "chip_px": self.size.value(),
-            "stride_px": self.stride.value(),
-            "gsd_m": numbers_in(self.gsd.text()),
-            "rotations": numbers_in(self.rotations.text()) or (0.0,),
-            "empty_share": self.empty.value() / 100,
-            "max_unknown_share": self.unknown.value() / 100,
-            "existing": existing,
-        }
-        return lambda data: ChipsRequest((data,), path, **options)
-
-    def _lay_out(self) -> None:
-        form, ticks = _form(self), QHBoxLayout()
-        for tick in self.catalogues.values():
-            ticks.addWidget(tick)
-        ticks.addStretch()
-        form.addRow(tr("Format"), self.format)
-        form.addRow(tr("Size"), self.size)
-        form.addRow(tr("Stride"), self.stride)
-        form.addRow(tr("Resolution (m)"), self.gsd)
-        form.addRow(tr("Turned (°)"), self.rotations)
-        form.addRow(tr("Keep empty ones"), self.empty)
-        form.addRow(tr("Most unknown"), self.unknown)
-        form.addRow(tr("Catalogues"), ticks)
-
-
-def numbers_in(text: str) -> tuple[float, ...]:
-    """The numbers in a text, separated by commas, semicolons or blanks.
-
-    Raises:
-        OrthomaskError: something in it is no number.
-    """
-    words = text.replace(",", " ").replace(";", " ").split()
-    try:
-        return tuple(float(word) for word in words)
-    except ValueError as error:
-        sentence = tr("“{}” are no numbers.").format(text)
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Write them as in 0.15, 0.3.")) from error
-
-
 def free_path(folder: Path, name: str, ending: str) -> Path:
     """A path in the folder that is not taken."""
     path, number = folder / f"{name}{ending}", 2
     while path.exists():
         path, number = folder / f"{name}-{number}{ending}", number + 1
     return path
-
-
-def _form(widget: QWidget) -> QFormLayout:
-    form = QFormLayout(widget)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-    return form
-
-
-def _pixels(value: int, tip: str) -> QSpinBox:
-    box = QSpinBox(minimum=16, maximum=8192, singleStep=32, suffix=tr(" px"), toolTip=tip)
-    box.setValue(value)
-    return box
-
-
-def _percent(value: int, tip: str) -> QSpinBox:
-    box = QSpinBox(maximum=100, suffix=" %", toolTip=tip)
-    box.setValue(value)
-    return box

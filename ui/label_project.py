@@ -122,7 +122,7 @@ def open_project(project: QgsProject, path: str) -> LabelProject:
         style_labels(labels, classes)
         _save_style(labels)
     if not _has_style(areas):
-        areas.loadNamedStyle(str(STYLES_DIR / "areas.qml"))
+        style_areas(areas)
         _save_style(areas)
     _add_group(project, Path(path).stem, [areas, labels])
     return LabelProject(path, classes, labels, areas)
@@ -159,6 +159,11 @@ def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:
     choices = [{info.name: str(info.value)} for info in classes]
     layer.setEditorWidgetSetup(index, QgsEditorWidgetSetup("ValueMap", {"map": choices}))
     layer.setDefaultValueDefinition(index, QgsDefaultValue(str(classes[0].value)))
+
+
+def style_areas(layer: QgsVectorLayer) -> None:
+    """Outlines in the colours of the splits, with names; the split is chosen by name."""
+    layer.loadNamedStyle(str(STYLES_DIR / "areas.qml"))
 
 
 def file_of(layer: QgsVectorLayer) -> str:

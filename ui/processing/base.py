@@ -184,6 +184,13 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         picked = region_of((feature.geometry() for feature in source.getFeatures()), crs)
         return picked.request() if whole else region_of([picked.geometry.intersection(extent)], crs).request()
 
+    def extent(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
+        """The region that the parameter `EXTENT` stands for; None where it is empty."""
+        if self.parameterAsExtent(parameters, "EXTENT", context).isNull():
+            return None
+        crs = self.parameterAsExtentCrs(parameters, "EXTENT", context)
+        return region_of([self.parameterAsExtentGeometry(parameters, "EXTENT", context, crs)], crs).request()
+
     def polygon_options(self, parameters: Values, context: QgsProcessingContext) -> PolygonOptions:
         """How polygons are cleaned."""
         return PolygonOptions(

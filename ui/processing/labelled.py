@@ -76,20 +76,30 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
             OrthomaskError: a layer cannot be used.
         """
         image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
-        labels = self.parameterAsVectorLayer(parameters, "LABELS", context)
         areas = self.parameterAsVectorLayer(parameters, "AREAS", context)
-        field = self.parameterAsString(parameters, "CLASS_FIELD", context)
         image_of(image)
+        source, classes = self.source(parameters, context, makes_classes=makes_classes)
+        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas), classes)
+
+    def source(
+        self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool
+    ) -> tuple[LabelSource, tuple[ClassInfo, ...]]:
+        """The labels and their classes, as `frozen` takes them.
+
+        Raises:
+            OrthomaskError: there are no labels, or too many classes.
+        """
+        labels = self.parameterAsVectorLayer(parameters, "LABELS", context)
+        field = self.parameterAsString(parameters, "CLASS_FIELD", context)
         if labels is None:
             sentence, remedy = tr("The labels cannot be read."), tr("Choose a layer of polygons.")
             raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence, remedy)
         classes = () if field else _project_classes(labels)
         field = CLASS_FIELD if classes else field
-        source = LabelSource(labels, field)
         if field and not classes and makes_classes:
             numbered, mapping = matched(values_of(labels, field), ())
-            source, classes = LabelSource(labels, field, tuple(mapping)), tuple(numbered)
-        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas), classes)
+            return LabelSource(labels, field, tuple(mapping)), tuple(numbered)
+        return LabelSource(labels, field), classes
 
 
 def _project_classes(labels: QgsVectorLayer) -> tuple[ClassInfo, ...]:

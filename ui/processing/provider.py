@@ -9,7 +9,10 @@ from ..engine_client import EngineClient
 from ..icons import icon
 from .check import CheckAlgorithm
 from .evaluate import EvaluateAlgorithm
+from .exportchips import ExportChipsAlgorithm
+from .exportmask import ExportMaskAlgorithm
 from .polygonize import PolygonizeAlgorithm
+from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
 from .train import TrainAlgorithm
 
@@ -19,6 +22,9 @@ ALGORITHMS = (
     CheckAlgorithm,
     TrainAlgorithm,
     EvaluateAlgorithm,
+    ExportMaskAlgorithm,
+    ExportChipsAlgorithm,
+    SampleAreasAlgorithm,
 )
 
 

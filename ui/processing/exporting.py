@@ -1,0 +1,122 @@
+"""What masks and chips share: how several layers become labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable, Optional
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterMatrix,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterVectorLayer,
+    QgsVectorLayer,
+)
+
+from ...protocol import ClassInfo, ClassValue, ErrorCode, LabelledImage, OrthomaskError, Touch
+from ..label_sources import GroundTruth, LabelSource
+from ..vector_snapshot import SnapshotClient
+from ..words import tr
+from .base import Values
+from .labelled import LabelledAlgorithm
+
+TOUCHES = (Touch.CENTRE, Touch.ALL)
+WHOLE, REAL = QgsProcessingParameterNumber.Type.Integer, QgsProcessingParameterNumber.Type.Double
+
+
+class ExportAlgorithm(LabelledAlgorithm):
+    """Freezes layers of labels, one over the other, and has them written while the engine is asked."""
+
+    def engine(self) -> Any:
+        """The engine, asked when the copies of the layers are written."""
+        return SnapshotClient(self._client)
+
+    def add_labels(self) -> None:
+        """Add image, labels, areas, and how labels become classes."""
+        polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
+        self.add_labelled_image()
+        self.add(
+            QgsProcessingParameterMatrix("MAPPING", tr("Classes"), 1, False, [tr("Value"), tr("Class")], optional=True),
+            tr(
+                "What each value of the class field means: the number of a class, 0 for background or 255 for unknown. "
+                "Nothing numbers the values in the order of the legend or of the alphabet."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterNumber("CLASS", tr("Class"), WHOLE, 1, minValue=1, maxValue=254),
+            tr("The class of everything, where there is no class field."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterVectorLayer("OVER", tr("Labels over them"), polygon, optional=True),
+            tr("Polygons that count where both lie, such as hand-drawn ones; with that class field or of one class."),
+        )
+        self.add(
+            QgsProcessingParameterVectorLayer("SUBTRACT", tr("Subtract"), polygon, optional=True),
+            tr("What lies here becomes background, such as a farmyard in farmland."),
+        )
+        self.add(
+            QgsProcessingParameterBoolean("ONLY_SELECTED", tr("Only selected labels"), False),
+            tr("Take the selected features of the labels alone."),
+            advanced=True,
+        )
+        touches = [tr("whose centre is inside"), tr("that it touches")]
+        self.add(
+            QgsProcessingParameterEnum("TOUCH", tr("Pixels that a polygon covers"), touches, defaultValue=0),
+            tr("The first is what areas are measured by; the second loses nothing that is thin."),
+            advanced=True,
+        )
+
+    def prepared(
+        self,
+        parameters: Values,
+        context: QgsProcessingContext,
+        build: Callable[[LabelledImage, tuple[ClassInfo, ...]], object],
+    ) -> Any:
+        """What `SnapshotClient` is called with; `build` makes the request. Main thread only.
+
+        Raises:
+            OrthomaskError: a layer cannot be used, or the mapping is none.
+        """
+        given = mapping_in(self.parameterAsMatrix(parameters, "MAPPING", context))
+        source, classes = self.source(parameters, context, makes_classes=not given)
+        value = self.parameterAsInt(parameters, "CLASS", context)
+        selected = self.parameterAsBool(parameters, "ONLY_SELECTED", context)
+        source = replace(source, class_value=value, only_selected=selected, mapping=given or source.mapping)
+        sources = [source]
+        over = self.parameterAsVectorLayer(parameters, "OVER", context)
+        subtract = self.parameterAsVectorLayer(parameters, "SUBTRACT", context)
+        if over is not None:
+            sources.append(_over(source, over))
+        if subtract is not None:
+            sources.append(LabelSource(subtract, subtract=True))
+        truth = GroundTruth.of(
+            self.parameterAsRasterLayer(parameters, "IMAGE", context),
+            sources,
+            self.parameterAsVectorLayer(parameters, "AREAS", context),
+            TOUCHES[self.parameterAsEnum(parameters, "TOUCH", context)],
+        )
+        return truth.request(lambda data: build(data, classes))
+
+
+def mapping_in(cells: Optional[list[Any]]) -> tuple[ClassValue, ...]:
+    """The mapping in the cells of a matrix with two columns, row by row.
+
+    Raises:
+        OrthomaskError: a class is no whole number.
+    """
+    cells = list(cells or [])
+    try:
+        return tuple(ClassValue(str(source), int(value)) for source, value in zip(cells[::2], cells[1::2]))
+    except ValueError as error:
+        sentence, remedy = tr("A class is no whole number."), tr("Write 1, 2, 3 …, 0 for background, 255 for unknown.")
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, remedy, str(error)) from error
+
+
+def _over(source: LabelSource, layer: QgsVectorLayer) -> LabelSource:
+    """The same as `source` for another layer, as far as it has the attribute."""
+    field = source.class_field if layer.fields().lookupField(source.class_field) >= 0 else ""
+    return replace(source, layer=layer, class_field=field, only_selected=False)

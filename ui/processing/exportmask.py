@@ -1,0 +1,99 @@
+"""`orthomask:exportmask`: labels burned onto exactly the grid of an image."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+)
+
+from ...protocol import Existing, MaskRequest, MaskResult, to_json
+from ..mask_layer import style_mask
+from ..words import time_in_words, tr
+from .base import Values
+from .exporting import WHOLE, ExportAlgorithm
+from .loading import Styler
+
+
+class ExportMaskAlgorithm(ExportAlgorithm):
+    """A raster of class values."""
+
+    NAME = "exportmask"
+    TITLE = "Export mask"
+    HELP = (
+        "Burns polygons onto exactly the grid of an image: 0 is background, classes are 1, 2, 3 …, and 255 is unknown, "
+        "outside the areas. Filters, joins, virtual fields and unsaved edits of the layers count, in any CRS; the "
+        "layers stay as they are. Polygons that are not valid are mended, and counted."
+    )
+
+    def initAlgorithm(self, configuration: Values) -> None:
+        """Declare parameters and outputs."""
+        self.add_labels()
+        self.add(
+            QgsProcessingParameterNumber("BORDER", tr("Border class (px)"), WHOLE, 0, minValue=0, maxValue=32),
+            tr("Width of a strip between touching objects that becomes a class of its own; 0 for none."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("Write only this part of the grid."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination("OUTPUT", tr("Mask")),
+            tr("A GeoTIFF; one that is already there is replaced."),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                "WEIGHTS", tr("Pixel weights"), optional=True, createByDefault=False
+            ),
+            tr("A raster of weights for training, high between near objects."),
+        )
+        self.addOutput(QgsProcessingOutputString("COUNTS", tr("Pixels and objects of each class, as JSON")))
+        self.addOutput(QgsProcessingOutputNumber("UNKNOWN_PIXELS", tr("Unknown pixels")))
+        self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds it took")))
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
+        """What writes the layers and makes the request."""
+        self._weights_path = self.parameterAsOutputLayer(parameters, "WEIGHTS", context) or ""
+        options = {
+            "border_px": self.parameterAsInt(parameters, "BORDER", context),
+            "weights_path": self._weights_path,
+            "region": self.extent(parameters, context),
+            "existing": Existing.OVERWRITE,
+        }
+        path = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        return self.prepared(
+            parameters,
+            context,
+            lambda data, classes: MaskRequest(
+                data.image, data.labels, path, areas=data.areas, classes=classes, touch=data.touch, **options
+            ),
+        )
+
+    def results(self, answer: MaskResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
+        """The mask, styled, and what it holds."""
+        for warning in answer.warnings:
+            feedback.pushWarning(warning)
+        for count in answer.counts:
+            feedback.pushInfo(tr("{}: {} objects, {} pixels").format(count.name, count.objects, count.pixels))
+        feedback.pushInfo(tr("Done in {}.").format(time_in_words(answer.seconds)))
+        if context.willLoadLayerOnCompletion(answer.mask_path):
+            style = functools.partial(style_mask, result=answer)
+            context.layerToLoadOnCompletionDetails(answer.mask_path).setPostProcessor(Styler(style))
+        return {
+            "OUTPUT": answer.mask_path,
+            "WEIGHTS": self._weights_path,
+            "COUNTS": json.dumps(to_json(answer)["counts"]),
+            "UNKNOWN_PIXELS": answer.unknown_px,
+            "SECONDS": answer.seconds,
+        }

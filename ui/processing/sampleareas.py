@@ -1,0 +1,144 @@
+"""`orthomask:sampleareas`: square areas on an image, to be labelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterField,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorDestination,
+)
+
+from ...protocol import AreasRequest, Sampling
+from ..area_sampling import AreaSampler, FrozenSampling, NewAreas, frozen_strata, frozen_weights
+from ..label_project import AREAS, style_areas
+from ..words import tr
+from .base import OrthomaskAlgorithm, Values
+from .exporting import REAL, WHOLE
+from .loading import Styler
+
+WAYS = (Sampling.RANDOM, Sampling.GRID, Sampling.STRATIFIED)
+
+
+class SampleAreasAlgorithm(OrthomaskAlgorithm):
+    """Areas in a GeoPackage."""
+
+    NAME = "sampleareas"
+    TITLE = "Make areas to label"
+    HELP = (
+        "Places square areas on an image: anywhere, in a regular grid, or as many in each class, also by a weight such "
+        "as population density. Where an object is labelled inside an area, all are to be; outside is unknown."
+    )
+
+    def initAlgorithm(self, configuration: Values) -> None:
+        """Declare parameters and outputs."""
+        kinds = [QgsProcessing.SourceType.TypeVectorPolygon, QgsProcessing.SourceType.TypeRaster]
+        ways = [tr("anywhere"), tr("in a regular grid"), tr("as many in each class")]
+        self.add(QgsProcessingParameterRasterLayer("IMAGE", tr("Image")), tr("The orthophoto that is to be labelled."))
+        self.add(
+            QgsProcessingParameterEnum("SAMPLING", tr("Place them"), ways, defaultValue=0),
+            tr("A grid takes as many as fit, spread evenly."),
+        )
+        self.add(QgsProcessingParameterNumber("COUNT", tr("Number"), WHOLE, 10, minValue=1), tr("How many areas."))
+        self.add(
+            QgsProcessingParameterNumber("SIZE", tr("Size (m)"), REAL, 50.0, minValue=0.1),
+            tr("Side of the squares, on the ground."),
+        )
+        self.add(
+            QgsProcessingParameterNumber("DISTANCE", tr("Distance (m)"), REAL, 0.0, minValue=0),
+            tr("At least so far apart; areas that are already in the file count too."),
+        )
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("Place them inside this extent only."),
+        )
+        self._add_layers(kinds)
+        self._add_shares()
+        self.add(
+            QgsProcessingParameterVectorDestination("OUTPUT", tr("Areas"), QgsProcessing.SourceType.TypeVectorPolygon),
+            tr("A GeoPackage, such as a label project: the areas are added to its layer areas."),
+        )
+        self.addOutput(QgsProcessingOutputNumber("ADDED", tr("Number of areas that were added")))
+
+    def engine(self) -> Any:
+        """The engine, asked when the copies of the layers are written."""
+        return AreaSampler(self._client)
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> FrozenSampling:
+        """The areas that the parameters stand for."""
+        weights = self.parameterAsLayer(parameters, "WEIGHTS", context)
+        strata = self.parameterAsLayer(parameters, "STRATA", context)
+        field = self.parameterAsString(parameters, "STRATA_FIELD", context)
+        shares = ("SHARE_TRAIN", "SHARE_VALIDATION", "SHARE_TEST")
+        frozen = frozen_strata(strata, field) if strata is not None else None
+        path, snapshot = frozen_weights(weights, self.parameterAsString(parameters, "WEIGHT_FIELD", context))
+        request = AreasRequest(
+            image=self.image(parameters, context),
+            output_path=self.parameterAsOutputLayer(parameters, "OUTPUT", context),
+            sampling=WAYS[self.parameterAsEnum(parameters, "SAMPLING", context)],
+            count=self.parameterAsInt(parameters, "COUNT", context),
+            size_m=self.parameterAsDouble(parameters, "SIZE", context),
+            min_distance_m=self.parameterAsDouble(parameters, "DISTANCE", context),
+            region=self.extent(parameters, context),
+            weight_path=path,
+            strata=frozen.labels if frozen else None,
+            shares=tuple(self.parameterAsDouble(parameters, name, context) for name in shares),
+            seed=self.parameterAsInt(parameters, "SEED", context),
+        )
+        return FrozenSampling(request, None, snapshot, frozen)
+
+    def results(self, answer: NewAreas, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
+        """The layer of areas, styled."""
+        for warning in answer.result.warnings:
+            feedback.pushWarning(warning)
+        path = answer.result.areas_path
+        uri = f"{path}|layername={AREAS}"
+        loading = context.layersToLoadOnCompletion()
+        if path in loading:  # of a label project, the layer of labels would be loaded
+            details = loading.pop(path)
+            details.setPostProcessor(Styler(style_areas))
+            context.setLayersToLoadOnCompletion({**loading, uri: details})
+        return {"OUTPUT": uri, "ADDED": answer.result.count}
+
+    def _add_layers(self, kinds: list[Any]) -> None:
+        self.add(
+            QgsProcessingParameterMapLayer("WEIGHTS", tr("Weights"), optional=True, types=kinds),
+            tr("A raster or polygons by whose values places are drawn, such as population density."),
+        )
+        self.add(
+            QgsProcessingParameterField("WEIGHT_FIELD", tr("Weight field"), None, "WEIGHTS", optional=True),
+            tr("The number of each polygon; nothing means that all are alike."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterMapLayer("STRATA", tr("Classes to stratify by"), optional=True, types=kinds),
+            tr("Labels or a raster of classes; every class gets as many areas."),
+        )
+        self.add(
+            QgsProcessingParameterField("STRATA_FIELD", tr("Class field"), None, "STRATA", optional=True),
+            tr("The attribute that names the class."),
+            advanced=True,
+        )
+
+    def _add_shares(self) -> None:
+        for name, title in (
+            ("SHARE_TRAIN", tr("Share for training")),
+            ("SHARE_VALIDATION", tr("Share for validation")),
+            ("SHARE_TEST", tr("Share for test")),
+        ):
+            number = QgsProcessingParameterNumber(name, title, REAL, 0.0, minValue=0, maxValue=1)
+            self.add(number, tr("A part of the areas; what is missing to 1 becomes “todo”."), advanced=True)
+        self.add(
+            QgsProcessingParameterNumber("SEED", tr("Seed"), WHOLE, 1),
+            tr("The same seed gives the same places."),
+            advanced=True,
+        )
