@@ -6,7 +6,8 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,6 +74,44 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+@contextmanager
+def building(target: Path, keep: Callable[[str], bool] = lambda _: False) -> Iterator[Path]:
+    """A folder beside `target` that takes its name when all went well, and disappears otherwise.
+
+    Args:
+        keep: whether a file of that name in an older `target` moves over; the others are deleted at the very end.
+
+    Raises:
+        OrthomaskError: there is no space, or it may not be written.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        new, old = aside / "new", aside / "old"
+        new.mkdir()
+    try:
+        yield new
+        with writing(target):
+            _replace(target, new, old)
+            for path in old.iterdir() if old.exists() else ():
+                if keep(path.name) and not (target / path.name).exists():
+                    os.replace(path, target / path.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _replace(target: Path, new: Path, old: Path) -> None:
+    """Give the folder `new` the name `target`, and what had it before the name `old`."""
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise
 
 
 def _in_use(path: Path, details: str) -> OrthomaskError:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..engine import bundle as bundles
 from ..engine import devices
 from ..engine.bundle import Bundle
-from ..engine.outputs import refuse_in_use, write_atomically, writing
+from ..engine.outputs import building, refuse_in_use, write_atomically
 from ..engine.progress import Progress
 from ..protocol import (
     ErrorCode,
@@ -58,12 +54,14 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
     started = time.monotonic()
     request = replace(request, data=rooted(request.data))
     bundle, final = bundles.load(request.model), Path(request.output_dir)
-    with _staged(final, request.existing) as folder:
+    _refuse(final, request.existing)
+    with building(final, keep=_is_foreign) as folder:
         evaluation = _Evaluation(request, bundle, folder, progress)
         evaluation.compare(progress.part(0.02, 0.9))
         result = evaluation.result(progress.part(0.9, 0.97))
         result = replace(result, seconds=round(time.monotonic() - started, 2))
         evaluation.write(result)
+        refuse_in_use(final / OBJECTS)
     progress.show(1, "Done")
     return result
 
@@ -235,27 +233,6 @@ def _other_run(map_path: Path, bundle: Bundle, threshold: float) -> Iterator[str
         yield "The map was made with another model or threshold, so its errors may be others than these."
 
 
-@contextmanager
-def _staged(final: Path, existing: Existing) -> Iterator[Path]:
-    """A hidden folder that takes the name of the final one when everything in it is done.
-
-    Raises:
-        OrthomaskError: there is something already that must not be replaced, or the place cannot be written.
-    """
-    _refuse(final, existing)
-    work = final.with_name(f".{final.name}.partial")
-    with writing(final):
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-    try:
-        yield work
-        refuse_in_use(final / OBJECTS)
-        with writing(final):
-            _replace(work, final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
 def _refuse(final: Path, existing: Existing) -> None:
     if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return
@@ -269,17 +246,6 @@ def _refuse(final: Path, existing: Existing) -> None:
     )
 
 
-def _replace(work: Path, final: Path) -> None:
-    """Put a folder in the place of another; files there that no evaluation wrote move over."""
-    with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as aside:
-        old = Path(aside, "old")
-        if final.exists():
-            os.replace(final, old)
-        try:
-            os.replace(work, final)
-        except OSError:
-            os.replace(old, final)
-            raise
-        for path in old.iterdir() if old.exists() else ():
-            if not (final / path.name).exists() and not path.match("errors*.tif*") and path.name != OBJECTS:
-                os.replace(path, final / path.name)
+def _is_foreign(name: str) -> bool:
+    """Whether a file was not written by an evaluation."""
+    return name not in (RECORD, REPORT, OBJECTS) and not PurePath(name).match("errors*.tif*")
