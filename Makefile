@@ -93,7 +93,7 @@ screenshots: setup
 	xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py
 
 model-buildings: setup
-	$(ENGINE)/bin/python -m orthomask.training.train resources/recipes/buildings.toml --data ../shared/data --out .venv/buildings
+	$(ENGINE)/bin/orthomask train resources/recipes/buildings.toml --data ../shared/data --out .venv/buildings
 
 # Pin anew what development and CI install.
 lock: $(ENGINE)/.ready

@@ -10,14 +10,12 @@ from typing import Any
 import click
 
 from ..protocol import (
-    Areas,
     ChipSet,
     ErrorCode,
     Existing,
     Image,
     LabelledData,
     LabelledImage,
-    Labels,
     OrthomaskError,
     SearchOption,
     SearchRequest,
@@ -27,6 +25,7 @@ from ..protocol import (
 )
 from ..training import recipe as recipes
 from .shared import existing_options, json_option, options, run
+from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
 SHORTCUTS = {
     "name": "name",
@@ -43,9 +42,8 @@ SHORTCUTS = {
 _train_options: list[Callable[[Any], Any]] = [
     click.argument("recipe", required=False, type=click.Path()),
     click.option("--image", help="Image to learn from."),
-    click.option("--labels", multiple=True, metavar="FILE[|layer]", help="Labels of the image; later ones lie on top."),
-    click.option("--class-field", default="", help="Attribute of the labels that names the class."),
-    click.option("--areas", metavar="FILE[|layer]", help="Areas of the image in which everything is labelled."),
+    *labels_options,
+    click.option("--areas", help=AREAS_HELP),
     click.option("--chips", multiple=True, type=click.Path(), help="Folder of chips that Orthomask exported."),
     click.option("--data", "root", default="", type=click.Path(), help="Folder that a recipe's paths start at."),
     click.option("--model", default="", help="Model or bundle to start from; by default from scratch."),
@@ -99,7 +97,10 @@ def _request(given: dict[str, Any]) -> TrainRequest:
     else:
         request = TrainRequest(_data(given), given["out"])
     request = replace(
-        request, model=given["model"] or request.model, existing=Existing(given["existing"] or request.existing)
+        request,
+        model=given["model"] or request.model,
+        classes=classes_of(given["classes"]) or request.classes,
+        existing=Existing(given["existing"] or request.existing),
     )
     settings = {field: given[option] for option, field in SHORTCUTS.items() if given[option] is not None}
     settings |= {name: recipes.parsed(text) for name, text in map(_pair, given["settings"])}
@@ -109,15 +110,9 @@ def _request(given: dict[str, Any]) -> TrainRequest:
 def _data(given: dict[str, Any]) -> LabelledData:
     projects: tuple[LabelledImage, ...] = ()
     if given["image"]:
-        labels = tuple(Labels(*_layer(text), class_field=given["class_field"]) for text in given["labels"])
-        areas = Areas(*_layer(given["areas"])) if given["areas"] else None
-        projects = (LabelledImage(Image(given["image"]), labels, areas),)
+        labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"])
+        projects = (LabelledImage(Image(given["image"]), labels, areas_of(given["areas"])),)
     return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])
-
-
-def _layer(text: str) -> tuple[str, str]:
-    path, _, layer = text.partition("|")
-    return path, layer.removeprefix("layername=")
 
 
 def _pair(text: str) -> tuple[str, str]:

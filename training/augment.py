@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -203,7 +203,7 @@ def _hide(chip: Chip, random: np.random.Generator) -> None:
     chip.mask[box] = UNKNOWN
 
 
-def _box(shape: tuple[int, ...], random: np.random.Generator) -> tuple[object, ...]:
+def _box(shape: tuple[int, ...], random: np.random.Generator) -> tuple[Any, ...]:
     """A random block of a tenth to six tenths of height and width."""
     size = np.array(shape)
     extent = (random.uniform(0.1, 0.6, 2) * size).astype(int)

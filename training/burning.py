@@ -32,16 +32,23 @@ def strip_height(grid: Grid) -> int:
 
 
 def burn(
+    grid: Grid,
     polygons: Sequence[shapely.Geometry] | np.ndarray,
     values: Sequence[float],
     touch: Touch,
     top: int,
     strip: np.ndarray,
 ) -> None:
-    """Write the value of each polygon, later over earlier, into `strip` `(rows, width)`, which begins at row `top`."""
+    """Write the value of each polygon, later over earlier, into `strip` `(rows, width)`, which begins at row `top`.
+
+    Args:
+        polygons: in pixels of the grid.
+    """
     if len(polygons) == 0:
         return
-    down = np.array([0.0, top])
-    moved = shapely.transform(np.asarray(polygons, object), lambda points: points - down)
+    # GDAL turns rings one way before it knows their pixels, and burns an edge along a row of centres or not by its
+    # direction: so polygons are given with y to the north where the grid's own coordinates have it there
+    upright = Affine.scale(1, -1 if grid.transform.determinant < 0 else 1)
+    moved = shapely.transform(np.asarray(polygons, object), lambda points: (points - [0, top]) * [1, upright.e])
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-        rasterize(zip(moved, values), out=strip, transform=Affine.identity(), all_touched=touch is Touch.ALL)
+        rasterize(zip(moved, values), out=strip, transform=upright, all_touched=touch is Touch.ALL)

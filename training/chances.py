@@ -53,7 +53,7 @@ def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.G
     cell = grid.width_px / columns, grid.height_px / rows
     coarse = Grid(grid.crs, grid.transform @ Affine.scale(*cell), columns, rows)
     inside = np.zeros((rows, columns), np.uint8)
-    burn([shapely.affinity.scale(region, 1 / cell[0], 1 / cell[1], origin=(0, 0))], [1], Touch.ALL, 0, inside)
+    burn(coarse, [shapely.affinity.scale(region, 1 / cell[0], 1 / cell[1], origin=(0, 0))], [1], Touch.ALL, 0, inside)
     there = (source.dataset.dataset_mask(out_shape=(rows, columns)) > 0) & (inside > 0)
     weights = there * _weights(request, coarse) if request.weight_path else there.astype(np.float32)
     strata = _strata(request.strata, coarse) if request.strata else [np.ones_like(there)]
@@ -105,7 +105,7 @@ def _vector_weights(path: str, layer: str, field: str, grid: Grid) -> np.ndarray
             str(error),
         ) from error
     weights = np.zeros((grid.height_px, grid.width_px), np.float32)
-    burn(read.geometries, values, Touch.ALL, 0, weights)
+    burn(grid, read.geometries, values, Touch.ALL, 0, weights)
     return weights
 
 

@@ -16,7 +16,7 @@ from ..engine import regions
 from ..engine.grid import Lattice, Window
 from ..engine.raster import Source, open_image
 from ..protocol import Areas, ChipsRequest, LabelledImage, Split
-from .labels import read_areas
+from .labels import open_truth, read_areas
 from .vectors import Grid
 
 BLOCKS = 20
@@ -110,7 +110,7 @@ def make_plan(request: ChipsRequest) -> Plan:
             found = list(_batches(source, data, request, len(batches)))
             base, _ = grid_at(source, max(request.gsd_m, default=0.0), 0.0, request.chip_px)
             warnings += _stretched(source, request)
-        blocks = [] if data.areas else deal_blocks(base, request)
+        blocks = [] if data.areas else deal_blocks(data, base, request)
         splits |= {split for split, share in zip(SPLITS, request.shares) if share and not data.areas}
         for batch in found:
             zones = _areas(batch, data.areas) if data.areas else _blocks(batch, base, blocks)
@@ -170,10 +170,11 @@ def _stretched(source: Source, request: ChipsRequest) -> list[str]:
     ]
 
 
-def deal_blocks(base: Lattice, request: ChipsRequest) -> list[tuple[Split, shapely.Geometry]]:
+def deal_blocks(data: LabelledImage, base: Lattice, request: ChipsRequest) -> list[tuple[Split, shapely.Geometry]]:
     """Equal blocks of a grid, in its CRS, dealt to the splits by their shares; what is missing to 1 is left over.
 
-    Between any two blocks there is a gap. A block is large enough for a chip turned by any of the rotations.
+    Between any two blocks there is a gap. A block is large enough for a chip turned by any of the rotations. Blocks
+    with and without labels are dealt one after the other, so that every split gets its part of the labels.
     """
     turns = [math.radians(rotation) for rotation in request.rotations]
     chip_px = request.chip_px * max(abs(math.cos(turn)) + abs(math.sin(turn)) for turn in turns)
@@ -184,10 +185,19 @@ def deal_blocks(base: Lattice, request: ChipsRequest) -> list[tuple[Split, shape
     left, right = _edges(base.width_px, chip_px, side)
     top, bottom = _edges(base.height_px, chip_px, side)
     x, y = (index.ravel() for index in np.meshgrid(range(len(left)), range(len(top))))
-    boxes = shapely.segmentize(shapely.box(left[x], top[y], right[x], bottom[y]), chip_px)
-    blocks = regions.transformed(np.random.default_rng(request.seed).permutation(boxes), base.transform)
-    splits = [split for split, count in zip(SPLITS, dealt(len(boxes), request.shares)) for _ in range(count)]
-    return list(zip(splits, blocks))
+    boxes = np.random.default_rng(request.seed).permutation(shapely.box(left[x], top[y], right[x], bottom[y]))
+    boxes = boxes[np.argsort(~_labelled(boxes, data, base, request), kind="stable")]
+    blocks = regions.transformed(shapely.segmentize(boxes, chip_px), base.transform)
+    return [(split, block) for split, block in zip(dealt(len(boxes), request.shares), blocks) if split]
+
+
+def _labelled(boxes: np.ndarray, data: LabelledImage, base: Lattice, request: ChipsRequest) -> np.ndarray:
+    """Whether there are labels in each of some boxes of a grid."""
+    grid = Grid(base.crs, base.transform, base.width_px, base.height_px)
+    bounds = shapely.bounds(shapely.intersection(boxes, grid.box)).astype(int)
+    inside = [Window(left, top, right - left, bottom - top) for left, top, right, bottom in bounds.tolist()]
+    with open_truth(data.labels, None, request.classes, grid, data.touch) as truth:
+        return np.array([bool(truth.polygons(window)) for window in inside])
 
 
 def _edges(size_px: int, chip_px: float, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -206,14 +216,19 @@ def _edges(size_px: int, chip_px: float, side: int) -> tuple[np.ndarray, np.ndar
     return left, right
 
 
-def dealt(count: int, shares: Sequence[float]) -> list[int]:
-    """How many of `count` blocks each share gets: at least one, as long as there are enough, the largest first."""
+def dealt(count: int, shares: Sequence[float]) -> list[Split | None]:
+    """The splits of `count` blocks, evenly mixed, so that also of the first ones each split has its share.
+
+    Each has at least one, as long as there are enough, the largest first. None is for what is missing to 1.
+    """
     limit = round(count * sum(shares))
     parts = [max(1, round(count * share)) if share else 0 for share in shares]
     while sum(parts) > limit:
         parts[max(range(len(parts)), key=lambda i: (parts[i], i))] -= 1
     parts[int(np.argmax(shares))] += limit - sum(parts)
-    return parts
+    numbered = zip((*SPLITS, None), (*parts, count - limit))
+    mixed = [((index + 0.5) / part, split) for split, part in numbered for index in range(part)]
+    return [split for _, split in sorted(mixed, key=lambda item: item[0])]
 
 
 def _areas(batch: Batch, areas: Areas) -> list[Zone]:

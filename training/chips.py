@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import shutil
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +17,7 @@ import pyproj
 
 from ..engine.devices import version
 from ..engine.grid import Window
-from ..engine.outputs import write_atomically, writing
+from ..engine.outputs import building, write_atomically, writing
 from ..engine.progress import Progress
 from ..engine.raster import Reader, Source, open_image, open_reader
 from ..protocol import (
@@ -57,7 +54,7 @@ def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
     _refuse_existing(target, request.existing)
     style = _style(request)
     plan = make_plan(request)
-    with _building(target) as folder:
+    with building(target) as folder:
         with writing(folder), _Export(request, plan, style, folder) as export:
             export.cut_all(progress)
         manifest = export.manifest()
@@ -173,7 +170,7 @@ class _Export(ExitStack):
         counts = Counter(chip.split for chip in self._chips)
         for split in self._plan.splits:
             if not counts[split]:
-                told = f"There is no chip for {split.value}; smaller chips, or areas further apart, may give some."
+                told = f"There is no chip for {split.value}; smaller chips, another seed or more areas may give some."
                 self._warnings[told] = None
             elif not self._positive[split]:
                 self._warnings[f"No chip for {split.value} shows any class."] = None
@@ -286,32 +283,3 @@ def _refuse_existing(target: Path, existing: Existing) -> None:
             "Choose another folder, or empty this one.",
             error.sentence,
         ) from error
-
-
-@contextmanager
-def _building(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its name when all went well, and disappears otherwise."""
-    folder = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.partial")
-    with writing(target):
-        folder.mkdir(parents=True)
-    try:
-        yield folder
-        with writing(target):
-            _replace(target, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace(target: Path, folder: Path) -> None:
-    """Give `folder` the name `target`; what had it before is deleted only afterwards."""
-    if not target.exists():
-        os.rename(folder, target)
-        return
-    old = folder.with_suffix(".old")
-    os.rename(target, old)
-    try:
-        os.rename(folder, target)
-    except OSError:
-        os.rename(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -93,12 +93,10 @@ class Keeper(Callback):
         if scores.iou > self.best.get("iou", -1.0):
             with writing(self._folder.bundle):
                 bundle.save(self._folder.bundle, learner.network, self._finished(learner, scores, trainer))
-        shown = [index for index, found in learner.examples.items() if found is not None]
-        picture = preview(
-            [self._views.chip(index) for index in shown],
-            [learner.examples[index].numpy() for index in shown],
-            self._card.classes, scores.threshold, self._usual,
-        )  # fmt: skip
+        shown = [
+            (self._views.chip(index), found.numpy()) for index, found in learner.examples.items() if found is not None
+        ]
+        picture = preview(shown, self._card.classes, scores.threshold, self._usual)
         write_atomically(self._folder.preview, picture)
 
     def _finished(self, learner: Learner, scores: Scores, trainer: Trainer) -> Card:

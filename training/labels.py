@@ -125,9 +125,10 @@ class Truth:
 
     def mask(self, window: Window) -> np.ndarray:
         """Class values `(H, W)` uint8 of a window inside the grid: 0 background, 255 unknown."""
-        result = np.empty((window.height, window.width), np.uint8)
+        result = np.zeros((window.height, window.width), np.uint8)
         for rows, strip, part in self._parts(window):
-            result[rows] = self._values[strip.numbers[part]]
+            covered = strip.numbers[part] != 0
+            result[rows][covered] = self._values[strip.numbers[part][covered]]
             if strip.known is not None:
                 result[rows][strip.known[part] == 0] = UNKNOWN
         return result
@@ -140,11 +141,12 @@ class Truth:
         result = np.empty((window.height, window.width), np.int32)
         for rows, strip, part in self._parts(window):
             result[rows] = strip.numbers[part]
-        values = self._values[result]
-        result[(values == BACKGROUND) | (values == UNKNOWN)] = 0
+        covered = result != 0
+        values = self._values[result[covered]]
+        result[covered] = np.where((values == BACKGROUND) | (values == UNKNOWN), 0, result[covered])
         count = len(self._polygons)
-        for value in np.unique(values[result < 0]):
-            parts, found = ndimage.label((result < 0) & (values == value))
+        for number in np.unique(result[result < 0]):
+            parts, found = ndimage.label(result == number)
             result = np.where(parts > 0, parts + count, result).astype(np.int32)
             count += found
         return result
@@ -196,12 +198,12 @@ class Truth:
             else:
                 silent &= layer.subtract
                 chosen = inside[np.searchsorted(inside, layer.first) : np.searchsorted(inside, layer.last)]
-                burn(self._polygons[chosen], (chosen + 1).tolist(), self._touch, top, numbers)
+                burn(grid, self._polygons[chosen], (chosen + 1).tolist(), self._touch, top, numbers)
         numbers[silent] = -UNKNOWN
         if not self._limited:
             return _Strip(numbers, None)
         known = np.zeros(numbers.shape, np.uint8)
-        burn(self._labelled, [1] * len(self._labelled), Touch.CENTRE, top, known)
+        burn(grid, self._labelled, [1] * len(self._labelled), Touch.CENTRE, top, known)
         return _Strip(numbers, known)
 
 

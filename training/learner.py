@@ -47,7 +47,7 @@ class Learner(LightningModule):
 
     Attributes:
         board: right and wrong pixels of the last validation.
-        examples: probabilities `(classes, H, W)` of the views whose numbers are its keys, from the last validation.
+        examples: probabilities `(classes, H, W)` of the views whose numbers are its keys; None before a validation.
         losses: of the steps of this epoch.
         scores: intersection over union after each epoch.
     """
@@ -58,7 +58,7 @@ class Learner(LightningModule):
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.objective, self.schedule = objective, schedule
         self.board = Scoreboard(THRESHOLDS)
-        self.examples: dict[int, Tensor] = {}
+        self.examples: dict[int, Tensor | None] = {}
         self.losses: list[float] = []
         self.scores: list[float] = []
 

@@ -53,21 +53,27 @@ class _Part(NamedTuple):
 class _Count:
     """How much there is of each class, summed over strips."""
 
-    def __init__(self, truth: Truth) -> None:
-        self.pixels = np.zeros(UNKNOWN + 1, np.int64)
+    def __init__(self, truth: Truth, classes: Sequence[ClassInfo]) -> None:
+        self._pixels = dict.fromkeys([*(info.value for info in classes), UNKNOWN], 0)
         self._seen = np.zeros(len(truth.object_values), bool)
         self._values = truth.object_values
 
+    @property
+    def unknown_px(self) -> int:
+        """Pixels whose class is not known."""
+        return self._pixels[UNKNOWN]
+
     def add(self, mask: np.ndarray, objects: np.ndarray) -> None:
         """Count a strip of the mask, and the objects that show in it."""
-        self.pixels += np.bincount(mask.ravel(), minlength=len(self.pixels))
-        shown = objects[mask != UNKNOWN]
+        for value in self._pixels:
+            self._pixels[value] += int(np.count_nonzero(mask == value))
+        shown = objects[(objects > 0) & (mask != UNKNOWN)]
         self._seen[shown[shown < len(self._seen)]] = True
 
     def of(self, info: ClassInfo) -> ClassCount:
         """The count of one class."""
         objects = int(np.count_nonzero(self._seen & (self._values == info.value)))
-        return ClassCount(info.value, info.name, int(self.pixels[info.value]), objects)
+        return ClassCount(info.value, info.name, self._pixels[info.value], objects)
 
 
 def run(request: MaskRequest, progress: Progress) -> MaskResult:
@@ -84,7 +90,7 @@ def run(request: MaskRequest, progress: Progress) -> MaskResult:
     progress.report(0, "Reading labels")
     with open_truth(request.labels, request.areas, request.classes, grid, request.touch) as truth:
         classes = (*truth.classes, *_border_class(truth.classes, request.border_px))
-        count = _Count(truth)
+        count = _Count(truth, classes)
         with ExitStack() as stack:
             mask, weights = _open_outputs(request, _frame(grid, part.extent), classes, stack, progress)
             for strip in _reported(truth, part.extent, progress.part(0, 0.7)):
@@ -92,7 +98,7 @@ def run(request: MaskRequest, progress: Progress) -> MaskResult:
     return MaskResult(
         request.output_path,
         tuple(count.of(info) for info in classes),
-        int(count.pixels[UNKNOWN]),
+        count.unknown_px,
         round(time.monotonic() - started, 2),
         (*part.warnings, *truth.warnings),
     )
@@ -110,7 +116,7 @@ def _write_strip(
     values, objects = truth.mask(strip), truth.objects(strip)
     if part.region is not None:
         inside = np.zeros((strip.height, truth.grid.width_px), np.uint8)
-        burn([part.region], [1], Touch.CENTRE, strip.y, inside)
+        burn(truth.grid, [part.region], [1], Touch.CENTRE, strip.y, inside)
         values[inside[:, strip.x : strip.x + strip.width] == 0] = UNKNOWN
     if border_px:
         for tile, around, inner in _tiles(truth, strip, border_px):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Muon(Optimizer):
         others = {id(weight) for weight in last.parameters()}
         inner = [weight for weight in network.parameters() if weight.ndim > 1 and id(weight) not in others]
         outer = [weight for weight in network.parameters() if weight.ndim <= 1 or id(weight) in others]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": inner, "rule": "muon"},
             {"params": outer, "rule": "adam", "lr": lr / 10, "weight_decay": 0.0},
         ]

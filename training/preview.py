@@ -20,16 +20,15 @@ GROUND = 0.35
 
 
 def preview(
-    chips: Sequence[Chip], probabilities: Sequence[np.ndarray], classes: Sequence[ClassInfo], threshold: float,
-    usual: Range,
-) -> bytes:  # fmt: skip
+    examples: Sequence[tuple[Chip, np.ndarray]], classes: Sequence[ClassInfo], threshold: float, usual: Range
+) -> bytes:
     """A PNG with a row of image, truth and prediction for each example; unknown is dark.
 
     Args:
-        probabilities: `(K, H, W)` of the foreground classes for each chip.
+        examples: chips, and the probabilities `(K, H, W)` of the foreground classes in each.
     """
-    rows, side = [], min(SIDE_PX, max(len(chip.mask) for chip in chips))
-    for chip, found in zip(chips, probabilities):
+    rows, side = [], min(SIDE_PX, max(len(chip.mask) for chip, _ in examples))
+    for chip, found in examples:
         image = _image(chip, usual)
         predicted = np.where(found.max(axis=0) >= threshold, found.argmax(axis=0) + 1, 0)
         predicted = np.where(chip.mask == UNKNOWN, UNKNOWN, predicted)
