@@ -37,7 +37,7 @@ from orthomask.protocol import (
     Touch,
 )
 from orthomask.training import chips
-from orthomask.training.chip_plan import Plan, dealt, make_plan, starts
+from orthomask.training.chip_plan import SPLITS, Plan, dealt, make_plan, starts
 
 from .chip_data import ONE, PIXELS, UTM, export, labelled, noise, write_layer
 
@@ -130,12 +130,26 @@ def test_chips_lie_inside_their_space_and_cover_it(first, length, side, stride, 
 @given(count=st.integers(1, 200), shares=st.tuples(*[st.floats(0, 1)] * 3).filter(any))
 def test_every_share_gets_blocks(count, shares):
     shares = [share / max(1, sum(shares)) for share in shares]
-    parts = dealt(count, shares)
+    splits = dealt(count, shares)
+    parts = [splits.count(split) for split in SPLITS]
+    assert len(splits) == count
     assert sum(parts) == round(count * sum(shares))
-    assert min(parts) >= 0
     if sum(parts) >= 3:
         assert all(part > 0 for part, share in zip(parts, shares) if share)
-    assert all(abs(part - count * share) <= 2.5 for part, share in zip(parts, shares))
+    for split, part, share in zip(SPLITS, parts, shares):
+        assert abs(part - count * share) <= 2.5
+        half = splits[: count // 2].count(split)
+        assert abs(half - part / 2) <= 2
+
+
+def test_every_split_gets_its_part_of_the_labels(tmp_path):
+    """Labels in one corner of a large image are dealt out like everything else."""
+    corner = [shapely.box(x, y, x + 5, y + 5) for x in range(0, 430, 20) for y in range(0, 430, 20)]
+    data = labelled(tmp_path, noise(900, 900, 1), corner)
+    for seed in range(3):
+        options = {"seed": seed, "existing": Existing.OVERWRITE, "empty_share": 0.0}
+        result, _, _ = export(tmp_path / "out", data, chip_px=32, stride_px=32, shares=(0.5, 0.25, 0.25), **options)
+        assert set(result.counts) == {"train", "validation", "test"}
 
 
 @pytest.mark.parametrize("transform", [PIXELS, TURNED, Affine(0.5, 0, 500_000, 0, 0.5, 3_000_000)])
