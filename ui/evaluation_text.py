@@ -46,7 +46,7 @@ def _numbers(*values: float) -> list[str]:
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th align="right">&nbsp;&nbsp;{name}</th>' for name in heads)
+    head = "".join(f'<th align="right">&nbsp;&nbsp;{name.replace(" ", "&nbsp;")}</th>' for name in heads)
     body = "".join(
         f"<tr><td>{row[0]}</td>" + "".join(f'<td align="right">&nbsp;&nbsp;{cell}</td>' for cell in row[1:]) + "</tr>"
         for row in rows

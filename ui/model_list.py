@@ -12,7 +12,7 @@ from ..protocol import ModelSummary
 from .own_models import Origin, origin_of
 from .words import tr
 
-HEIGHT_PX = 170
+HEIGHT_PX = 120
 
 
 class ModelList(QTreeWidget):
@@ -26,7 +26,7 @@ class ModelList(QTreeWidget):
         self.setHeaderHidden(True)
         self.setRootIsDecorated(False)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setMinimumHeight(HEIGHT_PX)
+        self.setFixedHeight(HEIGHT_PX)
         self.itemSelectionChanged.connect(self.chosen)
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:

@@ -9,7 +9,7 @@ from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorL
 from qgis.gui import QgsFieldComboBox, QgsFileWidget, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ..protocol import ErrorCode, OrthomaskError, Split
 from .class_table import class_field_of, matched, values_of
@@ -105,6 +105,7 @@ class TrainingDataBox(QGroupBox):
     def release(self) -> None:
         """Listen to the project no longer."""
         QgsProject.instance().layersAdded.disconnect(self.refresh)
+        QgsProject.instance().layersWillBeRemoved.disconnect(self._forget)
         QgsProject.instance().layersRemoved.disconnect(self.refresh)
 
     @property
@@ -112,14 +113,10 @@ class TrainingDataBox(QGroupBox):
         return self._projects.get(self.source.currentData())
 
     def _lay_out(self) -> None:
-        self.form = QFormLayout(self)
-        self.form.addRow(tr("Learn from"), self.source)
-        self.form.addRow(tr("Image"), self.image)
-        self.form.addRow(tr("Labels"), self.labels)
-        self.form.addRow(tr("Class"), self.class_field)
-        self.form.addRow(tr("Areas"), self.areas)
-        self.form.addRow(tr("Folder"), self.chips)
-        self.form.addRow(self.words)
+        self._form = QFormLayout()
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._form)
+        layout.addWidget(self.words)
 
     def _connect(self) -> None:
         self.source.currentIndexChanged.connect(self._show_source)
@@ -128,20 +125,35 @@ class TrainingDataBox(QGroupBox):
             signal.connect(self._look)
         self.chips.fileChanged.connect(self._look)
         QgsProject.instance().layersAdded.connect(self.refresh)
+        QgsProject.instance().layersWillBeRemoved.connect(self._forget)
         QgsProject.instance().layersRemoved.connect(self.refresh)
 
+    def _forget(self, gone: list[str]) -> None:
+        """Let go of the label projects whose layers, named by their ids, are about to be deleted."""
+        self._projects = {
+            path: project
+            for path, project in self._projects.items()
+            if not {project.labels.id(), project.areas.id()} & set(gone)
+        }
+
     def _show_source(self) -> None:
-        """Show the fields that the source needs, and no others."""
+        """Show the fields that the source needs, and no others: hidden ones would leave gaps."""
+        while self._form.rowCount():
+            row = self._form.takeRow(0)
+            row.labelItem.widget().deleteLater()
+            row.fieldItem.widget().hide()
         kind = self.source.currentData()
-        for field, shown in (
-            (self.image, kind != CHIPS),
-            (self.labels, kind == LAYERS),
-            (self.class_field, kind == LAYERS),
-            (self.areas, kind == LAYERS),
-            (self.chips, kind == CHIPS),
+        for words, field, shown in (
+            (tr("Labels from"), self.source, True),
+            (tr("Image"), self.image, kind != CHIPS),
+            (tr("Labels"), self.labels, kind == LAYERS),
+            (tr("Class"), self.class_field, kind == LAYERS),
+            (tr("Areas"), self.areas, kind == LAYERS),
+            (tr("Folder"), self.chips, kind == CHIPS),
         ):
-            field.setVisible(shown)
-            self.form.labelForField(field).setVisible(shown)
+            if shown:
+                self._form.addRow(words, field)
+                field.show()
         self._take_fields()
 
     def _take_fields(self) -> None:

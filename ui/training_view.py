@@ -23,16 +23,19 @@ class TrainingView(QGroupBox):
         self.facts.setWordWrap(True)
         self.curves = Curves()
         self.picture = Picture()
-        self.picture.setToolTip(tr("Validation images: image, truth, prediction.\nClick to see them in full size."))
+        self.picture.setToolTip(tr("Click to see them in full size"))
+        self.caption = QLabel(tr("Validation: image, truth, prediction"))
         layout = QVBoxLayout(self)
         layout.addWidget(self.facts)
         layout.addWidget(self.curves)
+        layout.addWidget(self.caption)
         layout.addWidget(self.picture)
         self.hide()
 
     def begin(self) -> None:
         """Show that nothing is known yet."""
         self.picture.forget()
+        self.caption.hide()
         self.show_epochs((), 1)
         self.show()
 
@@ -44,6 +47,7 @@ class TrainingView(QGroupBox):
     def show_picture(self, path: str) -> None:
         """Show the validation pictures of that file."""
         self.picture.show_file(path)
+        self.caption.setVisible(self.picture.isVisibleTo(self))
 
 
 class Picture(QWidget):

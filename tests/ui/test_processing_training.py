@@ -82,10 +82,11 @@ def test_train_on_a_label_project_has_sound_defaults(provider, engine, photo, to
     assert (request.schedule.epochs, request.schedule.steps) == (FINE_TUNING.epochs, FINE_TUNING.steps)
     assert request.schedule.learning_rate == FINE_TUNING.learning_rate
     assert request.existing.value == "refuse"
-    seen = [message for message in engine.requests if message["method"] == "train"][-1]["seen"]
-    labels, areas = seen.values()
-    assert labels == [["1"], ["2"]]
-    assert [row[1] for row in areas] == ["train", "validation", "test"]
+    (project,) = request.data.projects
+    labels = QgsVectorLayer(f"{project.labels[0].path}|layername={project.labels[0].layer}", "labels")
+    areas = QgsVectorLayer(f"{project.areas.path}|layername={project.areas.layer}", "areas")
+    assert [feature["class"] for feature in labels.getFeatures()] == ["1", "2"]
+    assert [feature["split"] for feature in areas.getFeatures()] == ["train", "validation", "test"]
     assert Path(request.data.projects[0].labels[0].path).parent == run_dir / "data"
     assert results["MODEL"] == str(run_dir / "roofs.safetensors")
     assert (results["IOU"], results["F1"], results["BEST_EPOCH"], results["SECONDS"]) == (0.5, 0.66, 4, 90)
