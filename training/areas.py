@@ -20,6 +20,8 @@ from .project import write_areas
 from .vectors import crs_of, layers_of, read_column, read_polygons, require_field
 
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
+FULL = 0.95
+"""Part of an area's pixels that are not 0 in every band: many mosaics have no nodata value, but black around them."""
 
 
 def run(request: AreasRequest, progress: Progress) -> AreasResult:
@@ -50,7 +52,8 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
 
             def is_full(window: Window) -> bool:
                 progress.check_cancelled()
-                return bool(reader.read(window)[1].all())
+                pixels, valid = reader.read(window)
+                return bool(valid.all() and np.mean(pixels.any(axis=0)) >= FULL)
 
             site = Site(*size, source.gsd_m, request.min_distance_m, region, is_full, there)
             if request.sampling is Sampling.GRID:

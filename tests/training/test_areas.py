@@ -87,16 +87,19 @@ def test_shares_are_dealt_and_the_rest_is_to_do(image: Path, tmp_path: Path) -> 
     assert {split: splits.count(split) for split in set(splits)} == {"train": 5, "validation": 2, "test": 1, "todo": 2}
 
 
-def test_areas_lie_in_the_region_and_where_there_is_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodata", [0, None])
+def test_areas_lie_in_the_region_and_where_there_is_data(tmp_path: Path, nodata: int | None) -> None:
     data = np.ones((200, 300), bool)
     data[:, 150:] = False
     image = write_image(tmp_path / "half.tif", 200, 300, data=data)
+    with rasterio.open(image, "r+") as dataset:
+        dataset.nodata = nodata
     triangle = shapely.Polygon([(0, 0), (300, 0), (0, 200)])
     region = Region(regions.transformed(triangle, PIXELS).wkt, UTM)
     for method in (Sampling.RANDOM, Sampling.GRID):
         place(image, tmp_path / f"{method.value}.gpkg", sampling=method, count=12, region=region)
         found, _ = read_layer(tmp_path / f"{method.value}.gpkg", "areas")
-        allowed = triangle.intersection(shapely.box(0, 0, 150, 200)).buffer(0.01)
+        allowed = triangle.intersection(shapely.box(0, 0, 151, 200)).buffer(0.01)
         assert len(found) > 4
         assert all(area.within(allowed) for area in found)
 

@@ -125,7 +125,7 @@ def known(shapes: list[Any], transform: Affine, touch: Touch, folder: Path) -> t
 
 @needs_gdal
 @given(drawn_polygons(), transforms)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_mask_by_pixel_centres_is_what_gdal_rasterize_burns(
     tmp_path_factory: pytest.TempPathFactory, shapes: list[Any], transform: Affine
 ) -> None:
@@ -143,7 +143,7 @@ def off_the_edges(shape: Any) -> Any:
 
 @needs_gdal
 @given(drawn_polygons(), transforms)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 def test_a_mask_of_all_touched_is_what_gdal_rasterize_burns(
     tmp_path_factory: pytest.TempPathFactory, shapes: list[Any], transform: Affine
 ) -> None:
@@ -175,7 +175,7 @@ def test_many_triangles_on_pixel_centres_are_what_gdal_rasterize_burns(
 
 
 @given(drawn_polygons(), transforms, st.sampled_from(Touch), st.sampled_from([1, 3, 7, 30]), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_windows_agree_with_the_whole_and_with_gdal_in_one_go(
     tmp_path_factory: pytest.TempPathFactory, shapes: list[Any], transform: Affine, touch: Touch, rows: int, data: Any
 ) -> None:
@@ -203,7 +203,7 @@ def test_windows_agree_with_the_whole_and_with_gdal_in_one_go(
 
 @needs_gdal
 @given(drawn_polygons(), st.sampled_from(["EPSG:4326", "EPSG:3857", "EPSG:32644", "EPSG:24345"]))
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_labels_in_another_crs_are_what_gdal_reprojects_and_burns(
     tmp_path_factory: pytest.TempPathFactory, shapes: list[Any], crs: str
 ) -> None:
