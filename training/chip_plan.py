@@ -95,10 +95,10 @@ class Plan(NamedTuple):
 
 
 def make_plan(request: ChipsRequest) -> Plan:
-    """Where the chips of a request lie; nothing of an image but its size and place is read.
+    """Where the chips of a request lie; no pixel of an image is read.
 
     Raises:
-        OrthomaskError: an image or its areas cannot be read.
+        OrthomaskError: an image, its labels or its areas cannot be read.
     """
     batches: list[Batch] = []
     places: list[Place] = []
@@ -122,7 +122,8 @@ def make_plan(request: ChipsRequest) -> Plan:
         batches += found
     places = sorted(dict.fromkeys(places), key=lambda place: (place.batch, place.window.y, place.window.x))
     kept = separated(batches, places)
-    return Plan(tuple(batches), kept, tuple(splits), crossing + len(places) - len(kept), tuple(warnings))
+    there = tuple(split for split in SPLITS if split in splits)
+    return Plan(tuple(batches), kept, there, crossing + len(places) - len(kept), tuple(warnings))
 
 
 def _batches(source: Source, data: LabelledImage, request: ChipsRequest, first: int) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyproj
+from affine import Affine
 
 from ..engine.devices import version
 from ..engine.grid import Window
@@ -36,7 +37,7 @@ from .catalogues import ArcGis, Coco, Entry
 from .chip_plan import Batch, Place, Plan, make_plan
 from .formats import ChipWriter, Cut, Style
 from .labels import Truth, open_truth, resolve_classes
-from .manifest import LAYOUT, MANIFEST, Chip, Manifest, dump_manifest, load_manifest, nodata_text, place_of, stem_of
+from .manifest import LAYOUT, MANIFEST, Chip, Manifest, dump_manifest, image_place, load_manifest, nodata_text, stem_of
 
 CATALOGUES = {Catalogue.COCO: Coco, Catalogue.ARCGIS: ArcGis}
 EMPTY, FAULTY, CONSTANT, CROSSING = "empty", "faulty", "constant", "crossing"
@@ -51,7 +52,9 @@ def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
     """
     started = time.monotonic()
     target = Path(request.output_dir).resolve()
-    _refuse_existing(target, request.existing)
+    with writing(target):
+        _refuse_existing(target, request.existing)
+    progress.report(0.0, "Placing chips")
     style = _style(request)
     plan = make_plan(request)
     with building(target) as folder:
@@ -140,7 +143,7 @@ class _Export(ExitStack):
         nodata = self._style.nodata
         pixels = read.pixels if nodata is None else np.where(read.valid, read.pixels, nodata).astype(self._style.dtype)
         name = f"{stem_of(data.image.path)}_{batch.number}_{window.x}_{window.y}"
-        transform = lattice.transform @ lattice.transform.translation(window.x, window.y)
+        transform = lattice.transform @ Affine.translation(window.x, window.y)
         cut = Cut(name, place.split, pixels, read.mask, _crs_text(lattice.crs), transform)
         stored = self._writer.write(cut)
         for catalogue in self._catalogues:
@@ -149,7 +152,7 @@ class _Export(ExitStack):
         self._positive[place.split] += read.shows_class
         self._chips.append(
             Chip(
-                name, place.split, stored.image, stored.mask, stored.number, data.image.path, place_of(data),
+                name, place.split, stored.image, stored.mask, stored.number, data.image.path, image_place(data),
                 cut.crs, tuple(transform[:6]), batch.gsd_m, batch.rotation,
                 dict(zip(map(str, values.tolist()), counts.tolist())), _sha256(pixels), _sha256(read.mask),
             )

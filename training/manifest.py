@@ -118,6 +118,6 @@ def stem_of(path: str) -> str:
     return re.sub(r"[^\w-]+", "_", Path(path).stem)[:LONGEST_STEM]
 
 
-def place_of(data: LabelledImage) -> str:
+def image_place(data: LabelledImage) -> str:
     """Where an image is, for tables of scores."""
     return data.place or stem_of(data.image.path)

@@ -19,6 +19,7 @@ from orthomask.protocol import UNKNOWN, Catalogue, ChipFormat, ClassInfo, Labell
 
 from .chip_data import PIXELS, UTM, export, labelled, noise, write_image, write_layer
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 TWO = (ClassInfo(1, "building", "#ff0000"), ClassInfo(2, "field", "#00ff00"))
 RING = shapely.box(66, 66, 110, 120).difference(shapely.box(80, 80, 95, 100))
 ALL = {"shares": (0.4, 0.3, 0.3)}
@@ -48,7 +49,7 @@ circles = st.tuples(st.integers(0, 320), st.integers(0, 256), st.integers(3, 60)
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(buildings=st.lists(circles, min_size=1, max_size=6), fields=st.lists(circles, max_size=3), turn=st.booleans())
 def test_objects_painted_by_pycocotools_are_those_of_the_mask(tmp_path_factory, buildings, fields, turn):
     folder = tmp_path_factory.mktemp("coco")
