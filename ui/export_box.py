@@ -55,7 +55,7 @@ class ExportBox(QGroupBox):
         self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.overwrite = QCheckBox(tr("Replace what is there"))
         self.preview = QCheckBox(tr("Preview on the map"))
-        self.preview.setToolTip(tr("Outlines of what will be written"))
+        self.preview.setToolTip(tr("Outlines of chips; what a mask knows nothing of is dark"))
         self.preview.setChecked(True)
         for chooser in (self.kind, self.areas, self.touch):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

@@ -28,7 +28,7 @@ from .label_project import SPLIT_FIELD
 
 MOST_OUTLINES = 2000
 COLOR, CASING = QColor(255, 205, 40), QColor(40, 40, 40, 160)
-FILL, NOTHING = QColor(255, 205, 40, 70), QColor(0, 0, 0, 0)
+SHADE, NOTHING = QColor(0, 0, 0, 70), QColor(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class ExportPreview:
         self._canvas = canvas
         self._band: Optional[QgsRubberBand] = None
 
-    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[QgsRasterLayer], *, filled: bool = False) -> None:
-        """Draw these, which are in the CRS of the layer, in place of the last ones; `filled` ones without a line."""
+    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[QgsRasterLayer], *, shaded: bool = False) -> None:
+        """Draw these, which are in the CRS of the layer, in place of the last ones; or shade them."""
         self.clear()
         if not outlines or layer is None:
             return
         self._band = QgsRubberBand(self._canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
-        self._band.setFillColor(FILL if filled else NOTHING)
-        self._band.setStrokeColor(NOTHING if filled else COLOR)
-        self._band.setSecondaryStrokeColor(NOTHING if filled else CASING)
+        self._band.setFillColor(SHADE if shaded else NOTHING)
+        self._band.setStrokeColor(NOTHING if shaded else COLOR)
+        self._band.setSecondaryStrokeColor(NOTHING if shaded else CASING)
         self._band.setWidth(1)
         self._band.setToGeometry(QgsGeometry.collectGeometry(list(outlines)), layer.crs())
 
@@ -72,10 +72,12 @@ class ExportPreview:
 
 
 def mask_outlines(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> list[QgsGeometry]:
-    """Where the mask is known: in the areas, or all over the image."""
+    """The image's extent; with areas instead the part of it outside them, of which the mask knows nothing."""
+    extent = QgsGeometry.fromRect(image.extent())
     if areas is None:
-        return [QgsGeometry.fromRect(image.extent())]
-    return [geometry for geometry, _ in islice(_areas_on(image, areas), MOST_OUTLINES)]
+        return [extent]
+    known = [geometry for geometry, _ in islice(_areas_on(image, areas), MOST_OUTLINES)]
+    return [extent.difference(QgsGeometry.unaryUnion(known))] if known else []
 
 
 def chip_outlines(

@@ -246,8 +246,7 @@ class LabelPanel(QWidget):
                     words = tr("{} before empty and faulty ones are left out.").format(
                         count.format(f"{len(outlines):,}")
                     )
-                filled = self.export.is_mask and areas is not None
-                self._preview.show(outlines, image, filled=filled)
+                self._preview.show(outlines, image, shaded=self.export.is_mask and areas is not None)
             except OrthomaskError as error:
                 words = f"{error.sentence} {error.remedy}"
         self.preview_words.setText(words)

@@ -115,15 +115,8 @@ def open_project(project: QgsProject, path: str) -> LabelProject:
         if Path(opened.path).resolve() == Path(path).resolve():
             return opened
     classes = read_classes(path)
-    labels, areas = (QgsVectorLayer(f"{path}|layername={name}", name, "ogr") for name in (LABELS, AREAS))
-    _require_fields(labels, path, CLASS_FIELD)
-    _require_fields(areas, path, SPLIT_FIELD)
-    if not _has_style(labels):
-        style_labels(labels, classes)
-        _save_style(labels)
-    if not _has_style(areas):
-        style_areas(areas)
-        _save_style(areas)
+    _require_styles(path, classes)
+    labels, areas = _open(path, LABELS), _open(path, AREAS)
     _add_group(project, Path(path).stem, [areas, labels])
     return LabelProject(path, classes, labels, areas)
 
@@ -187,7 +180,27 @@ def _colored(template: QgsFillSymbol, color: str) -> QgsFillSymbol:
     return symbol
 
 
-def _require_fields(layer: QgsVectorLayer, path: str, field: str) -> None:
+def _open(path: str, name: str) -> QgsVectorLayer:
+    return QgsVectorLayer(f"{path}|layername={name}", name, "ogr")
+
+
+def _require_styles(path: str, classes: Sequence[ClassInfo]) -> None:
+    """See to it that both layers have a style in the file, whose default comes with every layer that is opened.
+
+    This is done with layers of its own: QGIS closes the file after a style is saved, and layers that are open lose it.
+    """
+    labels, areas = _open(path, LABELS), _open(path, AREAS)
+    _require_field(labels, path, CLASS_FIELD)
+    _require_field(areas, path, SPLIT_FIELD)
+    if not _has_style(labels):
+        style_labels(labels, classes)
+        _save_style(labels)
+    if not _has_style(areas):
+        style_areas(areas)
+        _save_style(areas)
+
+
+def _require_field(layer: QgsVectorLayer, path: str, field: str) -> None:
     if not layer.isValid() or layer.fields().lookupField(field) < 0:
         raise _no_project(path, f"{layer.name()}: {field}")
 

@@ -53,7 +53,7 @@ def test_two_styled_layers_in_a_group(town):
     assert group.name() == "town"
     assert [node.name() for node in group.findLayers()] == ["areas", "labels"]
     categories = town.labels.renderer().categories()
-    assert [(entry.value(), entry.label()) for entry in categories[:2]] == [(1, "field"), (2, "orchard")]
+    assert [(str(entry.value()), entry.label()) for entry in categories[:2]] == [("1", "field"), ("2", "orchard")]
     symbol = categories[0].symbol()
     assert symbol.color().name() == "#4daf4a"
     assert symbol.color().alpha() < 128
