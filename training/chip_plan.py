@@ -21,8 +21,6 @@ from .vectors import Grid
 
 BLOCKS = 20
 """An image without areas is cut into at least so many blocks, where chips are small enough."""
-FEW_CHIPS = 16
-"""Where fewer fit on an image, blocks are as small as a chip."""
 MISSING_SHARE = 0.25
 """Part of a stride at the end of an area that is left out rather than cut into a chip that is mostly there already."""
 BLOCK_CHIPS = 8
@@ -180,7 +178,7 @@ def deal_blocks(data: LabelledImage, base: Lattice, request: ChipsRequest) -> li
     turns = [math.radians(rotation) for rotation in request.rotations]
     chip_px = request.chip_px * max(abs(math.cos(turn)) + abs(math.sin(turn)) for turn in turns)
     chips = base.width_px * base.height_px / chip_px**2
-    side = min(max(2, math.isqrt(int(chips / BLOCKS))), BLOCK_CHIPS) if chips >= FEW_CHIPS else 1
+    side = min(max(1, math.isqrt(int(chips / BLOCKS))), BLOCK_CHIPS)
     if max(request.shares) == 1:  # one split: one block
         side = max(base.width_px, base.height_px)
     left, right = _edges(base.width_px, chip_px, side)
@@ -204,12 +202,16 @@ def _labelled(boxes: np.ndarray, data: LabelledImage, base: Lattice, request: Ch
 def _edges(size_px: int, chip_px: float, side: int) -> tuple[np.ndarray, np.ndarray]:
     """First and end pixels of the blocks along one axis, `side` chips long or more, with gaps between them.
 
-    Of the possible numbers of blocks it is the one that needs the fewest chips, since these overlap within a block
-    that is no multiple of them.
+    Of the possible numbers of blocks it is the one whose chips neither overlap nor miss much.
     """
     room = chip_px + 2 * GAP_PX + 2
     most = max(1, min(round(size_px / chip_px) // side, int(size_px / room)))
-    count = min(range(most, most // 2, -1), key=lambda count: count * math.ceil(size_px / count / chip_px))
+
+    def mismatch(count: int) -> float:
+        chip = math.ceil(chip_px)
+        return abs(count * len(starts(0, int(size_px / count) - 2 * GAP_PX, chip, chip, size_px)) * chip - size_px)
+
+    count = min(range(most, most // 2, -1), key=mismatch)
     edges = np.linspace(0, size_px, count + 1)
     left, right = edges[:-1] + GAP_PX, edges[1:] - GAP_PX
     beyond = room if size_px < room else 0.0  # a chip that is larger than the image looks out of it

@@ -155,7 +155,7 @@ def test_every_split_gets_its_part_of_the_labels(tmp_path):
 @pytest.mark.parametrize("transform", [PIXELS, TURNED, Affine(0.5, 0, 500_000, 0, 0.5, 3_000_000)])
 @pytest.mark.parametrize("touch", list(Touch))
 def test_at_its_own_resolution_an_image_is_cut_unchanged(tmp_path, transform, touch):
-    shapes = [shapely.box(10.3, 12.2, 90.1, 40.7), shapely.Point(200, 150).buffer(30)]
+    shapes = [shapely.box(10.3, 12.2, 90.1, 40.7), shapely.Point(200.4, 150.3).buffer(30)]
     data = labelled(tmp_path, labels=shapes, transform=transform)
     data = LabelledImage(data.image, data.labels, touch=touch)
     result, manifest, tiles = export(tmp_path / "out", data, stride_px=50)
