@@ -158,7 +158,7 @@ def train(dock, tmp_path):
     options.chip_px.setCurrentText("128 px")
     options.learning_rate.setValue(0.003)
     more.folder_chooser.setFilePath(str(tmp_path / "runs"))
-    more.steps.setValue(16)
+    more.steps.setValue(10)
     more.batch.setValue(4)
     more.network.setCurrentText("small")
     press(panel.bar.main_button)
