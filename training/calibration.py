@@ -62,12 +62,12 @@ class Histogram:
             self.classes += _counted(probability, truth == value)
 
     def sweep(self) -> list[Operating]:
-        """Scores at every threshold that makes a difference, from `1 / SCALE` to 1."""
+        """Scores at every threshold that makes a difference, each in the middle between two stored probabilities."""
         found, hits = (np.cumsum(counts[::-1])[::-1] for counts in (self.found.sum(axis=1), self.found[:, 1]))
         true = int(hits[0])
         return [
             Operating(
-                threshold=step / SCALE,
+                threshold=(step - 0.5) / SCALE,
                 iou=ratio(hits[step], found[step] + true - hits[step]),
                 precision=ratio(hits[step], found[step]),
                 recall=ratio(hits[step], true),
@@ -77,13 +77,10 @@ class Histogram:
         ]
 
     def best(self) -> Operating:
-        """The scores at the threshold with the highest intersection over union; of equal ones, the middle one.
-
-        The threshold lies below 1, so that it can be used as one.
-        """
-        usable = self.sweep()[:-1]
-        highest = max(row.iou for row in usable)
-        equal = [row for row in usable if row.iou == highest]
+        """The scores at the threshold with the highest intersection over union; of equal ones, the middle one."""
+        rows = self.sweep()
+        highest = max(row.iou for row in rows)
+        equal = [row for row in rows if row.iou == highest]
         return equal[len(equal) // 2]
 
     def reliability(self) -> list[Bin]:

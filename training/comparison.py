@@ -26,7 +26,8 @@ from .labels import Grid, Truth, open_truth
 from .pictures import Tile
 
 PIECE_PX = 4096
-"""Larger areas are compared in pieces of at most this size, so that memory does not grow with them."""
+"""Larger areas are compared in pieces of at most this size, so that memory does not grow with them. Their edges cut
+objects, as those of areas do."""
 LOCAL_CRS = "+proj=tmerc +datum=WGS84 +units=m"
 """Where pictures without georeference are put: around its origin a metre is a metre."""
 

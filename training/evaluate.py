@@ -29,7 +29,7 @@ from ..protocol import (
 )
 from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
-from .comparison import Ground, open_ground, open_tile
+from .comparison import PIECE_PX, Ground, open_ground, open_tile
 from .error_layers import ObjectLayer, open_errors
 from .material import rooted
 from .objects import object_scores
@@ -57,9 +57,8 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
     _refuse(final, request.existing)
     with building(final, keep=_is_foreign) as folder:
         evaluation = _Evaluation(request, bundle, folder, progress)
-        evaluation.compare(progress.part(0.02, 0.9))
-        result = evaluation.result(progress.part(0.9, 0.97))
-        result = replace(result, seconds=round(time.monotonic() - started, 2))
+        evaluation.compare(progress.part(0.05, 0.95))
+        result = replace(evaluation.result(), seconds=round(time.monotonic() - started, 2))
         evaluation.write(result)
         refuse_in_use(final / OBJECTS)
     progress.show(1, "Done")
@@ -72,7 +71,10 @@ class _Evaluation:
     def __init__(self, request: EvaluateRequest, bundle: Bundle, folder: Path, progress: Progress) -> None:
         self._request, self._bundle, self._folder = request, bundle, folder
         self._device = devices.choose(request.device)
-        progress.report(0, "Preparing the model")
+        self._mapped_m2 = None
+        if request.map_path:
+            self._mapped_m2 = map_areas(Path(request.map_path), bundle.card.classes, progress.part(0, 0.04))
+        progress.report(0.04, "Preparing the model")
         self._predictor = devices.prepare(bundle, self._device)
         self._threshold = request.threshold or bundle.card.threshold
         self._tally = Tally(bundle.card.classes)
@@ -89,9 +91,10 @@ class _Evaluation:
             with open_ground(image, self._request) as ground:
                 self._add(ground, part)
         for number, tile in enumerate(self._tiles(), start=1):
-            progress.report(share + (1 - share) * number / (number + 20), f"Picture {number}: {tile.name}")
+            done = share + (1 - share) * number / (number + 20)  # nobody knows how many there are
+            progress.report(done, f"Picture {number}: {tile.name}")
             with open_tile(tile, self._request) as ground:
-                self._add(ground, Progress())
+                self._add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
             raise _nothing(self._request.split)
 
@@ -116,13 +119,11 @@ class _Evaluation:
                 raster.write(piece)
                 self._objects.write(ground, piece, self._tally.add(ground, piece))
 
-    def result(self, progress: Progress) -> EvaluateResult:
+    def result(self) -> EvaluateResult:
         """All scores."""
         tally, final = self._tally, Path(self._request.output_dir)
         best = tally.histogram.best()
-        mapped = tally.mapped_m2
-        if self._request.map_path:
-            mapped = map_areas(Path(self._request.map_path), self._bundle.card.classes, progress)
+        mapped = tally.mapped_m2 if self._mapped_m2 is None else self._mapped_m2
         classes = ("background", *tally.names)
         return EvaluateResult(
             report_path=str(final / REPORT),
@@ -198,6 +199,7 @@ class _Evaluation:
             "version": devices.version(),
             "device": self._device.name,
             "min_area_m2": PolygonOptions().min_area_m2,
+            "piece_px": PIECE_PX,
             "sample": SAMPLE,
         }  # fmt: skip
 
