@@ -137,7 +137,7 @@ class Optimizer(str, enum.Enum):
 
 
 class Decay(str, enum.Enum):
-    """How the learning rate falls: to zero as a cosine, by a third where validation stands still, or not at all."""
+    """How the learning rate falls: to zero as a cosine, to a third where validation stands still, or not at all."""
 
     COSINE = "cosine"
     PLATEAU = "plateau"
@@ -150,7 +150,7 @@ class Schedule:
 
     Attributes:
         epochs: an epoch is `steps` optimizer steps; validation, checkpoint and resume happen at its end.
-        batch: chips of `chip_px` x `chip_px` pixels in each step.
+        batch: chips of `chip_px` x `chip_px` pixels in each step, on each device.
         learning_rate: at its peak, after `warmup_steps`.
         averaging: decay of the running average of the weights, which is what is validated and saved; 0 for none.
         patience: epochs without a better score after which training stops; 0 for never.
