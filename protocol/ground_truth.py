@@ -268,12 +268,18 @@ class MaskRequest:
     def __post_init__(self) -> None:
         require(len(self.labels) > 0, "No labels were given.", "Name at least one layer of labels.")
         require(self.output_path.endswith(".tif"), "The output is no GeoTIFF.", "End its name in .tif.")
+        apart = self.weights_path != self.output_path
+        require(apart, "Mask and weights have the same name.", "Choose another name for the weights.")
         require(0 <= self.border_px <= 32, "The border is not 0 to 32 px wide.", "Use a few pixels.")
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How much there is of a class."""
+    """How much there is of a class.
+
+    Attributes:
+        objects: polygons that show; those of rasters of labels are not counted.
+    """
 
     value: int
     name: str

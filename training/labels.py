@@ -125,10 +125,8 @@ class Truth:
 
     def mask(self, window: Window) -> np.ndarray:
         """Class values `(H, W)` uint8 of a window inside the grid: 0 background, 255 unknown."""
-        result = np.zeros((window.height, window.width), np.uint8)
+        result = self._classes(self._numbers(window))
         for rows, strip, part in self._parts(window):
-            covered = strip.numbers[part] != 0
-            result[rows][covered] = self._values[strip.numbers[part][covered]]
             if strip.known is not None:
                 result[rows][strip.known[part] == 0] = UNKNOWN
         return result
@@ -138,12 +136,9 @@ class Truth:
 
         Where a raster is on top, they are those of its connected parts (4 neighbours) within the window.
         """
-        result = np.empty((window.height, window.width), np.int32)
-        for rows, strip, part in self._parts(window):
-            result[rows] = strip.numbers[part]
-        covered = result != 0
-        values = self._values[result[covered]]
-        result[covered] = np.where((values == BACKGROUND) | (values == UNKNOWN), 0, result[covered])
+        result = self._numbers(window)
+        classes = self._classes(result)
+        result[(classes == BACKGROUND) | (classes == UNKNOWN)] = 0
         count = len(self._polygons)
         for number in np.unique(result[result < 0]):
             parts, found = ndimage.label(result == number)
@@ -167,13 +162,27 @@ class Truth:
         return found + (self._raster_polygons(window) if any(layer.raster for layer in self._layers) else [])
 
     def _raster_polygons(self, window: Window) -> list[TruthPolygon]:
-        objects, mask = self.objects(window), self.mask(window)
+        objects, classes = self.objects(window), self._classes(self._numbers(window))
         of_rasters = objects > len(self._polygons)
         place = Affine.translation(window.x, window.y)
         shapes = rasterio.features.shapes(objects, mask=of_rasters, connectivity=4, transform=place)
         numbers, first = np.unique(objects, return_index=True)
-        values = dict(zip(numbers.tolist(), mask.flat[first].tolist()))
+        values = dict(zip(numbers.tolist(), classes.flat[first].tolist()))
         return [TruthPolygon(int(n), values[int(n)], shapely.geometry.shape(outline)) for outline, n in shapes]
+
+    def _numbers(self, window: Window) -> np.ndarray:
+        """What was burned in a window, as in `_Strip.numbers`."""
+        result = np.empty((window.height, window.width), np.int32)
+        for rows, strip, part in self._parts(window):
+            result[rows] = strip.numbers[part]
+        return result
+
+    def _classes(self, numbers: np.ndarray) -> np.ndarray:
+        """The class values of what was burned."""
+        result = np.zeros(numbers.shape, np.uint8)
+        covered = numbers != 0
+        result[covered] = self._values[numbers[covered]]
+        return result
 
     def _parts(self, window: Window) -> Iterator[tuple[slice, _Strip, tuple[slice, slice]]]:
         """The strips under a window: which rows of it, the strip, and where in that."""

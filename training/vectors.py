@@ -181,16 +181,14 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
         OrthomaskError: the layer cannot be read, has no CRS, or holds points and lines only.
     """
     info = _info(path, layer)
+    if info["geometry_type"] is None:
+        raise _no_polygons(layer)
     source = _known_crs(info["crs"] or crs, layer)
     tally = Tally(layer, int(info["features"]))
     box = _footprint(grid, source) if tally.features > MANY else None
     read = [_on_grid(wkb, data, source, grid, tally) for wkb, data in _batches(path, layer, columns, box)]
     if tally.features and tally.not_polygons == tally.features - tally.without_geometry:
-        raise OrthomaskError(
-            ErrorCode.LABELS_EMPTY,
-            f"The layer “{layer}” holds no polygons.",
-            "Choose a layer of polygons; buffer points and lines first.",
-        )
+        raise _no_polygons(layer)
     geometries = np.concatenate([part[0] for part in read]) if read else np.empty(0, object)
     texts = [np.concatenate([part[1][i] for part in read] or [np.empty(0, object)]) for i in range(len(columns))]
     return Polygons(geometries, dict(zip(columns, texts)), tally)
@@ -312,3 +310,11 @@ def _known_crs(text: str, layer: str) -> pyproj.CRS:
             "Set the CRS of the layer, or name it.",
             str(error),
         ) from error
+
+
+def _no_polygons(layer: str) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.LABELS_EMPTY,
+        f"The layer “{layer}” holds no polygons.",
+        "Choose a layer of polygons; buffer points and lines first.",
+    )

@@ -326,6 +326,10 @@ def test_bad_labels_are_refused_with_one_sentence(tmp_path: Path) -> None:
     text.write_text("no labels")
     refused(ErrorCode.LABELS_OUTSIDE, "outside the image", [Labels(str(away))])
     refused(ErrorCode.LABELS_EMPTY, "no polygons", [Labels(str(points))])
+    pyogrio.raw.write(
+        points, None, [np.array([1])], ["n"], layer="table", driver="GPKG", append=True, geometry_type=None
+    )
+    refused(ErrorCode.LABELS_EMPTY, "no polygons", [Labels(str(points), layer="table")])
     refused(ErrorCode.LABELS_CRS, "no coordinate reference system", [Labels(str(nowhere))])
     refused(ErrorCode.LABELS_UNREADABLE, "text.txt", [Labels(str(text))])
     refused(ErrorCode.LABELS_UNREADABLE, "does not exist", [Labels(str(tmp_path / "gone.gpkg"))])
@@ -409,6 +413,12 @@ def test_a_raster_of_classes_on_the_same_grid_is_its_own_mask(tmp_path: Path) ->
     found = truth.polygons(whole(truth.grid))
     assert sorted((p.class_value, p.polygon.area) for p in found) == [(1, 36), (1, 50), (2, 18)]
     assert all((objects[rasterio.features.rasterize([p.polygon], (30, 40)) > 0] == p.number).all() for p in found)
+
+
+def test_objects_of_a_raster_keep_their_class_outside_of_areas(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", class_raster(), crs=UTM, transform=PIXELS)
+    truth = truth_of([Labels(str(path))], grid(), areas=with_areas(tmp_path, ["train"]))
+    assert sorted(p.class_value for p in truth.polygons(whole(truth.grid))) == [1, 1, 2]
 
 
 def test_a_raster_elsewhere_is_warped_and_nothing_is_known_beyond_it(tmp_path: Path) -> None:
