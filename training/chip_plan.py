@@ -32,6 +32,8 @@ MARGIN_PX = 0.5
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 GIVING_WAY = (Split.TEST, Split.VALIDATION, Split.TRAIN)
 """Where chips of two splits touch, that of the later one is left out: what measures a model is worth most."""
+ROUNDING_PX = 1e-6
+"""An area that reaches this little into a pixel was drawn along that pixel's edge."""
 LONGITUDE_LATITUDE = "EPSG:4326"
 
 
@@ -250,13 +252,13 @@ def windows(zone: Zone, lattice: Lattice, stride_px: int) -> tuple[list[Window],
     """The chips of a zone, one every `stride_px` and the last at its end, and how many look out of a closed one."""
     side = lattice.window_px
     left, top, right, bottom = zone.polygon.bounds
-    outward, inward = (math.ceil, math.floor) if zone.closed else (math.floor, math.ceil)
-    columns = starts(outward(left), inward(right), side, stride_px, lattice.width_px)
-    rows = starts(outward(top), inward(bottom), side, stride_px, lattice.height_px)
+    outward, inward, slack = (math.ceil, math.floor, 0.0) if zone.closed else (math.floor, math.ceil, ROUNDING_PX)
+    columns = starts(outward(left + slack), inward(right - slack), side, stride_px, lattice.width_px)
+    rows = starts(outward(top + slack), inward(bottom - slack), side, stride_px, lattice.height_px)
     x, y = (start.ravel() for start in np.meshgrid(columns, rows))
     boxes = shapely.box(x, y, x + side, y + side)
     shapely.prepare(zone.polygon)
-    overlapping = shapely.area(shapely.intersection(zone.polygon, boxes)) > 0
+    overlapping = shapely.area(shapely.intersection(zone.polygon, boxes)) > ROUNDING_PX
     chosen = overlapping & shapely.covers(zone.polygon, boxes) if zone.closed else overlapping
     found = [Window(int(x), int(y), side, side) for x, y in zip(x[chosen], y[chosen])]
     return found, int(overlapping.sum()) - len(found)

@@ -8,25 +8,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Optional
 
-from qgis.core import (
-    QgsCoordinateTransform,
-    QgsCsException,
-    QgsDistanceArea,
-    QgsGeometry,
-    QgsPointXY,
-    QgsProject,
-    QgsRasterLayer,
-    QgsRectangle,
-    QgsVectorLayer,
-    QgsWkbTypes,
-)
+from qgis.core import QgsGeometry, QgsPointXY, QgsRasterLayer, QgsVectorLayer, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsRubberBand
 from qgis.PyQt.QtGui import QColor
 
 from ..protocol import Split
-from .label_project import SPLIT_FIELD
+from .label_sources import Rendering, areas_on, freeze_image
+from .rendering import RenderedImage, metres_per_unit
 
 MOST_OUTLINES = 2000
+MISSING_SHARE = 0.25
+"""As in `training/chip_plan.py`, whose rule this is."""
 COLOR, CASING = QColor(255, 205, 40), QColor(40, 40, 40, 160)
 SHADE, NOTHING = QColor(0, 0, 0, 70), QColor(0, 0, 0, 0)
 
@@ -76,7 +68,7 @@ def mask_outlines(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> lis
     extent = QgsGeometry.fromRect(image.extent())
     if areas is None:
         return [extent]
-    known = [geometry for geometry, _ in islice(_areas_on(image, areas), MOST_OUTLINES)]
+    known = [geometry for geometry, _ in islice(areas_on(image, areas), MOST_OUTLINES)]
     return [extent.difference(QgsGeometry.unaryUnion(known))] if known else []
 
 
@@ -85,13 +77,14 @@ def chip_outlines(
 ) -> tuple[list[QgsGeometry], bool]:
     """The footprints of chips, at most `MOST_OUTLINES` of them, and whether these are all.
 
-    They lie as the engine lays them: from an area's edge, one every stride, the last one ending at the other edge;
-    without areas all over the image. What the engine leaves out for what it holds is not known here.
+    They lie as the engine lays them: from an area's edge, one every stride, and one more that ends at the other edge
+    unless little would be missing without it; without areas all over the image. What the engine leaves out for what
+    it holds is not known here.
     """
-    lattice = _Lattice(image, grid)
+    lattice = _Lattice(image, areas, grid)
     shapes: list[QgsGeometry] = [QgsGeometry.fromRect(image.extent())]
     if areas is not None:
-        shapes = [geometry for geometry, split in _areas_on(image, areas) if split != Split.TODO.value]
+        shapes = [geometry for geometry, split in areas_on(image, areas) if split != Split.TODO.value]
     outlines = []
     for shape in shapes:
         for outline in lattice.chips(shape):
@@ -102,13 +95,23 @@ def chip_outlines(
 
 
 class _Lattice:
-    """The pixels of an image at another resolution, turned; its origin is the image's, as the engine's is."""
+    """The pixels of an image at another resolution, turned; its origin is the image's, as the engine's is.
 
-    def __init__(self, image: QgsRasterLayer, grid: ChipGrid) -> None:
-        extent = image.extent()
-        pixel_x, pixel_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
-        scale = grid.gsd_m / ground_m(image) if grid.gsd_m else 1.0
-        self._step_x, self._step_y = pixel_x * scale, pixel_y * scale
+    Raises:
+        OrthomaskError: it is a map service, and areas or resolution are missing.
+    """
+
+    def __init__(self, image: QgsRasterLayer, areas: Optional[QgsVectorLayer], grid: ChipGrid) -> None:
+        frozen = freeze_image(image, areas, Rendering(grid.gsd_m, grid.chip_px))
+        if isinstance(frozen, RenderedImage):
+            extent = frozen.extent
+            self._step_x = self._step_y = extent.width() / frozen.width_px
+        else:
+            extent = image.extent()
+            own_x, own_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
+            own_m = math.sqrt(own_x * own_y) * metres_per_unit(image, extent)
+            scale = grid.gsd_m / own_m if grid.gsd_m else 1.0
+            self._step_x, self._step_y = own_x * scale, own_y * scale
         width, height = math.ceil(extent.width() / self._step_x), math.ceil(extent.height() / self._step_y)
         turn = math.radians(grid.degrees)
         self._cosine, self._sine = math.cos(turn), math.sin(turn)
@@ -134,9 +137,14 @@ class _Lattice:
     def _starts(self, coordinates: list[float], size: int) -> list[int]:
         side = self._grid.chip_px
         first, end = max(0, math.floor(min(coordinates) + 1e-6)), min(size, math.ceil(max(coordinates) - 1e-6))
-        if end - first <= side:
-            return [max(0, min(first - (side - (end - first)) // 2, size - side))]
-        return [*range(first, end - side, self._grid.stride_px), end - side]
+        room = end - first - side
+        if room < 0:
+            return [max(0, min(first + room // 2, size - side))]
+        steps, missing = divmod(room, self._grid.stride_px)
+        more = missing > self._grid.stride_px * MISSING_SHARE
+        start = first if more else first + missing // 2
+        regular = [start + step * self._grid.stride_px for step in range(steps + 1)]
+        return [*regular, end - side] if more else regular
 
     def _outline(self, x: int, y: int) -> QgsGeometry:
         side = self._grid.chip_px
@@ -154,29 +162,3 @@ class _Lattice:
         turned_x, turned_y = x * self._cosine - y * self._sine, y * self._cosine + x * self._sine
         across, down = turned_x + self._middle[0], turned_y + self._middle[1]
         return QgsPointXY(self._left + across * self._step_x, self._top - down * self._step_y)
-
-
-def ground_m(image: QgsRasterLayer) -> float:
-    """The side of a pixel in the middle of the image, in true metres."""
-    measure = QgsDistanceArea()
-    measure.setSourceCrs(image.crs(), QgsProject.instance().transformContext())
-    measure.setEllipsoid(image.crs().ellipsoidAcronym())
-    center = image.extent().center()
-    half_x, half_y = image.rasterUnitsPerPixelX() / 2, image.rasterUnitsPerPixelY() / 2
-    pixel = QgsRectangle(center.x() - half_x, center.y() - half_y, center.x() + half_x, center.y() + half_y)
-    return math.sqrt(measure.measureArea(QgsGeometry.fromRect(pixel))) or 1.0
-
-
-def _areas_on(image: QgsRasterLayer, areas: QgsVectorLayer) -> Iterator[tuple[QgsGeometry, str]]:
-    """The areas that touch the image, in its CRS, each with its split."""
-    transform = QgsCoordinateTransform(areas.crs(), image.crs(), QgsProject.instance())
-    field = areas.fields().lookupField(SPLIT_FIELD)
-    extent = image.extent()
-    for feature in areas.getFeatures():
-        geometry = QgsGeometry(feature.geometry())
-        try:
-            geometry.transform(transform)
-        except QgsCsException:
-            continue
-        if not geometry.isEmpty() and geometry.intersects(extent):
-            yield geometry, str(feature.attribute(field)) if field >= 0 else Split.TRAIN.value
