@@ -76,11 +76,15 @@ def test_fusing_does_not_change_an_ensemble(pair: tuple[Path, Path], tmp_path: P
 
 
 def test_an_ensemble_predicts_the_mean_of_the_maps(
-    pair: tuple[Path, Path], tmp_path: Path, make_raster: Callable[..., Path]
+    pair: tuple[Path, Path], tmp_path: Path, make_raster: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    prepare = devices.prepare
+    monkeypatch.setattr(devices, "prepare", lambda opened, device, _: prepare(opened, device, "fp32"))
     image, maps = make_raster(), []
     for number, path in enumerate((*pair, joined(tmp_path, *pair))):
-        request = PredictRequest(Image(str(image)), str(path), str(tmp_path / str(number)), device="cpu")
+        request = PredictRequest(
+            Image(str(image)), str(path), str(tmp_path / str(number)), device="cpu", window_px=128, overlap_px=32
+        )
         with rasterio.open(predict.run(request, Progress()).probabilities_path) as dataset:
             maps.append(dataset.read().astype(float))
     assert (maps[2] != NODATA).all()
