@@ -29,6 +29,7 @@ from ..protocol import (
     OrthomaskError,
 )
 from .export_preview import ChipGrid
+from .label_sources import Rendering
 from .words import tr
 
 Build = Callable[[LabelledImage], object]
@@ -101,6 +102,14 @@ class ChipOptions(QWidget):
         """
         resolutions, rotations = numbers_in(self.gsd.text()), numbers_in(self.rotations.text())
         return ChipGrid(self.size.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
+
+    def rendering(self) -> Rendering:
+        """How a map service is rendered: at the finest resolution, and a chip beyond the areas.
+
+        Raises:
+            OrthomaskError: a number cannot be read.
+        """
+        return Rendering(min(numbers_in(self.gsd.text()), default=0.0), self.size.value())
 
     def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
         """What makes the request for chips.

@@ -38,7 +38,7 @@ from .export_box import ExportBox
 from .export_preview import ExportPreview, chip_outlines, mask_outlines
 from .label_layers_box import LabelLayersBox
 from .label_project import open_project
-from .label_sources import GroundTruth
+from .label_sources import GroundTruth, freeze_image, is_service
 from .mask_layer import mask_layer
 from .messages import show_error, show_success, show_warning
 from .new_project_dialog import NewProjectDialog
@@ -137,7 +137,9 @@ class LabelPanel(QWidget):
         finish = self._finish_mask if self.export.is_mask else self._finish_chips
 
         def request() -> object:
-            truth = GroundTruth.of(image, self.labels.sources, self.export.areas_layer, self.export.touch.currentData())
+            rendering = None if self.export.is_mask else self.export.chips.rendering()
+            areas, touch = self.export.areas_layer, self.export.touch.currentData()
+            truth = GroundTruth.of(image, self.labels.sources, areas, touch, rendering)
             return truth.request(self.export.build(self.labels.classes, default_parent(), image.name()))
 
         self._start(title, SnapshotClient(self._client), request, finish)
@@ -227,7 +229,10 @@ class LabelPanel(QWidget):
     def _image_problem(self) -> str:
         """Why the chosen layer cannot be used, with the remedy; empty when it can."""
         try:
-            image_of(self._image())
+            if is_service(self._image()) and not self.export.is_mask:
+                freeze_image(self._image(), self.export.areas_layer, self.export.chips.rendering())
+            else:
+                image_of(self._image())
         except OrthomaskError as error:
             return f"{error.sentence} {error.remedy}"
         return ""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
-from qgis.core import QgsMapLayer, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsGeometry,
+    QgsMapLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
 
-from ..protocol import Areas, ClassValue, Image, LabelledImage, Labels, Touch
+from ..protocol import Areas, ClassValue, Image, LabelledImage, Labels, Split, Touch
 from .engine_client import Feedback
 from .label_project import CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
+from .rendering import RenderedImage, metres_per_unit
 from .sources import image_of
 from .vector_snapshot import VectorSnapshot
 
@@ -95,7 +104,7 @@ class FrozenAreas:
 class GroundTruth:
     """An image with its labels, frozen; what masks, chips and trainings from layers are made of."""
 
-    image: Image
+    image: Union[Image, RenderedImage]
     labels: tuple[FrozenLabels, ...]
     areas: Optional[FrozenAreas] = None
     touch: Touch = Touch.CENTRE
@@ -107,24 +116,75 @@ class GroundTruth:
         sources: Sequence[LabelSource],
         areas: Optional[QgsVectorLayer] = None,
         touch: Touch = Touch.CENTRE,
+        rendering: Optional[Rendering] = None,
     ) -> GroundTruth:
         """Freeze the layers; later sources lie over earlier ones. Main thread only.
+
+        Args:
+            rendering: how a map service becomes an image; without it, it cannot be used.
 
         Raises:
             OrthomaskError: a layer cannot be used.
         """
         labels = tuple(source.freeze() for source in sources)
-        return cls(image_of(image), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
+        frozen = freeze_image(image, areas, rendering) if rendering else image_of(image)
+        return cls(frozen, labels, FrozenAreas.of(areas) if areas is not None else None, touch)
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
         """The same with its files written; any thread."""
         labels = tuple(frozen.write(folder, feedback) for frozen in self.labels)
         areas = self.areas.write(folder, feedback) if self.areas else None
-        return LabelledImage(self.image, labels, areas, self.touch)
+        image = self.image.write(folder, feedback) if isinstance(self.image, RenderedImage) else self.image
+        return LabelledImage(image, labels, areas, self.touch)
 
     def request(self, build: Callable[[LabelledImage], object]) -> Callable[[Path, Feedback], object]:
         """What `SnapshotClient` is called with: writes the files, then builds the request."""
         return lambda folder, feedback: build(self.write(folder, feedback))
+
+
+class Rendering(NamedTuple):
+    """How a map service becomes an image: its resolution, and how far around the areas."""
+
+    gsd_m: float
+    margin_px: int
+
+
+def freeze_image(
+    layer: Optional[QgsRasterLayer], areas: Optional[QgsVectorLayer], rendering: Rendering
+) -> Union[Image, RenderedImage]:
+    """The file behind a layer, or what renders a map service around the areas. Main thread only.
+
+    Raises:
+        OrthomaskError: the layer cannot be used, or there are no areas or no resolution for a map service.
+    """
+    if not is_service(layer):
+        return image_of(layer)
+    found = [geometry.boundingBox() for geometry, split in areas_on(layer, areas) if split != Split.TODO.value]
+    if found and rendering.gsd_m > 0:
+        margin = rendering.margin_px * rendering.gsd_m / metres_per_unit(layer, found[0])
+        found = [box.buffered(margin) for box in found]
+    return RenderedImage.of(layer, rendering.gsd_m, found)
+
+
+def is_service(layer: Optional[QgsRasterLayer]) -> bool:
+    """Whether the layer is a map service, and no file."""
+    return layer is not None and layer.isValid() and layer.providerType() != "gdal"
+
+
+def areas_on(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> Iterator[tuple[QgsGeometry, str]]:
+    """The areas that touch the image, in its CRS, each with its split; none without a layer of areas."""
+    if areas is None:
+        return
+    transform = QgsCoordinateTransform(areas.crs(), image.crs(), QgsProject.instance())
+    field, extent = areas.fields().lookupField(SPLIT_FIELD), image.extent()
+    for feature in areas.getFeatures():
+        geometry = QgsGeometry(feature.geometry())
+        try:
+            geometry.transform(transform)
+        except QgsCsException:
+            continue
+        if not geometry.isEmpty() and geometry.intersects(extent):
+            yield geometry, str(feature.attribute(field)) if field >= 0 else Split.TRAIN.value
 
 
 def is_labels_layer(layer: QgsMapLayer) -> bool:

@@ -20,6 +20,7 @@ from qgis.core import (
 
 from ...protocol import ChipsRequest, ChipsResult, Split
 from ..export_options import CATALOGUES, FORMATS, numbers_in
+from ..label_sources import Rendering
 from ..words import time_in_words, tr
 from .base import Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
@@ -33,7 +34,8 @@ class ExportChipsAlgorithm(ExportAlgorithm):
     HELP = (
         "Cuts an image and its labels into chips of equal size, and describes each in manifest.json: where it lies, "
         "its split, its classes. Chips of different splits never touch. Without areas, spatial blocks are dealt to the "
-        "splits. Empty, faulty and constant chips are left out by rule, and counted."
+        "splits. Empty, faulty and constant chips are left out by rule, and counted. A map service is rendered around "
+        "the areas, at the resolution that is given."
     )
 
     def initAlgorithm(self, configuration: Values) -> None:
@@ -92,8 +94,9 @@ class ExportChipsAlgorithm(ExportAlgorithm):
             "seed": self.parameterAsInt(parameters, "SEED", context),
             "existing": self.existing(parameters, context),
         }
+        rendering = Rendering(min(options["gsd_m"], default=0.0), options["chip_px"])
         return self.prepared(
-            parameters, context, lambda data, classes: ChipsRequest((data,), classes=classes, **options)
+            parameters, context, lambda data, classes: ChipsRequest((data,), classes=classes, **options), rendering
         )
 
     def results(self, answer: ChipsResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:

@@ -17,7 +17,7 @@ from qgis.core import (
 )
 
 from ...protocol import ClassInfo, ClassValue, ErrorCode, LabelledImage, OrthomaskError, Touch
-from ..label_sources import GroundTruth, LabelSource
+from ..label_sources import GroundTruth, LabelSource, Rendering
 from ..vector_snapshot import SnapshotClient
 from ..words import tr
 from .base import Values
@@ -75,8 +75,12 @@ class ExportAlgorithm(LabelledAlgorithm):
         parameters: Values,
         context: QgsProcessingContext,
         build: Callable[[LabelledImage, tuple[ClassInfo, ...]], object],
+        rendering: Optional[Rendering] = None,
     ) -> Any:
         """What `SnapshotClient` is called with; `build` makes the request. Main thread only.
+
+        Args:
+            rendering: how a map service becomes an image; without it, it cannot be used.
 
         Raises:
             OrthomaskError: a layer cannot be used, or the mapping is none.
@@ -98,6 +102,7 @@ class ExportAlgorithm(LabelledAlgorithm):
             sources,
             self.parameterAsVectorLayer(parameters, "AREAS", context),
             TOUCHES[self.parameterAsEnum(parameters, "TOUCH", context)],
+            rendering,
         )
         return truth.request(lambda data: build(data, classes))
 

@@ -1,0 +1,192 @@
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+from osgeo import gdal
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsTask,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtCore import QBuffer, QByteArray
+from qgis.PyQt.QtGui import QColor, QImage
+from scene import wait_until
+from test_engine_client import Watcher
+
+from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError
+from orthomask.ui.rendering import TILE_PX, RenderedImage
+
+WORLD = 20037508.342789244
+ZOOM = 18
+TILE_M = 2 * WORLD / 2**ZOOM
+COLUMN, ROW = 193_900, 110_000
+
+
+class Tiles(BaseHTTPRequestHandler):
+    """Every tile has a colour of its own."""
+
+    asked: ClassVar[list] = []
+    broken: ClassVar[bool] = False
+
+    def do_GET(self):
+        z, x, y = (int(part.split(".")[0]) for part in self.path.strip("/").split("/"))
+        self.asked.append((z, x, y))
+        if self.broken:
+            self.send_error(404)
+            return
+        picture = QImage(256, 256, QImage.Format.Format_RGB32)
+        picture.fill(QColor(*color(x, y)))
+        data = QByteArray()
+        buffer = QBuffer(data)
+        buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+        picture.save(buffer, "PNG")
+        self.send_response(200)
+        self.send_header("Content-Type", "image/png")
+        self.end_headers()
+        self.wfile.write(bytes(data))
+
+    def log_message(self, *_):
+        pass
+
+
+def color(x, y):
+    return (x * 37) % 200 + 20, (y * 53) % 200 + 20, 90
+
+
+@pytest.fixture
+def tiles(qgis_new_project):
+    """A map service of the test's own."""
+    Tiles.asked.clear()
+    Tiles.broken = False
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Tiles)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/{{z}}/{{x}}/{{y}}.png"
+    layer = QgsRasterLayer(f"type=xyz&url={url}&zmin=0&zmax={ZOOM}", "tiles", "wms")
+    assert layer.isValid()
+    QgsProject.instance().addMapLayer(layer)
+    yield layer
+    server.shutdown()
+    server.server_close()
+
+
+def middle(column, row):
+    """The middle of a tile, in web mercator."""
+    return -WORLD + (column + 0.5) * TILE_M, WORLD - (row + 0.5) * TILE_M
+
+
+def place(column, row, side=60.0):
+    x, y = middle(column, row)
+    return QgsRectangle(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+
+
+def in_thread(function):
+    """What a task of QGIS does, with the main thread free."""
+    outcome = []
+
+    class Task(QgsTask):
+        def run(self):
+            try:
+                outcome.append(function())
+            except OrthomaskError as error:
+                outcome.append(error)
+            return True
+
+    task = Task()
+    QgsApplication.taskManager().addTask(task)
+    wait_until(lambda: outcome, 30)
+    if isinstance(outcome[0], OrthomaskError):
+        raise outcome[0]
+    return outcome[0]
+
+
+def test_the_picture_lies_where_the_tiles_do(tiles, tmp_path):
+    state = tiles.source(), tiles.crs(), tiles.extent(), tiles.renderer().type()
+    rendered = RenderedImage.of(tiles, 0.5, [place(COLUMN, ROW, 3 * TILE_M)])
+    image = in_thread(lambda: rendered.write(tmp_path, Watcher()))
+    assert (tiles.source(), tiles.crs(), tiles.extent(), tiles.renderer().type()) == state
+    assert image.bands == ("1", "2", "3")
+    dataset = gdal.Open(image.path)
+    left, step, _, top, _, _ = dataset.GetGeoTransform()
+    assert step == pytest.approx(0.5 / 0.878, rel=0.02)  # a metre on the ground at 28.4° north
+    pixels = dataset.ReadAsArray()
+    for column in (COLUMN - 1, COLUMN, COLUMN + 1):
+        for row in (ROW - 1, ROW, ROW + 1):
+            x, y = middle(column, row)
+            values = pixels[:, int((top - y) / step), int((x - left) / step)]
+            assert tuple(values) == (*color(column, row), 255)
+    assert dataset.GetRasterBand(4).GetColorInterpretation() == gdal.GCI_AlphaBand
+
+
+def test_only_tiles_that_are_needed_are_rendered(tiles, tmp_path):
+    far = [place(COLUMN, ROW), place(COLUMN + 40, ROW)]
+    rendered = RenderedImage.of(tiles, 0.5, far)
+    assert rendered.width_px > 5 * TILE_PX
+    assert len(rendered.tiles) <= 4
+    image = in_thread(lambda: rendered.write(tmp_path, Watcher()))
+    pixels = gdal.Open(image.path).ReadAsArray()
+    assert pixels[3, :, 0].all()
+    assert not pixels[3, :, rendered.width_px // 2].any()
+    assert len(Tiles.asked) < 100
+
+
+def test_cancel(tiles, tmp_path):
+    watcher = Watcher()
+    watcher.cancel()
+    rendered = RenderedImage.of(tiles, 0.5, [place(COLUMN, ROW)])
+    with pytest.raises(Cancelled):
+        in_thread(lambda: rendered.write(tmp_path, watcher))
+    assert Tiles.asked == []
+
+
+def test_a_service_that_shows_nothing_is_an_error(tiles, tmp_path):
+    Tiles.broken = True
+    rendered = RenderedImage.of(tiles, 0.5, [place(COLUMN + 500, ROW)])
+    with pytest.raises(OrthomaskError) as caught:
+        in_thread(lambda: rendered.write(tmp_path, Watcher()))
+    assert caught.value.code is ErrorCode.IMAGE_EMPTY
+
+
+def test_without_places_or_resolution_or_too_large_is_refused(tiles):
+    with pytest.raises(OrthomaskError, match="Choose areas"):
+        RenderedImage.of(tiles, 0.5, [])
+    with pytest.raises(OrthomaskError, match="resolution"):
+        RenderedImage.of(tiles, 0.0, [place(COLUMN, ROW)])
+    with pytest.raises(OrthomaskError, match="too large"):
+        RenderedImage.of(tiles, 0.1, [place(COLUMN, ROW, 50_000)])
+
+
+def test_chips_of_a_map_service(dock, tiles, engine, bar, tmp_path):
+    panel = dock.label
+    dock.tabs.setCurrentWidget(panel)
+    layers = {}
+    for name, kind in (("areas", "split"), ("houses", "use")):
+        layers[name] = layer = QgsVectorLayer(f"Polygon?crs=EPSG:3857&field={kind}:string", name, "memory")
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromRect(place(COLUMN, ROW)))
+        feature.setAttributes(["train"])
+        layer.dataProvider().addFeatures([feature])
+        QgsProject.instance().addMapLayer(layer)
+    panel.layer_chooser.setLayer(tiles)
+    panel.labels.add(layers["houses"])
+    assert "map service" in panel.image_words.text()
+    panel.export.kind.setCurrentIndex(1)
+    assert "Choose areas, and write a resolution" in panel.image_words.text()
+    panel.export.areas.setLayer(layers["areas"])
+    panel.export.chips.gsd.setText("0.5")
+    panel.export.chips.size.setValue(64)
+    panel.export.folder_chooser.setFilePath(str(tmp_path / "chips"))
+    assert panel.image_words.text() == ""
+    wait_until(lambda: "chips before" in panel.preview_words.text())
+    panel.run_bar.run_button.click()
+    wait_until(lambda: panel._task is None, 30)
+    image = engine.asked("chips")[-1]["data"][0]["image"]
+    assert image["path"].endswith("picture.tif")
+    assert image["bands"] == ["1", "2", "3"]
+    assert Tiles.asked
+    assert "10 chips" in panel.run_bar.status.text()
