@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..protocol import Augmentation, Schedule
 
-from ..protocol import Augmentation
-
-
-class Defaults(NamedTuple):
-    """What suits a training that starts from a model, or from scratch."""
-
-    epochs: int
-    steps: int
-    learning_rate: float
-
-
-FINE_TUNING = Defaults(epochs=12, steps=40, learning_rate=0.0003)
-FROM_SCRATCH = Defaults(epochs=40, steps=100, learning_rate=0.001)
+FINE_TUNING = Schedule(epochs=10, steps=30, chip_px=128, learning_rate=0.002, warmup_steps=20, averaging=0.95)
+"""Suits a training that starts from a model, on a few small areas (`benchmarks/finetune.py`)."""
+FROM_SCRATCH = Schedule(epochs=40, steps=100)
+"""Suits a training that starts from random weights."""
 NO_AUGMENTATION = Augmentation(
     scale=(1.0, 1.0), flip=False, rotate=False, brightness=0.0, contrast=(1.0, 1.0), gamma=(1.0, 1.0),
     saturation=(1.0, 1.0), colour=0.0, blur=0.0, noise=0.0, shade=0.0, cutout=0.0, blank=0.0,

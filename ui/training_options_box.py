@@ -19,7 +19,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import Augmentation, Decay, Hardware, Loss, LossTerm, Network, Objective, Schedule
 from .run_folders import default_parent
-from .training_defaults import FINE_TUNING, FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION, Defaults
+from .training_defaults import FINE_TUNING, FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION
 from .words import tr
 
 CHIP_SIZES_PX = (128, 192, 256, 384, 512)
@@ -30,10 +30,9 @@ class TrainingOptionsBox(QWidget):
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self._defaults: Optional[Defaults] = None
+        self._defaults: Optional[Schedule] = None
         self.epochs = _whole(1, 10_000, tr("How often to go on and look at the validation areas again"))
         self.chip_px = _choice({f"{size} px": size for size in CHIP_SIZES_PX}, tr("Side of the training images"))
-        self.chip_px.setCurrentIndex(CHIP_SIZES_PX.index(Schedule().chip_px))
         self.learning_rate = _number(0.00001, 0.1, 5, tr("How large the steps are; too large ones forget or diverge"))
         self.advanced = AdvancedBox()
         few = QGroupBox(tr("Training"))
@@ -56,18 +55,20 @@ class TrainingOptionsBox(QWidget):
         if defaults is not self._defaults:
             self._defaults = defaults
             self.epochs.setValue(defaults.epochs)
+            self.chip_px.setCurrentIndex(CHIP_SIZES_PX.index(defaults.chip_px))
             self.learning_rate.setValue(defaults.learning_rate)
             self.advanced.steps.setValue(defaults.steps)
 
     def schedule(self) -> Schedule:
         """How long and how hard to train."""
-        schedule = self.advanced.schedule()
+        defaults, steps = self._defaults or FROM_SCRATCH, self.advanced.steps.value()
         return replace(
-            schedule,
+            defaults,
             epochs=self.epochs.value(),
             chip_px=self.chip_px.currentData(),
             learning_rate=self.learning_rate.value(),
-            warmup_steps=min(schedule.warmup_steps, schedule.steps),
+            warmup_steps=min(defaults.warmup_steps, steps),
+            **self.advanced.schedule(),
         )
 
 
@@ -104,17 +105,17 @@ class AdvancedBox(QgsCollapsibleGroupBox):
         """The folder in which trainings get theirs."""
         return str(self.folder_chooser.filePath() or default_parent())
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> dict[str, Any]:
         """What is chosen here of the schedule."""
-        return Schedule(
-            steps=self.steps.value(),
-            batch=self.batch.value(),
-            decay=Decay(self.decay.currentData()),
-            patience=self.patience.value(),
-            frozen_epochs=self.frozen_epochs.value() if self.frozen_epochs.isEnabled() else 0,
-            precision=self.precision.currentData(),
-            seed=self.seed.value(),
-        )
+        return {
+            "steps": self.steps.value(),
+            "batch": self.batch.value(),
+            "decay": Decay(self.decay.currentData()),
+            "patience": self.patience.value(),
+            "frozen_epochs": self.frozen_epochs.value() if self.frozen_epochs.isEnabled() else 0,
+            "precision": self.precision.currentData(),
+            "seed": self.seed.value(),
+        }
 
     def others(self) -> dict[str, Any]:
         """The other parts of a training's request."""

@@ -59,7 +59,8 @@ class Engine:
     @property
     def requests(self):
         log = Path(f"{self.script_path}.log")
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # one may just be being written
 
     def asked(self, method):
         return [message["params"] for message in self.requests if message["method"] == method]

@@ -79,8 +79,7 @@ def test_train_on_a_label_project_has_sound_defaults(provider, engine, photo, to
     assert request.model == "buildings"
     assert [info.name for info in request.classes] == ["field", "orchard"]
     assert request.data.projects[0].labels[0].class_field == "class"
-    assert (request.schedule.epochs, request.schedule.steps) == (FINE_TUNING.epochs, FINE_TUNING.steps)
-    assert request.schedule.learning_rate == FINE_TUNING.learning_rate
+    assert request.schedule == FINE_TUNING
     assert request.existing.value == "refuse"
     (project,) = request.data.projects
     labels = QgsVectorLayer(f"{project.labels[0].path}|layername={project.labels[0].layer}", "labels")
@@ -112,7 +111,7 @@ def test_train_takes_what_is_given(provider, engine, photo, crops, run_dir):
 
 def test_from_scratch_has_defaults_of_its_own_and_a_file_comes_before_the_list(provider, engine, photo, town, run_dir):
     train(photo, run_dir, START="from scratch", **town)
-    assert trained(engine).schedule.epochs == FROM_SCRATCH.epochs
+    assert trained(engine).schedule == FROM_SCRATCH
     train(photo, run_dir, START="from scratch", MODEL_FILE="/models/mine.safetensors", EXISTING=1, **town)
     assert trained(engine).model == "/models/mine.safetensors"
 

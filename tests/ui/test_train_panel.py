@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,9 +123,7 @@ def test_fine_tuning_asks_for_what_is_shown(ready, engine, photo):
     assert request.model == "/models/buildings.safetensors"
     assert (request.name, request.title) == ("our-roofs", "our roofs")
     assert [info.name for info in request.classes] == ["field", "orchard"]
-    assert request.schedule.epochs == 7
-    assert request.schedule.learning_rate == FINE_TUNING.learning_rate
-    assert request.schedule.steps == FINE_TUNING.steps
+    assert request.schedule == replace(FINE_TUNING, epochs=7)
     assert request.existing.value == "resume"
     (project,) = request.data.projects
     assert project.image.path == photo
@@ -261,7 +260,7 @@ def test_pause_and_resume(ready, engine, bar):
     press(ready.bar.main_button)
     wait_until(idle(ready))
     assert ready.bar.main_button.text() == "Resume"
-    assert "interrupted after epoch 2 of 12" in ready.bar.status.text()
+    assert "interrupted after epoch 2 of 10" in ready.bar.status.text()
     assert shown(bar) == ""
     engine.script(train={"result": RESULT})
     (folder / "my-model.safetensors").write_bytes(b"best")
@@ -279,7 +278,7 @@ def test_an_interrupted_training_is_offered_after_qgis_was_closed(ready, dock, e
     again = OrthomaskDock(qgis_iface, client)
     try:
         assert again.train.bar.main_button.text() == "Resume"
-        assert "after epoch 1 of 12" in again.train.bar.status.text()
+        assert "after epoch 1 of 10" in again.train.bar.status.text()
         assert "best 0.300" in again.train.view.facts.text()
         engine.script(train={"result": RESULT})
         again.train.bar.main_button.click()
@@ -298,7 +297,7 @@ def test_stop_keeps_the_best_model(ready, dock, engine, own_folder):
     press(ready.bar.stop_button)
     wait_until(ready.finished.isVisible)
     assert (own_folder / "my-model.safetensors").read_bytes() == b"best"
-    assert "stopped. Best in epoch 2 of 12: IoU 0.450" in ready.finished.words.text()
+    assert "stopped. Best in epoch 2 of 10: IoU 0.450" in ready.finished.words.text()
     assert ready.bar.main_button.text() == "Train"
     assert not QgsSettings().contains(UNFINISHED_SETTING)
 
@@ -324,7 +323,7 @@ def test_a_finished_model_is_kept_and_one_click_from_segment(ready, dock, engine
     write_epochs(folder, 0.3, 0.5, 0.4)
     asked = len(engine.asked("models"))
     wait_until(ready.finished.isVisible)
-    assert "finished in 2 min. Best in epoch 2 of 12: IoU 0.500, F1 0.600" in shown(bar)
+    assert "finished in 2 min. Best in epoch 2 of 10: IoU 0.500, F1 0.600" in shown(bar)
     kept = own_folder / "my-model.safetensors"
     assert kept.exists()
     wait_until(lambda: len(engine.asked("models")) > asked)

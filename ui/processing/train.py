@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -148,8 +149,9 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._add_number("LEARNING_RATE", tr("Learning rate"), None, 0, rate, kind=REAL)
         steps = either.format(few.steps, many.steps)
         self._add_number("STEPS", tr("Steps per epoch"), None, 1, steps, advanced=True)
+        chips = tr("Side of the training images, a multiple of 32. {}").format(either.format(few.chip_px, many.chip_px))
+        self._add_number("CHIP_PX", tr("Chips (px)"), None, 32, chips, advanced=True)
         for name, title, value, least, help_ in (
-            ("CHIP_PX", tr("Chips (px)"), sound.chip_px, 32, tr("Side of the training images, a multiple of 32.")),
             ("BATCH", tr("Batch"), sound.batch, 1, tr("Chips in each step.")),
             ("PATIENCE", tr("Early stop after"), 0, 0, tr("Epochs without a better score, 0 for never.")),
             ("FROZEN_EPOCHS", tr("Frozen encoder"), 0, 0, tr("Epochs in which only the decoder learns.")),
@@ -171,13 +173,14 @@ class TrainAlgorithm(LabelledAlgorithm):
             return otherwise if parameters.get(name) is None else read(parameters, name, context)
 
         steps = given("STEPS", self.parameterAsInt, defaults.steps)
-        return Schedule(
+        return replace(
+            defaults,
             epochs=given("EPOCHS", self.parameterAsInt, defaults.epochs),
             steps=steps,
             batch=self.parameterAsInt(parameters, "BATCH", context),
-            chip_px=self.parameterAsInt(parameters, "CHIP_PX", context),
+            chip_px=given("CHIP_PX", self.parameterAsInt, defaults.chip_px),
             learning_rate=given("LEARNING_RATE", self.parameterAsDouble, defaults.learning_rate),
-            warmup_steps=min(Schedule().warmup_steps, steps),
+            warmup_steps=min(defaults.warmup_steps, steps),
             patience=self.parameterAsInt(parameters, "PATIENCE", context),
             frozen_epochs=self.parameterAsInt(parameters, "FROZEN_EPOCHS", context),
             seed=self.parameterAsInt(parameters, "SEED", context),
