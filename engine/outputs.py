@@ -36,7 +36,7 @@ def output_error(path: Path, error: OSError) -> OrthomaskError:
         return OrthomaskError(
             ErrorCode.DISK_FULL,
             f"There is no space left for “{path.name}”.",
-            "Free some space, then run it again: it goes on where it stopped.",
+            "Free some space, then run it again.",
             str(error),
         )
     if isinstance(error, PermissionError) and path.exists() and os.access(folder, os.W_OK):

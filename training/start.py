@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine import bundle as bundles
 from ..engine.bundle import BandStatistics, Bundle, Card
 from ..engine.devices import choose
 from ..engine.unet import UNet, UNetArguments
@@ -25,6 +26,22 @@ INPUT = "stem.0.weight"
 """The filters that read the bands, `(out, bands, 3, 3)`."""
 HEAD = ("head.weight", "head.bias")
 """The filters that tell the classes, `(classes, …)`."""
+
+
+def parent_of(request: TrainRequest) -> Bundle | None:
+    """The bundle that a training starts from; None from scratch.
+
+    Raises:
+        OrthomaskError: it cannot be opened, or is an ensemble.
+    """
+    parent = bundles.load(request.model) if request.model else None
+    if parent and parent.card.members:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            f"“{parent.card.title}” is an ensemble, which cannot be trained further.",
+            "Start from one of its members.",
+        )
+    return parent
 
 
 def begin(

@@ -18,7 +18,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.utils.data import DataLoader
 
-from ..engine import bundle as bundles
 from ..engine.devices import choose
 from ..engine.progress import Progress
 from ..protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
@@ -30,7 +29,7 @@ from .keeper import Keeper
 from .learner import Average, Diverged, Learner
 from .loggers import loggers
 from .scenes import band_statistics
-from .start import begin
+from .start import begin, parent_of
 
 LOG_EVERY = 25
 """Steps between two points of the trackers' loss curves."""
@@ -45,7 +44,7 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
         OrthomaskError: there is nothing to learn from, the folder holds another training, the very first epoch
             diverges, memory or disk run out, or a person cancels: what is in the folder by then stays there.
     """
-    parent = bundles.load(request.model) if request.model else None
+    parent = parent_of(request)
     made = loggers(request)
     folder = TrainingFolder(request)
     finished = folder.open()

@@ -17,7 +17,18 @@ from orthomask.engine import bundle, devices, ensemble, predict
 from orthomask.engine.progress import Progress
 from orthomask.engine.runs import NODATA, SCALE
 from orthomask.engine.unet import UNet, UNetArguments
-from orthomask.protocol import EnsembleRequest, ErrorCode, Existing, Image, OrthomaskError, PredictRequest
+from orthomask.protocol import (
+    ChipSet,
+    EnsembleRequest,
+    ErrorCode,
+    Existing,
+    Image,
+    LabelledData,
+    OrthomaskError,
+    PredictRequest,
+    TrainRequest,
+)
+from orthomask.training import start
 
 
 def another(path: Path, seed: int, **changes: object) -> Path:
@@ -134,3 +145,11 @@ def test_an_ensemble_is_replaced_only_when_asked(tiny: Path, tmp_path: Path) -> 
     assert (caught.value.code, path.read_bytes()) == (ErrorCode.OUTPUT_EXISTS, before)
     request = EnsembleRequest((str(tiny), str(tiny)), str(path), "Twins", Existing.OVERWRITE)
     assert ensemble.run(request, Progress()).title == "Twins"
+
+
+def test_an_ensemble_cannot_be_trained_further(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    request = TrainRequest(
+        LabelledData(chips=(ChipSet("chips"),)), str(tmp_path / "run"), model=str(joined(tmp_path, *pair))
+    )
+    with pytest.raises(OrthomaskError, match="one of its members"):
+        start.parent_of(request)
