@@ -22,6 +22,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import ModelSummary
 from .icons import icon
+from .own_models import titles_of
 from .words import tr
 
 
@@ -68,8 +69,8 @@ class ModelBox(QGroupBox):
             models = [*models, chosen]
         self.chooser.blockSignals(True)
         self.chooser.clear()
-        for model in models:
-            self.chooser.addItem(model.title, model)
+        for title, model in zip(titles_of(models), models):
+            self.chooser.addItem(title, model)
         paths = [model.path for model in models]
         kept = chosen is not None and chosen.path in paths
         self.chooser.setCurrentIndex(paths.index(chosen.path) if kept else 0)

@@ -9,7 +9,7 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QAbstractItemView, QTreeWidget, QTreeWidgetItem, QWidget
 
 from ..protocol import ModelSummary
-from .own_models import Origin, origin_of
+from .own_models import Origin, origin_of, titles_of
 from .words import tr
 
 HEIGHT_PX = 120
@@ -34,9 +34,10 @@ class ModelList(QTreeWidget):
         kept = {model.path for model in self.selected()}
         self.blockSignals(True)
         self.clear()
-        titles = {Origin.EMBEDDED: tr("Embedded"), Origin.OWN: tr("Own"), Origin.FILE: tr("From file")}
-        for origin, title in titles.items():
-            self._add_branch(title, [model for model in models if origin_of(model.path) is origin])
+        named = list(zip(titles_of(models), models))
+        branches = {Origin.EMBEDDED: tr("Embedded"), Origin.OWN: tr("Own"), Origin.FILE: tr("From file")}
+        for origin, title in branches.items():
+            self._add_branch(title, [(name, model) for name, model in named if origin_of(model.path) is origin])
         self.blockSignals(False)
         self.select([path for path in (model.path for model in models) if path in kept] or [m.path for m in models[:1]])
 
@@ -52,7 +53,7 @@ class ModelList(QTreeWidget):
         """The models that are selected, in the order of the list."""
         return [item.data(0, Qt.ItemDataRole.UserRole) for item in self._items() if item.isSelected()]
 
-    def _add_branch(self, title: str, models: Sequence[ModelSummary]) -> None:
+    def _add_branch(self, title: str, models: Sequence[tuple[str, ModelSummary]]) -> None:
         branch = QTreeWidgetItem(self, [title])
         branch.setFlags(Qt.ItemFlag.ItemIsEnabled)
         branch.setHidden(not models)
@@ -60,8 +61,8 @@ class ModelList(QTreeWidget):
         font = branch.font(0)
         font.setBold(True)
         branch.setFont(0, font)
-        for model in models:
-            item = QTreeWidgetItem(branch, [model.title])
+        for name, model in models:
+            item = QTreeWidgetItem(branch, [name])
             item.setData(0, Qt.ItemDataRole.UserRole, model)
             item.setToolTip(0, model.path)
 

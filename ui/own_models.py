@@ -7,13 +7,14 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QFile
 
-from ..protocol import ErrorCode, OrthomaskError
+from ..protocol import ErrorCode, ModelSummary, OrthomaskError
 from .words import tr
 
 EMBEDDED_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
@@ -40,6 +41,13 @@ def origin_of(path: str) -> Origin:
     if folder == EMBEDDED_DIR:
         return Origin.EMBEDDED
     return Origin.OWN if folder == own_folder().resolve() else Origin.FILE
+
+
+def titles_of(models: Sequence[ModelSummary]) -> list[str]:
+    """What the models are called in a list; those of the same title are told apart by their files."""
+    count = Counter(model.title for model in models)
+    names = (tr("{} ({})").format(model.title, Path(model.path).stem) for model in models)
+    return [model.title if count[model.title] == 1 else name for model, name in zip(models, names)]
 
 
 def remembered_files() -> list[str]:

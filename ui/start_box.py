@@ -9,6 +9,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLineEdit, QSizePolicy, QWidget
 
 from ..protocol import ModelSummary
+from .own_models import titles_of
 from .words import tr
 
 
@@ -43,19 +44,15 @@ class StartBox(QGroupBox):
         untouched, chosen = self.chooser.count() == 1, self.model
         self.chooser.blockSignals(True)
         self.chooser.clear()
-        for model in models:
-            self.chooser.addItem(model.title, model)
+        for title, model in zip(titles_of(models), models):
+            self.chooser.addItem(title, model)
         self.chooser.addItem(tr("From scratch"), None)
         self.chooser.blockSignals(False)
-        self._choose(models[0].path if untouched and models else chosen.path if chosen else "")
+        self.choose(models[0].path if untouched and models else chosen.path if chosen else "")
         self.changed.emit()
 
     def choose(self, path: str) -> None:
-        """Start from the model of that file."""
-        self._choose(path)
-
-    def _choose(self, path: str) -> None:
-        """Choose the model of that file, or from scratch where there is none."""
+        """Start from the model of that file, or from scratch where there is none."""
         models = [self.chooser.itemData(index) for index in range(self.chooser.count())]
         paths = [model.path if model else "" for model in models]
         self.chooser.setCurrentIndex(paths.index(path) if path in paths else len(paths) - 1)

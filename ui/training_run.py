@@ -26,6 +26,7 @@ class Epoch(NamedTuple):
     precision: float
     recall: float
     images_per_second: float
+    waiting_share: float
 
 
 def read_epochs(folder: Path) -> list[Epoch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Optional
 
@@ -107,5 +108,11 @@ def _facts(epochs: Sequence[Epoch], total: int) -> str:
     if not epochs or best is None:
         return tr("The first validation comes at the end of the first epoch.")
     now = epochs[-1]
-    words = tr("Epoch {} of {} · IoU {:.3f}, best {:.3f} in epoch {} · {:.1f} images/s")
-    return words.format(now.epoch, total, now.iou, best.iou, best.epoch, now.images_per_second)
+    words = tr("Epoch {} of {} · IoU {:.3f}, best {:.3f} in epoch {} · {}")
+    return words.format(now.epoch, total, now.iou, best.iou, best.epoch, _speed(now))
+
+
+def _speed(epoch: Epoch) -> str:
+    if math.isnan(epoch.waiting_share):
+        return tr("{:.1f} images/s").format(epoch.images_per_second)
+    return tr("{:.1f} images/s, {:.0%} waiting for them").format(epoch.images_per_second, epoch.waiting_share)

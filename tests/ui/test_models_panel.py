@@ -71,6 +71,11 @@ def test_models_are_listed_by_where_they_come_from(panel, embedded):
     assert panel.list.selected() == [embedded]
 
 
+def test_models_of_one_title_are_told_apart_by_their_files(panel, own, own_folder):
+    panel.show_models([own, summary(own_folder / "roofs-2.safetensors", "Roofs")])
+    assert titles(panel)["Own"] == ["Roofs (roofs)", "Roofs (roofs-2)"]
+
+
 def test_the_card_tells_everything(panel, own):
     panel.list.select([own.path])
     text = panel.card.toPlainText()

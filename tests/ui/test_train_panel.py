@@ -22,7 +22,7 @@ from orthomask.ui.training_job import UNFINISHED_SETTING
 from orthomask.ui.training_options_box import NO_AUGMENTATION
 from orthomask.ui.training_run import Epoch, RunWatcher, best_epoch, read_epochs
 
-COLUMNS = ["epoch", "step", "loss", "iou", "f1", "precision", "recall", "images_per_second"]
+COLUMNS = ["epoch", "step", "loss", "iou", "f1", "precision", "recall", "images_per_second", "waiting_share"]
 RESULT = {
     "model_path": "", "run_dir": "", "epochs": 3, "best_epoch": 2, "scores": {"iou": 0.5, "f1": 0.67},
     "threshold": 0.4, "images_per_second": 30.0, "waiting_share": 0.1, "seconds": 90.0, "stopped": "finished",
@@ -63,7 +63,7 @@ def write_epochs(folder, *ious, tail=""):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, iou in enumerate(ious, start=1):
-            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5])
+            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, 0.08])
         file.write(tail)
 
 
@@ -235,7 +235,7 @@ def test_curves_pictures_and_numbers_follow_the_run_folder(ready, engine):
     write_picture(folder / "preview.png")
     wait_until(lambda: "best 0.450 in epoch 2" in ready.view.facts.text())
     assert f"Epoch 3 of {FINE_TUNING.epochs}" in ready.view.facts.text()
-    assert "31.5 images/s" in ready.view.facts.text()
+    assert "31.5 images/s, 8% waiting for them" in ready.view.facts.text()
     wait_until(ready.view.picture.isVisible)
     write_picture(folder / "preview.png", "blue")
     wait_until(lambda: ready.view.picture.pixels.toImage().pixelColor(5, 5).blue() == 255)
@@ -404,7 +404,7 @@ def test_curves_draw_any_numbers(qgis_app):
     curves.resize(320, 220)
     empty = curves.grab().toImage()
     nan = float("nan")
-    rows = [Epoch(1, nan, 0.2, 0.3, 0.3, 0.3, 20.0), Epoch(2, 1e6, 0.4, 0.5, 0.5, 0.5, 20.0)]
+    rows = [Epoch(1, nan, 0.2, 0.3, 0.3, 0.3, 20.0, nan), Epoch(2, 1e6, 0.4, 0.5, 0.5, 0.5, 20.0, 0.1)]
     curves.show_epochs(rows, 5)
     assert curves.grab().toImage() != empty
     curves.show_epochs(rows[:1], 1)
