@@ -27,6 +27,7 @@ from qgis.PyQt.QtGui import QImage
 from ..protocol import Cancelled, ErrorCode, Image, OrthomaskError
 from .engine_client import Feedback
 from .sources import crs_name
+from .vector_snapshot import file_name
 from .words import tr
 
 TILE_PX = 512
@@ -90,7 +91,7 @@ class RenderedImage:
             Cancelled: the feedback was cancelled.
             OrthomaskError: the service shows nothing at all, or the file cannot be written.
         """
-        path = folder / "picture.tif"
+        path = folder / f"{file_name(self.name)}.tif"
         writer = QgsRasterFileWriter(str(path))
         writer.setOutputFormat("GTiff")
         writer.setCreateOptions(OPTIONS)

@@ -107,7 +107,7 @@ class VectorSnapshot:
     @property
     def layer_name(self) -> str:
         """The layer's name, as far as a GeoPackage and a file system take it."""
-        name = re.sub(r"[^\w .()-]+", "_", self.name).strip(" .")[:60] or "layer"
+        name = file_name(self.name)
         return f"_{name}" if name.lower().startswith(("gpkg", "rtree", "sqlite")) else name
 
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> None:
@@ -182,6 +182,11 @@ def text_of(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value).strip()
+
+
+def file_name(name: str) -> str:
+    """The name of a layer, as far as file systems take it."""
+    return re.sub(r"[^\w .()-]+", "_", name).strip(" .")[:60] or "layer"
 
 
 def _free_path(folder: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """Labels in QGIS with the real engine: from an empty project to a mask and chips."""
 
 import json
+from collections import Counter
 
 import processing
 import pytest
@@ -22,6 +23,7 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QDialog, QLabel
 from scene import PATIENCE_SECONDS, wait_until
 from test_map_tools import click, on_map
+from tile_server import COLUMN, ROW, color, place, serving_tiles
 
 from orthomask.ui.map_tools import PolygonTool
 from orthomask.ui.new_project_dialog import NewProjectDialog
@@ -223,6 +225,37 @@ def test_labels_outside_the_image_are_told(panel, sample, bar):
     press(panel.run_bar.run_button)
     finished(panel)
     assert "outside the image" in shown(bar) or "outside" in panel.run_bar.status.text()
+
+
+@pytest.fixture
+def tiles(qgis_new_project):
+    with serving_tiles() as layer:
+        yield layer
+
+
+def test_chips_of_a_map_service(panel, tiles, tmp_path):
+    """Tiles from a server of the test's own become chips whose pixels are the tiles'."""
+    project = panel.project.project
+    project.areas.startEditing()
+    add(project.areas, QgsGeometry.fromRect(place(COLUMN, ROW, 100)))
+    project.labels.startEditing()
+    add(project.labels, QgsGeometry.fromRect(place(COLUMN, ROW, 40)))
+    panel.layer_chooser.setLayer(tiles)
+    panel.export.kind.setCurrentIndex(1)
+    panel.export.chips.gsd.setText("0.5")
+    panel.export.chips.size.setValue(64)
+    press(panel.run_bar.run_button)
+    finished(panel)
+    assert "chips" in panel.run_bar.status.text()
+    manifest = json.loads((tmp_path / "chips" / "manifest.json").read_text())
+    assert len(manifest["chips"]) >= 4
+    assert manifest["left_out"]["faulty"] == 0
+    colors = Counter()
+    for chip in manifest["chips"]:
+        dataset = gdal.Open(str(tmp_path / "chips" / chip["image"]))
+        assert dataset.RasterCount == 3
+        colors.update(zip(*dataset.ReadAsArray().reshape(3, -1).tolist()))
+    assert colors.most_common(1)[0][0] == color(COLUMN, ROW)
 
 
 @pytest.fixture

@@ -1,7 +1,3 @@
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
-
 import pytest
 from osgeo import gdal
 from qgis.core import (
@@ -9,80 +5,21 @@ from qgis.core import (
     QgsFeature,
     QgsGeometry,
     QgsProject,
-    QgsRasterLayer,
-    QgsRectangle,
     QgsTask,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QBuffer, QByteArray
-from qgis.PyQt.QtGui import QColor, QImage
 from scene import wait_until
 from test_engine_client import Watcher
+from tile_server import COLUMN, ROW, TILE_M, Tiles, color, middle, place, serving_tiles
 
 from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError
 from orthomask.ui.rendering import TILE_PX, RenderedImage
 
-WORLD = 20037508.342789244
-ZOOM = 18
-TILE_M = 2 * WORLD / 2**ZOOM
-COLUMN, ROW = 193_900, 110_000
-
-
-class Tiles(BaseHTTPRequestHandler):
-    """Every tile has a colour of its own."""
-
-    asked: ClassVar[list] = []
-    broken: ClassVar[bool] = False
-
-    def do_GET(self):
-        z, x, y = (int(part.split(".")[0]) for part in self.path.strip("/").split("/"))
-        self.asked.append((z, x, y))
-        if self.broken:
-            self.send_error(404)
-            return
-        picture = QImage(256, 256, QImage.Format.Format_RGB32)
-        picture.fill(QColor(*color(x, y)))
-        data = QByteArray()
-        buffer = QBuffer(data)
-        buffer.open(QBuffer.OpenModeFlag.WriteOnly)
-        picture.save(buffer, "PNG")
-        self.send_response(200)
-        self.send_header("Content-Type", "image/png")
-        self.end_headers()
-        self.wfile.write(bytes(data))
-
-    def log_message(self, *_):
-        pass
-
-
-def color(x, y):
-    return (x * 37) % 200 + 20, (y * 53) % 200 + 20, 90
-
 
 @pytest.fixture
 def tiles(qgis_new_project):
-    """A map service of the test's own."""
-    Tiles.asked.clear()
-    Tiles.broken = False
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Tiles)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/{{z}}/{{x}}/{{y}}.png"
-    layer = QgsRasterLayer(f"type=xyz&url={url}&zmin=0&zmax={ZOOM}", "tiles", "wms")
-    assert layer.isValid()
-    QgsProject.instance().addMapLayer(layer)
-    yield layer
-    server.shutdown()
-    server.server_close()
-
-
-def middle(column, row):
-    """The middle of a tile, in web mercator."""
-    return -WORLD + (column + 0.5) * TILE_M, WORLD - (row + 0.5) * TILE_M
-
-
-def place(column, row, side=60.0):
-    x, y = middle(column, row)
-    return QgsRectangle(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    with serving_tiles() as layer:
+        yield layer
 
 
 def in_thread(function):
@@ -186,7 +123,7 @@ def test_chips_of_a_map_service(dock, tiles, engine, bar, tmp_path):
     panel.run_bar.run_button.click()
     wait_until(lambda: panel._task is None, 30)
     image = engine.asked("chips")[-1]["data"][0]["image"]
-    assert image["path"].endswith("picture.tif")
+    assert image["path"].endswith("tiles.tif")
     assert image["bands"] == ["1", "2", "3"]
     assert Tiles.asked
     assert "10 chips" in panel.run_bar.status.text()
