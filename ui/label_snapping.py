@@ -84,6 +84,7 @@ class _Settings:
 
     @classmethod
     def of(cls, project: QgsProject) -> _Settings:
+        """The settings as they are."""
         config = project.snappingConfig()
         layers = {layer.id(): settings for layer, settings in config.individualLayerSettings().items()}
         avoided = [layer.id() for layer in project.avoidIntersectionsLayers()]
@@ -91,6 +92,7 @@ class _Settings:
         return cls(config.enabled(), config.mode(), layers, project.topologicalEditing(), mode, avoided)
 
     def restore(self, project: QgsProject) -> None:
+        """Set them again; layers that came meanwhile keep theirs."""
         config = project.snappingConfig()
         config.setEnabled(self.enabled)
         config.setMode(self.mode)
