@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from qgis.core import (
+    Qgis,
     QgsCategorizedSymbolRenderer,
     QgsMapLayer,
     QgsPalettedRasterRenderer,
@@ -115,9 +116,10 @@ def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
     """The colours of a label map, looked for in at most `SAMPLE_PX` rows and columns."""
     provider, extent = layer.dataProvider(), layer.extent()
     width, height = min(layer.width(), SAMPLE_PX), min(layer.height(), SAMPLE_PX)
-    bands = (bytes(provider.block(band, extent, width, height).data()) for band in range(1, COLOR_BANDS + 1))
-    colors = sorted({f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in set(zip(*bands))})
-    if len(colors) > MOST_COLORS:
+    blocks = [provider.block(band, extent, width, height) for band in range(1, COLOR_BANDS + 1)]
+    pixels = zip(*(bytes(block.data()) for block in blocks))  # data() is gone with its block
+    colors = sorted({f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in set(pixels)})
+    if len(colors) > MOST_COLORS or provider.dataType(1) != Qgis.DataType.Byte:
         sentence = tr("The picture {} has too many colours to be a map of classes.").format(layer.name())
         raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose a raster with a colour for each class."))
     return [LayerValue(color, color, color) for color in colors]
