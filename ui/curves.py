@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, Optional
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
 from qgis.PyQt.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
-from qgis.PyQt.QtWidgets import QSizePolicy, QToolTip, QWidget
+from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
 
 from .training_run import Epoch, best_epoch
 from .words import tr
@@ -28,8 +28,11 @@ class Curve(NamedTuple):
     high: float
 
 
-class Curves(QWidget):
-    """Validation IoU above, loss below it, over the epochs; the best epoch is marked."""
+class Curves(QLabel):
+    """Validation IoU above, loss below it, over the epochs; the best epoch is marked.
+
+    It is a label because QGIS's dark themes colour the words of labels, and not those of plain widgets.
+    """
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)

@@ -38,7 +38,8 @@ def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
     """A table of scores for each data set, its places below it."""
     if not accuracy:
         return [f"<h4>{tr('Accuracy')}</h4>", f"<p>{tr('Not measured yet.')}</p>"]
-    head = "".join(f"<th>{name}</th>" for name in ("", "IoU", "F1", tr("precision"), tr("recall")))
+    heads = ("IoU", "F1", tr("precision"), tr("recall"))
+    head = "".join(f'<td align="right">{name}</td>' for name in heads)
     rows = []
     for name, scores in accuracy.items():
         rows.append(_score_row(name, scores))
@@ -48,7 +49,7 @@ def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
 
 def _score_row(name: str, scores: Mapping[str, Any]) -> str:
     numbers = "".join(f'<td align="right">{_number(scores.get(key))}</td>' for key in SCORES)
-    return f"<tr><td>{html.escape(name)}</td>{numbers}</tr>"
+    return f'<tr><td colspan="{len(SCORES)}">{html.escape(name)}</td></tr><tr>{numbers}</tr>'  # the dock is narrow
 
 
 def _number(value: Any) -> str:
