@@ -100,14 +100,17 @@ class RenderedImage:
         if file is None or not file.isEditable():
             sentence, remedy = tr("The picture of {} cannot be written."), tr("Make room for temporary files.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy)
-        shown = False
+        shown = cancelled = False
         for number, (column, row) in enumerate(self.tiles):
-            if feedback.isCanceled():
-                raise Cancelled
+            cancelled = feedback.isCanceled()
+            if cancelled:
+                break
             feedback.setProgressText(tr("Rendering {}: tile {} of {}").format(self.name, number + 1, len(self.tiles)))
             shown = self._write_tile(file, column, row) or shown
         file.setEditable(False)
-        del file  # closes it
+        del file  # closes it; an error would keep it open as long as the error is kept
+        if cancelled:
+            raise Cancelled
         if not shown:
             sentence = tr("The map service {} shows nothing there.").format(self.name)
             remedy = tr("See whether it can be reached, and whether it covers the areas at that resolution.")

@@ -93,11 +93,13 @@ class VectorSnapshot:
         options.driverName, options.layerName = "GPKG", self.layer_name
         kind, context = QgsWkbTypes.Type.MultiPolygon, QgsCoordinateTransformContext()
         writer = QgsVectorFileWriter.create(str(path), self.fields, kind, self.crs, context, options)
-        fine = QgsVectorFileWriter.WriterError.NoError
+        fine, ended = QgsVectorFileWriter.WriterError.NoError, True
         if writer.hasError() == fine:
-            self._write_features(writer, feedback or NoFeedback())
+            ended = self._write_features(writer, feedback or NoFeedback())
         failure = "" if writer.hasError() == fine else writer.errorMessage()
-        del writer  # closes the file
+        del writer  # closes the file; an error would keep it open as long as the error is kept
+        if not ended:
+            raise Cancelled
         if failure:
             sentence = tr("The layer {} cannot be copied for the engine.").format(self.name)
             remedy = tr("Make room in the folder for temporary files, and try again.")
@@ -110,11 +112,14 @@ class VectorSnapshot:
         name = file_name(self.name)
         return f"_{name}" if name.lower().startswith(("gpkg", "rtree", "sqlite")) else name
 
-    def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> None:
+    def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
+        """Write until the end or a failure of the writer, which it keeps; whether nobody has cancelled."""
         as_text = [not field.isNumeric() for field in self.fields]
         for number, feature in enumerate(self.source.getFeatures(self.request)):
             if number % FEATURES_BETWEEN_LOOKS == 0:
-                _look(feedback, self.name, number)
+                if feedback.isCanceled():
+                    return False
+                feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, f"{number:,}"))
             geometry = flat_polygons(feature.geometry())
             if geometry is None:
                 continue
@@ -123,7 +128,8 @@ class VectorSnapshot:
             copy.setGeometry(geometry)
             copy.setAttributes([text_of(value) if text else value for text, value in zip(as_text, values)])
             if not writer.addFeature(copy):
-                return
+                break
+        return True
 
 
 class SnapshotClient:
@@ -214,9 +220,3 @@ def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected:
         raise OrthomaskError(
             ErrorCode.LABELS_EMPTY, sentence, tr("Select polygons in it, or switch “Only selected” off.")
         )
-
-
-def _look(feedback: Feedback, name: str, number: int) -> None:
-    if feedback.isCanceled():
-        raise Cancelled
-    feedback.setProgressText(tr("Reading {}: {} polygons").format(name, f"{number:,}"))

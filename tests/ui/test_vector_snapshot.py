@@ -226,7 +226,8 @@ def test_files_have_the_layers_names(parcels, tmp_path):
     parcels.setName("gpkg/Felder: 2024")
     first, second = (VectorSnapshot.of(parcels, {}).write(tmp_path) for _ in range(2))
     assert (first.name, second.name) == ("_gpkg_Felder_ 2024.gpkg", "_gpkg_Felder_ 2024 2.gpkg")
-    assert ogr.Open(str(first)).GetLayer(0).GetName() == "_gpkg_Felder_ 2024"
+    dataset = ogr.Open(str(first))
+    assert dataset.GetLayer(0).GetName() == "_gpkg_Felder_ 2024"
 
 
 def test_cancel(parcels, tmp_path):
