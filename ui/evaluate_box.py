@@ -131,13 +131,13 @@ class EvaluateDialog(QDialog):
 
     def _finish(self, result: EvaluateResult) -> None:
         self._task = None
-        self._refresh()
-        self.run_bar.stop(tr("Done in {}.").format(time_in_words(result.seconds)))
         self.outcome.show_result(result)
         for warning in result.warnings:
             show_warning(self._iface.messageBar(), warning)
         if not self._project_closed:  # the layers do not belong into the project that is open now
             add_evaluation(QgsProject.instance(), result, tr("Errors of {}").format(self._title))
+        self._refresh()
+        self.run_bar.stop(tr("Done in {}.").format(time_in_words(result.seconds)))
 
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None

@@ -107,7 +107,7 @@ def discard(path: Path) -> None:
     Raises:
         OrthomaskError: it is open in another program, or may not be deleted.
     """
-    if hasattr(QFile, "moveToTrash") and QFile.moveToTrash(str(path)):  # new in Qt 5.15
+    if hasattr(QFile, "moveToTrash") and QFile(str(path)).moveToTrash():  # new in Qt 5.15
         return
     try:
         path.unlink(missing_ok=True)

@@ -78,13 +78,13 @@ class TrainPanel(QWidget):
     def train(self) -> None:
         """Train with what is chosen, in the background."""
         try:
-            frozen = self.data.frozen()
+            prepare = self._preparation(self.data.frozen())
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
             return
         self.finished.hide()
         self.view.hide()
-        self.job.start(self._preparation(frozen))
+        self.job.start(prepare)
 
     def release(self) -> None:
         """Pause what runs; it is offered again when QGIS is started anew."""
@@ -113,11 +113,11 @@ class TrainPanel(QWidget):
         layout.addWidget(self.bar)
 
     def _connect(self) -> None:
-        self.data.changed.connect(self._show_state)
+        self.data.changed.connect(self._show_readiness)
         self.start.changed.connect(self._show_start)
         self.bar.train_wanted.connect(self.train)
         self.bar.pause_wanted.connect(self._pause)
-        self.bar.resume_wanted.connect(self._resume)
+        self.bar.resume_wanted.connect(self.job.resume)
         self.bar.stop_wanted.connect(self._stop)
         self.job.changed.connect(self._show_state)
         self.job.begun.connect(self._watch)
@@ -163,27 +163,28 @@ class TrainPanel(QWidget):
 
     def _show_start(self) -> None:
         self.options.suit(fine_tuning=self.start.model is not None)
-        self._show_state()
+        self._show_readiness()
+
+    def _show_readiness(self) -> None:
+        """Show whether what is chosen can be trained, unless there is a training already."""
+        if self.job.request is None and not self.job.running:
+            named = bool(self.start.name.text().strip())
+            self.bar.show_ready(self.data.problem() or ("" if named else tr("Give the new model a name.")))
 
     def _show_state(self) -> None:
         """Show what can be pressed now: Train, or Pause, or Resume."""
         request = self.job.request
         self.settings.setVisible(request is None and not self.job.running)
+        self._show_readiness()
         if self.job.running:
             self.bar.show_running()
-        elif request is None:
-            named = bool(self.start.name.text().strip())
-            self.bar.show_ready(self.data.problem() or ("" if named else tr("Give the new model a name.")))
-        else:
+        elif request is not None:
             done = len(read_epochs(self._run_dir))
             words = tr("“{}” is interrupted after epoch {} of {}. Resume it, or stop it and keep the best model.")
             self.bar.show_paused(words.format(request.title, done, request.schedule.epochs))
 
     def _show_epochs(self, epochs: Sequence[Epoch]) -> None:
         self.view.show_epochs(epochs, self._total)
-
-    def _resume(self) -> None:
-        self.job.resume()
 
     def _pause(self) -> None:
         self.bar.show_ending(tr("Pausing…"))

@@ -105,7 +105,7 @@ class TrainingDataBox(QGroupBox):
     def release(self) -> None:
         """Listen to the project no longer."""
         QgsProject.instance().layersAdded.disconnect(self.refresh)
-        QgsProject.instance().layersWillBeRemoved.disconnect(self._forget)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget)
         QgsProject.instance().layersRemoved.disconnect(self.refresh)
 
     @property
@@ -125,7 +125,7 @@ class TrainingDataBox(QGroupBox):
             signal.connect(self._look)
         self.chips.fileChanged.connect(self._look)
         QgsProject.instance().layersAdded.connect(self.refresh)
-        QgsProject.instance().layersWillBeRemoved.connect(self._forget)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget)
         QgsProject.instance().layersRemoved.connect(self.refresh)
 
     def _forget(self, gone: list[str]) -> None:

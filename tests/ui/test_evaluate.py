@@ -136,6 +136,7 @@ def test_what_is_chosen_is_evaluated_and_the_errors_become_layers(dialog, engine
     assert seen["labels"] == [["1"], ["2"]]
     assert "0.512" in dialog.outcome.table.text()
     assert groups() == ["Errors of Buildings", "town"]
+    assert dialog.run_bar.status.text() == "Done in 12 s."
     assert "2 labels were mended." in shown(bar)
 
 

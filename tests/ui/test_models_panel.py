@@ -30,6 +30,12 @@ def summary(path, title, **facts):
 
 
 @pytest.fixture(autouse=True)
+def trash(tmp_path, monkeypatch):
+    """A trash of the test's own, where the system has the one of freedesktop.org."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     folder = tmp_path / "own"
     folder.mkdir()
@@ -173,6 +179,13 @@ def test_delete_asks_first(panel, own, own_folder, monkeypatch):
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     press(panel.actions.delete)
     assert not (own_folder / "roofs.safetensors").exists()
+
+
+def test_without_a_trash_a_model_is_deleted(own, own_folder, monkeypatch):
+    monkeypatch.setattr(own_models, "QFile", object)
+    own_models.discard(own_folder / "roofs.safetensors")
+    assert not (own_folder / "roofs.safetensors").exists()
+    own_models.discard(own_folder / "roofs.safetensors")
 
 
 def test_a_file_is_added_to_the_list_and_only_taken_from_it(panel, engine, monkeypatch, tmp_path):

@@ -254,6 +254,17 @@ def test_training_leaves_the_other_panels_free(ready, dock, engine):
     assert not trainers & others
 
 
+def test_layers_that_come_meanwhile_do_not_disturb_what_is_shown(ready, engine, tmp_path):
+    begin(ready, engine)
+    wait_until(lambda: ready.bar.progress.value() > 5)
+    write_project(tmp_path / "other.gpkg", [(0, 1)], AREAS)
+    open_project(QgsProject.instance(), str(tmp_path / "other.gpkg"))
+    assert ready.bar.progress.value() > 5
+    assert "Window" in ready.bar.status.text()
+    QgsProject.instance().clear()
+    assert ready.bar.main_button.text() == "Pause"
+
+
 def test_pause_and_resume(ready, engine, bar):
     folder = begin(ready, engine)
     write_epochs(folder, 0.3, 0.45)
