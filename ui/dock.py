@@ -99,6 +99,8 @@ class OrthomaskDock(QgsDockWidget):
         """Stop what runs, and leave the canvas as it was."""
         if self._task is not None:
             self._task.cancel()
+        for dialog in self.findChildren(EvaluateDialog):
+            dialog.close()
         for panel in self._panels:
             panel.release()
 

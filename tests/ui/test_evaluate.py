@@ -189,6 +189,15 @@ def test_closing_the_window_cancels(dialog, engine):
     wait_until(lambda: any(message["method"] == "cancel" for message in engine.requests))
 
 
+def test_the_dock_takes_its_windows_with_it(dialog, dock, engine):
+    engine.script(evaluate={"steps": 1000, "step_seconds": 0.02})
+    press(dialog.run_bar.run_button)
+    wait_until(lambda: dialog.run_bar.progress.value() > 1)
+    dock.release()
+    assert not dialog.isVisible()
+    dock.release = lambda: None  # it is released already; the fixture would do it once more
+
+
 def test_the_best_threshold_is_one_click_from_segment(dialog, dock, engine, answered):
     engine.script(evaluate={"result": answered})
     press(dialog.run_bar.run_button)

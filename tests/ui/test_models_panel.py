@@ -32,6 +32,7 @@ def summary(path, title, **facts):
 @pytest.fixture(autouse=True)
 def trash(tmp_path, monkeypatch):
     """A trash of the test's own, where the system has the one of freedesktop.org."""
+    (tmp_path / "data" / "Trash").mkdir(parents=True)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
