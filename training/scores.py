@@ -42,7 +42,10 @@ class Scoreboard:
         target = torch.where(mask == UNKNOWN, UNKNOWN, (mask > 0).long())
         for name in (place, TOTAL):
             if name not in self._curves:
-                self._curves[name] = BinaryPrecisionRecallCurve(self._thresholds, ignore_index=UNKNOWN)
+                # Of several processes that train together each one scores everything.
+                self._curves[name] = BinaryPrecisionRecallCurve(
+                    self._thresholds, ignore_index=UNKNOWN, sync_on_compute=False
+                )
             self._curves[name].update(probability.cpu().double(), target.cpu())
             self._images[name] = self._images.get(name, 0) + 1
 
