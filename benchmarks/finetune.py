@@ -49,7 +49,7 @@ AREA_M, COLUMNS, ROWS = 40.0, 2, 5
 MARGIN_M = 15.0
 """What lies this near to an area is scored neither before nor after."""
 FINE_TUNING = Schedule(
-    epochs=10, steps=30, batch=8, chip_px=128, learning_rate=0.002, warmup_steps=20, averaging=0.95
+    epochs=10, steps=30, batch=8, chip_px=128, learning_rate=0.002, warmup_steps=20, averaging=0.95, frozen_epochs=3,
 )  # fmt: skip
 """Sound for a few small areas: three hundred steps, a checkpoint every half minute."""
 BASE = {"epochs": 4, "steps": 250}
