@@ -1,0 +1,18 @@
+"""The tutorial runs from its first cell to its last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_the_tutorial_runs() -> None:
+    notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(DOCS)}}).execute()
+    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    pictures = [output for output in shown if {"image/jpeg", "image/png"} & set(output.get("data", {}))]
+    assert len(pictures) == 7, "every picture is drawn"
