@@ -52,8 +52,8 @@
   </renderer-v2>
   <labeling type="simple">
     <settings>
-      <text-style fieldName="name" fontSize="9" fontSizeUnit="Point" textColor="255,255,255,255" textOpacity="1">
-        <text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" bufferColor="30,30,30,220" bufferOpacity="1"/>
+      <text-style fieldName="name" fontSize="10" fontWeight="75" namedStyle="Bold" fontSizeUnit="Point" textColor="255,255,255,255" textOpacity="1">
+        <text-buffer bufferDraw="1" bufferSize="0.6" bufferSizeUnits="MM" bufferColor="30,30,30,220" bufferOpacity="1"/>
       </text-style>
       <placement placement="8" polygonPlacementFlags="2" dist="0.5" distUnits="MM"/>
       <rendering drawLabels="1" scaleVisibility="0" obstacle="1"/>
