@@ -109,8 +109,8 @@ def _pairs(images: Sequence[Path], masks: Sequence[Path], pictures: Pictures) ->
     if len(images) == len(masks) == 1:
         return [_Pair(images[0], masks[0])]
     stems = {mask.stem: mask for mask in masks}
-    numbers = {number: mask for mask in reversed(masks) if (number := _last_number(mask)) is not None}
-    found = [(image, stems.get(image.stem) or numbers.get(_last_number(image) or -1)) for image in images]
+    numbers = {_last_number(mask): mask for mask in reversed(masks) if _last_number(mask)}
+    found = [(image, stems.get(image.stem) or numbers.get(_last_number(image))) for image in images]
     missing = [image.name for image, mask in found if mask is None]
     if missing:
         raise OrthomaskError(
@@ -122,9 +122,10 @@ def _pairs(images: Sequence[Path], masks: Sequence[Path], pictures: Pictures) ->
     return [_Pair(image, mask) for image, mask in found if mask is not None]
 
 
-def _last_number(path: Path) -> int | None:
+def _last_number(path: Path) -> str:
+    """The number that ends a file's name, without leading zeros; empty if there is none."""
     match = re.search(r"\d+$", path.stem)
-    return int(match[0]) if match else None
+    return str(int(match[0])) if match else ""
 
 
 def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:

@@ -63,7 +63,7 @@ def test_a_jpeg_is_read_beside_its_png_mask(tmp_path):
 
 def test_landslide4sense_layout_of_hdf5(tmp_path):
     random = np.random.default_rng(0)
-    stored = {number: random.normal(size=(4, 5, 14)) for number in (1, 2, 11)}
+    stored = {number: random.normal(size=(4, 5, 14)) for number in (0, 1, 2, 11)}
     for number, pixels in stored.items():
         for part, name, values in (("images", "image", pixels), ("masks", "mask", pixels[..., 0] > 0)):
             path = tmp_path / part / f"{name}_{number}.h5"
