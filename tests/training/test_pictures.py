@@ -71,7 +71,7 @@ def test_landslide4sense_layout_of_hdf5(tmp_path):
             with h5py.File(path, "w") as file:
                 file["img" if name == "image" else "mask"] = values
     tiles = {tile.name: tile for tile in read_pictures(pictures(tmp_path), str(tmp_path))}
-    assert set(tiles) == {"image_1", "image_2", "image_11"}
+    assert set(tiles) == {f"image_{number}" for number in stored}
     for number, pixels in stored.items():
         tile = tiles[f"image_{number}"]
         np.testing.assert_array_equal(tile.pixels, np.moveaxis(pixels, -1, 0))
