@@ -11,6 +11,8 @@ from orthomask.engine.progress import Progress
 from orthomask.engine.unet import UNet, UNetArguments
 from orthomask.protocol import (
     UNKNOWN,
+    ChipSet,
+    ChipsRequest,
     ClassInfo,
     ClassValue,
     ErrorCode,
@@ -20,6 +22,7 @@ from orthomask.protocol import (
     Pictures,
     Split,
 )
+from orthomask.training import chips
 from orthomask.training import material as materials
 
 from .images import write_tile
@@ -121,6 +124,18 @@ def test_near_houses_weigh_more_between_them(tmp_path):
     (scene,) = read(LabelledData((project,)), tmp_path, objective=Objective(border_weight=10.0)).sources[0].scenes
     assert scene.weights.min() == 1
     assert np.argmax(scene.weights[20]) in range(39, 61)
+
+
+def test_exported_chips_are_read_back(tmp_path):
+    project = write_project(tmp_path, HALVES, SPLITS, "uint16", bands=2)
+    out = tmp_path / "chips"
+    chips.run(ChipsRequest((project,), str(out), chip_px=32, stride_px=32, max_unknown_share=0.9), Progress())
+    found = read(LabelledData(chips=(ChipSet("chips"),), root=str(tmp_path)), tmp_path)
+    assert (found.dtype, found.gsd_m, found.bands) == ("uint16", 0.5, ("1", "2"))
+    assert [info.name for info in found.classes] == ["house"]
+    direct = read(LabelledData((project,)), tmp_path)
+    assert labelled(found.sources[0].scenes) == pytest.approx(labelled(direct.sources[0].scenes), rel=0.2)
+    assert labelled(found.validation) > 0
 
 
 def refused(data, folder, parent=None, **changes):
