@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..protocol import ModelSummary
+from .own_models import Origin, origin_of
 from .words import tr
 
 SCORES = ("iou", "f1", "precision", "recall")
@@ -16,6 +17,7 @@ HASH_DIGITS = 12
 def card_html(model: ModelSummary) -> str:
     """Title, what it finds in what, how good it is, what it was trained on, and its terms."""
     swatches = ", ".join(f'<span style="color:{c.color}">■</span> {html.escape(c.name)}' for c in model.classes)
+    embedded = origin_of(model.path) is Origin.EMBEDDED
     facts = [
         (tr("Finds"), swatches),
         (tr("Resolution"), tr("{} m per pixel").format(f"{model.gsd_m:g}")),
@@ -24,7 +26,7 @@ def card_html(model: ModelSummary) -> str:
         (tr("Licence"), html.escape(model.licence) or tr("not stated")),
         (tr("Attribution"), html.escape(model.attribution) or tr("not stated")),
         (tr("Hash"), f"SHA-256 {model.sha256[:HASH_DIGITS]}…"),
-        (tr("File"), html.escape(model.path)),
+        (tr("File"), tr("came with Orthomask") if embedded else html.escape(model.path)),
     ]
     parts = [f"<h3>{html.escape(model.title)}</h3>", _table(facts)]
     parts += _accuracy(model.card.get("accuracy") or {})

@@ -76,6 +76,7 @@ def titles(panel):
 def test_models_are_listed_by_where_they_come_from(panel, embedded):
     assert titles(panel) == {"Embedded": ["Buildings"], "Own": ["Roofs"]}
     assert panel.list.selected() == [embedded]
+    assert "came with Orthomask" in panel.card.toPlainText()
 
 
 def test_models_of_one_title_are_told_apart_by_their_files(panel, own, own_folder):
