@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +73,8 @@ def train(as_json: bool, **given: Any) -> None:
 
     Curves, pictures, checkpoint and the best model so far go into the folder OUT; --resume goes on after a crash.
     """
-    run("train", lambda: _request(given), as_json, _say_trained)
+    with _one_voice():
+        run("train", lambda: _request(given), as_json, _say_trained)
 
 
 @click.command()
@@ -88,7 +92,14 @@ def search(as_json: bool, searched: tuple[str, ...], trials: int, **given: Any) 
         wanted = tuple(SearchOption(name, tuple(text.split(","))) for name, text in map(_pair, searched))
         return SearchRequest(_request(given), wanted, trials)
 
-    run("search", request, as_json, _say_searched)
+    with _one_voice():
+        run("search", request, as_json, _say_searched)
+
+
+def _one_voice() -> AbstractContextManager[Any]:
+    """On several devices Lightning starts this very command once for each: only the first one prints its result."""
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    return nullcontext() if first else redirect_stdout(io.StringIO())
 
 
 def _request(given: dict[str, Any]) -> TrainRequest:

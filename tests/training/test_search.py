@@ -107,7 +107,7 @@ def invoke(*arguments):
     return CliRunner().invoke(commands, [str(argument) for argument in arguments])
 
 
-def test_the_commands_train_and_search(tmp_path):
+def test_the_commands_train_and_search(tmp_path, monkeypatch):
     write_project(tmp_path, (HOUSES[0], HOUSES[1]), ("train", "validation"))
     labels = tmp_path / "labels.gpkg"
     image = ["--image", tmp_path / "uint8.tif", "--labels", f"{labels}|houses", "--class-field", "kind"]
@@ -129,3 +129,6 @@ def test_the_commands_train_and_search(tmp_path):
     assert found.output.count("IoU") == 2
     assert invoke("train", *image, "--out", tmp_path / "x", "--set", "speed=3").exit_code == 2
     assert invoke("train", "--out", tmp_path / "x").exit_code == 2
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    second = invoke("train", *image, *SMALL, "--name", "mine", "--out", out, "--resume")
+    assert (second.exit_code, second.output) == (0, "")
