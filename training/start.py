@@ -51,7 +51,11 @@ def begin(
 
     Args:
         measured: the bands' statistics over the training areas.
+
+    Raises:
+        OrthomaskError: the parent is an ensemble, or the chips do not fit the network.
     """
+    _require_single(parent)
     bands, warnings = inherited_bands(parent, measured, material.dtype)
     card = Card(
         name=request.name,
@@ -107,6 +111,12 @@ def inherited_bands(
 def _resembles(band: BandStatistics, old: BandStatistics) -> bool:
     shift, contrast = abs(band.mean - old.mean) / old.std, band.std / old.std
     return shift <= SHIFT and 1 / CONTRAST <= contrast <= CONTRAST
+
+
+def _require_single(parent: Bundle | None) -> None:
+    if parent and parent.card.members:
+        sentence = f"“{parent.card.name}” is an ensemble, which cannot be trained further."
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Start from one of its members.")
 
 
 def _require_divisible(chip_px: int, divisor: int) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from orthomask.engine import bundle
 from orthomask.engine.bundle import BandStatistics
-from orthomask.protocol import ClassInfo, LabelledData, OrthomaskError, Pictures
+from orthomask.protocol import ClassInfo, LabelledData, Network, OrthomaskError, Pictures
 from orthomask.training.material import Material
 from orthomask.training.scenes import Source, band_statistics, make_scene
 from orthomask.training.start import begin, inherited_bands
@@ -92,10 +92,16 @@ def test_chips_have_to_fit_the_network(tmp_path):
         started(None, material_of(("red",)), tmp_path, chip_px=30)
 
 
+def test_an_ensemble_is_no_start(tmp_path):
+    parent = parent_of(tmp_path)
+    several = replace(parent, card=replace(parent.card, members=(parent.card.architecture,) * 2))
+    with pytest.raises(OrthomaskError, match="ensemble"):
+        started(several, material_of(("red", "green", "blue")), tmp_path)
+
+
 def test_a_model_from_scratch_fits_into_a_small_bundle(tmp_path):
-    request = replace(training(DATA, tmp_path), network=type(training(DATA, tmp_path).network)())
+    request = training(DATA, tmp_path, network=Network(), chip_px=64)
     material = material_of(("red", "green", "blue"))
-    request = replace(request, schedule=replace(request.schedule, chip_px=64))
     card, network, _ = begin(request, None, material, band_statistics(material.bands, material.sources))
     bundle.save(tmp_path / "large.safetensors", network, card)
     assert (tmp_path / "large.safetensors").stat().st_size < 9e6
