@@ -27,6 +27,7 @@ from orthomask.engine.grid import Window
 from orthomask.engine.progress import Progress
 from orthomask.engine.raster import open_image
 from orthomask.protocol import (
+    FINE_TUNING,
     Areas,
     Existing,
     Image,
@@ -34,7 +35,6 @@ from orthomask.protocol import (
     LabelledImage,
     Labels,
     PredictRequest,
-    Schedule,
     Touch,
     TrainRequest,
     TrainResult,
@@ -48,10 +48,6 @@ HELD_OUT = "Banepa"
 AREA_M, COLUMNS, ROWS = 40.0, 2, 5
 MARGIN_M = 15.0
 """What lies this near to an area is scored neither before nor after."""
-FINE_TUNING = Schedule(
-    epochs=10, steps=30, batch=8, chip_px=128, learning_rate=0.002, warmup_steps=20, averaging=0.95, frozen_epochs=3,
-)  # fmt: skip
-"""Sound for a few small areas: three hundred steps, a checkpoint every half minute."""
 BASE = {"epochs": 4, "steps": 250}
 
 

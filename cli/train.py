@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ..protocol import (
+    FINE_TUNING,
     ChipSet,
     ErrorCode,
     Existing,
@@ -20,6 +21,7 @@ from ..protocol import (
     LabelledData,
     LabelledImage,
     OrthomaskError,
+    Schedule,
     SearchOption,
     SearchRequest,
     SearchResult,
@@ -106,7 +108,8 @@ def _request(given: dict[str, Any]) -> TrainRequest:
     if given["recipe"]:
         request = recipes.load(Path(given["recipe"]), given["out"], given["root"])
     else:
-        request = TrainRequest(_data(given), given["out"])
+        schedule = FINE_TUNING if given["model"] else Schedule()
+        request = TrainRequest(_data(given), given["out"], schedule=schedule)
     request = replace(
         request,
         model=given["model"] or request.model,

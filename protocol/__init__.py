@@ -60,6 +60,7 @@ from .prediction import (
     PredictResult,
 )
 from .training import (
+    FINE_TUNING,
     Augmentation,
     Decay,
     Hardware,
@@ -94,6 +95,7 @@ from .wire import (
 
 __all__ = [
     "BACKGROUND",
+    "FINE_TUNING",
     "OVERLAP_PX",
     "REQUESTS",
     "UNKNOWN",

@@ -160,7 +160,7 @@ class Schedule:
         workers: processes that prepare chips; 0 prepares them in the main process.
     """
 
-    epochs: int = 20
+    epochs: int = 40
     steps: int = 100
     batch: int = 8
     chip_px: int = 256
@@ -184,6 +184,18 @@ class Schedule:
         least = min(self.warmup_steps, self.patience, self.clip_norm, self.frozen_epochs, self.workers) >= 0
         require(least and self.weight_decay >= 0, "The schedule has a negative number.", "Use 0 or more.")
         require(0 <= self.averaging < 1, "The averaging is not in 0 to 1.", "Try 0.99.")
+
+
+FINE_TUNING = Schedule(
+    epochs=10,
+    steps=30,
+    chip_px=128,
+    learning_rate=0.002,
+    warmup_steps=20,
+    averaging=0.95,
+    frozen_epochs=3,
+)
+"""Suits a training that starts from a model, on a few small areas (`benchmarks/finetune.py`)."""
 
 
 class Tracker(str, enum.Enum):

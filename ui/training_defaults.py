@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from ..protocol import Augmentation, Schedule
 
-FINE_TUNING = Schedule(epochs=10, steps=30, chip_px=128, learning_rate=0.002, warmup_steps=20, averaging=0.95)
-"""Suits a training that starts from a model, on a few small areas (`benchmarks/finetune.py`)."""
-FROM_SCRATCH = Schedule(epochs=40, steps=100)
+FROM_SCRATCH = Schedule()
 """Suits a training that starts from random weights."""
 NO_AUGMENTATION = Augmentation(
     scale=(1.0, 1.0), flip=False, rotate=False, brightness=0.0, contrast=(1.0, 1.0), gamma=(1.0, 1.0),

@@ -17,9 +17,9 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..protocol import Augmentation, Decay, Hardware, Loss, LossTerm, Network, Objective, Schedule
+from ..protocol import FINE_TUNING, Augmentation, Decay, Hardware, Loss, LossTerm, Network, Objective, Schedule
 from .run_folders import default_parent
-from .training_defaults import FINE_TUNING, FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION
+from .training_defaults import FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION
 from .words import tr
 
 CHIP_SIZES_PX = (128, 192, 256, 384, 512)
@@ -58,6 +58,7 @@ class TrainingOptionsBox(QWidget):
             self.chip_px.setCurrentIndex(CHIP_SIZES_PX.index(defaults.chip_px))
             self.learning_rate.setValue(defaults.learning_rate)
             self.advanced.steps.setValue(defaults.steps)
+            self.advanced.frozen_epochs.setValue(defaults.frozen_epochs)
 
     def schedule(self) -> Schedule:
         """How long and how hard to train."""

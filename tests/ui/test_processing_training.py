@@ -15,10 +15,10 @@ from qgis.core import (
 from scene import CRS, square, write_project
 from test_evaluate import answer
 
-from orthomask.protocol import TrainRequest, from_json, to_json
+from orthomask.protocol import FINE_TUNING, TrainRequest, from_json, to_json
 from orthomask.ui import own_models
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.training_defaults import FINE_TUNING, FROM_SCRATCH
+from orthomask.ui.training_defaults import FROM_SCRATCH
 
 
 @pytest.fixture

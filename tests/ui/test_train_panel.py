@@ -12,12 +12,12 @@ from qgis.PyQt.QtGui import QColor, QPixmap
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
-from orthomask.protocol import Loss, Split, TrainRequest, from_json
+from orthomask.protocol import FINE_TUNING, Loss, Split, TrainRequest, from_json
 from orthomask.ui import own_models
 from orthomask.ui.curves import Curves, nice_ticks
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.label_project import open_project
-from orthomask.ui.training_defaults import FINE_TUNING, FROM_SCRATCH
+from orthomask.ui.training_defaults import FROM_SCRATCH
 from orthomask.ui.training_job import UNFINISHED_SETTING
 from orthomask.ui.training_options_box import NO_AUGMENTATION
 from orthomask.ui.training_run import Epoch, RunWatcher, best_epoch, read_epochs

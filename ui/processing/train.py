@@ -22,11 +22,11 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ...protocol import Existing, Hardware, Schedule, TrainRequest, TrainResult
+from ...protocol import FINE_TUNING, Existing, Hardware, Schedule, TrainRequest, TrainResult
 from .. import own_models
 from ..engine_client import EngineClient, Feedback
 from ..training_data import DATA_DIR, recorded_data
-from ..training_defaults import FINE_TUNING, FROM_SCRATCH
+from ..training_defaults import FROM_SCRATCH
 from ..words import time_in_words, tr
 from .base import DEFAULT_MODEL, Values, model_names
 from .labelled import LabelledAlgorithm
@@ -151,10 +151,13 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._add_number("STEPS", tr("Steps per epoch"), None, 1, steps, advanced=True)
         chips = tr("Side of the training images, a multiple of 32. {}").format(either.format(few.chip_px, many.chip_px))
         self._add_number("CHIP_PX", tr("Chips (px)"), None, 32, chips, advanced=True)
+        frozen = tr("Epochs in which only the decoder learns. {}").format(
+            either.format(few.frozen_epochs, many.frozen_epochs)
+        )
+        self._add_number("FROZEN_EPOCHS", tr("Frozen encoder"), None, 0, frozen, advanced=True)
         for name, title, value, least, help_ in (
             ("BATCH", tr("Batch"), sound.batch, 1, tr("Chips in each step.")),
             ("PATIENCE", tr("Early stop after"), 0, 0, tr("Epochs without a better score, 0 for never.")),
-            ("FROZEN_EPOCHS", tr("Frozen encoder"), 0, 0, tr("Epochs in which only the decoder learns.")),
             ("SEED", tr("Seed"), sound.seed, 0, tr("The same seed gives the same training.")),
         ):
             self._add_number(name, title, value, least, help_, advanced=True)
@@ -182,7 +185,7 @@ class TrainAlgorithm(LabelledAlgorithm):
             learning_rate=given("LEARNING_RATE", self.parameterAsDouble, defaults.learning_rate),
             warmup_steps=min(defaults.warmup_steps, steps),
             patience=self.parameterAsInt(parameters, "PATIENCE", context),
-            frozen_epochs=self.parameterAsInt(parameters, "FROZEN_EPOCHS", context),
+            frozen_epochs=given("FROZEN_EPOCHS", self.parameterAsInt, defaults.frozen_epochs),
             seed=self.parameterAsInt(parameters, "SEED", context),
         )
 
