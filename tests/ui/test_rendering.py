@@ -75,10 +75,11 @@ def test_only_tiles_that_are_needed_are_rendered(tiles, tmp_path):
 def test_cancel(tiles, tmp_path):
     watcher = Watcher()
     watcher.cancel()
-    rendered = RenderedImage.of(tiles, 0.5, [place(COLUMN, ROW)])
+    elsewhere = COLUMN + 2000  # a tile of another test's place may still be on its way
+    rendered = RenderedImage.of(tiles, 0.5, [place(elsewhere, ROW)])
     with pytest.raises(Cancelled):
         in_thread(lambda: rendered.write(tmp_path, watcher))
-    assert Tiles.asked == []
+    assert not [tile for tile in Tiles.asked if abs(tile[1] - elsewhere) < 1000]
 
 
 def test_a_service_that_shows_nothing_is_an_error(tiles, tmp_path):
