@@ -9,7 +9,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from ..protocol import (
     from_json,
     to_json,
 )
+from .outputs import write_atomically
 from .progress import Progress
 from .unet import Ensemble, UNet, UNetArguments
 
@@ -152,9 +152,7 @@ def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     if not card.members:
         del data["members"]  # older versions of Orthomask refuse what they do not know
     metadata = {KEY: json.dumps(data), "stac_mlm": json.dumps(mlm(card))}
-    partial = path.with_name(path.name + ".partial")
-    safetensors.torch.save_file(weights, partial, metadata=metadata)
-    os.replace(partial, path)
+    write_atomically(path, safetensors.torch.save(weights, metadata))
 
 
 def load(model: str) -> Bundle:

@@ -29,7 +29,7 @@ def run(request: CopyModelRequest, progress: Progress) -> ModelSummary:
     card = replace(source.card, name=target.stem, title=request.title or source.card.title)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        bundle.write(target, weights, card)
+    bundle.write(target, weights, card)
     return bundle.load(str(target)).summary()
 
 

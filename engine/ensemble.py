@@ -41,7 +41,7 @@ def run(request: EnsembleRequest, progress: Progress) -> ModelSummary:
         member.load_state_dict(network.state_dict())
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        bundle.save(target, ensemble, _card(target.stem, request.title, bundles, networks))
+    bundle.save(target, ensemble, _card(target.stem, request.title, bundles, networks))
     return bundle.load(str(target)).summary()
 
 

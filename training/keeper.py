@@ -91,8 +91,7 @@ class Keeper(Callback):
         if not self._folder.leads:
             return
         if scores.iou > self.best.get("iou", -1.0):
-            with writing(self._folder.bundle):
-                bundle.save(self._folder.bundle, learner.network, self._finished(learner, scores, trainer))
+            bundle.save(self._folder.bundle, learner.network, self._finished(learner, scores, trainer))
         shown = [
             (self._views.chip(index), found.numpy()) for index, found in learner.examples.items() if found is not None
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_a_copy_has_the_same_weights_under_another_name(tiny: Path, tmp_path: Pa
         assert tensor.numpy().tobytes() == after[name].numpy().tobytes()
     with safetensors.safe_open(target, framework="numpy") as file:
         assert json.loads(file.metadata()["stac_mlm"])["mlm:name"] == "roofs"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
+def test_a_bundle_is_for_everyone_who_may_read_the_folder(tiny: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert copied(tiny, tmp_path / "copy.safetensors").path.stat().st_mode == plain.stat().st_mode
 
 
 def test_weights_of_another_precision_stay_what_they_are(tiny: Path, tmp_path: Path) -> None:
