@@ -88,6 +88,9 @@ package: $(ENGINE)/.ready
 bench: setup
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/memory.py
+	$(ENGINE)/bin/python benchmarks/masks.py --size 30000 --polygons 50000
+	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
+	$(ENGINE)/bin/python benchmarks/finetune.py --data ../shared/data
 
 screenshots: setup
 	xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py

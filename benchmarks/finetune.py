@@ -142,7 +142,8 @@ def draw(
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="The project's data folder.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True, resolve_path=True), required=True,
+              help="The project's data folder.")  # fmt: skip
 @click.option("--base", default="", help="Bundle to start from, instead of one trained without Banepa.")
 @click.option("--seed", default=1, show_default=True, help="Of the areas' places.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another setting of the fine-tuning.")
