@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
-from qgis.gui import QgsFieldComboBox, QgsFileWidget, QgsMapLayerComboBox
+from qgis.gui import QgsFileWidget, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ..protocol import ErrorCode, OrthomaskError, Split
 from .class_table import class_field_of, matched, values_of
+from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_sources import GroundTruth, LabelSource
 from .sources import image_of
@@ -41,10 +42,9 @@ class TrainingDataBox(QGroupBox):
         self.source.setToolTip(tr("A label project of the panel Label, any layers of polygons, or exported chips"))
         self.image = _layer_chooser(QgsMapLayerProxyModel.Filter.RasterLayer, tr("The image that was labelled"))
         self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of what is to be found"))
-        self.class_field = QgsFieldComboBox()
-        self.class_field.setAllowEmptyFieldName(True)
-        self.class_field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.class_field.setToolTip(tr("The attribute that names the class; empty if all are of one class"))
+        self.class_field = FieldChooser(tr("all of one class"))
+        self.class_field.setToolTip(tr("The attribute that names the class"))
+        self._fields_of = ""
         self.areas = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons in which all is labelled"))
         self.areas.setAllowEmptyLayer(True, tr("the whole image is labelled"))
         self.chips = QgsFileWidget()
@@ -121,7 +121,7 @@ class TrainingDataBox(QGroupBox):
     def _connect(self) -> None:
         self.source.currentIndexChanged.connect(self._show_source)
         self.labels.layerChanged.connect(self._take_fields)
-        for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.fieldChanged):
+        for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.currentIndexChanged):
             signal.connect(self._look)
         self.chips.fileChanged.connect(self._look)
         QgsProject.instance().layersAdded.connect(self.refresh)
@@ -158,9 +158,10 @@ class TrainingDataBox(QGroupBox):
 
     def _take_fields(self) -> None:
         layer = self.labels.currentLayer()
-        if self.class_field.layer() is not layer:
-            self.class_field.setLayer(layer)
-            self.class_field.setField(class_field_of(layer) if layer else "")
+        name = layer.id() if layer else ""
+        usual = class_field_of(layer) if layer else ""
+        self.class_field.show_fields(layer, self.class_field.field if name == self._fields_of else usual)
+        self._fields_of = name
         self._look()
 
     def _look(self, *_: object) -> None:
@@ -173,7 +174,7 @@ class TrainingDataBox(QGroupBox):
         project = self._project
         if project is not None:
             return project.labels, CLASS_FIELD, project.areas
-        return self.labels.currentLayer(), self.class_field.currentField(), self.areas.currentLayer()
+        return self.labels.currentLayer(), self.class_field.field, self.areas.currentLayer()
 
     def _require_usable(self) -> None:
         if self.source.currentData() == CHIPS:

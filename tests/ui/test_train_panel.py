@@ -184,7 +184,7 @@ def test_any_layers_with_an_attribute_become_numbered_classes(panel, layer, engi
         crops.dataProvider().addFeatures([feature])
     QgsProject.instance().addMapLayer(crops)
     panel.data.labels.setLayer(crops)
-    panel.data.class_field.setField("crop")
+    panel.data.class_field.setCurrentIndex(panel.data.class_field.findData("crop"))
     assert "3 labels · the image is split by itself" in panel.data.words.text()
     begin(panel, engine)
     request = from_json(TrainRequest, engine.asked("train")[-1])
