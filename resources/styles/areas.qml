@@ -55,7 +55,7 @@
       <text-style fieldName="name" fontSize="10" fontWeight="75" namedStyle="Bold" fontSizeUnit="Point" textColor="255,255,255,255" textOpacity="1">
         <text-buffer bufferDraw="1" bufferSize="0.6" bufferSizeUnits="MM" bufferColor="30,30,30,220" bufferOpacity="1"/>
       </text-style>
-      <placement placement="8" polygonPlacementFlags="2" dist="0.5" distUnits="MM"/>
+      <placement placement="1" quadOffset="8" xOffset="1" yOffset="0.5" offsetUnits="MM" geometryGeneratorEnabled="1" geometryGeneratorType="PointGeometry" geometryGenerator="make_point(x_min($geometry), y_max($geometry))"/>
       <rendering drawLabels="1" scaleVisibility="0" obstacle="1"/>
     </settings>
   </labeling>
