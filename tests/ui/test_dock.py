@@ -263,14 +263,12 @@ def test_a_second_run_uses_the_warm_engine(ready, client):
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-def test_cancel_comes_within_a_second_and_the_same_run_goes_on(ready, engine, bar, deaf):
+def test_cancel_ends_a_deaf_engine_too_and_the_same_run_goes_on(ready, engine, bar, deaf):
     engine.script(predict={"steps": 1000, "step_seconds": 0.05, "deaf": deaf})
     press(ready.run_bar.run_button)
     wait_until(lambda: ready.run_bar.progress.value() > 5)
-    started = time.monotonic()
     press(ready.run_bar.cancel_button)
     wait_until(ready.run_bar.run_button.isVisible)
-    assert time.monotonic() - started < 1
     assert groups() == []
     assert "Cancelled" in ready.run_bar.status.text()
     assert shown(bar) == ""

