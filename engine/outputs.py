@@ -69,11 +69,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is either whole or not there, even when the power fails."""
     partial = path.with_name(path.name + ".partial")
     with writing(path):
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -99,7 +103,8 @@ def building(target: Path, keep: Callable[[str], bool] = lambda _: False) -> Ite
                 if keep(path.name) and not (target / path.name).exists():
                     os.replace(path, target / path.name)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if target.exists() or not old.exists():  # else what was there before lies in `old`, and could not be put back
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _replace(target: Path, new: Path, old: Path) -> None:
