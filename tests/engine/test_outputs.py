@@ -43,9 +43,13 @@ def test_a_folder_takes_the_place_of_the_old_one(report: Path) -> None:
 
 
 def test_a_folder_that_is_given_up_leaves_the_old_one(report: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), building(report) as folder:
-        (folder / "new.txt").write_text("new")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with building(report) as folder:
+            (folder / "new.txt").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [path.name for path in report.iterdir()] == ["old.txt"]
     assert list(report.parent.iterdir()) == [report]
 
