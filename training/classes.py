@@ -66,6 +66,20 @@ def project_classes(path: str) -> tuple[ClassInfo, ...]:
     return tuple(ClassInfo(int(value), str(name), str(tint), Outline(outline)) for value, name, tint, outline in rows)
 
 
+def named_otherwise(labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> list[str]:
+    """A warning for each class that a label project calls by another name than `classes`, which count."""
+    names = {info.value: info.name for info in classes}
+    projects = {
+        source.path for source in labels if not source.mapping and class_field(source) and is_project(source.path)
+    }
+    return [
+        f"Class {info.value} is “{info.name}” in the labels and “{names[info.value]}” in the model."
+        for path in sorted(projects)
+        for info in project_classes(path)
+        if names.get(info.value, info.name).casefold() != info.name.casefold()
+    ]
+
+
 def class_field(labels: Labels) -> str:
     """The attribute that names the class; empty for constant ones."""
     usual = "class" if labels.layer in {"", "labels"} and is_project(labels.path) else ""

@@ -28,7 +28,7 @@ from ..protocol import (
     Touch,
 )
 from .burning import burn, strip_height
-from .classes import SHOWN, class_field, class_values, raster_sources, require_known, resolve_classes
+from .classes import SHOWN, class_field, class_values, named_otherwise, raster_sources, require_known, resolve_classes
 from .label_rasters import RasterLabels, open_labels
 from .vectors import Grid, Tally, choose_layer, fields_of, is_vector, read_column, read_polygons, require_field
 
@@ -248,6 +248,7 @@ def open_truth(
         _refuse_elsewhere(labels, drawn)
         found, told = read_areas(areas, grid) if areas else (None, ())
         warnings = [warning for tally in drawn.tallies for warning in tally.warnings()]
+        warnings += named_otherwise(labels, known)
         yield Truth(grid, known, drawn, found, touch, (*warnings, *told, *_without_labels(known, drawn)))
 
 

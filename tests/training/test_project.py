@@ -11,9 +11,18 @@ import pytest
 import shapely
 
 from orthomask.engine.progress import Progress
-from orthomask.protocol import ClassInfo, ErrorCode, Existing, Labels, OrthomaskError, Outline, ProjectRequest
+from orthomask.protocol import (
+    ClassInfo,
+    ClassValue,
+    ErrorCode,
+    Existing,
+    Labels,
+    OrthomaskError,
+    Outline,
+    ProjectRequest,
+)
 from orthomask.training import project
-from orthomask.training.classes import class_field, resolve_classes
+from orthomask.training.classes import class_field, named_otherwise, resolve_classes
 
 CLASSES = (ClassInfo(1, "building", "#e69f00", Outline.SQUARED), ClassInfo(2, "field", "#56b4e9", Outline.SHARED))
 
@@ -63,3 +72,10 @@ def test_an_unknown_crs_is_refused(tmp_path: Path) -> None:
         make(tmp_path / "project.gpkg", crs="EPSG:1")
     assert caught.value.code is ErrorCode.LABELS_CRS
     assert not (tmp_path / "project.gpkg").exists()
+
+
+def test_classes_that_a_model_calls_otherwise_are_told(tmp_path: Path) -> None:
+    path = make(tmp_path / "project.gpkg")
+    model = (ClassInfo(1, "Building", "#0000ff"), ClassInfo(2, "road", "#00ffff"))
+    assert named_otherwise([Labels(path)], model) == ["Class 2 is “field” in the labels and “road” in the model."]
+    assert named_otherwise([Labels(path, mapping=(ClassValue("2", 1),))], model) == [], "a mapping says what is meant"
