@@ -59,7 +59,7 @@ demo: setup
 test: test-engine test-qgis
 
 test-engine: setup
-	$(ENGINE)/bin/python -m pytest tests/engine tests/training
+	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
 
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,8 @@ def test_areas_are_squares_on_pixels_apart_from_each_other(
     target = tmp_path_factory.mktemp("areas") / "areas.gpkg"
     options = {"sampling": method, "count": count, "size_m": size, "min_distance_m": gap}
     placed = place(image, target, **options, seed=seed).count
-    placed += place(image, target, **options, seed=seed + 1).count if placed == count and count < 4 else 0
+    with contextlib.suppress(OrthomaskError):  # beside the first ones none may fit
+        placed += place(image, target, **options, seed=seed + 1).count
     found, _ = read_layer(target, "areas")
     bounds = shapely.bounds(found)
     assert len(found) == placed
