@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,21 +24,25 @@ from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsGeometry,
+    QgsPointXY,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsVectorLayer,
     QgsVectorLayerUtils,
 )
 from qgis.PyQt.QtCore import QSize, Qt, QTimer
-from qgis.PyQt.QtGui import QImage
-from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton
+from qgis.PyQt.QtGui import QImage, QPainter, QPen, QPixmap
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollArea, QWidget
 from qgis.utils import iface
 
 SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
+TUTORIAL = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "docs" / "tutorial"
+MODEL, MODEL_FILES = "Roofs of Kampala", "Roofs-of-Kampala*"
 OUT = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "screenshots"))
 WORK = Path(tempfile.mkdtemp(dir=os.environ["QGIS_CUSTOM_CONFIG_PATH"]))  # QGIS marks layers among temporary files
 LIMIT_SECONDS = 600
-WIDTH_PX = 1100
+WIDTH_PX, EVEN_COLOURS = 1100, 64
 
 Condition = Callable[[], bool]
 
@@ -46,109 +51,169 @@ def scenes() -> Iterator[Condition]:
     """Each picture in turn; what is yielded is waited for."""
     plugin = qgis.utils.plugins["orthomask"]
     dock, panel = plugin.dock, plugin.dock.segment
+    forget_models()
     panel.options.folder_chooser.setFilePath(str(WORK))
     dock.show()
     iface.mainWindow().resizeDocks([dock], [360], Qt.Orientation.Horizontal)
     yield lambda: "<b>" in dock.device.text()
     yield settled()
-    picture("empty")
+    picture("dock-empty")
 
     sample = add_layer(SAMPLE, "Banepa orthophoto")
     iface.mapCanvas().setExtent(sample.extent())
     yield lambda: panel.preflight.result is not None
     yield settled()
-    picture("image")
+    picture("dock-image")
 
     panel.region.pick(middle_of(sample, 0.75))
     yield lambda: panel.preflight.result is not None
     yield settled()
-    picture("ready")
+    picture("dock-ready")
 
     panel.run()
     yield lambda: panel.run_bar.progress.value() > 400
-    picture("running")
+    picture("dock-running")
     yield panel.run_bar.run_button.isVisible
     yield settled()
-    picture("results")
+    picture("dock-results")
     panel.options.setCollapsed(False)
     yield settled()
-    picture("options", dock)
+    picture("dock-options", dock)
     panel.options.setCollapsed(True)
     root = QgsProject.instance().layerTreeRoot()
     for node in root.children()[0].findLayers():
         node.setItemVisibilityChecked("Probability" in node.name())
     yield settled()
-    picture("probabilities")
+    picture("dock-probabilities")
     for node in root.children()[0].findLayers():
         node.setItemVisibilityChecked(node.name() == "Polygons")
 
-    yield from training(dock, sample)
-    dock.tabs.setCurrentWidget(panel)
     yield from cancelled(panel)
     yield from errors(plugin, dock, panel, sample)
-    yield from looks(dock)
-
-
-def training(dock, sample) -> Iterator[Condition]:
-    """A training on the map of the first run as its labels, and what comes of it."""
-    town = label_project(dock, sample)
-    dock.tabs.setCurrentWidget(dock.train)
-    train = dock.train
-    train.data.image.setLayer(sample)
-    train.start.name.setText("Banepa roofs")
-    train.options.epochs.setValue(6)
-    train.options.advanced.folder_chooser.setFilePath(str(WORK))
-    train.options.advanced.steps.setValue(10)
+    yield from narrow(dock)
+    yield from learning(dock)
+    dock.tabs.setCurrentWidget(panel)
+    QgsApplication.setUITheme("Night Mapping")
     yield settled()
-    picture("train")
+    picture("dock-dark")
+
+
+def learning(dock) -> Iterator[Condition]:
+    """The tutorial's walk on its own data: labels, a training from scratch, its model and an evaluation."""
+    QgsProject.instance().clear()
+    QgsProject.instance().setFileName("/data/kampala/kampala.qgz")  # names the folder of results; nothing is written
+    photograph = add_layer(TUTORIAL / "kampala.tif", "Kampala orthophoto")
+    project = label_project(dock, photograph)
+    dock.tabs.setCurrentWidget(dock.label)
+    yield settled()  # QGIS shows the extent of a project's first layer by itself, a little later
+    fill_map(photograph)
+    yield settled()
+    picture("label-project")
+    export = dock.label.export
+    export.kind.setCurrentIndex(1)
+    export.chips.size.setValue(128)
+    export.chips.stride.setValue(96)
+    export.chips.gsd.setText("0.1")
+    fill_map(photograph, extent_of(project.areas, 7, 14))
+    yield settled()
+    dock.label.findChild(QScrollArea).ensureWidgetVisible(export.preview)
+    yield settled()
+    picture("label-chips")
+    fill_map(photograph)
+    yield from training(dock)
+    yield from evaluation(dock, photograph, project)
+    forget_models()
+
+
+def training(dock) -> Iterator[Condition]:
+    """A small network, as in the tutorial, and its card."""
+    train, models = dock.train, dock.models.list
+    dock.tabs.setCurrentWidget(train)
+    train.start.choose("")
+    train.start.name.setText(MODEL)
+    train.options.epochs.setValue(8)
+    train.options.chip_px.setCurrentIndex(train.options.chip_px.findData(128))
+    train.options.learning_rate.setValue(0.003)
+    advanced = train.options.advanced
+    advanced.folder_chooser.setFilePath(str(WORK))
+    advanced.network.setCurrentIndex(advanced.network.findText("small"))
+    advanced.gsd_m.setValue(0.3)
+    advanced.batch.setValue(8)
+    advanced.steps.setValue(30)
     train.train()
-    yield lambda: "in epoch 4" in train.view.facts.text() or "Epoch 4" in train.view.facts.text()
+    yield lambda: train.view.facts.text().startswith("Epoch 5 of")
     yield settled()
     picture("train-running")
     yield train.finished.isVisible
+    iface.messageBar().clearWidgets()
     yield settled()
     picture("train-finished")
     dock.tabs.setCurrentWidget(dock.models)
+    yield lambda: models.select([str(train._model_path)]) or models.selected()
     yield settled()
-    picture("models")
-    train.finished.evaluate.click()
+    picture("models", dock)
+
+
+def evaluation(dock, photograph, project) -> Iterator[Condition]:
+    """Where the model errs in the test areas, with its numbers beside the map."""
+    dock.tabs.setCurrentWidget(dock.train)
+    dock.train.finished.evaluate.click()
     dialog = dock.findChild(sys.modules["orthomask.ui.evaluate_box"].EvaluateDialog)
     dialog.options.folder_chooser.setFilePath(str(WORK))
     dialog.evaluate()
     yield dialog.outcome.isVisible
+    dialog.options.folder_chooser.setFilePath("")
+    QgsProject.instance().layerTreeRoot().findLayer(project.labels).setItemVisibilityChecked(False)
+    iface.messageBar().clearWidgets()
+    part = extent_of(project.areas, 15, 16, 23)
+    fill_map(photograph, QgsRectangle(part.xMinimum(), part.yMinimum(), part.xMaximum() + 20, part.yMaximum()))
     yield settled()
-    picture("evaluation", dialog)
-    picture("evaluation-layers")
+    picture("evaluation", window_with(dialog))
     dialog.close()
-    QgsProject.instance().removeMapLayers([town.labels.id(), town.areas.id()])
 
 
-def label_project(dock, sample):
-    """A label project whose labels are the polygons of the run that is shown, with six areas."""
+def label_project(dock, photograph):
+    """A label project of OpenStreetMap's buildings, with the tutorial's areas."""
     protocol, projects = sys.modules["orthomask.protocol"], sys.modules["orthomask.ui.label_project"]
-    classes = (protocol.ClassInfo(1, "building", "#e6007e", protocol.Outline.SQUARED),)
-    request = protocol.ProjectRequest(str(WORK / "banepa.gpkg"), sample.crs().authid(), classes)
-    town = projects.open_project(QgsProject.instance(), dock._client.call(request).project_path)
-    (found,) = QgsProject.instance().mapLayersByName("Polygons")
-    boxes = [QgsGeometry.fromRect(box) for box in grid(sample.extent())]
-    splits = [protocol.Split.TRAIN] * 4 + [protocol.Split.VALIDATION, protocol.Split.TEST]
-    for layer, geometries in ((town.labels, [f.geometry() for f in found.getFeatures()]), (town.areas, boxes)):
-        layer.startEditing()
-        for number, geometry in enumerate(geometries):
-            if layer is town.areas:
-                town.set_split(splits[number])
-            layer.addFeature(QgsVectorLayerUtils.createFeature(layer, geometry))
-        layer.commitChanges()
-    return town
+    path = str(WORK / "kampala.gpkg")
+    roof = protocol.ClassInfo(1, "building", "#00c8e0", protocol.Outline.SQUARED)
+    image = protocol.Image(photograph.source())
+    grid, shares = protocol.Sampling.GRID, (0.5, 0.25, 0.25)
+    dock._client.call(protocol.ProjectRequest(path, photograph.crs().authid(), (roof,)))
+    dock._client.call(protocol.AreasRequest(image, path, grid, count=24, size_m=32, shares=shares, seed=4))
+    project = projects.open_project(QgsProject.instance(), path)
+    buildings = QgsVectorLayer(str(TUTORIAL / "kampala-buildings.gpkg"), "buildings", "ogr")
+    project.labels.startEditing()
+    for building in buildings.getFeatures():
+        project.labels.addFeature(QgsVectorLayerUtils.createFeature(project.labels, building.geometry()))
+    project.labels.commitChanges()
+    return project
 
 
-def grid(extent: QgsRectangle) -> Iterator[QgsRectangle]:
-    """Six squares in the middle of an extent."""
-    side, left, top = extent.width() / 8, extent.xMinimum() + extent.width() / 5, extent.yMinimum() + extent.width() / 2
-    for column in range(3):
-        for row in range(2):
-            x, y = left + 1.8 * side * column, top + 1.8 * side * (row - 1)
-            yield QgsRectangle(x, y, x + side, y + side)
+def forget_models() -> None:
+    """Delete what these pictures, or earlier ones, have left among the own models of the private profile."""
+    for path in sys.modules["orthomask.ui.own_models"].own_folder().glob(MODEL_FILES):
+        path.unlink()
+
+
+def fill_map(photograph: QgsRasterLayer, part: QgsRectangle | None = None) -> None:
+    """Show a part of the photograph, or as much of it as there can be, without a margin around the photograph."""
+    canvas, whole = iface.mapCanvas(), photograph.extent()
+    part = part or whole
+    fitting = max(part.width() / canvas.width(), part.height() / canvas.height())
+    scale = min(fitting, whole.width() / canvas.width(), whole.height() / canvas.height())
+    width, height = scale * canvas.width(), scale * canvas.height()
+    x = min(max(part.center().x(), whole.xMinimum() + width / 2), whole.xMaximum() - width / 2)
+    y = min(max(part.center().y(), whole.yMinimum() + height / 2), whole.yMaximum() - height / 2)
+    canvas.setExtent(QgsRectangle.fromCenterAndSize(QgsPointXY(x, y), width, height))
+    canvas.refresh()
+
+
+def extent_of(areas: QgsVectorLayer, *numbers: int) -> QgsRectangle:
+    """The extent of the areas of these numbers."""
+    names = [f"area {number}" for number in numbers]
+    found = [area.geometry() for area in areas.getFeatures() if area["name"] in names]
+    return QgsGeometry.unaryUnion(found).boundingBox()
 
 
 def cancelled(panel) -> Iterator[Condition]:
@@ -158,7 +223,7 @@ def cancelled(panel) -> Iterator[Condition]:
     panel.cancel()
     yield panel.run_bar.run_button.isVisible
     yield settled()
-    picture("cancelled")
+    picture("dock-cancelled")
 
 
 def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
@@ -168,12 +233,12 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     os.kill(plugin.client.pid, signal.SIGKILL)
     yield panel.run_bar.run_button.isVisible
     yield settled()
-    picture("error-killed")
+    picture("dock-error-killed")
     details = [b for b in iface.messageBar().currentItem().findChildren(QPushButton) if b.text() == "Details"]
     QTimer.singleShot(0, details[0].click)
     yield lambda: QApplication.activeModalWidget() is not None
     yield settled(0.3)
-    picture("error-details", QApplication.activeModalWidget())
+    picture("dock-error-details", QApplication.activeModalWidget())
     QApplication.activeModalWidget().close()
     iface.messageBar().clearWidgets()
 
@@ -182,11 +247,11 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     panel.region.pick(type(panel.region.region)(QgsGeometry.fromRect(box), sample.crs()))
     yield lambda: panel.preflight._lights.count() > 0
     yield settled()
-    picture("error-outside", dock)
+    picture("dock-error-outside", dock)
     panel.run()
     yield panel.run_bar.run_button.isVisible
     yield settled()
-    picture("error-outside-run")
+    picture("dock-error-outside-run")
     iface.messageBar().clearWidgets()
     panel.region.pick(middle_of(sample, 0.5))
 
@@ -197,7 +262,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
             panel.region.pick(middle_of(layer, 0.5))
         yield lambda: panel.preflight._lights.count() > 0 or not panel.preflight.isEnabled() or panel.image_words.text()
         yield settled()
-        picture(f"error-{name}", dock)
+        picture(f"dock-error-{name}", dock)
     panel.layer_chooser.setLayer(sample)
     QgsProject.instance().removeMapLayers([layer.id() for layer in layers.values()])
 
@@ -207,20 +272,18 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     dock.ask_engine()
     yield dock.banner.isVisible
     yield settled()
-    picture("error-engine")
+    picture("dock-error-engine")
     os.environ["ORTHOMASK_PYTHON"] = python
     dock.ask_engine()
     yield lambda: "<b>" in dock.device.text()
 
 
-def looks(dock) -> Iterator[Condition]:
+def narrow(dock) -> Iterator[Condition]:
     yield lambda: dock.segment.preflight.result is not None
     iface.mainWindow().resizeDocks([dock], [320], Qt.Orientation.Horizontal)
     yield settled()
-    picture("narrow", dock)
-    QgsApplication.setUITheme("Night Mapping")
-    yield settled()
-    picture("dark")
+    picture("dock-narrow", dock)
+    iface.mainWindow().resizeDocks([dock], [360], Qt.Orientation.Horizontal)
 
 
 def bad_layers() -> dict[str, QgsRasterLayer]:
@@ -248,35 +311,51 @@ def middle_of(layer: QgsRasterLayer, share: float):
     return sys.modules["orthomask.ui.sources"].extent_region(extent, layer.crs())
 
 
+def window_with(dialog) -> QPixmap:
+    """The window with the dialog, framed, in its lower right corner, where its own window would lie."""
+    window = iface.mainWindow().grab()
+    painter = QPainter(window)
+    place = dialog.rect().translated(window.width() - dialog.width() - 12, window.height() - dialog.height() - 12)
+    painter.drawPixmap(place, dialog.grab())
+    painter.setPen(QPen(Qt.GlobalColor.darkGray, 3))
+    painter.drawRect(place)
+    painter.end()
+    return window
+
+
 def settled(seconds: float = 1.0) -> Condition:
     """Holds when the canvas has been drawn and some time has passed."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end and not iface.mapCanvas().isDrawing()
 
 
-def picture(name: str, widget=None) -> None:
-    """Save what the widget, by default the whole window, shows: at most `WIDTH_PX` wide and in 256 colours."""
+def picture(name: str, shown: QWidget | QPixmap | None = None) -> None:
+    """Save what is shown, by default the whole window: at most `WIDTH_PX` wide and in 256 colours."""
     QgsApplication.processEvents()
-    image = (widget or iface.mainWindow()).grab().toImage()
+    shown = shown or iface.mainWindow()
+    image = (shown if isinstance(shown, QPixmap) else shown.grab()).toImage()
     smooth = Qt.TransformationMode.SmoothTransformation
     small = image.scaledToWidth(min(WIDTH_PX, image.width()), smooth)
     plain = Qt.ImageConversionFlag.AvoidDither
     indexed = small.convertToFormat(QImage.Format.Format_Indexed8, palette(small), plain)
-    indexed.save(str(OUT / f"dock-{name}.png"))
-    print(f"dock-{name}.png", flush=True)
+    indexed.save(str(OUT / f"{name}.png"))
+    print(f"{name}.png", flush=True)
 
 
 def palette(image: QImage) -> list[int]:
-    """The 256 colours that suit the image best (median cut), as `0xAARRGGBB`."""
+    """256 colours as `0xAARRGGBB`: those of even areas, as they are, and what suits the rest best (median cut)."""
     pixels = image.convertToFormat(QImage.Format.Format_RGBA8888)
     data = pixels.constBits().asstring(pixels.sizeInBytes())
     dataset = gdal.GetDriverByName("MEM").Create("", pixels.width(), pixels.height(), 3)
     for band in range(3):
         dataset.GetRasterBand(band + 1).WriteRaster(0, 0, pixels.width(), pixels.height(), data[band::4])
     table = gdal.ColorTable()
-    gdal.ComputeMedianCutPCT(*(dataset.GetRasterBand(band) for band in (1, 2, 3)), 256, table)
-    entries = (table.GetColorEntry(index) for index in range(table.GetCount()))
-    return [0xFF000000 | red << 16 | green << 8 | blue for red, green, blue, _ in entries]
+    gdal.ComputeMedianCutPCT(*(dataset.GetRasterBand(band) for band in (1, 2, 3)), 256 - EVEN_COLOURS, table)
+    colours, row = list(zip(data[0::4], data[1::4], data[2::4])), pixels.width()
+    neighbours = zip(colours[row:], colours[row - 1 :], colours)
+    even = Counter(here for here, left, above in neighbours if here == left == above).most_common(EVEN_COLOURS)
+    entries = [table.GetColorEntry(index)[:3] for index in range(table.GetCount())] + [colour for colour, _ in even]
+    return [0xFF000000 | red << 16 | green << 8 | blue for red, green, blue in entries]
 
 
 class Director:
