@@ -218,6 +218,7 @@ class SegmentPanel(QWidget):
 
     def _note_closed_project(self) -> None:
         self._project_closed = True
+        self.region.pick(None)  # it lay on an image of that project
 
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None

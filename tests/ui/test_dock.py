@@ -410,3 +410,11 @@ def test_results_do_not_go_into_a_project_that_was_opened_meanwhile(ready, engin
     wait_until(lambda: "The project was closed" in shown(bar))
     assert groups() == []
     assert "results are in" in shown(bar)
+
+
+def test_a_region_goes_with_its_project(ready, photo):
+    QgsProject.instance().clear()
+    assert ready.region.region is None
+    QgsProject.instance().addMapLayer(QgsRasterLayer(photo, "another"))
+    wait_until(lambda: ready.preflight.result is not None)
+    assert not ready.run_bar.run_button.isEnabled()
