@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import os
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -17,16 +17,20 @@ def loggers(request: TrainRequest) -> list[Logger]:
         OrthomaskError: a tracker is not installed.
     """
     folder = Path(request.output_dir)
-    made: list[Logger] = [TensorBoardLogger(folder, name="tensorboard", version="")]
-    for tracker in request.trackers:
-        if not find_spec(tracker.value):
-            raise OrthomaskError(
-                ErrorCode.BAD_REQUEST,
-                f"The tracker “{tracker.value}” is not installed.",
-                f"Install it in the engine's environment with “pip install {tracker.value}”, or train without it.",
-            )
+    trackers = [_tracker(tracker, request.name, folder) for tracker in request.trackers]
+    return [TensorBoardLogger(folder, name="tensorboard", version=""), *trackers]
+
+
+def _tracker(tracker: Tracker, name: str, folder: Path) -> Logger:
+    try:
         if tracker is Tracker.WANDB:
-            made.append(WandbLogger(name=request.name, project="orthomask", save_dir=folder))
-        else:
-            made.append(MLFlowLogger("orthomask", run_name=request.name, save_dir=str(folder / "mlruns")))
-    return made
+            return WandbLogger(name=name, project="orthomask", save_dir=folder)
+        uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+        return MLFlowLogger("orthomask", run_name=name, tracking_uri=uri)
+    except ImportError as error:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            f"The tracker “{tracker.value}” is not installed.",
+            f"Install it in the engine's environment with “pip install {tracker.value}”, or train without it.",
+            str(error),
+        ) from error

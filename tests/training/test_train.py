@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -327,7 +328,7 @@ def test_settings_that_lightning_does_not_know_are_refused(data, tmp_path, chang
 
 
 def test_a_tracker_that_is_not_installed_is_said(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("orthomask.training.loggers.find_spec", lambda name: None)
+    monkeypatch.setattr("orthomask.training.loggers.WandbLogger", Mock(side_effect=ModuleNotFoundError("wandb")))
     with pytest.raises(OrthomaskError, match="“wandb” is not installed"):
         run(training(data, tmp_path / "run", trackers=(Tracker.WANDB,)))
     assert not (tmp_path / "run").exists()
