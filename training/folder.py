@@ -33,31 +33,40 @@ class TrainingFolder:
         self.leads = not getattr(rank_zero_only, "rank", 0)
 
     def open(self) -> TrainResult | None:
-        """Make the folder ready; return the result where exactly this training has already ended there.
+        """See whether this training may begin or go on here; return the result where it has already ended.
 
         Raises:
-            OrthomaskError: it holds another training, or cannot be written.
+            OrthomaskError: it holds another training.
         """
         if not self.leads:
             return None
         begun = [path.name for path in (self.request, self.run, self.bundle) if path.exists()]
-        if self._request.existing is Existing.OVERWRITE:
-            self._discard()
-        elif begun and self._request.existing is Existing.REFUSE:
+        if begun and self._request.existing is Existing.REFUSE:
             raise OrthomaskError(
                 ErrorCode.OUTPUT_EXISTS,
                 f"The folder “{self.path}” already holds a training.",
                 "Choose another folder, overwrite it, or go on with it.",
                 ", ".join(begun),
             )
-        elif begun:
+        if begun and self._request.existing is Existing.RESUME:
             self._refuse_others()
             if self.run.exists():
                 return from_json(TrainResult, _read(self.run))
+        return None
+
+    def begin(self) -> None:
+        """Make the folder ready, now that there is something to learn from.
+
+        Raises:
+            OrthomaskError: it cannot be written.
+        """
+        if not self.leads:
+            return
+        if self._request.existing is Existing.OVERWRITE:
+            self._discard()
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.request, _written(to_json(self._request)))
-        return None
 
     def finished_epochs(self) -> int:
         """How many epochs the checkpoint has behind it; 0 without one."""

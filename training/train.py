@@ -60,6 +60,7 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
     learner = Learner(network, request.objective, request.schedule)
     keeper = Keeper(folder, card, request.schedule, views, usual, progress.part(0.05, 1))
     trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
+    folder.begin()
     stopped = fit(trainer, learner, keeper, loader(chips, request.schedule, folder.finished_epochs()), views, folder)
     said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
     result = keeper.result(stopped, tuple(said))

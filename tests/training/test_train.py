@@ -327,6 +327,13 @@ def test_settings_that_lightning_does_not_know_are_refused(data, tmp_path, chang
     assert caught.value.code is ErrorCode.BAD_REQUEST
 
 
+def test_a_training_that_cannot_begin_leaves_the_folder_free(data, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(OrthomaskError):
+        run(training(data, out, chip_px=30))
+    assert not out.exists()
+
+
 def test_a_tracker_that_is_not_installed_is_said(data, tmp_path, monkeypatch):
     monkeypatch.setattr("orthomask.training.loggers.WandbLogger", Mock(side_effect=ModuleNotFoundError("wandb")))
     with pytest.raises(OrthomaskError, match="“wandb” is not installed"):
