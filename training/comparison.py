@@ -177,7 +177,8 @@ def _write(memory: MemoryFile, bands: np.ndarray, gsd_m: float) -> None:
     count, height, width = bands.shape
     profile = {
         "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype.name,
-        "crs": LOCAL_CRS, "transform": Affine(gsd_m, 0, 0, 0, -gsd_m, 0),
+        "crs": LOCAL_CRS,
+        "transform": Affine(gsd_m, 0, gsd_m, 0, -gsd_m, 0),  # with both corners at 0, 1 m would mean no georeference
         "photometric": "MINISBLACK",  # else GDAL takes the fourth of four bands for transparency
     }  # fmt: skip
     with memory.open(**profile) as dataset:
