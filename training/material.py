@@ -13,7 +13,6 @@ import numpy as np
 import rasterio.features
 import shapely
 from affine import Affine
-from scipy import ndimage
 
 from ..engine.bundle import Bundle
 from ..engine.grid import Lattice, Window
@@ -34,6 +33,7 @@ from .borders import W0, border_weights
 from .classes import class_field, color, is_project, resolve_classes
 from .labels import Grid, Truth, open_truth
 from .manifest import load_manifest
+from .objects import components
 from .pictures import Tile, read_chips, read_pictures
 from .scenes import Scene, Source, hold_back, make_scene
 
@@ -200,7 +200,7 @@ class _Reading:
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
             pixels = np.where(valid, pixels, 0)
-        objects = _components(tile.mask) if self._request.objective.border_weight else None
+        objects = components(tile.mask) if self._request.objective.border_weight else None
         scene = make_scene(pixels, valid, tile.mask, tile.gsd_m, tile.place, self._weights(objects))
         return Piece(scene, tile.split, str(tile.pixels.dtype))
 
@@ -258,15 +258,6 @@ def _chosen(names: Sequence[str], wanted: Sequence[str], picture: str) -> list[i
         f"The model reads {len(wanted)} bands ({', '.join(wanted)}), but “{picture}” has {len(names)}.",
         "Choose pictures with these bands, or name the bands to use.",
     )
-
-
-def _components(mask: np.ndarray) -> np.ndarray:
-    """Numbers `(H, W)` of the connected parts of each class, 0 for background and unknown."""
-    objects = np.zeros(mask.shape, np.int32)
-    for value in np.unique(mask[(mask > 0) & (mask != UNKNOWN)]):
-        parts, _ = ndimage.label(mask == value)
-        objects = np.where(parts, parts + objects.max(), objects)
-    return objects
 
 
 def _blocks(lattice: Lattice, random: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:

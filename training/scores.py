@@ -72,11 +72,6 @@ class Scoreboard:
         return {name: self.scores(index, name) for name in (TOTAL, *sorted(set(self._curves) - {TOTAL}))}
 
 
-def foreground(logits: Tensor) -> Tensor:
-    """Probability `(B, H, W)` of any class but background from logits `(B, classes, H, W)`."""
-    return 1 - torch.softmax(logits.float(), dim=1)[:, 0]
-
-
 def pixel_scores(confusion: np.ndarray, names: Sequence[str]) -> tuple[PixelScores, ...]:
     """Scores of all foreground together (`all`), then of each foreground class.
 

@@ -13,11 +13,9 @@ from qgis.PyQt.QtGui import QDesktopServices, QHideEvent, QShowEvent
 from qgis.PyQt.QtWidgets import (
     QDialog,
     QFileDialog,
-    QFrame,
     QGroupBox,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -45,6 +43,7 @@ from .new_project_dialog import NewProjectDialog
 from .project_box import ProjectBox
 from .run_bar import RunBar
 from .run_folders import default_parent
+from .scrolling import lay_out
 from .sources import image_of
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
@@ -172,19 +171,7 @@ class LabelPanel(QWidget):
         image_layout.addWidget(self.image_words)
         self.export.layout().addWidget(self.preview_words)
         self.run_bar.cancel_button.setToolTip(tr("Stop now; nothing is left behind"))
-        boxes = QWidget()
-        boxes_layout = QVBoxLayout(boxes)
-        for box in (image, self.project, self.areas, self.labels, self.export):
-            boxes_layout.addWidget(box)
-        boxes_layout.addStretch()
-        scroll = QScrollArea()
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(boxes)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.run_bar)
+        lay_out(self, (image, self.project, self.areas, self.labels, self.export), self.run_bar)
 
     def _connect(self) -> None:
         self.project.new_wanted.connect(self.make_project)

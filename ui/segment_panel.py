@@ -9,7 +9,7 @@ from typing import Optional
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QFrame, QGroupBox, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ..protocol import (
     Cancelled,
@@ -28,6 +28,7 @@ from .options_box import OptionsBox
 from .preflight_box import PreflightBox
 from .region_box import RegionBox
 from .run_bar import RunBar
+from .scrolling import lay_out
 from .sources import image_of
 from .tasks import EngineTask
 from .words import area_in_words, time_in_words, tr
@@ -106,19 +107,7 @@ class SegmentPanel(QWidget):
         image_layout = QVBoxLayout(image)
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
-        boxes = QWidget()
-        boxes_layout = QVBoxLayout(boxes)
-        for box in (image, self.region, self.model, self.preflight, self.options):
-            boxes_layout.addWidget(box)
-        boxes_layout.addStretch()
-        scroll = QScrollArea()
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(boxes)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.run_bar)
+        lay_out(self, (image, self.region, self.model, self.preflight, self.options), self.run_bar)
 
     def _connect(self) -> None:
         self.layer_chooser.layerChanged.connect(self._set_image)

@@ -12,7 +12,7 @@ from typing import Callable, Optional
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
-from qgis.PyQt.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QVBoxLayout, QWidget
 
 from ..protocol import ErrorCode, ModelSummary, OrthomaskError, Split, TrainRequest, TrainResult
 from . import own_models, run_folders
@@ -20,6 +20,7 @@ from .engine_client import EngineClient, Feedback
 from .finished_box import FinishedBox
 from .messages import show_error, show_success, show_warning
 from .own_models import SUFFIX
+from .scrolling import lay_out
 from .start_box import StartBox
 from .training_bar import TrainingBar
 from .training_data import DATA_DIR, Frozen
@@ -98,19 +99,7 @@ class TrainPanel(QWidget):
         settings.setContentsMargins(0, 0, 0, 0)
         for box in (self.data, self.start, self.options):
             settings.addWidget(box)
-        boxes = QWidget()
-        boxes_layout = QVBoxLayout(boxes)
-        for box in (self.finished, self.view, self.settings):
-            boxes_layout.addWidget(box)
-        boxes_layout.addStretch()
-        scroll = QScrollArea()
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(boxes)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.bar)
+        lay_out(self, (self.finished, self.view, self.settings), self.bar)
 
     def _connect(self) -> None:
         self.data.changed.connect(self._show_readiness)

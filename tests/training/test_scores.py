@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from orthomask.engine.runs import SCALE, classify
 from orthomask.protocol import UNKNOWN
 from orthomask.training.calibration import BINS, Histogram
-from orthomask.training.scores import Scoreboard, accuracy, foreground, kappa, pixel_scores
+from orthomask.training.scores import Scoreboard, accuracy, kappa, pixel_scores
 
 
 def counted(probability, mask, threshold):
@@ -66,11 +66,6 @@ def test_the_best_threshold_has_the_best_overlap():
     board.add("here", torch.tensor([[0.1, 0.3, 0.6, 0.9]]), torch.tensor([[0, 0, 1, 1]]))
     assert board.best().threshold == pytest.approx(0.5)
     assert board.best().iou == pytest.approx(1)
-
-
-def test_foreground_is_everything_but_background():
-    logits = torch.tensor([2.0, 1.0, 0.5])[None, :, None, None]
-    assert foreground(logits).item() == pytest.approx(float(torch.softmax(logits, 1)[0, 1:].sum()))
 
 
 confusions = st.integers(2, 5).flatmap(
