@@ -30,6 +30,7 @@ from ..protocol import (
 )
 from ..protocol.ground_truth import require_numbered
 from .borders import W0, border_weights
+from .chip_plan import dealt
 from .classes import class_field, color, is_project, resolve_classes
 from .labels import Grid, Truth, open_truth
 from .manifest import load_manifest
@@ -41,8 +42,8 @@ BLOCKS = 40
 """About how many blocks an image without areas is split into."""
 BLOCK_PX = (64, 2048)
 """Least and most side of such a block."""
-SHARES = (0.7, 0.15)
-"""Parts of those blocks for training and validation; the rest is for tests."""
+SHARES = (0.7, 0.15, 0.15)
+"""Parts of those blocks for training, validation and tests."""
 COLOURS = ("red", "green", "blue")
 
 
@@ -216,8 +217,9 @@ class _Reading:
                 open_truth(project.labels, project.areas, self.classes, grid, project.touch) as truth,
                 open_reader(source, lattice, source.bands(self.bands)) as reader,
             ):
-                blocks = _blocks(lattice, np.random.default_rng(self._request.schedule.seed))
-                areas = [(area.polygon, area.split) for area in truth.areas] if project.areas else blocks
+                random = np.random.default_rng(self._request.schedule.seed)
+                drawn = [(area.polygon, area.split) for area in truth.areas]
+                areas = drawn if project.areas else _blocks(truth, random)
                 margin = round(self._request.schedule.chip_px / 2 * self.gsd_m / gsd_m)
                 for polygon, split in _disjoint(areas):
                     window = _around(polygon, margin, lattice)
@@ -260,15 +262,23 @@ def _chosen(names: Sequence[str], wanted: Sequence[str], picture: str) -> list[i
     )
 
 
-def _blocks(lattice: Lattice, random: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:
-    """Square blocks over the whole image, dealt at random to the splits."""
-    side = int(np.clip(math.sqrt(lattice.width_px * lattice.height_px / BLOCKS), *BLOCK_PX))
-    places = [(x, y) for y in range(0, lattice.height_px, side) for x in range(0, lattice.width_px, side)]
-    ranks = random.permutation(len(places)) / len(places)
-    splits = [
-        Split.TRAIN if rank < SHARES[0] else Split.VALIDATION if rank < sum(SHARES) else Split.TEST for rank in ranks
+def _blocks(truth: Truth, random: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:
+    """Square blocks over the whole image, dealt to the splits so that each gets its part of the labels."""
+    grid = truth.grid
+    side = int(np.clip(math.sqrt(grid.width_px * grid.height_px / BLOCKS), *BLOCK_PX))
+    blocks = [
+        Window(x, y, min(side, grid.width_px - x), min(side, grid.height_px - y))
+        for y in range(0, grid.height_px, side)
+        for x in range(0, grid.width_px, side)
     ]
-    return [(shapely.box(x, y, x + side, y + side), split) for (x, y), split in zip(places, splits)]
+    mixed = [blocks[index] for index in random.permutation(len(blocks))]
+    mixed.sort(key=lambda block: not truth.polygons(block))
+    splits = dealt(len(mixed), SHARES)
+    return [
+        (shapely.box(x, y, x + width, y + height), split)
+        for (x, y, width, height), split in zip(mixed, splits)
+        if split
+    ]
 
 
 def _disjoint(areas: Sequence[tuple[shapely.Geometry, Split]]) -> list[tuple[shapely.Geometry, Split]]:

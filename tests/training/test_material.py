@@ -26,7 +26,7 @@ from orthomask.training import chips
 from orthomask.training import material as materials
 
 from .images import write_tile
-from .trainings import HOUSES, training, write_pictures, write_project, write_raster
+from .trainings import HOUSES, training, write_pictures, write_polygons, write_project, write_raster
 
 HALVES = ((0, 0, 110, 60), (110, 0, 160, 120))
 SPLITS = ("train", "validation")
@@ -72,6 +72,16 @@ def test_an_image_without_areas_is_split_by_blocks(tmp_path):
     trained, checked = labelled(found.sources[0].scenes), labelled(found.validation)
     assert trained > checked > 0
     assert trained + checked <= 160 * 120
+
+
+def test_blocks_are_dealt_so_that_validation_has_labels_too(tmp_path):
+    project = write_project(tmp_path)
+    (tmp_path / "labels.gpkg").unlink()
+    houses = ((5, 5, 15, 15), (5, 80, 15, 90), (70, 5, 80, 15))  # in three of six blocks
+    write_polygons(tmp_path / "labels.gpkg", "houses", houses, 0.5, kind=["house"] * 3)
+    for seed in range(1, 9):
+        found = read(LabelledData((project,)), tmp_path, seed=seed)
+        assert any(scene.found.any() for scene in found.validation)
 
 
 def test_without_validation_a_part_is_held_back(tmp_path):
