@@ -1,4 +1,7 @@
-"""A family of U-Nets with a residual encoder (Ronneberger et al. 2015; He et al. 2016), for any bands and classes."""
+"""A family of U-Nets (Ronneberger et al. 2015) for any bands and classes.
+
+The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there are weights that know ImageNet.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..protocol import Encoder
+from . import efficientnet
+
 
 @dataclass(frozen=True)
 class UNetArguments:
@@ -20,6 +26,7 @@ class UNetArguments:
         bands: channels of the image.
         classes: channels of the logits, background included.
         widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
+            EfficientNet-Lite0 has its own inside the encoder, and five levels.
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
@@ -31,6 +38,7 @@ class UNetArguments:
     blocks: int = 2
     detail: int = 16
     attention: bool = False
+    encoder: Encoder = Encoder.RESIDUAL
 
     @property
     def divisor(self) -> int:
@@ -46,22 +54,24 @@ class UNet(nn.Module):
         self.arguments = arguments
         widths = (arguments.detail, *arguments.widths)
         self.stem = _convolution(arguments.bands, widths[0])
-        self.encoder = nn.ModuleList(
-            nn.Sequential(
-                _Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(arguments.blocks - 1))
-            )
-            for fine, coarse in pairwise(widths)
-        )
-        self.decoder = nn.ModuleList(
-            _Up(coarse, fine, arguments.attention) for fine, coarse in reversed(list(pairwise(widths)))
-        )
+        if arguments.encoder is Encoder.EFFICIENTNET_LITE0:
+            narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
+            self.encoder = efficientnet.stages(arguments.bands, narrowing)
+            skips: tuple[int, ...] = (arguments.detail, *efficientnet.WIDTHS[:-1])
+        else:
+            self.encoder = _residual_stages(widths, arguments.blocks)
+            skips = widths[:-1]
+        ups = [_Up(coarse, skip, fine, arguments.attention) for (fine, coarse), skip in zip(pairwise(widths), skips)]
+        self.decoder = nn.ModuleList(reversed(ups))
         self.head = nn.Conv2d(widths[0], arguments.classes, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of every pixel."""
         levels = [self.stem(image)]
+        x = image if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0]
         for stage in self.encoder:
-            levels.append(stage(levels[-1]))
+            x = stage(x)
+            levels.append(x)
         x = levels.pop()
         for up in self.decoder:
             x = up(x, levels.pop())
@@ -80,6 +90,13 @@ class Ensemble(nn.Module):
         """Logarithms of the mean probabilities, fp32."""
         logarithms = [member(image).float().log_softmax(dim=1) for member in self.members]
         return torch.logsumexp(torch.stack(logarithms), dim=0) - math.log(len(logarithms))
+
+
+def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        nn.Sequential(_Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(blocks - 1)))
+        for fine, coarse in pairwise(widths)
+    )
 
 
 class _Residual(nn.Module):
@@ -102,11 +119,11 @@ class _Residual(nn.Module):
 class _Up(nn.Module):
     """Doubles the resolution and merges the encoder's features of that level."""
 
-    def __init__(self, coarse: int, fine: int, attention: bool) -> None:
+    def __init__(self, coarse: int, skip: int, fine: int, attention: bool) -> None:
         super().__init__()
         self.reduce = _convolution(coarse, fine, kernel=1)
-        self.gate = nn.Sequential(nn.Conv2d(2 * fine, fine, 1), nn.Sigmoid()) if attention else None
-        self.merge = nn.Sequential(_convolution(2 * fine, fine), _convolution(fine, fine))
+        self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if attention else None
+        self.merge = nn.Sequential(_convolution(fine + skip, fine), _convolution(fine, fine))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")

@@ -12,12 +12,20 @@ from .ground_truth import LabelledData, require_numbered
 from .values import ClassInfo, Existing
 
 
+class Encoder(str, enum.Enum):
+    """The half of a U-Net that goes from fine to coarse."""
+
+    RESIDUAL = "residual"
+    EFFICIENTNET_LITE0 = "efficientnet-lite0"
+
+
 @dataclass(frozen=True)
 class Network:
     """The shape of a U-Net; bands and classes come from the data.
 
     Attributes:
         widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
+            EfficientNet-Lite0 has its own inside the encoder, and five levels.
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
@@ -27,10 +35,13 @@ class Network:
     blocks: int = 2
     detail: int = 16
     attention: bool = False
+    encoder: Encoder = Encoder.RESIDUAL
 
     def __post_init__(self) -> None:
         positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail) > 0
         require(positive, "The network has no sensible shape.", "Give 2 to 7 widths, and blocks and detail above 0.")
+        five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
+        require(five, "EfficientNet-Lite0 has five levels.", "Give five widths.")
 
 
 class Loss(str, enum.Enum):

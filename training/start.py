@@ -22,8 +22,8 @@ SHIFT = 2.0
 """How many standard deviations the mean of a band may differ from the model's before its statistics are replaced."""
 CONTRAST = 3.0
 """By what factor the standard deviations may differ."""
-INPUT = "stem.0.weight"
-"""The filters that read the bands, `(out, bands, 3, 3)`."""
+INPUTS = ("stem.0.weight", "encoder.0.0.0.weight")
+"""The filters that read the bands, `(out, bands, 3, 3)`; the second only where the encoder does not follow the stem."""
 HEAD = ("head.weight", "head.bias")
 """The filters that tell the classes, `(classes, …)`."""
 
@@ -129,8 +129,11 @@ def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
     """Give the network the parent's weights: bands and classes by their names, the rest as it is."""
     old, new = parent.model().state_dict(), network.state_dict()
     warnings: list[str] = []
-    taken = {name: weight for name, weight in old.items() if name not in {INPUT, *HEAD}}
-    taken[INPUT] = _bands(new[INPUT], old[INPUT], card, parent.card, warnings)
+    taken = {name: weight for name, weight in old.items() if name not in HEAD}
+    warnings += _band_notes(card, parent.card)
+    for name in INPUTS:
+        if name in old:
+            taken[name] = _bands(old[name], card, parent.card)
     rows = _class_rows(card.classes, parent.card.classes, warnings, parent.card.name)
     for name in HEAD:
         taken[name] = new[name].clone()
@@ -140,17 +143,19 @@ def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
     return warnings
 
 
-def _bands(new: Tensor, old: Tensor, card: Card, before: Card, warnings: list[str]) -> Tensor:
+def _bands(old: Tensor, card: Card, before: Card) -> Tensor:
     """Input filters: each known band its own, each new one the mean of all the old ones."""
     places = {band.name: number for number, band in enumerate(before.bands)}
-    filters = torch.empty_like(new)
-    for number, band in enumerate(card.bands):
-        filters[:, number] = old[:, places[band.name]] if band.name in places else old.mean(dim=1)
-    fresh = [band.name for band in card.bands if band.name not in places]
-    lost = [name for name in places if name not in {band.name for band in card.bands}]
-    warnings += [f"The model did not know the band {name}: it begins with the mean of the others." for name in fresh]
-    warnings += [f"The model knew a band {name}, which is no longer there." for name in lost]
-    return filters
+    filters = [old[:, places[band.name]] if band.name in places else old.mean(dim=1) for band in card.bands]
+    return torch.stack(filters, dim=1)
+
+
+def _band_notes(card: Card, before: Card) -> list[str]:
+    """A sentence for each band that only one of two models knows."""
+    known, wanted = ([band.name for band in each.bands] for each in (before, card))
+    fresh, lost = [name for name in wanted if name not in known], [name for name in known if name not in wanted]
+    notes = [f"The model did not know the band {name}: it begins with the mean of the others." for name in fresh]
+    return notes + [f"The model knew a band {name}, which is no longer there." for name in lost]
 
 
 def _class_rows(

@@ -186,10 +186,10 @@ def test_pixel_types_are_not_mixed(tmp_path):
     assert "uint16 and uint8" in refused(data, tmp_path).sentence
 
 
-def parent_of(folder, bands=("red", "green", "blue"), classes=("house",)):
+def parent_of(folder, bands=("red", "green", "blue"), classes=("house",), shape=None):
     infos = tuple(ClassInfo(n, name, "#123456") for n, name in enumerate(classes, 1))
     statistics = tuple(BandStatistics(name, 80, 40, 10, 200) for name in bands)
-    shape = UNetArguments(len(bands), len(classes) + 1, widths=(16, 16), blocks=1)
+    shape = shape or UNetArguments(len(bands), len(classes) + 1, widths=(16, 16), blocks=1)
     path = folder / "parent.safetensors"
     bundle.save(path, UNet(shape), Card("parent", "P", shape, statistics, "uint8", 0.4, infos, 0.4, "", ""))
     return bundle.load(str(path))

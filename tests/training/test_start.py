@@ -8,7 +8,9 @@ import torch
 
 from orthomask.engine import bundle
 from orthomask.engine.bundle import BandStatistics
-from orthomask.protocol import ClassInfo, LabelledData, Network, OrthomaskError, Pictures
+from orthomask.engine.unet import UNet, UNetArguments
+from orthomask.protocol import ClassInfo, Encoder, LabelledData, Network, OrthomaskError, Pictures
+from orthomask.training import imagenet
 from orthomask.training.material import Material
 from orthomask.training.scenes import Source, band_statistics, make_scene
 from orthomask.training.start import begin, inherited_bands
@@ -54,6 +56,15 @@ def test_bands_are_matched_by_name_and_new_ones_begin_with_the_mean(tmp_path):
     assert sum("blue" in text for text in warnings) == 1
 
 
+def test_an_encoder_that_reads_the_image_itself_gets_the_bands_too(tmp_path):
+    shape = UNetArguments(3, 2, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
+    parent = parent_of(tmp_path, shape=shape)
+    _, network, _ = started(parent, material_of(("nir", "red", "green")), tmp_path)
+    old, new = parent.model().encoder[0][0][0].weight, network.encoder[0][0][0].weight
+    torch.testing.assert_close(new[:, 0], old.mean(dim=1))
+    torch.testing.assert_close(new[:, 1:], old[:, :2])
+
+
 def test_classes_are_matched_by_name_and_new_ones_begin_anew(tmp_path):
     parent = parent_of(tmp_path, classes=("house", "road"))
     _, network, warnings = started(parent, material_of(("red", "green", "blue"), ("field", "Houses")), tmp_path)
@@ -97,6 +108,16 @@ def test_an_ensemble_is_no_start(tmp_path):
     several = replace(parent, card=replace(parent.card, members=(parent.card.architecture,) * 2))
     with pytest.raises(OrthomaskError, match="ensemble"):
         started(several, material_of(("red", "green", "blue")), tmp_path)
+
+
+def test_published_weights_go_into_the_encoder_in_their_order():
+    shape = UNetArguments(3, 1, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
+    published = {f"{name}!": tensor for name, tensor in UNet(shape).encoder.state_dict().items()}
+    rest = {"head": torch.zeros(5), "classifier": torch.zeros(7)}
+    network = UNet(shape)
+    imagenet.inherit(network, dict(list(published.items())[: -imagenet.NARROWING]) | rest)
+    for name, tensor in list(network.encoder.state_dict().items())[: -imagenet.NARROWING]:
+        torch.testing.assert_close(tensor, published[f"{name}!"])
 
 
 def test_a_model_from_scratch_fits_into_a_small_bundle(tmp_path):
