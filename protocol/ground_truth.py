@@ -124,6 +124,8 @@ class Pictures:
         tile_step: distance between neighbours in the two numbers that end their file names, to join them into
             larger images; 0 keeps every file for itself.
         north_up: the second number grows to the north, as metres do and rows of web map tiles do not.
+        boundaries: folder of pictures of the lines between touching objects, anything but 0 on 0, with the stems of
+            the pictures. Thinned by a pixel on each side, they become background, which separates the objects.
     """
 
     images: str
@@ -135,6 +137,7 @@ class Pictures:
     weight: float = 1.0
     tile_step: float = 0.0
     north_up: bool = False
+    boundaries: str = ""
 
     def __post_init__(self) -> None:
         require(bool(self.images and self.masks), "No pictures were given.", "Name folders of images and masks.")

@@ -40,10 +40,11 @@ class Tile(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """The files of a picture, or of a stack of pictures, and of its mask."""
+    """The files of a picture, or of a stack of pictures, of its mask, and of the lines in it if there are any."""
 
     image: Path
     mask: Path
+    lines: Path | None = None
 
 
 def read_pictures(pictures: Pictures, root: str) -> Iterator[Tile]:
@@ -56,6 +57,10 @@ def read_pictures(pictures: Pictures, root: str) -> Iterator[Tile]:
             or a value in it is not mapped.
     """
     pairs = _pairs(_files(Path(root), pictures.images), _files(Path(root), pictures.masks), pictures)
+    if pictures.boundaries:
+        lines = _files(Path(root), pictures.boundaries)
+        partners = _partners([pair.image for pair in pairs], lines, pictures.boundaries)
+        pairs = [pair._replace(lines=found) for pair, found in zip(pairs, partners)]
     if pictures.tile_step:
         yield from _join(pairs, pictures)
         return
@@ -106,20 +111,25 @@ def _pairs(images: Sequence[Path], masks: Sequence[Path], pictures: Pictures) ->
             f"There are no pictures in “{pictures.images}”.",
             "Name a folder, a pattern of files, or an HDF5 or NPZ file.",
         )
-    if len(images) == len(masks) == 1:
-        return [_Pair(images[0], masks[0])]
-    stems = {mask.stem: mask for mask in masks}
-    numbers = {_last_number(mask): mask for mask in reversed(masks) if _last_number(mask)}
-    found = [(image, stems.get(image.stem) or numbers.get(_last_number(image))) for image in images]
-    missing = [image.name for image, mask in found if mask is None]
+    return [_Pair(image, mask) for image, mask in zip(images, _partners(images, masks, pictures.masks))]
+
+
+def _partners(images: Sequence[Path], others: Sequence[Path], folder: str) -> list[Path]:
+    """For each picture the file with its stem, or with its number; a single one belongs to a single one."""
+    if len(images) == len(others) == 1:
+        return list(others)
+    stems = {other.stem: other for other in others}
+    numbers = {_last_number(other): other for other in reversed(others) if _last_number(other)}
+    found = [stems.get(image.stem) or numbers.get(_last_number(image)) for image in images]
+    missing = [image.name for image, other in zip(images, found) if other is None]
     if missing:
         raise OrthomaskError(
             ErrorCode.LABELS_UNREADABLE,
-            f"“{missing[0]}” has no mask in “{pictures.masks}”.",
+            f"“{missing[0]}” has no mask in “{folder}”.",
             "Give each mask the name of its picture, or take the picture away.",
             f"{len(missing)} without a mask: {', '.join(missing)}",
         )
-    return [_Pair(image, mask) for image, mask in found if mask is not None]
+    return [other for other in found if other is not None]
 
 
 def _last_number(path: Path) -> str:
@@ -135,15 +145,28 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
     images, masks = _images(pair.image), _masks(pair.mask, colours)
     for number, (pixels, values) in enumerate(zip(images, masks)):
         if pixels.shape[1:] != values.shape[1:]:
-            sizes = [f"{array.shape[2]} x {array.shape[1]}" for array in (values, pixels)]
-            raise OrthomaskError(
-                ErrorCode.LABELS_SIZE,
-                f"The mask “{pair.mask.name}” has {sizes[0]} px, but its picture {sizes[1]} px.",
-                "Export picture and mask on the same grid.",
-            )
+            raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
         mask = class_values(values, pictures.mapping, pair.mask.name)
+        if pair.lines:
+            mask = _separated(mask, pair.lines)
         name = f"{pair.image.stem}_{number}" if number else pair.image.stem
         yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place)
+
+
+def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.LABELS_SIZE,
+        f"The mask “{path.name}” has {mask[1]} x {mask[0]} px, but its picture {picture[1]} x {picture[0]} px.",
+        "Export picture and mask on the same grid.",
+    )
+
+
+def _separated(mask: np.ndarray, path: Path) -> np.ndarray:
+    """The mask `(H, W)` without the lines that another one draws, each thinned by a pixel on both sides."""
+    lines = next(_masks(path, colours=False))[0]
+    if lines.shape != mask.shape:
+        raise _sizes(path, lines.shape, mask.shape)
+    return np.where(ndimage.binary_erosion(lines != 0, np.ones((3, 3)), border_value=1), np.uint8(0), mask)
 
 
 def _images(path: Path) -> Iterator[np.ndarray]:

@@ -122,6 +122,22 @@ def test_values_become_classes(tmp_path):
     refused(tmp_path, ErrorCode.LABELS_CLASSES, "value 510 in")
 
 
+def test_lines_between_objects_become_background(tmp_path):
+    mask, lines = np.ones((2, 9, 12), np.uint8)
+    lines[:] = 0
+    lines[:, 5:10] = 255
+    write(tmp_path / "images" / "a_1.png", np.zeros((3, 9, 12), np.uint8))
+    write(tmp_path / "masks" / "a_1.png", mask[None])
+    write(tmp_path / "lines" / "a_1.png", lines[None])
+    (tile,) = read_pictures(pictures(tmp_path, boundaries="lines"), str(tmp_path))
+    expected = mask.copy()
+    expected[:, 6:9] = 0
+    np.testing.assert_array_equal(tile.mask, expected)
+    write(tmp_path / "lines" / "a_1.png", lines[None, 1:])
+    refused(tmp_path, ErrorCode.LABELS_SIZE, "“a_1.png” has 12 x 8 px, but its picture 12 x 9 px", boundaries="lines")
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "no mask in “nowhere”", boundaries="nowhere")
+
+
 def test_what_is_missing_or_damaged_is_named(tmp_path):
     refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "no pictures in “images”")
     write(tmp_path / "images" / "a_1.png", image())
