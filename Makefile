@@ -15,7 +15,7 @@ export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
 export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
 
-.PHONY: setup demo test test-engine test-qgis lint format qgis package bench screenshots lock model-buildings clean
+.PHONY: setup demo test test-engine test-qgis lint format qgis package bench screenshots lock clean
 .DEFAULT_GOAL := setup
 
 setup: $(ENGINE)/.ready $(QGIS)/.ready
@@ -95,8 +95,13 @@ bench: setup
 screenshots: setup
 	xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py
 
-model-buildings: setup
-	$(ENGINE)/bin/orthomask train resources/recipes/buildings.toml --data ../shared/data --out .venv/buildings
+# The embedded models, from ImageNet's weights; either goes on where it was stopped.
+.venv/imagenet.safetensors: $(ENGINE)/.ready
+	$(ENGINE)/bin/python -m orthomask.training.imagenet $@
+
+model-%: setup .venv/imagenet.safetensors
+	$(ENGINE)/bin/orthomask train resources/recipes/$*.toml --data ../shared/data --model .venv/imagenet.safetensors \
+	  --out .venv/$* --resume
 
 # Pin anew what development and CI install.
 lock: $(ENGINE)/.ready
