@@ -14,6 +14,7 @@ class ErrorCode(str, enum.Enum):
     INTERNAL = "internal"
     ENGINE_MISSING = "engine_missing"
     ENGINE_DIED = "engine_died"
+    ENGINE_SETUP = "engine_setup"
     IMAGE_UNREADABLE = "image_unreadable"
     IMAGE_BANDS = "image_bands"
     IMAGE_TYPE = "image_type"
