@@ -12,11 +12,15 @@ from typing import Any
 from qgis.core import QgsSettings
 
 from ..protocol import ErrorCode, OrthomaskError
+from .installer import store
 from .words import tr
 
 PYTHON_VARIABLE = "ORTHOMASK_PYTHON"
 PYTHON_SETTING = "orthomask/python"
-NEEDED = ("torch", "rasterio", "shapely", "numpy", "safetensors")
+NEEDED = (
+    "affine", "click", "h5py", "jinja2", "lightning", "matplotlib", "numpy", "pyogrio", "pyproj", "rasterio",
+    "safetensors", "scipy", "shapely", "tensorboardX", "torch", "torchmetrics",
+)  # fmt: skip
 WORKER = Path(__file__).resolve().parent.parent / "worker.py"
 CHECK_SECONDS = 30
 
@@ -24,13 +28,22 @@ _FOREIGN_PREFIXES = ("PROJ_", "GDAL_", "PYTHON", "QT_", "DYLD_")
 _FOREIGN_NAMES = {"LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"}
 
 
-def configured_python() -> str:
+def chosen_python() -> str:
     """The Python that the environment variable or, without one, the setting names; empty when neither does."""
     return os.environ.get(PYTHON_VARIABLE) or str(QgsSettings().value(PYTHON_SETTING) or "")
 
 
+def configured_python() -> str:
+    """The Python that a person chose or, without one, that of the newest environment; empty when there is none."""
+    made = store.environments()
+    return chosen_python() or (made[0].python if made else "")
+
+
 def set_python(path: str) -> None:
-    """Remember the Python that the person chose; for this session it also comes before the variable."""
+    """Remember the Python that the person chose, or with an empty path that the environment made by Set up is used.
+
+    For this session it also comes before the variable.
+    """
     os.environ.pop(PYTHON_VARIABLE, None)
     QgsSettings().setValue(PYTHON_SETTING, path)
 
@@ -100,5 +113,5 @@ def _lacking_packages(python: str) -> list[str]:
 
 
 def _missing(sentence: str, details: str) -> OrthomaskError:
-    remedy = tr("Choose the Python that it was installed with.")
+    remedy = tr("Press Set up, in the Orthomask dock.")
     return OrthomaskError(ErrorCode.ENGINE_MISSING, sentence, remedy, details)

@@ -389,7 +389,7 @@ def test_a_missing_engine_is_one_sentence_and_another_python_mends_it(
     dock.show()
     wait_until(dock.banner.isVisible)
     assert "/nowhere/python" in dock.banner.words.text()
-    assert "Choose the Python" in dock.banner.words.text()
+    assert "Press Set up" in dock.banner.words.text()
     press(dock.segment.region.extent_button)  # the rest works
     assert dock.segment.region.region is not None
     assert not dock.segment.run_bar.run_button.isEnabled()

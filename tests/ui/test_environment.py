@@ -6,6 +6,7 @@ import pytest
 
 from orthomask.protocol import ErrorCode, InfoRequest, OrthomaskError
 from orthomask.ui import environment
+from orthomask.ui.installer import store
 
 
 def script(path, text):
@@ -39,16 +40,30 @@ def test_the_variable_comes_before_the_setting_until_another_python_is_chosen(mo
     assert environment.configured_python() == "/from/setting"
 
 
+def test_without_a_chosen_python_the_newest_environment_is_taken(monkeypatch, tmp_path):
+    monkeypatch.delenv(environment.PYTHON_VARIABLE, raising=False)
+    monkeypatch.setattr(store, "base_folder", lambda: tmp_path)
+    assert environment.configured_python() == ""
+    for made in ("2026-01-01T00:00:00", "2026-03-01T00:00:00", "2026-02-01T00:00:00"):
+        folder = store.new_folder(tmp_path, "1.0")
+        folder.mkdir()
+        store.finish(folder, store.Record("1.0", "abc", "cpu", "", "3.12.1", "a processor", 1, 2, made))
+    assert environment.configured_python() == str(store.python_of(tmp_path / "engine-1.0-2"))
+    environment.set_python("/from/setting")
+    assert environment.configured_python() == "/from/setting"
+
+
 def refusal(monkeypatch, python):
     monkeypatch.setenv(environment.PYTHON_VARIABLE, python)
     with pytest.raises(OrthomaskError) as caught:
         environment.worker_command()
     assert caught.value.code is ErrorCode.ENGINE_MISSING
-    assert "Choose the Python" in caught.value.remedy
+    assert "Set up" in caught.value.remedy
     return caught.value
 
 
-def test_no_python_is_named(monkeypatch):
+def test_no_python_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(store, "base_folder", lambda: tmp_path)
     assert "not set up" in refusal(monkeypatch, "").sentence
 
 

@@ -1,0 +1,171 @@
+"""Real environments from tiny wheels, offline: made, cancelled, repaired, fought over."""
+
+import json
+import multiprocessing
+import random
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from wheels import TESTED, Watcher, passed, plan, stand_in, usable_python, wheel_folder
+
+from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError
+from orthomask.ui.installer import builds, install, processes, store
+
+
+@pytest.fixture(scope="module")
+def python():
+    return usable_python()
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    return wheel_folder(tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(autouse=True)
+def _any_pip(monkeypatch):
+    """pip as the Python brings it: there is no network."""
+    table = {**builds.table(), "pip": "pip"}
+    monkeypatch.setattr(builds, "table", lambda: table)
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tmp_path / "profile" / "orthomask"
+
+
+def make(base, wheels, python, watcher=None, test=passed, **changes):
+    return install.install(plan(base, wheels, python, **changes), watcher or Watcher(), test)
+
+
+def says(environment, code):
+    return subprocess.run([environment.python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, wheels, python):
+    """A finished environment, what was told meanwhile, what was tested, and its base."""
+    base, watcher, tested = tmp_path_factory.mktemp("profile") / "orthomask", Watcher(), []
+    with pytest.MonkeyPatch.context() as patch:
+        table = {**builds.table(), "pip": "pip"}
+        patch.setattr(builds, "table", lambda: table)
+        environment, outcome = make(base, wheels, python, watcher, lambda *a: tested.append(a[0]) or TESTED)
+    assert outcome is TESTED
+    return environment, watcher, tested, base
+
+
+def test_an_environment_is_made_tested_and_found_again(made):
+    environment, watcher, tested, base = made
+    assert tested == [environment.python]
+    assert says(environment, "import tinytorch; print(tinytorch.version)") == "1.0"
+    assert store.environments(base) == (environment,)
+    assert environment.record.build == "cpu"
+    assert not (base / store.DOWNLOADS).exists()
+    fractions = [fraction for fraction, _ in watcher.steps]
+    assert fractions == sorted(fractions)
+
+
+def test_a_broken_one_stays_while_its_repair_is_cancelled_at_random_moments_and_goes_when_it_is_done(
+    made, wheels, python, tmp_path
+):
+    base = tmp_path / "orthomask"
+    folder = store.new_folder(base, "0.0.1")
+    folder.mkdir(parents=True)
+    broken = store.finish(folder, replace(made[0].record, made="2020-01-01T00:00:00"))
+    moments = len(made[1].lines) + len(made[1].steps)
+    for moment in random.sample(range(1, moments), 2):
+        with pytest.raises(Cancelled):
+            make(base, wheels, python, Watcher(moment))
+        assert store.environments(base) == (broken,)
+        assert store.leftovers(base) == ()
+    whole, _ = make(base, wheels, python)
+    assert store.environments(base) == (whole, broken)
+    assert says(whole, "import tinytorch; print(tinytorch.version)") == "1.0"
+    assert store.remove(broken.folder)
+    assert store.environments(base) == (whole,)
+
+
+def test_what_fails_its_test_does_not_count(base, wheels, tmp_path):
+    def fails(*_):
+        raise OrthomaskError(ErrorCode.ENGINE_DIED, "It died.", "Try again.")
+
+    with pytest.raises(OrthomaskError, match="It died"):
+        make(base, wheels, stand_in(tmp_path, "echo fine"), test=fails)
+    assert store.environments(base) == store.leftovers(base) == ()
+
+
+def test_what_pip_says_is_told_in_words_and_what_was_fetched_is_kept(base, wheels, tmp_path):
+    pip = 'echo wheel > "$PIP_CACHE_DIR-kept"; echo "ERROR: [Errno 28] No space left on device"; exit 1'
+    with pytest.raises(OrthomaskError) as caught:
+        make(base, wheels, stand_in(tmp_path, pip))
+    assert caught.value.code is ErrorCode.DISK_FULL
+    assert "Errno 28" in caught.value.details
+    assert not store.leftovers(base)
+    assert (base / store.DOWNLOADS / "cache-kept").exists()
+
+
+def test_what_a_killed_set_up_left_is_cleared_away(base, wheels, tmp_path):
+    half = base / "engine-0.0.1"
+    (half / "lib").mkdir(parents=True)
+    (base / store.DOWNLOADS / "tmp").mkdir(parents=True)
+    assert store.leftovers(base) == (half,)
+    make(base, wheels, stand_in(tmp_path, "echo fine"))
+    assert not half.exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_written(base, wheels, python, monkeypatch):
+    monkeypatch.setattr(store, "free_mb", lambda _: 100)
+    with pytest.raises(OrthomaskError) as caught:
+        make(base, wheels, python)
+    assert caught.value.code is ErrorCode.DISK_FULL
+    assert "0.1 GB" in caught.value.sentence
+    assert [path.name for path in base.iterdir()] == []
+
+
+def hold(base, ready, release):
+    with store.locked(base):
+        ready.set()
+        release.wait(20)
+
+
+def test_of_two_processes_one_waits_and_a_dead_one_does_not_keep_the_other_out(base):
+    context = multiprocessing.get_context("fork")
+    ready, release = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(base, ready, release))
+    other.start()
+    assert ready.wait(20)
+    with pytest.raises(OrthomaskError) as caught, store.locked(base):
+        pass
+    assert caught.value.code is ErrorCode.OUTPUT_IN_USE
+    assert str(other.pid) in caught.value.sentence
+    other.kill()
+    other.join()
+    assert (base / "setup.lock").exists()
+    with store.locked(base):
+        pass
+
+
+def test_cancelling_ends_what_a_program_has_started_too(tmp_path):
+    script = tmp_path / "program"
+    script.write_text("#!/bin/sh\nsleep 60 &\necho $! \nwait\n")
+    script.chmod(0o755)
+    lines = []
+    with pytest.raises(Cancelled):
+        processes.run([str(script)], {}, lines.append, lambda: bool(lines))
+    deadline = time.monotonic() + 5
+    state = Path(f"/proc/{lines[0]}/stat")
+    while state.exists() and state.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_record_that_is_torn_or_of_another_kind_is_no_environment(base):
+    for number, text in enumerate(("", "[]", "{}", json.dumps({"version": "1"}))):
+        folder = base / f"engine-{number}"
+        folder.mkdir(parents=True)
+        (folder / store.RECORD).write_text(text)
+    assert store.environments(base) == ()
+    assert len(store.leftovers(base)) == 4

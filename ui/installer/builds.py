@@ -1,0 +1,163 @@
+"""Which packages the engine is made of, and which build of PyTorch fits this computer.
+
+`resources/engine/engine.lock` pins every package for all platforms; `builds.json` says where the builds of PyTorch lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from ..environment import child_options
+from ..words import tr
+
+FOLDER = Path(__file__).resolve().parents[2] / "resources" / "engine"
+LOCK, TABLE = FOLDER / "engine.lock", FOLDER / "builds.json"
+SECONDS = 15
+_QUERY = ("--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader")
+_PLACES = (r"%SystemRoot%\System32\nvidia-smi.exe", r"%ProgramFiles%\NVIDIA Corporation\NVSMI\nvidia-smi.exe")
+"""Where Windows keeps NVIDIA's program when it is not on the PATH; WSL has it in a folder of its own."""
+_WSL = "/usr/lib/wsl/lib/nvidia-smi"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU as its driver tells of it; `capability` is 0 where the driver is too old to say."""
+
+    name: str
+    driver: float
+    capability: float = 0.0
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build of PyTorch for one platform, and with it the whole engine.
+
+    Args:
+        torch: the pinned requirement.
+        index: where it lies, when that is not where pip looks by itself.
+        download_mb: about what is fetched, all packages together.
+        disk_mb: about what the environment takes.
+    """
+
+    name: str
+    title: str
+    torch: str
+    index: str
+    download_mb: int
+    disk_mb: int
+    driver: float = 0.0
+    capability: tuple[float, float] = (0.0, 99.0)
+
+
+def platform_name() -> str:
+    """`linux`, `windows` or `macos`."""
+    return {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
+
+
+def table() -> dict[str, Any]:
+    """What `builds.json` holds."""
+    content: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return content
+
+
+def builds(system: str) -> tuple[Build, ...]:
+    """The builds that there are for a platform, the fastest first."""
+    return tuple(
+        Build(
+            row["name"],
+            tr(row["title"]),
+            row["torch"][system],
+            row["index"].get(system, ""),
+            row["download_mb"][system],
+            row["disk_mb"][system],
+            row.get("driver", {}).get(system, 0),
+            tuple(row.get("capability", (0, 99))),
+        )
+        for row in table()["builds"]
+        if system in row["torch"]
+    )
+
+
+def requirements(build: Build, lock: str) -> tuple[str, ...]:
+    """The lines of `lock` that this build installs.
+
+    The default build for Linux takes NVIDIA's libraries from the lock; other CUDA builds name theirs themselves.
+    """
+    lines = [line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#")]
+    other = build.name != "cu130" or bool(build.index)
+    left_out = ("torch==", *(table()["gpu_packages"] if other else ()))
+    return (*(line for line in lines if not line.startswith(left_out)), build.torch)
+
+
+def digest(lock: str) -> str:
+    """A short name of what a lock holds: two locks with the same packages have the same."""
+    lines = sorted(line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#"))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def choose(found: Sequence[Build], gpu: Optional[Gpu], machine: str = "") -> tuple[Build, str]:
+    """The best build for this computer, and in one sentence why.
+
+    Args:
+        found: the builds of the platform, the fastest first.
+        gpu: the one that NVIDIA's driver tells of.
+        machine: the processor's kind, by default this one's.
+    """
+    plain = found[-1]
+    if gpu is None:
+        return plain, tr("No NVIDIA driver was found.") if plain.name == "cpu" else tr(
+            "For Macs with Apple processors."
+        )
+    seen = tr("{} with driver {:g} was found").format(gpu.name, gpu.driver)
+    if (machine or platform.machine()).lower() not in ("x86_64", "amd64"):
+        return plain, tr("{}, but for this kind of processor only the build without CUDA is offered.").format(seen)
+    for build in found:
+        low, high = build.capability
+        if build.driver and gpu.driver >= build.driver and (not gpu.capability or low <= gpu.capability <= high):
+            return build, f"{seen}."
+    needed = min((build.driver for build in found if build.driver), default=0)
+    if gpu.driver < needed:
+        return plain, tr("{}, but PyTorch needs driver {:g} or newer: update it to use the GPU.").format(seen, needed)
+    return plain, tr("{}, but PyTorch supports no GPU of this age or kind with that driver.").format(seen)
+
+
+def find_gpu() -> Optional[Gpu]:
+    """The most capable NVIDIA GPU that its driver tells of; None where there is none. Starts a process."""
+    program = next(filter(None, map(shutil.which, ("nvidia-smi", *map(os.path.expandvars, _PLACES), _WSL))), None)
+    if program is None:
+        return None
+    for query in (_QUERY, (_QUERY[0].replace(",compute_cap", ""), _QUERY[1])):  # drivers before 510 do not know it
+        try:
+            answer = subprocess.run(
+                [program, *query],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=SECONDS,
+                **child_options(),
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        gpus = list(map(_gpu, answer.stdout.decode("utf-8", "replace").splitlines()))
+        return max((gpu for gpu in gpus if gpu), key=lambda gpu: gpu.capability, default=None)
+    return None
+
+
+def _gpu(line: str) -> Optional[Gpu]:
+    """`NVIDIA GeForce RTX 3060, 580.65.06, 8.6` as a GPU; None for a line that is no such thing."""
+    parts = [part.strip() for part in line.split(",")]
+    try:
+        driver = float(".".join(parts[1].split(".")[:2]))
+        return Gpu(parts[0], driver, float(parts[2]) if len(parts) > 2 else 0.0)
+    except (IndexError, ValueError):
+        return None

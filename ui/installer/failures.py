@@ -1,0 +1,142 @@
+"""What pip, uv and venv say when they fail, as one sentence and one remedy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ...protocol import ErrorCode, OrthomaskError
+from ..words import tr
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A kind of failure, known by what is printed."""
+
+    name: str
+    pattern: str
+    sentence: str
+    remedy: str
+    code: ErrorCode = ErrorCode.ENGINE_SETUP
+
+
+_PROXY = "Check the proxy in Settings ‣ Options ‣ Network, then try again."
+KINDS = (
+    Failure(
+        "disk full",
+        r"No space left on device|Errno 28\b|WinError 112|not enough space on the disk|Disk quota exceeded",
+        "The disk is full.",
+        "Make room, then try again: what has been fetched is kept.",
+        ErrorCode.DISK_FULL,
+    ),
+    Failure(
+        "proxy login",
+        r"\b407\b|Proxy Authentication Required",
+        "The proxy wants a user name and password.",
+        "Enter them in Settings ‣ Options ‣ Network ‣ Proxy, then try again.",
+    ),
+    Failure(
+        "socks",
+        r"Missing dependencies for SOCKS support",
+        "The packages cannot be fetched through a SOCKS proxy.",
+        "Choose an HTTP proxy in Settings ‣ Options ‣ Network, or install from a folder.",
+    ),
+    Failure(
+        "certificate",
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|invalid peer certificate|confirming the ssl certificate"
+        r"|UnknownIssuer|suitable TLS CA certificate bundle",
+        "The server's certificate is not trusted: something between you and the internet may replace it.",
+        "Import your organisation's certificate in Settings ‣ Options ‣ Authentication, then try again.",
+    ),
+    Failure(
+        "proxy away",
+        r"Cannot connect to proxy|ProxyError|tunnel error|proxy connection",
+        "The proxy does not answer.",
+        _PROXY,
+    ),
+    Failure(
+        "locked",
+        r"WinError (5|32|225)\b|Access is denied|PermissionError|Permission denied|being used by another process"
+        r"|virus|potentially unwanted",
+        "Files of the new environment were locked or blocked, as virus scanners do.",
+        "Exempt the folder shown in the details from the scanner, or allow writing there, then try again.",
+    ),
+    Failure(
+        "compiler",
+        r"Microsoft Visual C\+\+ [\d.]+ or greater is required|Failed building wheel|Could not build wheels"
+        r"|Failed to build installable wheels|command '?[^']*(gcc|clang|cl\.exe)'? failed|Unable to find a compiler",
+        "A package has no ready-made file for this Python, and would have to be compiled.",
+        "Choose another Python, best 3.12, then try again.",
+    ),
+    Failure(
+        "wrong Python",
+        r"requires a different Python|Requires-Python|is not a supported wheel on this platform"
+        r"|not compatible with this Python",
+        "A package does not support this Python.",
+        "Choose another Python, best 3.12, then try again.",
+    ),
+    Failure(
+        "no venv",
+        r"ensurepip is not\s+available|No module named '?(venv|ensurepip)\b",
+        "This Python cannot make environments.",
+        "Choose another Python; on Debian and Ubuntu, install the package python3-venv.",
+    ),
+    Failure(
+        "offline",
+        r"Name or service not known|NameResolutionError|getaddrinfo failed|nodename nor servname|dns error"
+        r"|NewConnectionError|Network is unreachable|ConnectTimeout|Temporary failure in name resolution"
+        r"|error sending request|No route to host|Connection refused|Max retries exceeded",
+        "The server with the packages cannot be reached.",
+        "Connect to the internet and try again, or install from a folder made on another computer.",
+    ),
+    Failure(
+        "broken off",
+        r"Read timed out|IncompleteRead|Connection broken|Connection reset|ReadTimeoutError|ConnectionResetError"
+        r"|incomplete-download|RemoteDisconnected",
+        "The connection broke off.",
+        "Try again: what has been fetched is kept.",
+    ),
+    Failure(
+        "damaged",
+        r"DO NOT MATCH THE HASHES|BadZipFile|has an invalid wheel|File is not a zip file|invalid-wheel|Bad CRC-32",
+        "A package arrived damaged.",
+        "Try again; where it comes from a folder, make the folder anew.",
+    ),
+    Failure(
+        "resolver",
+        r"ResolutionImpossible|conflicting dependencies|dependency conflict|No solution found",
+        "The packages do not go together as they are offered here.",
+        "Look into pip's configuration for constraints or other indexes, or install from a folder.",
+    ),
+    Failure(
+        "no match",
+        r"No matching distribution found|Could not find a version that satisfies",
+        "A package is not to be had here in the version that Orthomask was tested with.",
+        "Choose another Python or device; where pip is set up to use another index, ask its keeper for the package.",
+    ),
+)
+
+
+def explain(log: str, folder: str = "") -> OrthomaskError:
+    """The error that stands for the output of a program that failed.
+
+    Args:
+        log: all that was printed.
+        folder: the folder in which it worked, for the details.
+    """
+    details = f"{folder}\n{log}".strip()
+    for kind in KINDS:
+        if re.search(kind.pattern, log, re.IGNORECASE):
+            return OrthomaskError(kind.code, tr(kind.sentence), tr(kind.remedy), details)
+    sentence = tr("The engine could not be set up: {}").format(_last_words(log))
+    return OrthomaskError(
+        ErrorCode.ENGINE_SETUP, sentence, tr("Try again; if it fails again, report the details."), details
+    )
+
+
+def _last_words(log: str) -> str:
+    """The last line that says that something is wrong, or the last one."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    wrong = [line for line in lines if re.match(r"(ERROR|error|fatal)\b", line)]
+    text = (wrong or lines or [tr("no reason was given.")])[-1]
+    return re.sub(r"^(ERROR|error|fatal):?\s*", "", text)[:200]

@@ -1,0 +1,69 @@
+"""QGIS's proxy and certificates, for the programs that fetch the engine's packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from qgis.core import QgsApplication, QgsNetworkAccessManager
+from qgis.PyQt.QtCore import QUrl
+from qgis.PyQt.QtNetwork import QNetworkProxy, QNetworkProxyQuery
+
+PLACE = "https://download.pytorch.org/whl/"
+_SCHEMES = {
+    QNetworkProxy.ProxyType.HttpProxy: "http",
+    QNetworkProxy.ProxyType.HttpCachingProxy: "http",
+    QNetworkProxy.ProxyType.Socks5Proxy: "socks5h",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Network:
+    """How QGIS reaches the internet.
+
+    Args:
+        proxy: URL of the proxy with user and password; empty where there is none. Never shown, never on a command line.
+        certificates: the authorities that the person trusts beside the usual ones, as PEM, with the usual ones.
+    """
+
+    proxy: str = ""
+    no_proxy: str = ""
+    certificates: str = ""
+
+    def variables(self, folder: Path) -> dict[str, str]:
+        """Environment variables for pip and uv. What pip's own configuration says comes before the proxy among them."""
+        found = {}
+        if self.proxy:
+            found.update(dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), self.proxy))
+        if self.proxy and self.no_proxy:
+            found.update(NO_PROXY=self.no_proxy, no_proxy=self.no_proxy)
+        if self.certificates:
+            bundle = folder / "certificates.pem"
+            bundle.write_text(self.certificates, encoding="ascii")
+            found.update(PIP_CERT=str(bundle), SSL_CERT_FILE=str(bundle), REQUESTS_CA_BUNDLE=str(bundle))
+        return found
+
+
+def of_qgis() -> Network:
+    """What QGIS's options say now. Main thread only."""
+    manager = QgsNetworkAccessManager.instance()
+    proxies = manager.proxyFactory().queryProxy(QNetworkProxyQuery(QUrl(PLACE))) if manager.proxyFactory() else []
+    url = next((proxy_url(proxy) for proxy in proxies if proxy.type() in _SCHEMES), "")
+    hosts = ",".join(QUrl(address).host() or address for address in manager.noProxyList())
+    return Network(url, hosts, _own_certificates())
+
+
+def proxy_url(proxy: QNetworkProxy) -> str:
+    """The proxy as programs want it: `http://user:password@host:port`."""
+    user, word = quote(proxy.user(), safe=""), quote(proxy.password(), safe="")
+    login = f"{user}:{word}@" if word else f"{user}@" if user else ""
+    return f"{_SCHEMES[proxy.type()]}://{login}{proxy.hostName()}:{proxy.port()}"
+
+
+def _own_certificates() -> str:
+    """All trusted authorities as PEM where the person has added some in QGIS; empty where not."""
+    manager = QgsApplication.authManager()
+    if manager.isDisabled() or not (manager.extraFileCAs() or manager.databaseCAs()):
+        return ""
+    return bytes(manager.trustedCaCertsPemText()).decode("ascii", "ignore")

@@ -1,0 +1,70 @@
+"""How far a set-up is: read from what pip prints, told in megabytes."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+_STEP = re.compile(r"Progress (\d+) of (\d+)$")
+_BEGIN = re.compile(r"\s*(?:Downloading|Using cached|Obtaining dependency|Collecting) (\S+)")
+_LOCAL = re.compile(r"Processing (\S+)")
+
+
+class Watcher(Protocol):
+    """Whoever watches a set-up: the task in QGIS, or a test."""
+
+    def isCanceled(self) -> bool:
+        """Whether the person wants it to end."""
+
+    def step(self, fraction: float, message: str) -> None:
+        """How far it is (0 to 1), and what is being done."""
+
+    def log(self, line: str) -> None:
+        """A line of the log."""
+
+
+class Downloads:
+    """Counts what pip fetches, from its output with `--progress-bar raw`.
+
+    Args:
+        expected_mb: about what there is to fetch.
+        packages: how many packages there are, for those that lie in a folder and are not fetched.
+    """
+
+    def __init__(self, expected_mb: float, packages: int) -> None:
+        self.installing = False
+        self._expected_mb, self._packages = expected_mb, packages
+        self._finished_bytes, self._present_bytes, self._found = 0, 0, 0
+        self._name = ""
+
+    @property
+    def done_mb(self) -> float:
+        """What has been fetched."""
+        return (self._finished_bytes + self._present_bytes) / 1e6
+
+    @property
+    def fraction(self) -> float:
+        """How much of the way is done, 0 to 1; local packages count by their number."""
+        by_bytes = self.done_mb / max(self.done_mb, self._expected_mb, 1e-6)
+        return max(by_bytes, min(1.0, self._found / max(self._packages, 1)))
+
+    @property
+    def name(self) -> str:
+        """The file or package at hand."""
+        return self._name
+
+    def read(self, line: str) -> bool:
+        """Take in a line; True when it only says how far it is, so that no log needs it."""
+        step = _STEP.match(line)
+        if step:
+            self._present_bytes = int(step[1])
+            if step[1] == step[2]:
+                self._finished_bytes, self._present_bytes = self._finished_bytes + int(step[2]), 0
+            return True
+        local, begin = _LOCAL.match(line), _BEGIN.match(line)
+        self._found += local is not None
+        named = local or begin
+        if named:
+            self._name = re.split(r"[/\\]", named[1])[-1]
+        self.installing = self.installing or line.startswith("Installing collected packages")
+        return False

@@ -1,0 +1,150 @@
+"""The Pythons of this computer, and which of them can make the engine's environment."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from ..environment import child_options
+from ..words import tr
+
+OLDEST = (3, 10)
+SECONDS = 20
+_ELSEWHERE = (
+    "/opt/homebrew/bin/python3.{}",
+    "/usr/local/bin/python3.{}",
+    "/Library/Frameworks/Python.framework/Versions/3.{}/bin/python3",
+    "~/.local/bin/python3.{}",
+)
+"""Programs that macOS starts from its dock do not see the shell's PATH."""
+_PROBE = """
+import importlib.util as u, json, platform, struct, sys
+print("orthomask", json.dumps([sys.executable, list(sys.version_info[:3]), 8 * struct.calcsize("P"), platform.machine(),
+  platform.python_implementation(), bool(u.find_spec("venv") and u.find_spec("ensurepip")), bool(u.find_spec("pip"))]))
+"""
+
+
+@dataclass(frozen=True)
+class Python:
+    """A Python that starts. `problem` says why it cannot make the environment; empty when it can."""
+
+    path: str
+    version: tuple[int, ...]
+    problem: str = ""
+    has_pip: bool = False
+
+    @property
+    def minor(self) -> str:
+        """Its version as wheels name it, as `3.12`."""
+        return ".".join(map(str, self.version[:2]))
+
+    @property
+    def title(self) -> str:
+        """Version and place, for people."""
+        return f"Python {'.'.join(map(str, self.version))} ({self.path})"
+
+
+def find(wanted: Sequence[str]) -> tuple[Python, ...]:
+    """Every Python of this computer: those that fit first, in the order of `wanted` versions. Starts processes."""
+    found: dict[str, Python] = {}
+    for path in candidates():
+        python = probe(path, wanted)
+        if python is not None:
+            found.setdefault(os.path.realpath(python.path), python)
+    order = {version: place for place, version in enumerate(wanted)}
+    return tuple(sorted(found.values(), key=lambda python: (bool(python.problem), order.get(python.minor, len(order)))))
+
+
+def candidates() -> Iterator[str]:
+    """Paths of programs that may be Pythons: QGIS's own, those on the PATH, those where installers put them."""
+    yield from filter(None, (qgis_python(),))
+    names = ["python3", "python", *(f"python3.{minor}" for minor in range(20, 8, -1))]
+    yield from filter(None, map(shutil.which, names))
+    if sys.platform == "win32":
+        yield from _of_launcher()
+        for place in (r"%LocalAppData%\Programs\Python\Python3*\python.exe", r"%ProgramFiles%\Python3*\python.exe"):
+            yield from glob.glob(os.path.expandvars(place))
+    else:
+        paths = [os.path.expanduser(place).format(minor) for place in _ELSEWHERE for minor in range(20, 9, -1)]
+        yield from filter(os.path.isfile, paths)
+
+
+def qgis_python() -> Optional[str]:
+    """The Python program that QGIS brings; on Windows and macOS `sys.executable` is QGIS itself."""
+    folder = sys.base_exec_prefix
+    places = [sys.executable] if os.path.basename(sys.executable).lower().startswith("python") else []
+    if sys.platform == "win32":
+        places += [os.path.join(folder, name) for name in ("python.exe", "python3.exe")]
+    else:
+        places += [
+            os.path.join(folder, "bin", "python3"),
+            os.path.join(os.path.dirname(sys.executable), "bin", "python3"),
+        ]
+    return next(filter(os.path.isfile, places), None)
+
+
+def probe(path: str, wanted: Sequence[str] = ()) -> Optional[Python]:
+    """What the program at `path` says of itself; None when it is no Python.
+
+    Args:
+        wanted: the minor versions that there are packages for; any from 3.10 on where it is empty.
+    """
+    try:
+        answer = _ask([path, "-I", "-c", _PROBE])
+        word, facts = answer.rstrip().rpartition("\n")[2].split(" ", 1)
+        executable, version, bits, machine, kind, has_venv, has_pip = json.loads(facts)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    found = Python(executable or path, tuple(version), has_pip=has_pip)
+    problem = _problem(found, wanted, bits, machine, kind) or ("" if has_venv else _without_venv(found))
+    return Python(found.path, found.version, problem, has_pip) if word == "orthomask" else None
+
+
+def _problem(python: Python, wanted: Sequence[str], bits: int, machine: str, kind: str) -> str:
+    if kind != "CPython":
+        return tr("it is {}, and PyTorch needs CPython").format(kind)
+    if bits != 64:
+        return tr("it has {} bits, and PyTorch needs 64").format(bits)
+    if sys.platform == "darwin" and machine == "x86_64":
+        return tr("PyTorch is no longer made for Macs with Intel processors")
+    if python.version < OLDEST:
+        return tr("the engine needs Python 3.10 or newer")
+    return "" if not wanted or python.minor in wanted else tr("there are no packages for this version yet")
+
+
+def _without_venv(python: Python) -> str:
+    if sys.platform == "linux" and python.path.startswith("/usr/"):
+        return tr("it cannot make environments: install the package python{}-venv").format(python.minor)
+    return tr("it cannot make environments: its modules venv and ensurepip are missing")
+
+
+def _of_launcher() -> Iterator[str]:
+    """The Pythons that Windows' launcher `py` knows."""
+    launcher = shutil.which("py")
+    if launcher is None:
+        return
+    try:
+        lines = _ask([launcher, "-0p"]).splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return
+    yield from (line[line.index(":\\") - 1 :].strip() for line in lines if ":\\" in line)
+
+
+def _ask(command: Sequence[str]) -> str:
+    answer = subprocess.run(
+        list(command),
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=SECONDS,
+        **child_options(),
+    )
+    return answer.stdout.decode("utf-8", "replace")

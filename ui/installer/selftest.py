@@ -1,0 +1,70 @@
+"""Does the new environment work? The embedded model on a built-in picture, through the real engine."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsRasterLayer
+
+from ...protocol import Existing, Image, InfoRequest, InfoResult, ModelsRequest, PredictRequest, PredictResult
+from ..engine_client import EngineClient
+from ..environment import WORKER
+from ..words import time_in_words, tr
+from .progress import Watcher
+
+PICTURE = WORKER.parent / "resources" / "sample" / "banepa.tif"
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """How the self-test went: on which device, how long a warm run took, how much it found."""
+
+    device: str
+    reason: str
+    seconds: float
+    megapixels: float
+    polygons: int
+
+    def in_words(self) -> str:
+        """One sentence."""
+        words = tr("{} found {} objects in the built-in picture ({:.2f} megapixels) in {}.")
+        return words.format(self.device, self.polygons, self.megapixels, time_in_words(self.seconds))
+
+
+class _Feedback:
+    """Passes on that it was cancelled; how far a test is nobody needs to know."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.isCanceled = watcher.isCanceled
+
+    def setProgress(self, percent: float) -> None:
+        """Show nothing."""
+
+    def setProgressText(self, text: str) -> None:
+        """Show nothing."""
+
+
+def run(python: str, watcher: Watcher) -> SelfTest:
+    """Start an engine with that Python, and segment the built-in picture.
+
+    Raises:
+        Cancelled: the engine has been ended.
+        OrthomaskError: the engine does not work.
+    """
+    client = EngineClient(lambda: [python, "-s", "-u", str(WORKER)])
+    feedback: Any = _Feedback(watcher)
+    try:
+        info: InfoResult = client.call(InfoRequest(), feedback)
+        model = client.call(ModelsRequest(), feedback).models[0]
+        with tempfile.TemporaryDirectory(prefix="orthomask") as folder:
+            request = PredictRequest(image=Image(str(PICTURE)), model=model.path, output_dir=str(Path(folder) / "run"))
+            client.call(request, feedback)  # the first one loads and calibrates the model
+            result: PredictResult = client.call(replace(request, existing=Existing.OVERWRITE), feedback)
+    finally:
+        client.close()
+    layer = QgsRasterLayer(str(PICTURE), "")
+    megapixels = layer.width() * layer.height() / 1e6
+    return SelfTest(info.device_name, info.device_reason, round(result.seconds, 2), megapixels, result.polygon_count)
