@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyproj
@@ -157,7 +158,8 @@ def open_image(image: Image) -> Iterator[Source]:
         OrthomaskError: it is missing, empty, no raster, of complex numbers, or without CRS.
     """
     try:
-        dataset = rasterio.open(image.path)
+        with rasterio.Env(**image.access):  # an open file keeps what it was opened with
+            dataset = rasterio.open(image.path)
     except (rasterio.errors.RasterioError, OSError) as error:
         raise _not_a_raster(image, error) from error
     with dataset:
@@ -179,7 +181,8 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scal
     Args:
         scale: pixels of the lattice for each of the raster; 0 lets GDAL estimate it, which blurs a turned lattice.
     """
-    with rasterio.Env(GDAL_CACHEMAX=cache_bytes(source, lattice)), rasterio.open(source.image.path) as dataset:
+    options = {**source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
+    with rasterio.Env(**options), rasterio.open(source.image.path) as dataset:
         if lattice.transform == dataset.transform:
             yield Reader(source, dataset, lattice, numbers)
             return
@@ -291,10 +294,8 @@ def _ground_length(crs: pyproj.CRS, start: tuple[float, float], end: tuple[float
 
 def ellipsoid(crs: pyproj.CRS) -> tuple[pyproj.CRS, pyproj.Geod]:
     """The geographic CRS under a CRS, and its ellipsoid to measure on."""
-    geographic, geod = crs.geodetic_crs, crs.get_geod()
-    assert geographic is not None
-    assert geod is not None, "open_image lets only projected and geographic CRSs pass"
-    return geographic, geod
+    # open_image lets only projected and geographic CRSs pass, which have both
+    return cast(pyproj.CRS, crs.geodetic_crs), cast(pyproj.Geod, crs.get_geod())
 
 
 def _utm(crs: pyproj.CRS, center: tuple[float, float]) -> pyproj.CRS:

@@ -12,9 +12,9 @@ import platform
 import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -228,7 +228,7 @@ class RunFolder:
                 "classes": [to_json(info) for info in bundle.card.classes],
             },
             "threshold": self.threshold,
-            "source": {"path": source.image.path, "crs": source.crs.to_wkt(), "gsd_m": list(source.gsd_m)},
+            "source": {**_origin(source), "crs": source.crs.to_wkt(), "gsd_m": list(source.gsd_m)},
             "image_date": self.request.image_date,
             "device": {"id": str(predictor.device.torch), "name": predictor.device.name},
             "precision": predictor.precision,
@@ -266,6 +266,12 @@ class RunFolder:
             return state
         except (OSError, ValueError):
             return {}
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    """What was looked at: a file, or what a temporary picture was rendered from."""
+    rendered = source.image.rendered
+    return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}
 
 
 def _encoded(bands: np.ndarray) -> bytes:

@@ -87,11 +87,13 @@ from .values import (
     Outline,
     PolygonOptions,
     Region,
+    Rendered,
 )
 from .wire import (
     REQUESTS,
     from_json,
     to_json,
+    to_wire,
 )
 
 __all__ = [
@@ -157,6 +159,7 @@ __all__ = [
     "ProjectRequest",
     "ProjectResult",
     "Region",
+    "Rendered",
     "Sampling",
     "Schedule",
     "SearchOption",
@@ -170,4 +173,5 @@ __all__ = [
     "Trial",
     "from_json",
     "to_json",
+    "to_wire",
 ]

@@ -89,12 +89,17 @@ class PolygonizeResult:
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Preflight: would this model work on this image, and how long would it take?"""
+    """Preflight: would this model work on this image, and how long would it take?
+
+    Attributes:
+        windows: of the run, where the image is only a sample of what it will read; 0 to count them.
+    """
 
     image: Image
     model: str
     region: Optional[Region] = None
     device: str = "auto"
+    windows: int = 0
 
     def __post_init__(self) -> None:
         require(bool(self.model), "No model was given.", "Choose a model.")

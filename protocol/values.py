@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Optional
 
 from .errors import require
 
@@ -41,6 +42,27 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """What a temporary picture was rendered from, for the record of whatever is made of it.
+
+    Attributes:
+        name: of the layer, or of the map.
+        source: of the layer, without passwords.
+        gsd_m: true metres on the ground of a pixel.
+        time: when it was rendered, ISO 8601.
+        tiles: squares of 256 px that were asked for.
+        missing: those of them that did not come; nothing is known there.
+    """
+
+    name: str
+    source: str
+    gsd_m: float
+    time: str
+    tiles: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class Image:
     """A raster that rasterio opens.
 
@@ -48,11 +70,15 @@ class Image:
         path: file, URL or any other GDAL dataset name.
         crs: the CRS to assume where the raster itself has none, as WKT or `EPSG:n`.
         bands: names or one-based numbers of the bands to feed to the model; empty for the best match.
+        rendered: what the file shows where it is a temporary picture of something else.
+        access: options of GDAL that open it, such as user and password of a server. They are secret: never recorded.
     """
 
     path: str
     crs: str = ""
     bands: tuple[str, ...] = ()
+    rendered: Optional[Rendered] = None
+    access: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         require(bool(self.path), "No image was given.", "Name a raster file.")

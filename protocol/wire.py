@@ -33,9 +33,20 @@ REQUESTS: dict[str, tuple[type, type]] = {
 
 
 def to_json(message: object) -> dict[str, Any]:
-    """A request or result as plain JSON values."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(message)))  # type: ignore[call-overload]
+    """A request or result as plain JSON values, without the passwords in it: for records and settings."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(message, dict_factory=_recorded)))  # type: ignore[call-overload]
     return plain
+
+
+def to_wire(request: object) -> dict[str, Any]:
+    """A request as plain JSON values, with all that the engine needs to answer it: for its ears alone."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(request)))  # type: ignore[call-overload]
+    return plain
+
+
+def _recorded(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass that are recorded: no secrets, and not that an image is no rendered one."""
+    return {name: value for name, value in items if name != "access" and (name, value) != ("rendered", None)}
 
 
 def from_json(kind: type[T], data: object) -> T:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Callable, Optional, Protocol, cast
 
-from ..protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
+from ..protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_wire
 from .environment import child_options
 from .words import tr
 
@@ -88,7 +88,7 @@ class EngineClient:
             self._ids += 1
             answer: Optional[Message] = None
             try:
-                worker.send({"id": self._ids, "method": method, "params": to_json(request)})
+                worker.send({"id": self._ids, "method": method, "params": to_wire(request)})
                 answer = _await_answer(worker, self._ids, watcher)
             finally:
                 if answer is None:
