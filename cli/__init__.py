@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine import devices
-from . import chips, evaluate, models, prediction, train, truth
+from . import chips, evaluate, models, prediction, train, truth, wheelhouse
 
 
 @click.group()
@@ -27,6 +27,7 @@ for command in (
     train.search,
     evaluate.evaluate,
     models.models,
+    wheelhouse.wheelhouse,
 ):
     commands.add_command(command)
 

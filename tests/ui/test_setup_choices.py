@@ -221,6 +221,13 @@ def test_bytes_are_counted_from_what_pip_prints():
     assert downloads.installing
 
 
+def test_what_was_fetched_before_counts_again():
+    downloads = Downloads(expected_mb=200, packages=2)
+    downloads.read("  Using cached torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (183.1 MB)")
+    downloads.read("  Using cached click-8.5.1-py3-none-any.whl.metadata (2.6 kB)")
+    assert downloads.done_mb == pytest.approx(183.1)
+
+
 def test_more_than_was_expected_is_not_more_than_all():
     downloads = Downloads(expected_mb=1, packages=2)
     for line in PIP.splitlines():

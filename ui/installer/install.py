@@ -21,8 +21,8 @@ from .selftest import SelfTest
 
 MARGIN_MB = 500
 """Free space that is left over: a disk that is full to the brim helps nobody."""
-FETCHED, UNPACKED = 0.75, 0.92
-"""Where on the progress bar fetching and unpacking end; the self-test takes the rest."""
+BEGUN, FETCHED, UNPACKED = 0.04, 0.75, 0.92
+"""Where on the progress bar fetching begins and ends, and unpacking ends; the self-test takes the rest."""
 METADATA = Path(__file__).resolve().parents[2] / "metadata.txt"
 
 Tester = Callable[[str, Watcher], SelfTest]
@@ -116,6 +116,8 @@ def _make(plan: Plan, folder: Path, watcher: Watcher, test: Tester) -> tuple[sto
     pip.install([builds.table()["pip"]], upgrade=True)
     lines = folder / "requirements.txt"
     lines.write_text("\n".join(plan.requirements) + "\n", encoding="utf-8")
+    if plan.build.index and not plan.wheels:  # that index is asked for nothing but PyTorch
+        pip.install(["--no-deps", "--extra-index-url", plan.build.index, plan.build.torch], progress=True)
     pip.install(["-r", str(lines)], progress=True)
     watcher.step(UNPACKED, tr("Testing it on a built-in picture"))
     tested = test(str(store.python_of(folder)), watcher)
@@ -139,6 +141,7 @@ class _Pip:
     def __init__(self, plan: Plan, folder: Path, watcher: Watcher) -> None:
         self._plan, self._folder, self._watcher = plan, folder, watcher
         self._downloads = plan.base / store.DOWNLOADS
+        self._counted = Downloads(plan.build.download_mb, len(plan.requirements))
         shutil.rmtree(self._downloads / "tmp", ignore_errors=True)  # of one that was killed
         (self._downloads / "tmp").mkdir(parents=True)
 
@@ -146,14 +149,14 @@ class _Pip:
         """Install packages into the environment; with `progress`, say how far it is."""
         plan = self._plan
         source = ["--no-index", "--find-links", plan.wheels] if plan.wheels else []
-        if plan.build.index and not plan.wheels and progress:
-            source = ["--extra-index-url", plan.build.index]
         options = ["--only-binary", ":all:", "--no-warn-script-location", "--disable-pip-version-check", "--no-input"]
         options += ["--upgrade"] if upgrade else []
         options += ["--progress-bar", "raw"] if progress and not plan.wheels else []
         python = str(store.python_of(self._folder))
-        downloads = Downloads(plan.build.download_mb, len(plan.requirements)) if progress else None
-        self.run([python, "-m", "pip", "install", *options, *source, *arguments], downloads=downloads)
+        self.run(
+            [python, "-m", "pip", "install", *options, *source, *arguments],
+            downloads=self._counted if progress else None,
+        )
 
     def run(
         self,
@@ -184,13 +187,12 @@ class _Pip:
         return "\n".join(printed)
 
     def _tell(self, downloads: Downloads) -> None:
-        if downloads.installing:
-            self._watcher.step(FETCHED, tr("Unpacking {} packages").format(len(self._plan.requirements)))
-            return
         words = downloads.name
-        if downloads.done_mb >= 1:
+        if downloads.installing:
+            words = tr("Unpacking; PyTorch alone takes a minute")
+        elif downloads.done_mb >= 1:
             words = tr("{:.0f} of about {} MB · {}").format(downloads.done_mb, self._plan.build.download_mb, words)
-        self._watcher.step(0.04 + (FETCHED - 0.04) * downloads.fraction, words)
+        self._watcher.step(BEGUN + (FETCHED - BEGUN) * downloads.fraction, words)
 
     def _variables(self) -> dict[str, str]:
         """Everything temporary on the disk of the profile: `/tmp` is often a small one."""

@@ -6,7 +6,8 @@ import re
 from typing import Protocol
 
 _STEP = re.compile(r"Progress (\d+) of (\d+)$")
-_BEGIN = re.compile(r"\s*(?:Downloading|Using cached|Obtaining dependency|Collecting) (\S+)")
+_BEGIN = re.compile(r"\s*(?:Downloading|Using cached|Collecting) (\S+)")
+_CACHED = re.compile(r"\s*Using cached \S+\.whl \(([\d.]+) (kB|MB)\)")
 _LOCAL = re.compile(r"Processing (\S+)")
 
 
@@ -61,10 +62,12 @@ class Downloads:
             if step[1] == step[2]:
                 self._finished_bytes, self._present_bytes = self._finished_bytes + int(step[2]), 0
             return True
-        local, begin = _LOCAL.match(line), _BEGIN.match(line)
+        local, cached = _LOCAL.match(line), _CACHED.match(line)
         self._found += local is not None
-        named = local or begin
+        self._finished_bytes += round(float(cached[1]) * {"kB": 1e3, "MB": 1e6}[cached[2]]) if cached else 0
+        named = local or _BEGIN.match(line)
         if named:
             self._name = re.split(r"[/\\]", named[1])[-1]
+            self.installing = False
         self.installing = self.installing or line.startswith("Installing collected packages")
         return False
