@@ -339,7 +339,7 @@ def train_forest(data: Data, folder: Path) -> None:
     """Train on as many pixels of objects as of background, spread over the known pixels of all pictures alike."""
     started = time.process_time()
     random = np.random.default_rng(1)
-    known = [resampled_mask(tile, data.gsd_m) for tile in data.train]
+    known = [resampled_mask(tile.mask, tile.gsd_m, data.gsd_m) for tile in data.train]
     share = [SAMPLES / 2 / sum((mask == value).sum() for mask in known) for value in (0, 1)]
     rows, values = [], []
     for tile, mask in zip(data.train, known):

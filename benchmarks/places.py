@@ -148,7 +148,7 @@ def _warped(
         return bands
     filled = np.pad(bands, ((0, 0), (0, 1), (0, 1)), "edge")  # sizes are rounded, so the new grid may reach further
     found = np.zeros((len(bands), *size), bands.dtype)
-    grids = [Affine.translation(1, 0) * Affine.scale(width, -height) for width, height in (before, after)]
+    grids = [Affine(width, 0, 1, 0, -height, 0) for width, height in (before, after)]
     reproject(
         filled, found, src_transform=grids[0], dst_transform=grids[1], src_crs=FLAT, dst_crs=FLAT,
         resampling=resampling, tolerance=0,
