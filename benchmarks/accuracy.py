@@ -178,14 +178,21 @@ def rows_of(table: Table, names: Sequence[str]) -> list[str]:
 
 
 def means_of(tables: dict[str, dict[float, Table]], plain: Sequence[str]) -> list[str]:
-    """The mean IoU of each model at each resolution as Markdown, and its ratio to the best plain model's at 1x."""
+    """The mean IoU of each model at each resolution as Markdown, and its ratio to the best plain model's at 1x.
+
+    Of places that no model refuses at that resolution, so that all means are of the same pictures.
+    """
     head = "".join(f" {scale:g}x |" for scale in SCALES)
     lines = [f"| mean IoU of places |{head} against the best baseline |", "|---|" + "---:|" * (len(SCALES) + 1)]
-    best = max((tables[name][1.0][MEAN].iou for name in plain), default=0.0)
-    for name, by_scale in tables.items():
-        values = "".join(f" {by_scale[scale][MEAN].iou:.3f} |" for scale in SCALES)
-        ratio = f"{by_scale[1.0][MEAN].iou / best:.2f}" if best else "–"
-        lines.append(f"| {name} |{values} {ratio} |")
+    means: dict[str, list[float]] = {name: [] for name in tables}
+    for scale in SCALES:
+        common = set.intersection(*({*by_scale[scale]} for by_scale in tables.values())) - {MEAN, ALL}
+        for name, by_scale in tables.items():
+            means[name].append(fmean(by_scale[scale][place].iou for place in common))
+    best = max((means[name][0] for name in plain), default=0.0)
+    for name, values in means.items():
+        ratio = f"{values[0] / best:.2f}" if best else "–"
+        lines.append(f"| {name} |{''.join(f' {value:.3f} |' for value in values)} {ratio} |")
     return lines
 
 
@@ -229,13 +236,23 @@ def main(models: tuple[str, ...], data: Path, what: str | None, plain: bool, jso
     tables = {model.name: tables_of(model, pictures) for model in compared}
     click.echo("\n".join(means_of(tables, names)))
     if json_path:
-        record = {
-            name: {f"{scale:g}": {place: asdict(score) for place, score in table.items()}
-                   for scale, table in by_scale.items()}
+        _write(json_path, test, compared, tables)
+
+
+def _write(path: Path, test: TestSet, models: Sequence[Model], tables: dict[str, dict[float, Table]]) -> None:
+    """Write everything that was printed as JSON."""
+    record = {
+        "gsd_m": {place.name: place.gsd_m for place in test.places},
+        "thresholds": {model.name: model.threshold for model in models},
+        "scores": {
+            name: {
+                f"{scale:g}": {place: asdict(score) for place, score in table.items()}
+                for scale, table in by_scale.items()
+            }
             for name, by_scale in tables.items()
-        }  # fmt: skip
-        gsd_m = {place.name: place.gsd_m for place in test.places}
-        write_atomically(json_path, json.dumps({"what": what, "gsd_m": gsd_m, "scores": record}, indent=1).encode())
+        },
+    }
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
 
 if __name__ == "__main__":

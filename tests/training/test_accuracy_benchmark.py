@@ -101,6 +101,20 @@ def test_the_mean_is_of_places_and_weak_ones_are_marked() -> None:
     assert marked[0].startswith("| bad")
 
 
+def test_means_are_of_the_places_that_no_model_refuses() -> None:
+    def table(**places: float) -> accuracy.Table:
+        scores = {name: accuracy.Score(iou, 0, 0, 0, 0, 0) for name, iou in places.items()}
+        return {**scores, accuracy.MEAN: accuracy.mean(scores.values()), accuracy.ALL: accuracy.mean(scores.values())}
+
+    ours = {scale: table(a=0.6) if scale == 2 else table(a=0.6, b=0.4) for scale in accuracy.SCALES}
+    theirs = dict.fromkeys(accuracy.SCALES, table(a=0.5, b=0.3))
+    rows = accuracy.means_of({"ours": ours, "forest": theirs}, ["forest"])[2:]
+    assert rows == [
+        "| ours | 0.500 | 0.500 | 0.500 | 0.600 | 1.25 |",
+        "| forest | 0.400 | 0.400 | 0.400 | 0.500 | 1.00 |",
+    ]
+
+
 def test_blank_parts_are_unknown_but_shadows_are_not() -> None:
     pixels = np.full((3, 100, 100), 90, np.uint8)
     pixels[:, :, :30] = 0
