@@ -8,12 +8,12 @@ from qgis.core import QgsApplication
 from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QTabWidget,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -21,13 +21,13 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
 from . import own_models
 from .engine_client import EngineClient
-from .environment import set_python
 from .evaluate_box import EvaluateDialog
 from .icons import icon
 from .label_panel import LabelPanel
 from .messages import show_details
 from .models_panel import ModelsPanel
 from .segment_panel import SegmentPanel
+from .setup_dialog import SetupDialog
 from .tasks import EngineTask
 from .train_panel import TrainPanel
 from .words import tr
@@ -49,7 +49,8 @@ class OrthomaskDock(QgsDockWidget):
         self._iface, self._client = iface, client
         self._task: Optional[EngineTask] = None
         self.banner = EngineBanner()
-        self.banner.python_wanted.clicked.connect(self._choose_python)
+        self.banner.setup_wanted.clicked.connect(self.set_up)
+        self.setup: Optional[SetupDialog] = None
         self.segment = SegmentPanel(iface, client)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
@@ -64,11 +65,18 @@ class OrthomaskDock(QgsDockWidget):
         self._connect_models()
         self.device = QLabel(tr("Starting the engine…"))
         self.device.setWordWrap(True)
+        self.engine_button = QToolButton()
+        self.engine_button.setText(tr("Engine…"))
+        self.engine_button.setToolTip(tr("Set up, update, repair or remove the engine"))
+        self.engine_button.clicked.connect(self.set_up)
+        foot = QHBoxLayout()
+        foot.addWidget(self.device, 1)
+        foot.addWidget(self.engine_button)
         body = QWidget()
         layout = QVBoxLayout(body)
         layout.addWidget(self.banner)
         layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.device)
+        layout.addLayout(foot)
         self.setWidget(body)
 
     def ask_engine(self) -> None:
@@ -95,10 +103,24 @@ class OrthomaskDock(QgsDockWidget):
         dialog.threshold_wanted.connect(self.segment_with)
         dialog.show()
 
+    def set_up(self) -> None:
+        """Open the window that sets up the engine, or the one that is at it."""
+        if self.setup is None or (not self.setup.isVisible() and not self.setup.busy):
+            if self.setup is not None:
+                self.setup.deleteLater()
+            self.setup = SetupDialog(self.banner.error if self.banner.isVisible() else None, self)
+            self.setup.engine_unwanted.connect(self._client.restart)
+            self.setup.engine_changed.connect(self._restart_engine)
+        self.setup.show()
+        self.setup.raise_()
+
     def release(self) -> None:
         """Stop what runs, and leave the canvas as it was."""
         if self._task is not None:
             self._task.cancel()
+        if self.setup is not None:
+            self.setup.release()
+            self.setup.close()
         for dialog in self.findChildren(EvaluateDialog):
             dialog.close()
         for panel in self._panels:
@@ -148,12 +170,9 @@ class OrthomaskDock(QgsDockWidget):
         if not isinstance(error, Cancelled):
             self.banner.explain(error)
 
-    def _choose_python(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, tr("The Python that Orthomask's engine was installed with"))
-        if path:
-            set_python(path)
-            self._client.restart()
-            self.ask_engine()
+    def _restart_engine(self) -> None:
+        self._client.restart()
+        self.ask_engine()
 
 
 class EngineBanner(QFrame):
@@ -162,26 +181,26 @@ class EngineBanner(QFrame):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self._error: Optional[OrthomaskError] = None
+        self.error: Optional[OrthomaskError] = None
         lamp = QLabel()
         lamp.setPixmap(icon("light-red").pixmap(ICON_PX, ICON_PX))
         self.words = QLabel()
         self.words.setWordWrap(True)
-        self.python_wanted = QPushButton(tr("Choose Python…"))
+        self.setup_wanted = QPushButton(tr("Set up…"))
         self.details_wanted = QPushButton(tr("Details"))
-        self.details_wanted.clicked.connect(lambda: show_details(self._error))
+        self.details_wanted.clicked.connect(lambda: show_details(self.error))
         sentence, buttons, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         sentence.addWidget(lamp)
         sentence.addWidget(self.words, 1)
         buttons.addStretch()
         buttons.addWidget(self.details_wanted)
-        buttons.addWidget(self.python_wanted)
+        buttons.addWidget(self.setup_wanted)
         layout.addLayout(sentence)
         layout.addLayout(buttons)
         self.hide()
 
     def explain(self, error: OrthomaskError) -> None:
         """Show the error."""
-        self._error = error
+        self.error = error
         self.words.setText(f"{error.sentence} {error.remedy}")
         self.show()

@@ -394,7 +394,8 @@ def test_a_missing_engine_is_one_sentence_and_another_python_mends_it(
     assert dock.segment.region.region is not None
     assert not dock.segment.run_bar.run_button.isEnabled()
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (right, ""))
-    press(dock.banner.python_wanted)
+    press(dock.banner.setup_wanted)
+    press(dock.setup.own_button)
     wait_until(dock.segment.run_bar.run_button.isEnabled)
     assert not dock.banner.isVisible()
     dock.release()

@@ -99,6 +99,14 @@ def requirements(build: Build, lock: str) -> tuple[str, ...]:
     return (*(line for line in lines if not line.startswith(left_out)), build.torch)
 
 
+def package_names(requirements: Sequence[str], minor: str) -> tuple[str, ...]:
+    """The packages among the lines that this platform and the Python of that version need."""
+    other = [f"'{name}'" for name in ("win32", "linux", "darwin") if name != sys.platform]
+    other += [] if minor == "3.10" else ["< '3.11'"]
+    lines = (line for line in requirements if not any(marker in line for marker in other))
+    return tuple(sorted({line.split("==")[0] for line in lines}))
+
+
 def digest(lock: str) -> str:
     """A short name of what a lock holds: two locks with the same packages have the same."""
     lines = sorted(line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#"))

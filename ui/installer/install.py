@@ -55,6 +55,11 @@ class Plan:
         return 0 if self.wheels else self.build.download_mb + (managed.DOWNLOAD_MB if self.python is None else 0)
 
     @property
+    def package_count(self) -> int:
+        """How many packages are installed, this Python's and this platform's alone."""
+        return len(builds.package_names(self.requirements, self.python.minor if self.python else ""))
+
+    @property
     def needed_mb(self) -> int:
         """The free space it takes while it runs: what is fetched is kept until the end."""
         return self.download_mb + self.build.disk_mb + MARGIN_MB
@@ -118,6 +123,7 @@ def _make(plan: Plan, folder: Path, watcher: Watcher, test: Tester) -> tuple[sto
     lines.write_text("\n".join(plan.requirements) + "\n", encoding="utf-8")
     if plan.build.index and not plan.wheels:  # that index is asked for nothing but PyTorch
         pip.install(["--no-deps", "--extra-index-url", plan.build.index, plan.build.torch], progress=True)
+    pip.final = True
     pip.install(["-r", str(lines)], progress=True)
     watcher.step(UNPACKED, tr("Testing it on a built-in picture"))
     tested = test(str(store.python_of(folder)), watcher)
@@ -141,7 +147,9 @@ class _Pip:
     def __init__(self, plan: Plan, folder: Path, watcher: Watcher) -> None:
         self._plan, self._folder, self._watcher = plan, folder, watcher
         self._downloads = plan.base / store.DOWNLOADS
-        self._counted = Downloads(plan.build.download_mb, len(plan.requirements))
+        self._counted = Downloads(plan.build.download_mb, plan.package_count)
+        self.final = False
+        """Whether pip is called for the last time, so that what it unpacks is the end."""
         shutil.rmtree(self._downloads / "tmp", ignore_errors=True)  # of one that was killed
         (self._downloads / "tmp").mkdir(parents=True)
 
@@ -180,19 +188,32 @@ class _Pip:
                 printed.append(line)
                 self._watcher.log(line)
 
+        def is_cancelled() -> bool:
+            if downloads is not None and downloads.installing:
+                self._tell(downloads)
+            return self._watcher.isCanceled()
+
         self._watcher.log("$ " + " ".join(command))
-        status = processes.run(command, {**self._variables(), **(variables or {})}, say, self._watcher.isCanceled)
+        status = processes.run(command, {**self._variables(), **(variables or {})}, say, is_cancelled)
         if status:
             raise failures.explain("\n".join(printed), str(self._folder))
         return "\n".join(printed)
 
     def _tell(self, downloads: Downloads) -> None:
-        words = downloads.name
+        count = self._plan.package_count
+        fraction, words = BEGUN + (FETCHED - BEGUN) * downloads.fraction, downloads.name
         if downloads.installing:
-            words = tr("Unpacking; PyTorch alone takes a minute")
+            there = min(count, self._unpacked())
+            words = tr("Unpacking: {} of {} packages").format(there, count)
+            fraction = FETCHED + (UNPACKED - FETCHED) * there / count if self.final else fraction
         elif downloads.done_mb >= 1:
             words = tr("{:.0f} of about {} MB · {}").format(downloads.done_mb, self._plan.build.download_mb, words)
-        self._watcher.step(BEGUN + (FETCHED - BEGUN) * downloads.fraction, words)
+        self._watcher.step(fraction, words)
+
+    def _unpacked(self) -> int:
+        """How many packages are there; pip says nothing while it unpacks."""
+        libraries = (*self._folder.glob("lib/python*/site-packages"), self._folder / "Lib" / "site-packages")
+        return sum(1 for library in libraries for _ in library.glob("*.dist-info"))
 
     def _variables(self) -> dict[str, str]:
         """Everything temporary on the disk of the profile: `/tmp` is often a small one."""

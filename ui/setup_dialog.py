@@ -1,0 +1,292 @@
+"""Set up: the window that makes, tests, repairs, updates and removes the engine's environment."""
+
+from __future__ import annotations
+
+import enum
+import html
+from typing import Any, Callable, Optional
+
+from qgis.core import QgsApplication
+from qgis.gui import QgsCollapsibleGroupBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..protocol import Cancelled, OrthomaskError
+from .environment import chosen_python, configured_python, set_python
+from .icons import icon
+from .installer import diagnostics, install, planning, selftest, store
+from .installer.install import Plan
+from .installer.network import of_qgis
+from .installer.planning import Offer
+from .run_bar import RunBar
+from .setup_plan_box import PlanBox
+from .setup_store_box import StoreBox
+from .setup_task import SetupTask
+from .words import tr
+
+LAMP_PX, LOG_PX, LOG_LINES, WIDTH_PX = 20, 130, 2000, 600
+
+
+class State(enum.Enum):
+    """How the engine stands: the lamp's colour, the sentence, and what the button does about it."""
+
+    MISSING = ("light-amber", "Orthomask's engine is not set up yet. It takes a few minutes, once.", "Set up")
+    BROKEN = ("light-red", "", "Repair")
+    OUTDATED = (
+        "light-amber",
+        "The engine works, with packages of an earlier version. An update brings those that fit this one.",
+        "Update",
+    )
+    OWN = ("light-green", "The engine runs in the Python that you chose: {}", "Set up instead")
+    CURRENT = ("light-green", "The engine is set up and up to date.", "Set up anew")
+
+    @property
+    def lamp(self) -> str:
+        """Name of the icon."""
+        return self.value[0]
+
+    @property
+    def sentence(self) -> str:
+        """What is so."""
+        return tr(self.value[1])
+
+    @property
+    def verb(self) -> str:
+        """What can be done about it."""
+        return tr(self.value[2])
+
+
+def state_of(error: Optional[OrthomaskError]) -> State:
+    """How the engine stands now.
+
+    Args:
+        error: why it does not work; None when it works, or was never tried.
+    """
+    if error is not None and configured_python():
+        return State.BROKEN
+    if chosen_python():
+        return State.OWN
+    made = store.environments()
+    if not made:
+        return State.MISSING
+    return State.CURRENT if planning.is_current(made[0]) else State.OUTDATED
+
+
+class SetupDialog(QDialog):
+    """A window of its own, beside which QGIS stays usable.
+
+    Args:
+        error: why the engine does not work; None when it does.
+    """
+
+    engine_changed = pyqtSignal()
+    """Another Python is the engine's from now on, or there is none any more."""
+    engine_unwanted = pyqtSignal()
+    """The engine that runs must end: its files are going away."""
+
+    def __init__(self, error: Optional[OrthomaskError] = None, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Orthomask: the engine"))
+        self._error, self._offer = error, None
+        self._task: Optional[SetupTask] = None
+        self.lamp, self.words = QLabel(), QLabel()
+        self.words.setWordWrap(True)
+        self.plan_box, self.store_box, self.bar = PlanBox(), StoreBox(), RunBar()
+        self.log = QPlainTextEdit()
+        self.log.setReadOnly(True)
+        self.log.setMaximumBlockCount(LOG_LINES)
+        self.log.setMinimumHeight(LOG_PX)
+        self.log_box = QgsCollapsibleGroupBox(tr("Log"))
+        self.diagnostics_button = QPushButton(tr("Copy diagnostics"))
+        self.own_button = QPushButton(tr("Use another Python…"))
+        self.close_button = QPushButton(tr("Close"))
+        self._lay_out()
+        self._connect()
+        self._show_state()
+        self._look()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being set up or removed."""
+        return self._task is not None
+
+    def run(self) -> None:
+        """Do what the plan says, in the background."""
+        plan = self.plan_box.plan
+        if plan is None or self._task is not None:
+            return
+        self.log.clear()
+        broken = _managed(self._error)
+        self._say("light-amber", tr("Setting up. You can go on working in QGIS meanwhile."))
+        self._lock(True)
+        self.bar.start()
+        self._start(tr("Orthomask: Set up"), lambda task: _installed(plan, broken, task), self._finish)
+
+    def cancel(self) -> None:
+        """End it; nothing half-made stays, and what was fetched is kept for the next try."""
+        if self._task is not None:
+            self.bar.cancel_button.setEnabled(False)
+            self.bar.status.setText(tr("Cancelling…"))
+            self._task.cancel()
+
+    def release(self) -> None:
+        """End what runs, for good."""
+        if self._task is not None:
+            self._task.abandon()
+
+    def _lay_out(self) -> None:
+        head, foot = QHBoxLayout(), QHBoxLayout()
+        head.addWidget(self.lamp)
+        head.addWidget(self.words, 1)
+        for button in (self.diagnostics_button, self.own_button):
+            foot.addWidget(button)
+        foot.addStretch()
+        foot.addWidget(self.close_button)
+        QVBoxLayout(self.log_box).addWidget(self.log)
+        self.log_box.setCollapsed(True)
+        layout = QVBoxLayout(self)
+        layout.addLayout(head)
+        for box in (self.plan_box, self.bar, self.log_box, self.store_box):
+            layout.addWidget(box)
+        layout.addStretch()
+        layout.addLayout(foot)
+        self.resize(WIDTH_PX, self.sizeHint().height())
+
+    def _connect(self) -> None:
+        self.plan_box.changed.connect(self._refresh)
+        self.store_box.removal_wanted.connect(self._remove)
+        self.bar.run_wanted.connect(self.run)
+        self.bar.cancel_wanted.connect(self.cancel)
+        self.bar.cancel_button.setToolTip(tr("Stop now; nothing half-made stays, and what was fetched is kept"))
+        self.diagnostics_button.clicked.connect(self.copy_diagnostics)
+        self.diagnostics_button.setToolTip(tr("A report for the bug tracker, without home folders and passwords"))
+        self.own_button.clicked.connect(self._choose_python)
+        self.own_button.setToolTip(tr("A Python of yours that has PyTorch and the other packages already"))
+        self.close_button.clicked.connect(self.close)
+
+    def _look(self) -> None:
+        self.bar.set_ready(False, state_of(self._error).verb, "")
+        self.bar.status.setText(tr("Looking for Pythons and GPUs…"))
+        self.bar.status.show()
+        self._start(tr("Orthomask: looking"), lambda _: planning.look(), self._show_offer)
+
+    def _show_offer(self, offer: Offer) -> None:
+        self._task, self._offer = None, offer
+        self.plan_box.show_offer(offer)
+
+    def _start(self, title: str, work: Callable[[SetupTask], Any], done: Callable[[Any], None]) -> None:
+        self._task = SetupTask(title, work)
+        self._task.answered.connect(done)
+        self._task.failed.connect(self._fail)
+        self._task.reported.connect(self.bar.report)
+        self._task.logged.connect(self.log.appendPlainText)
+        QgsApplication.taskManager().addTask(self._task)
+
+    def _refresh(self) -> None:
+        """Say whether the plan can be run, and why not."""
+        if self._task is not None:
+            return
+        problem, verb = self.plan_box.problem, state_of(self._error).verb
+        self.bar.set_ready(problem is None and self._offer is not None, verb, "")
+        if problem is not None:
+            self.bar.stop(f"{problem.sentence} {problem.remedy}")
+
+    def _show_state(self) -> None:
+        state = state_of(self._error)
+        words = state.sentence.format(configured_python())
+        if state is State.BROKEN and self._error is not None:
+            words = self._error.sentence
+        self._say(state.lamp, words)
+        self.store_box.show_environments(configured_python())
+
+    def _say(self, lamp: str, words: str) -> None:
+        self.lamp.setPixmap(icon(lamp).pixmap(LAMP_PX, LAMP_PX))
+        self.words.setText(html.escape(words))
+
+    def _lock(self, locked: bool) -> None:
+        for widget in (self.plan_box, self.store_box, self.own_button):
+            widget.setEnabled(not locked)
+
+    def _finish(self, tested: selftest.SelfTest) -> None:
+        self._task, self._error = None, None
+        set_python("")
+        self._lock(False)
+        self._show_state()
+        self._refresh()
+        self._say("light-green", tr("The engine works. {} {}").format(tested.in_words(), tested.reason))
+        self.show()
+        self.engine_changed.emit()
+
+    def _fail(self, error: OrthomaskError) -> None:
+        self._task = None
+        self._lock(False)
+        self._refresh()
+        self.bar.run_button.setText(tr("Try again"))
+        if isinstance(error, Cancelled):
+            self._say(
+                "light-amber", tr("Cancelled. Nothing half-made is left; what was fetched is kept for the next try.")
+            )
+            return
+        self._error = error if self._error is None and not configured_python() else self._error
+        self._say("light-red", f"{error.sentence} {error.remedy}")
+        self.log.appendPlainText(f"\n{error.details}" if error.details and not self.log.toPlainText() else "")
+        self.log_box.setCollapsed(False)
+        self.show()
+
+    def _remove(self, environment: store.Environment) -> None:
+        if environment.python == configured_python():
+            self.engine_unwanted.emit()
+        self._lock(True)
+        self._start(tr("Orthomask: removing"), lambda _: _removed(environment), self._show_removed)
+
+    def _show_removed(self, removed: bool) -> None:
+        self._task = None
+        self._lock(False)
+        self._show_state()
+        self._refresh()
+        if not removed:
+            self._say("light-red", tr("Some files are in use. Close other windows of QGIS, then remove it again."))
+        self.engine_changed.emit()
+
+    def _choose_python(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, tr("A Python that has the engine's packages"))
+        if path:
+            set_python(path)
+            self._error = None
+            self._show_state()
+            self._refresh()
+            self.engine_changed.emit()
+
+    def copy_diagnostics(self) -> None:
+        """Put the report onto the clipboard."""
+        log = self.log.toPlainText().splitlines()
+        report = diagnostics.markdown(self._offer, configured_python(), of_qgis(), self._error, log)
+        QgsApplication.clipboard().setText(report)
+        self.diagnostics_button.setText(tr("Copied"))
+
+
+def _managed(error: Optional[OrthomaskError]) -> Optional[store.Environment]:
+    """The broken environment that a repair replaces: ours, not a Python that the person chose."""
+    made = store.environments()
+    return made[0] if error is not None and made and not chosen_python() else None
+
+
+def _installed(plan: Plan, broken: Optional[store.Environment], task: SetupTask) -> selftest.SelfTest:
+    _, tested = install.install(plan, task, selftest.run)
+    if broken is not None:
+        store.remove(broken.folder)
+    return tested
+
+
+def _removed(environment: store.Environment) -> bool:
+    with store.locked(environment.folder.parent):
+        return store.remove(environment.folder)

@@ -1,0 +1,153 @@
+"""What will be set up: which Python, which build, how much to fetch, where it goes."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Optional
+
+from qgis.gui import QgsCollapsibleGroupBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..protocol import OrthomaskError
+from .installer import builds, planning, store
+from .installer.install import Plan
+from .installer.network import of_qgis
+from .installer.planning import Offer
+from .words import tr
+
+LIST_PX = 110
+
+
+class PlanBox(QGroupBox):
+    """Shows a plan and lets it be changed. `plan` is None while there is none, and `problem` says why."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("What will be set up"), parent)
+        self.plan: Optional[Plan] = None
+        self.problem: Optional[OrthomaskError] = None
+        self._offer: Optional[Offer] = None
+        self._folder = ""
+        self.device, self.python = QComboBox(), QComboBox()
+        for chooser in (self.device, self.python):
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            chooser.currentIndexChanged.connect(self._refresh)
+        self.why, self.source, self.size, self.place = (_label() for _ in range(4))
+        self.source_button = QPushButton()
+        self.source_button.clicked.connect(self._change_source)
+        self.packages = QPlainTextEdit()
+        self.packages.setReadOnly(True)
+        self.packages.setFixedHeight(LIST_PX)
+        self._lay_out()
+
+    def show_offer(self, offer: Offer) -> None:
+        """Offer what was found, the best of it chosen."""
+        self._offer = offer
+        for chooser in (self.device, self.python):
+            chooser.blockSignals(True)
+            chooser.clear()
+        for build in offer.builds:
+            self.device.addItem(build.title, build)
+        self.device.setCurrentIndex(offer.builds.index(offer.build))
+        for python in offer.usable:
+            self.python.addItem(python.title, python)
+        self.python.addItem(tr("fetch Python {} with uv").format(builds.table()["pythons"][0]), None)
+        self.python.setToolTip("\n".join(f"{python.title}: {python.problem or tr('fits')}" for python in offer.pythons))
+        for chooser in (self.device, self.python):
+            chooser.blockSignals(False)
+        self._refresh()
+
+    def use_folder(self, folder: str) -> None:
+        """Install from that folder; from the internet where it is empty."""
+        self._folder = folder
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        self.device.setToolTip(tr("Which build of PyTorch: what it computes on"))
+        source = QHBoxLayout()
+        source.addWidget(self.source, 1)
+        source.addWidget(self.source_button)
+        packages = QgsCollapsibleGroupBox(tr("Packages"))
+        packages.setCollapsed(True)
+        QVBoxLayout(packages).addWidget(self.packages)
+        form = QFormLayout()
+        form.addRow(tr("Device"), self.device)
+        form.addRow("", self.why)
+        form.addRow(tr("Python"), self.python)
+        form.addRow(tr("From"), source)
+        form.addRow(tr("Size"), self.size)
+        form.addRow(tr("Place"), self.place)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(packages)
+
+    def _refresh(self, *_: object) -> None:
+        """Make the plan that the choices mean, and show it."""
+        if self._offer is None:
+            return
+        try:
+            self.plan, self.problem = self._chosen(self._offer), None
+        except OrthomaskError as error:
+            self.plan, self.problem = None, error
+        self.device.setEnabled(not self._folder)
+        self.python.setEnabled(not self._folder)
+        self.source.setText(self._folder or tr("the internet, as pip is set up here"))
+        self.source_button.setText(tr("Internet") if self._folder else tr("Folder…"))
+        self.source_button.setToolTip(tr("Packages fetched elsewhere with “orthomask wheelhouse”"))
+        best = self._offer.build
+        chosen_otherwise = tr("{} {} would be best here.").format(self._offer.why, best.title)
+        self.why.setText(self._offer.why if self.device.currentData() == best else chosen_otherwise)
+        if self.plan is not None:
+            self._show(self.plan)
+        self.changed.emit()
+
+    def _chosen(self, offer: Offer) -> Plan:
+        if self._folder:
+            return planning.from_folder(offer, Path(self._folder))
+        return planning.from_internet(offer, self.device.currentData(), self.python.currentData(), of_qgis())
+
+    def _show(self, plan: Plan) -> None:
+        free_gb, needed_gb = store.free_mb(plan.base) / 1000, plan.needed_mb / 1000
+        fetched = tr("nothing to fetch") if plan.wheels else tr("about {} to fetch").format(_amount(plan.download_mb))
+        disk = tr("{} on the disk").format(_amount(plan.build.disk_mb))
+        room = tr("{:.1f} GB must be free while it is made, {:.1f} GB are").format(needed_gb, free_gb)
+        colour = "" if free_gb >= needed_gb else " style='color:#c0392b'"
+        count = tr("{} packages").format(plan.package_count)
+        self.size.setText(f"{count}, {fetched}, {disk};<br><span{colour}>{room}</span>")
+        self.place.setText(html.escape(str(plan.base)))
+        minor = plan.python.minor if plan.python else ""
+        names = builds.package_names(plan.requirements, minor)
+        self.packages.setPlainText(", ".join(names))
+
+    def _change_source(self) -> None:
+        if self._folder:
+            self.use_folder("")
+            return
+        folder = QFileDialog.getExistingDirectory(self, tr("Folder made with “orthomask wheelhouse”"))
+        if folder:
+            self.use_folder(folder)
+
+
+def _amount(megabytes: float) -> str:
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+
+
+def _label() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    return label
