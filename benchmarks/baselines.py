@@ -48,7 +48,7 @@ LEARNING_RATE = 1e-3
 LEAST_KNOWN = 0.5
 """Patches with a smaller part of known pixels are left out."""
 SAMPLES = 200_000
-TREES = 150
+TREES = 100
 SIGMAS_PX = (1, 2, 4, 8)
 
 
@@ -347,7 +347,7 @@ def train_forest(data: Data, folder: Path) -> None:
         chosen = random.random(mask.shape) < chance
         rows.append(features(resampled(tile.pixels, tile.gsd_m, data.gsd_m))[:, chosen].T)
         values.append(mask[chosen])
-    forest = RandomForestClassifier(TREES, min_samples_leaf=5, n_jobs=1, random_state=1)
+    forest = RandomForestClassifier(TREES, min_samples_leaf=20, n_jobs=1, random_state=1)
     forest.fit(np.concatenate(rows), np.concatenate(values))
     trained = ForestBaseline(FOREST, forest, data.gsd_m, 0.5)
     threshold, iou = best_threshold(data.validation, lambda tile: trained(tile.pixels, tile.gsd_m))
