@@ -10,6 +10,7 @@ import pyogrio
 import shapely
 
 from ..protocol import (
+    SPECK_PX,
     CheckRequest,
     CheckResult,
     ErrorCode,
@@ -39,8 +40,8 @@ _image_options = [
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
 ]
 _polygon_options = [
-    click.option("--min-area", default=6.0, show_default=True, help="Smallest polygon, m²."),
-    click.option("--min-hole", default=6.0, show_default=True, help="Smallest hole that is kept, m²."),
+    click.option("--min-area", type=float, help=f"Smallest polygon, m²; by default {SPECK_PX} pixels of the model."),
+    click.option("--min-hole", type=float, help="Smallest hole that is kept, m²; by default the same."),
     click.option("--simplify/--no-simplify", default=True, help="Clean outlines, or the pixels' own edges."),
 ]
 
@@ -55,7 +56,8 @@ _polygon_options = [
 @json_option
 def predict(
     image: str, model: str, region: str | None, bands: str, crs: str, device: str, out: str, threshold: float | None,
-    existing: str | None, image_date: str, min_area: float, min_hole: float, simplify: bool, as_json: bool,
+    existing: str | None, image_date: str, min_area: float | None, min_hole: float | None, simplify: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run a model over IMAGE.
 
@@ -80,7 +82,7 @@ def predict(
 @options(_polygon_options)
 @json_option
 def polygonize(
-    probabilities: str, threshold: float, out: str, overwrite: bool, min_area: float, min_hole: float,
+    probabilities: str, threshold: float, out: str, overwrite: bool, min_area: float | None, min_hole: float | None,
     simplify: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Make polygons at another threshold.

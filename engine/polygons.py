@@ -17,6 +17,7 @@ from rasterio.io import DatasetReader
 from shapely import Geometry, Polygon
 
 from ..protocol import (
+    SPECK_PX,
     ClassInfo,
     ErrorCode,
     Existing,
@@ -106,7 +107,10 @@ class _Finisher:
     @property
     def min_pixels(self) -> float:
         """The smallest object, in pixels."""
-        return max(1.0, self._options.min_area_m2 / self._pixel_m2)
+        return max(1.0, self._pixels(self._options.min_area_m2))
+
+    def _pixels(self, area_m2: float | None) -> float:
+        return SPECK_PX if area_m2 is None else area_m2 / self._pixel_m2
 
     def rows(self, objects: list[Part], pending: list[Part]) -> list[tuple[Part, Geometry, str]]:
         """Each object with its outline in raster pixels, and how that was drawn."""
@@ -149,7 +153,7 @@ class _Finisher:
     def _without_small_holes(self, polygon: Polygon) -> Polygon:
         if not polygon.interiors:
             return polygon
-        least = self._options.min_hole_m2 / self._pixel_m2
+        least = self._pixels(self._options.min_hole_m2)
         return Polygon(polygon.exterior, [ring for ring in polygon.interiors if Polygon(ring).area >= least])
 
     def write(self, rows: list[tuple[Part, Geometry, str]], target: Path) -> None:

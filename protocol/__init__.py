@@ -80,6 +80,7 @@ from .training import (
     Trial,
 )
 from .values import (
+    SPECK_PX,
     ClassInfo,
     Existing,
     Image,
@@ -101,6 +102,7 @@ __all__ = [
     "FINE_TUNING",
     "OVERLAP_PX",
     "REQUESTS",
+    "SPECK_PX",
     "UNKNOWN",
     "WINDOW_PX",
     "AreaEstimate",

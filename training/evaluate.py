@@ -17,13 +17,13 @@ from ..engine.bundle import Bundle
 from ..engine.outputs import building, refuse_in_use, write_atomically
 from ..engine.progress import Progress
 from ..protocol import (
+    SPECK_PX,
     ErrorCode,
     EvaluateRequest,
     EvaluateResult,
     Existing,
     LabelledData,
     OrthomaskError,
-    PolygonOptions,
     Split,
     to_json,
 )
@@ -198,7 +198,7 @@ class _Evaluation:
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": devices.version(),
             "device": self._device.name,
-            "min_area_m2": PolygonOptions().min_area_m2,
+            "speck_px": SPECK_PX,
             "piece_px": PIECE_PX,
             "sample": SAMPLE,
         }  # fmt: skip

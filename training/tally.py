@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ..engine.grid import Window
 from ..engine.runs import SCALE
-from ..protocol import UNKNOWN, ClassInfo, PixelScores, PolygonOptions
+from ..protocol import SPECK_PX, UNKNOWN, ClassInfo, PixelScores
 from . import objects
 from .area_estimate import Sample, pixel_m2
 from .calibration import Histogram
@@ -96,8 +96,7 @@ class Tally:
     def _match(self, piece: Comparison, size_m2: float) -> Matched:
         numbers = objects.components(piece.found)
         probability = piece.probabilities.max(axis=0) / SCALE
-        least_px = PolygonOptions().min_area_m2 / size_m2
-        matches = objects.match(numbers, piece.found, probability, piece.objects, piece.truth, least_px)
+        matches = objects.match(numbers, piece.found, probability, piece.objects, piece.truth, SPECK_PX)
         self.matches.append(matches)
         return Matched(numbers, matches, size_m2)
 

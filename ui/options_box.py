@@ -26,8 +26,8 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.folder_chooser = QgsFileWidget()
         self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.folder_chooser.setToolTip(tr("Each run makes a new folder in this one"))
-        self.min_area = _area(sound.min_area_m2, tr("Smaller polygons are dropped"))
-        self.min_hole = _area(sound.min_hole_m2, tr("Smaller holes are filled"))
+        self.min_area = _area(tr("Smaller polygons are dropped"))
+        self.min_hole = _area(tr("Smaller holes are filled"))
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
         self.simplify.setToolTip(tr("Straight walls and right angles, instead of the steps of the pixels"))
@@ -43,7 +43,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
 
     def polygons(self) -> PolygonOptions:
         """How polygons are cleaned."""
-        return PolygonOptions(self.min_area.value(), self.min_hole.value(), self.simplify.isChecked())
+        return PolygonOptions(self.min_area.value() or None, self.min_hole.value() or None, self.simplify.isChecked())
 
     def show_default_folder(self) -> None:
         """Show where results go when no folder is chosen; it follows the project."""
@@ -67,11 +67,12 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.image_date.editingFinished.connect(self.changed)
 
 
-def _area(value: float, tip: str) -> QDoubleSpinBox:
+def _area(tip: str) -> QDoubleSpinBox:
+    """A box for an area; its least value stands for what suits the model."""
     box = QDoubleSpinBox()
+    box.setSpecialValueText(tr("suits the model"))
     box.setRange(0, MAX_AREA_M2)
     box.setDecimals(1)
-    box.setValue(value)
     box.setSuffix(tr(" m²"))
     box.setToolTip(tip)
     return box

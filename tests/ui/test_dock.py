@@ -246,7 +246,7 @@ def test_what_is_chosen_is_what_runs(ready, engine, photo, tmp_path):
     assert asked["image"] == {"path": photo, "crs": "", "bands": []}
     assert asked["model"] == "/models/buildings.safetensors"
     assert asked["threshold"] == 0.65
-    assert asked["polygons"] == {"min_area_m2": 12, "min_hole_m2": 6, "simplify": False}
+    assert asked["polygons"] == {"min_area_m2": 12, "min_hole_m2": None, "simplify": False}
     assert asked["image_date"] == "March 2024"
     folder, name = os.path.split(asked["output_dir"])
     assert folder == str(tmp_path / "runs")

@@ -145,11 +145,16 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def add_polygon_options(self) -> None:
         """Add how polygons are cleaned."""
         sound, number = PolygonOptions(), QgsProcessingParameterNumber.Type.Double
-        for name, title, value, help_ in (
-            ("MIN_AREA", tr("Smallest polygon (m²)"), sound.min_area_m2, tr("Smaller polygons are dropped.")),
-            ("MIN_HOLE", tr("Smallest hole (m²)"), sound.min_hole_m2, tr("Smaller holes are filled.")),
+        for name, title, help_ in (
+            (
+                "MIN_AREA",
+                tr("Smallest polygon (m²)"),
+                tr("Smaller ones are dropped; empty for what suits the model."),
+            ),
+            ("MIN_HOLE", tr("Smallest hole (m²)"), tr("Smaller ones are filled; empty for what suits the model.")),
         ):
-            self.add(QgsProcessingParameterNumber(name, title, number, value, minValue=0), help_, advanced=True)
+            parameter = QgsProcessingParameterNumber(name, title, number, optional=True, minValue=0)
+            self.add(parameter, help_, advanced=True)
         self.add(
             QgsProcessingParameterBoolean("SIMPLIFY", tr("Tidy outlines"), sound.simplify),
             tr("Straight walls and right angles, instead of the steps of the pixels."),
@@ -193,11 +198,11 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
 
     def polygon_options(self, parameters: Values, context: QgsProcessingContext) -> PolygonOptions:
         """How polygons are cleaned."""
-        return PolygonOptions(
-            self.parameterAsDouble(parameters, "MIN_AREA", context),
-            self.parameterAsDouble(parameters, "MIN_HOLE", context),
-            self.parameterAsBool(parameters, "SIMPLIFY", context),
+        min_area_m2, min_hole_m2 = (
+            None if parameters.get(name) is None else self.parameterAsDouble(parameters, name, context)
+            for name in ("MIN_AREA", "MIN_HOLE")
         )
+        return PolygonOptions(min_area_m2, min_hole_m2, self.parameterAsBool(parameters, "SIMPLIFY", context))
 
 
 class _Milestones:
