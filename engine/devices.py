@@ -9,6 +9,7 @@ import time
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import rasterio
@@ -26,6 +27,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
 """Windows in one call of the network; more brings nothing on a CPU (docs/performance.md)."""
 TRIAL_PX = 256
+BF16_FEATURES = ("avx512_bf16", "amx_bf16")
+"""Of a processor; with one of them bfloat16 is about twice as fast as float32 (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def run(request: InfoRequest, progress: Progress) -> InfoResult:
         device=str(device.torch),
         device_name=device.name,
         device_reason=device.reason,
-        precision="decided by a short calibration of each model",
+        precision=precision_of(device.torch),
         versions={
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -142,17 +145,18 @@ class Predictor:
             return torch.softmax(logits.float(), dim=1)[:, 1:]
 
 
+def precision_of(device: torch.device) -> str:
+    """bf16 where the device is made for it, else fp32; the same each time, so that a run can be repeated exactly."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return "bf16" if any(features.get(name) for name in BF16_FEATURES) else "fp32"
+
+
 @functools.lru_cache(maxsize=2)
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
-    """Fuse, place and calibrate a model: bf16 where that is faster on this device, else fp32. Kept warm.
-
-    Args:
-        precision: use this one without a trial of the other.
-    """
-    candidates = [precision] if precision else list(PRECISIONS)
-    bands = len(bundle.card.bands)
-    trials = [_calibrated(bundle.model(), bands, device, candidate) for candidate in candidates]
-    return min(trials, key=lambda trial: trial.seconds_per_mpx)
+    """Fuse, place and time a model in a precision, by default the device's own. Kept warm."""
+    return _calibrated(bundle.model(), len(bundle.card.bands), device, precision or precision_of(device.torch))
 
 
 def _calibrated(network: nn.Module, bands: int, device: Device, precision: str) -> Predictor:

@@ -23,7 +23,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     """A small network with random weights, as a bundle."""
 
     def make(classes: int = 1, bands: int = 3, dtype: str = "uint8", outline: Outline = Outline.SQUARED) -> Path:
-        torch.manual_seed(classes)
+        torch.manual_seed(classes + 1)
         arguments = UNetArguments(bands, classes + 1, widths=(8, 8), blocks=1, detail=8)
         names = ("red", "green", "blue", "nir")[:bands]
         card = bundle.Card(
