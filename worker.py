@@ -24,10 +24,8 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     folder = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     spec = spec_from_file_location("orthomask", folder / "__init__.py", submodule_search_locations=[str(folder)])
-    assert spec
-    assert spec.loader
-    sys.modules["orthomask"] = package = module_from_spec(spec)
-    spec.loader.exec_module(package)
+    sys.modules["orthomask"] = package = module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(package)  # type: ignore[union-attr]
     __import__("orthomask.worker").worker.main(answers_fd)
     sys.exit()
 

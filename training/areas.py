@@ -37,7 +37,7 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
     has_areas = target.exists() and "areas" in layers_of(str(target))
     for field in ("name", "split") if has_areas else ():
         require_field(str(target), "areas", field)
-    random = np.random.default_rng(request.seed)
+    rng = np.random.default_rng(request.seed)
     progress.report(0, "Placing areas")
     with open_image(request.image) as source:
         grid = image_grid(source)
@@ -60,11 +60,11 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
                 places = evenly(site, request.count)
             else:
                 likely = chances(request, source, grid, region)
-                draws = [likely.draw(stratum, random) for stratum in range(len(likely.maps))]
+                draws = [likely.draw(stratum, rng) for stratum in range(len(likely.maps))]
                 places = anywhere(site, request.count, draws)
     if len(places) < request.count:
         warnings += (_too_few(request, len(places)),)
-    splits = _dealt(len(places), request.shares, random)
+    splits = _dealt(len(places), request.shares, rng)
     _append(target, places, splits, grid, has_areas)
     return AreasResult(str(target), len(places), warnings)
 
@@ -89,13 +89,13 @@ def _too_few(request: AreasRequest, count: int) -> str:
     return f"Only {count} of {request.count} areas fit."
 
 
-def _dealt(count: int, shares: tuple[float, ...], random: np.random.Generator) -> list[Split]:
+def _dealt(count: int, shares: tuple[float, ...], rng: np.random.Generator) -> list[Split]:
     """A split for each area, in random order; what the shares leave is still to do."""
     ends = np.round(np.cumsum(shares) * count).astype(int)
     splits = [Split.TODO] * count
     for split, start, stop in zip(SPLITS, [0, *ends], ends):
         splits[start:stop] = [split] * (stop - start)
-    return [splits[index] for index in random.permutation(count)]
+    return [splits[index] for index in rng.permutation(count)]
 
 
 def _append(target: Path, places: list[Window], splits: list[Split], grid: Grid, has_areas: bool) -> None:

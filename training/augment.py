@@ -59,20 +59,20 @@ def usual_range(bands: Sequence[BandStatistics], dtype: str) -> Range:
 
 
 def augment(
-    scene: Scene, gsd_m: float, chip_px: int, options: Augmentation, usual: Range, random: np.random.Generator
+    scene: Scene, gsd_m: float, chip_px: int, options: Augmentation, usual: Range, rng: np.random.Generator
 ) -> Chip:
     """A random chip of a scene at about `gsd_m`."""
-    zoom = math.exp(_draw(tuple(math.log(limit) for limit in options.scale), random))
+    zoom = math.exp(_draw(tuple(math.log(limit) for limit in options.scale), rng))
     ratio = gsd_m / (scene.gsd_m * zoom)
-    turn = random.uniform(0, math.tau) if options.rotate else random.integers(4) * math.pi / 2
-    flip = random.choice((-1.0, 1.0)) if options.flip else 1.0
-    centre = _centre(scene, ratio * chip_px, random)
+    turn = rng.uniform(0, math.tau) if options.rotate else rng.integers(4) * math.pi / 2
+    flip = rng.choice((-1.0, 1.0)) if options.flip else 1.0
+    centre = _centre(scene, ratio * chip_px, rng)
     chip = warp(scene, placement(centre, ratio, turn, flip, chip_px), chip_px)
-    chip.pixels[:-1] = recolour(chip.pixels[:-1], chip.pixels[-1] == VALID, options, usual, random)
-    if random.random() < options.blank:
-        _blank(chip, usual, random)
-    if random.random() < options.cutout:
-        _hide(chip, random)
+    chip.pixels[:-1] = recolour(chip.pixels[:-1], chip.pixels[-1] == VALID, options, usual, rng)
+    if rng.random() < options.blank:
+        _blank(chip, usual, rng)
+    if rng.random() < options.cutout:
+        _hide(chip, rng)
     return chip
 
 
@@ -90,12 +90,12 @@ def placement(centre: np.ndarray, ratio: float, turn: float, flip: float, chip_p
     return np.column_stack([linear, offset])
 
 
-def _centre(scene: Scene, extent_px: float, random: np.random.Generator) -> np.ndarray:
+def _centre(scene: Scene, extent_px: float, rng: np.random.Generator) -> np.ndarray:
     """The best labelled of a few random places whose chip reaches over the scene's edge no more than it must."""
     size = np.array(scene.mask.shape[::-1], float)
     half = np.minimum(extent_px / 2, size)
     limits = np.sort(np.stack([half, size - half]), axis=0)
-    places = random.uniform(limits[0], limits[1], (TRIES, 2))
+    places = rng.uniform(limits[0], limits[1], (TRIES, 2))
     return np.asarray(places[np.argmax([_known(scene, place, half) for place in places])])
 
 
@@ -145,38 +145,38 @@ def _nearest(values: np.ndarray, x: np.ndarray, y: np.ndarray, outside: int) -> 
 
 
 def recolour(
-    pixels: np.ndarray, valid: np.ndarray, options: Augmentation, usual: Range, random: np.random.Generator
+    pixels: np.ndarray, valid: np.ndarray, options: Augmentation, usual: Range, rng: np.random.Generator
 ) -> np.ndarray:
     """Pixels `(bands, H, W)` in another light, through another sensor; what is valid `(H, W)` sets the mean."""
-    light = _shade((pixels - usual.low) / (usual.high - usual.low), options.shade, random)
+    light = _shade((pixels - usual.low) / (usual.high - usual.low), options.shade, rng)
     grey = light.mean(axis=0)
-    light = grey + (light - grey) * _draw(options.saturation, random)
-    light *= 1 + options.colour * random.uniform(-1, 1, (len(light), 1, 1))
+    light = grey + (light - grey) * _draw(options.saturation, rng)
+    light *= 1 + options.colour * rng.uniform(-1, 1, (len(light), 1, 1))
     mean = light[:, valid].mean() if valid.any() else 0.0
-    light = (light - mean) * _draw(options.contrast, random) + mean
-    light += options.brightness * random.uniform(-1, 1)
+    light = (light - mean) * _draw(options.contrast, rng) + mean
+    light += options.brightness * rng.uniform(-1, 1)
     light = _bounded(light, usual)
-    light = np.copysign(np.abs(light) ** _draw(options.gamma, random), light)
-    light = _soften(light.astype(np.float32), options.blur * random.uniform(-0.5, 1))
+    light = np.copysign(np.abs(light) ** _draw(options.gamma, rng), light)
+    light = _soften(light.astype(np.float32), options.blur * rng.uniform(-0.5, 1))
     if options.noise:
-        sigma = np.float32(options.noise * random.random())
-        light += sigma * random.standard_normal(light.shape, np.float32)
+        sigma = np.float32(options.noise * rng.random())
+        light += sigma * rng.standard_normal(light.shape, np.float32)
     return np.asarray(_bounded(light, usual) * (usual.high - usual.low) + usual.low, np.float32)
 
 
-def _draw(limits: tuple[float, ...], random: np.random.Generator) -> float:
-    return random.uniform(limits[0], limits[1])
+def _draw(limits: tuple[float, ...], rng: np.random.Generator) -> float:
+    return rng.uniform(limits[0], limits[1])
 
 
 def _bounded(light: np.ndarray, usual: Range) -> np.ndarray:
     return light.clip(0, 1) if usual.closed else light
 
 
-def _shade(light: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
+def _shade(light: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Large soft patches, darker (shadow of a cloud) or nearer to white (haze)."""
-    coarse = torch.from_numpy(random.uniform(-1, 1, (1, 1, 3, 3)).astype(np.float32))
+    coarse = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 3, 3)).astype(np.float32))
     field = functional.interpolate(coarse, light.shape[1:], mode="bilinear", align_corners=True)[0].numpy()
-    field = strength * random.random() * field
+    field = strength * rng.random() * field
     return np.asarray(np.where(field > 0, light + field * (1 - light), light * (1 + field)))
 
 
@@ -187,25 +187,25 @@ def _soften(light: np.ndarray, blend: float) -> np.ndarray:
     return np.asarray(torch.lerp(image, blurred, blend)[0].numpy())
 
 
-def _blank(chip: Chip, usual: Range, random: np.random.Generator) -> None:
+def _blank(chip: Chip, usual: Range, rng: np.random.Generator) -> None:
     """Paint a block black or white, as where a mosaic ends, and label it background."""
-    box = _box(chip.mask.shape, random)
-    chip.pixels[:-1][box] = usual.low if random.random() < 0.5 else usual.high
+    box = _box(chip.mask.shape, rng)
+    chip.pixels[:-1][box] = usual.low if rng.random() < 0.5 else usual.high
     chip.pixels[-1][box] = VALID
     chip.mask[box] = 0
     chip.weights[box] = 1
 
 
-def _hide(chip: Chip, random: np.random.Generator) -> None:
+def _hide(chip: Chip, rng: np.random.Generator) -> None:
     """Take a block away, as if there were no data."""
-    box = _box(chip.mask.shape, random)
+    box = _box(chip.mask.shape, rng)
     chip.pixels[box] = 0
     chip.mask[box] = UNKNOWN
 
 
-def _box(shape: tuple[int, ...], random: np.random.Generator) -> tuple[Any, ...]:
+def _box(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Any, ...]:
     """A random block of a tenth to six tenths of height and width."""
     size = np.array(shape)
-    extent = (random.uniform(0.1, 0.6, 2) * size).astype(int)
-    top, left = random.integers(-extent // 2, size - extent // 2)
+    extent = (rng.uniform(0.1, 0.6, 2) * size).astype(int)
+    top, left = rng.integers(-extent // 2, size - extent // 2)
     return np.s_[..., max(top, 0) : top + extent[0], max(left, 0) : left + extent[1]]

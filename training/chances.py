@@ -31,14 +31,14 @@ class Chances(NamedTuple):
     maps: list[np.ndarray]
     cell_px: tuple[float, float]
 
-    def draw(self, stratum: int, random: np.random.Generator) -> Iterator[tuple[float, float]]:
+    def draw(self, stratum: int, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
         """Points in pixels of the image, without end: a cell by its weight, anywhere within it."""
         weights = self.maps[stratum].ravel()
         total = np.cumsum(weights, dtype=np.float64)
         while True:
-            cell = int(np.searchsorted(total, random.uniform(0, total[-1]), side="right"))
+            cell = int(np.searchsorted(total, rng.uniform(0, total[-1]), side="right"))
             row, column = divmod(min(cell, len(total) - 1), self.maps[stratum].shape[1])
-            x, y = random.uniform(size=2)
+            x, y = rng.uniform(size=2)
             yield float((column + x) * self.cell_px[0]), float((row + y) * self.cell_px[1])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyproj
@@ -109,12 +109,12 @@ class _Export(ExitStack):
 
     def _chosen(self, empty: Sequence[Place]) -> list[Place]:
         """Some of the chips without an object, drawn by the seed for each split."""
-        random = np.random.default_rng(self._request.seed)
+        rng = np.random.default_rng(self._request.seed)
         chosen: list[int] = []
         for split in Split:
             found = [number for number, place in enumerate(empty) if place.split is split]
             count = min(len(found), int(self._request.empty_share * self._positive[split]))
-            chosen += random.permutation(found)[:count].astype(int).tolist()
+            chosen += rng.permutation(found)[:count].astype(int).tolist()
         return [empty[number] for number in sorted(chosen)]
 
     def _cut(self, places: Sequence[Place], set_aside: bool, progress: Progress) -> list[Place]:
@@ -239,9 +239,9 @@ def _style(request: ChipsRequest) -> Style:
                 "Export them one by one, or choose bands that all of them have.",
             )
         found = style if found is None or (found.nodata is None and style.nodata is not None) else found
-    assert found, "a request has at least one image"
-    found.check()
-    return found
+    common = cast(Style, found)  # a request has at least one image
+    common.check()
+    return common
 
 
 def _style_of(source: Source, request: ChipsRequest) -> Style:

@@ -41,9 +41,9 @@ class Chips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self._chances = np.concatenate(shares) / sum(source.weight for source in sources)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        random = np.random.default_rng((self._schedule.seed, index))
-        scene = self._scenes[random.choice(len(self._scenes), p=self._chances)]
-        chip = augment(scene, self._card.gsd_m, self._schedule.chip_px, self._augmentation, self._usual, random)
+        rng = np.random.default_rng((self._schedule.seed, index))
+        scene = self._scenes[rng.choice(len(self._scenes), p=self._chances)]
+        chip = augment(scene, self._card.gsd_m, self._schedule.chip_px, self._augmentation, self._usual, rng)
         return image_of(chip, self._card), torch.from_numpy(chip.mask.astype(np.int64)), torch.from_numpy(chip.weights)
 
 

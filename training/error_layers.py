@@ -76,7 +76,7 @@ class ObjectLayer:
 
     def write(self, ground: Ground, piece: Comparison, matched: Matched) -> None:
         """Add the objects of a piece: those found, matched or false, and those missed."""
-        self._crs = self._crs or ground.plan.source.crs
+        crs = self._crs = self._crs or ground.plan.source.crs
         matches, names = matched.matches, self._names
         found = {
             row.number: ("matched" if row.partner else "false", names[row.value], row.iou, row.confidence)
@@ -86,25 +86,25 @@ class ObjectLayer:
         for numbers, rows in ((matched.numbers, found), (piece.objects, missed)):
             outlines = _outlines(numbers, list(rows), piece.window)
             pixels = shapely.area(outlines)
-            geometry = self._placed(outlines, ground)
-            self._append(geometry, list(rows.values()), pixels * matched.pixel_m2)
+            self._append(_placed(outlines, ground, crs), crs, list(rows.values()), pixels * matched.pixel_m2)
 
-    def _placed(self, outlines: np.ndarray, ground: Ground) -> np.ndarray:
-        """Outlines in lattice pixels, in the CRS of the layer."""
-        placed = regions.transformed(outlines, ground.lattice.transform)
-        lattice_crs = pyproj.CRS.from_user_input(ground.lattice.crs)
-        assert self._crs is not None
-        return np.asarray(placed if lattice_crs == self._crs else regions.reprojected(placed, lattice_crs, self._crs))
-
-    def _append(self, geometry: np.ndarray, rows: list[tuple[str, str, float, float]], area_m2: np.ndarray) -> None:
-        assert self._crs is not None
+    def _append(
+        self, geometry: np.ndarray, crs: pyproj.CRS, rows: list[tuple[str, str, float, float]], area_m2: np.ndarray
+    ) -> None:
         status, names, iou, confidence = zip(*rows) if rows else ((), (), (), ())
         values = [
             np.array(status, object), np.array(names, object), np.round(np.array(iou, float), 3),
             np.round(np.array(confidence, float), 3), np.round(area_m2.astype(float), 2),
         ]  # fmt: skip
         columns = dict(zip(FIELDS, values))
-        write_layer(self.path, "objects", columns, shapely.to_wkb(geometry), "MultiPolygon", self._crs.to_wkt())
+        write_layer(self.path, "objects", columns, shapely.to_wkb(geometry), "MultiPolygon", crs.to_wkt())
+
+
+def _placed(outlines: np.ndarray, ground: Ground, crs: pyproj.CRS) -> np.ndarray:
+    """Outlines in lattice pixels, in a CRS."""
+    placed = regions.transformed(outlines, ground.lattice.transform)
+    lattice_crs = pyproj.CRS.from_user_input(ground.lattice.crs)
+    return np.asarray(placed if lattice_crs == crs else regions.reprojected(placed, lattice_crs, crs))
 
 
 def _outlines(numbers: np.ndarray, wanted: list[int], window: Window) -> np.ndarray:

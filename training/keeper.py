@@ -109,8 +109,7 @@ class Keeper(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add to the curves, write the checkpoint, and stop where nothing gets better any more."""
-        learner, scores = cast(Learner, pl_module), self._scores
-        assert scores
+        learner, scores = cast(Learner, pl_module), cast(Scores, self._scores)
         row = {
             "epoch": len(self.rows) + 1,
             "step": trainer.global_step,

@@ -217,9 +217,9 @@ class _Reading:
                 open_truth(project.labels, project.areas, self.classes, grid, project.touch) as truth,
                 open_reader(source, lattice, source.bands(self.bands)) as reader,
             ):
-                random = np.random.default_rng(self._request.schedule.seed)
+                rng = np.random.default_rng(self._request.schedule.seed)
                 drawn = [(area.polygon, area.split) for area in truth.areas]
-                areas = drawn if project.areas else _blocks(truth, random)
+                areas = drawn if project.areas else _blocks(truth, rng)
                 margin = round(self._request.schedule.chip_px / 2 * self.gsd_m / gsd_m)
                 for polygon, split in _disjoint(areas):
                     window = _around(polygon, margin, lattice)
@@ -262,7 +262,7 @@ def _chosen(names: Sequence[str], wanted: Sequence[str], picture: str) -> list[i
     )
 
 
-def _blocks(truth: Truth, random: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:
+def _blocks(truth: Truth, rng: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:
     """Square blocks over the whole image, dealt to the splits so that each gets its part of the labels."""
     grid = truth.grid
     side = int(np.clip(math.sqrt(grid.width_px * grid.height_px / BLOCKS), *BLOCK_PX))
@@ -271,7 +271,7 @@ def _blocks(truth: Truth, random: np.random.Generator) -> list[tuple[shapely.Geo
         for y in range(0, grid.height_px, side)
         for x in range(0, grid.width_px, side)
     ]
-    mixed = [blocks[index] for index in random.permutation(len(blocks))]
+    mixed = [blocks[index] for index in rng.permutation(len(blocks))]
     mixed.sort(key=lambda block: not truth.polygons(block))
     splits = dealt(len(mixed), SHARES)
     return [

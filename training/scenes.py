@@ -94,7 +94,7 @@ def _half(pixels: np.ndarray) -> np.ndarray:
     return np.asarray((quads.sum(axis=(2, 4), dtype=np.int32) + 2) // 4, pixels.dtype)
 
 
-def hold_back(sources: Sequence[Source], random: np.random.Generator) -> tuple[tuple[Source, ...], tuple[Scene, ...]]:
+def hold_back(sources: Sequence[Source], rng: np.random.Generator) -> tuple[tuple[Source, ...], tuple[Scene, ...]]:
     """Take a spatial part of the training for validation: whole scenes, or of a few scenes the end of each."""
     numbered = [
         (i, j) for i, source in enumerate(sources) for j, scene in enumerate(source.scenes) if scene.found.any()
@@ -104,7 +104,7 @@ def hold_back(sources: Sequence[Source], random: np.random.Generator) -> tuple[t
         kept = tuple(replace(s, scenes=tuple(first for first, _ in pairs)) for s, pairs in zip(sources, parts))
         return kept, tuple(rest for pairs in parts for _, rest in pairs if rest.known_px)
     count = max(1, round(HELD_BACK * len(numbered)))
-    taken = {numbered[index] for index in random.permutation(len(numbered))[:count]}
+    taken = {numbered[index] for index in rng.permutation(len(numbered))[:count]}
     kept = tuple(
         replace(source, scenes=tuple(scene for j, scene in enumerate(source.scenes) if (i, j) not in taken))
         for i, source in enumerate(sources)
