@@ -125,7 +125,8 @@ class Pictures:
             larger images; 0 keeps every file for itself.
         north_up: the second number grows to the north, as metres do and rows of web map tiles do not.
         boundaries: folder of pictures of the lines between touching objects, anything but 0 on 0, with the stems of
-            the pictures. Thinned by a pixel on each side, they become background, which separates the objects.
+            the pictures. What they cover becomes background, which separates the objects.
+        boundary_trim_px: what is taken off both sides of these lines.
     """
 
     images: str
@@ -138,11 +139,13 @@ class Pictures:
     tile_step: float = 0.0
     north_up: bool = False
     boundaries: str = ""
+    boundary_trim_px: int = 0
 
     def __post_init__(self) -> None:
         require(bool(self.images and self.masks), "No pictures were given.", "Name folders of images and masks.")
         require(0.005 <= self.gsd_m <= 1000, f"{self.gsd_m} m per pixel is odd.", "Give metres per pixel.")
-        require(self.weight >= 0 and self.tile_step >= 0, "A weight or step is negative.", "Use 0 or more.")
+        least = min(self.weight, self.tile_step, self.boundary_trim_px)
+        require(least >= 0, "A weight, step or trim is negative.", "Use 0 or more.")
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
             raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
         mask = class_values(values, pictures.mapping, pair.mask.name)
         if pair.lines:
-            mask = _separated(mask, pair.lines)
+            mask = _separated(mask, pair.lines, pictures.boundary_trim_px)
         name = f"{pair.image.stem}_{number}" if number else pair.image.stem
         yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place)
 
@@ -161,12 +161,13 @@ def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> Orthomask
     )
 
 
-def _separated(mask: np.ndarray, path: Path) -> np.ndarray:
-    """The mask `(H, W)` without the lines that another one draws, each thinned by a pixel on both sides."""
+def _separated(mask: np.ndarray, path: Path, trim_px: int) -> np.ndarray:
+    """The mask `(H, W)` without the lines that another one draws, each thinned on both sides."""
     lines = next(_masks(path, colours=False))[0]
     if lines.shape != mask.shape:
         raise _sizes(path, lines.shape, mask.shape)
-    return np.where(ndimage.binary_erosion(lines != 0, np.ones((3, 3)), border_value=1), np.uint8(0), mask)
+    square = np.ones((2 * trim_px + 1, 2 * trim_px + 1))
+    return np.where(ndimage.binary_erosion(lines != 0, square, border_value=1), np.uint8(0), mask)
 
 
 def _images(path: Path) -> Iterator[np.ndarray]:

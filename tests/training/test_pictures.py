@@ -129,10 +129,11 @@ def test_lines_between_objects_become_background(tmp_path):
     write(tmp_path / "images" / "a_1.png", np.zeros((3, 9, 12), np.uint8))
     write(tmp_path / "masks" / "a_1.png", mask[None])
     write(tmp_path / "lines" / "a_1.png", lines[None])
-    (tile,) = read_pictures(pictures(tmp_path, boundaries="lines"), str(tmp_path))
-    expected = mask.copy()
-    expected[:, 6:9] = 0
-    np.testing.assert_array_equal(tile.mask, expected)
+    for trim_px, columns in ((0, slice(5, 10)), (1, slice(6, 9)), (2, slice(7, 8)), (3, slice(0, 0))):
+        (tile,) = read_pictures(pictures(tmp_path, boundaries="lines", boundary_trim_px=trim_px), str(tmp_path))
+        expected = mask.copy()
+        expected[:, columns] = 0
+        np.testing.assert_array_equal(tile.mask, expected)
     write(tmp_path / "lines" / "a_1.png", lines[None, 1:])
     refused(tmp_path, ErrorCode.LABELS_SIZE, "“a_1.png” has 12 x 8 px, but its picture 12 x 9 px", boundaries="lines")
     refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "no mask in “nowhere”", boundaries="nowhere")
