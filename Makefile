@@ -103,14 +103,18 @@ model-%: setup .venv/imagenet.safetensors
 	$(ENGINE)/bin/orthomask train resources/recipes/$*.toml --data ../shared/data --model .venv/imagenet.safetensors \
 	  --out .venv/$* --resume
 
-# Pin anew what development and CI install.
+# Pin anew what development and CI install, and what Set up installs: the same versions, for every platform and Python.
 lock: $(ENGINE)/.ready
-	$(ENGINE_PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet pip-tools
+	$(ENGINE_PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet pip-tools uv
 	{ echo 'torch==2.13.0'; $(ENGINE)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["dev"]))'; } > .venv/lock/engine.in
 	for name in engine qgis; do \
 	  [ $$name = qgis ] && cp requirements/qgis.in .venv/lock/; \
 	  .venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --no-emit-options --output-file - .venv/lock/$$name.in | sed 's/+cpu$$//' > requirements/$$name.lock; done
+	{ echo 'torch==2.13.0'; $(ENGINE)/bin/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))'; } > .venv/lock/users.in
+	sed -n "s/^[a-z0-9-]*==.*/& ; python_version >= '3.11'/p" requirements/engine.lock > .venv/lock/tested.txt
+	UV_PYTHON_DOWNLOADS=never .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
+	  --constraint .venv/lock/tested.txt .venv/lock/users.in > resources/engine/engine.lock
 
 clean:
 	rm -rf .venv dist demo-output
