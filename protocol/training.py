@@ -163,7 +163,6 @@ class Schedule:
         epochs: an epoch is `steps` optimizer steps; validation, checkpoint and resume happen at its end.
         batch: chips of `chip_px` x `chip_px` pixels in each step, on each device.
         learning_rate: at its peak, after `warmup_steps`.
-        encoder_rate: that of the encoder, relative to it, with AdamW; below 1 keeps more of what a pretrained one knows.
         averaging: decay of the running average of the weights, which is what is validated and saved; 0 for none.
         patience: epochs without a better score after which training stops; 0 for never.
         clip_norm: gradients longer than this are shortened; 0 for never.
@@ -178,7 +177,6 @@ class Schedule:
     chip_px: int = 256
     optimizer: Optimizer = Optimizer.ADAMW
     learning_rate: float = 0.001
-    encoder_rate: float = 1.0
     weight_decay: float = 0.02
     warmup_steps: int = 100
     decay: Decay = Decay.COSINE
@@ -194,7 +192,6 @@ class Schedule:
         some = min(self.epochs, self.steps, self.batch, self.chip_px) > 0
         require(some, "The schedule has no steps.", "Use numbers above 0.")
         require(0 < self.learning_rate < 1, f"The learning rate {self.learning_rate} is odd.", "Try 0.001.")
-        require(0 <= self.encoder_rate <= 10, f"The encoder's rate {self.encoder_rate} is odd.", "Try 0.1 to 1.")
         least = min(self.warmup_steps, self.patience, self.clip_norm, self.frozen_epochs, self.workers) >= 0
         require(least and self.weight_decay >= 0, "The schedule has a negative number.", "Use 0 or more.")
         require(0 <= self.averaging < 1, "The averaging is not in 0 to 1.", "Try 0.99.")

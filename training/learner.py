@@ -102,15 +102,7 @@ class Learner(LightningModule):
                 self.network, self.network.head, schedule.learning_rate, schedule.weight_decay
             )
         else:
-            encoder = {id(weight) for weight in self.network.encoder.parameters()}
-            groups = [
-                {
-                    "params": [weight for weight in self.network.parameters() if (id(weight) in encoder) is inside],
-                    "lr": schedule.learning_rate * rate,
-                }
-                for inside, rate in ((False, 1.0), (True, schedule.encoder_rate))
-            ]
-            optimizer = AdamW(groups, weight_decay=schedule.weight_decay)
+            optimizer = AdamW(self.network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": LambdaLR(optimizer, self.rate), "interval": "step"},
