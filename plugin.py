@@ -6,8 +6,8 @@ from typing import Optional
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.gui import QgisInterface
-from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtWidgets import QAction
+from qgis.PyQt import QtGui, QtWidgets
+from qgis.PyQt.QtCore import QObject, Qt
 
 from .ui.dock import OrthomaskDock
 from .ui.engine_client import EngineClient
@@ -16,6 +16,7 @@ from .ui.icons import icon
 from .ui.processing.provider import OrthomaskProvider
 from .ui.words import tr
 
+QAction = getattr(QtGui, "QAction", None) or getattr(QtWidgets, "QAction")  # noqa: B009 (Qt 6 has moved it)
 MENU = "Orthomask"
 SEEN = "orthomask/seen"
 """Set once the plugin has been loaded: only the first time does it open its dock by itself."""
@@ -32,7 +33,7 @@ class OrthomaskPlugin:
         self.iface = iface
         self.client = EngineClient(worker_command)
         self.provider: Optional[OrthomaskProvider] = None
-        self.action: Optional[QAction] = None
+        self.action: Optional[QObject] = None
         self.dock: Optional[OrthomaskDock] = None
 
     def initProcessing(self) -> None:
