@@ -36,7 +36,6 @@ from orthomask.protocol import (
     LabelledData,
     OrthomaskError,
     Pictures,
-    PolygonOptions,
     Split,
 )
 from orthomask.training.calibration import Histogram
@@ -79,8 +78,9 @@ class Score:
 
 @dataclass
 class Count:
-    """What is counted of one place, or of all."""
+    """What is counted of one place, or of all. Objects smaller than `least_m2` are left out."""
 
+    least_m2: float
     confusion: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
     histogram: Histogram = field(default_factory=Histogram.empty)
     matches: list[Matches] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Count:
         pairs = tile.mask[known].astype(np.int64) * 2 + found[known]
         self.confusion += np.bincount(pairs, minlength=4).reshape(2, 2)
         self.histogram.add(probability[None, known], tile.mask[known])
-        true, least_px = components(tile.mask), PolygonOptions().min_area_m2 / tile.gsd_m**2
+        true, least_px = components(tile.mask), self.least_m2 / tile.gsd_m**2
         self.matches.append(match(components(found), found, probability / SCALE, true, tile.mask, least_px))
 
     def score(self) -> Score:
@@ -129,13 +129,13 @@ def baseline_model(name: str, folder: Path) -> Model:
     return Model(name, baseline.threshold, baseline)
 
 
-def score(model: Model, pictures: dict[str, list[Tile]], scale: float) -> Table:
+def score(model: Model, pictures: dict[str, list[Tile]], scale: float, least_m2: float) -> Table:
     """Scores of a model on pictures by place, resampled to `scale` times their ground sampling distance.
 
     Places whose pictures are then too coarse for the model, which it refuses, are left out.
     """
     table: Table = {}
-    whole = Count()
+    whole = Count(least_m2)
     for place, tiles in pictures.items():
         try:
             found = [_found(model, tile, scale) for tile in tiles]
@@ -143,7 +143,7 @@ def score(model: Model, pictures: dict[str, list[Tile]], scale: float) -> Table:
             if error.code is not ErrorCode.IMAGE_GSD:
                 raise
             continue
-        count = Count()
+        count = Count(least_m2)
         for tile, probability in zip(tiles, found):
             count.add(tile, probability, model.threshold)
             whole.add(tile, probability, model.threshold)
@@ -196,12 +196,12 @@ def means_of(tables: dict[str, dict[float, Table]], plain: Sequence[str]) -> lis
     return lines
 
 
-def tables_of(model: Model, pictures: dict[str, list[Tile]]) -> dict[float, Table]:
+def tables_of(model: Model, pictures: dict[str, list[Tile]], least_m2: float) -> dict[float, Table]:
     """Print the scores of a model at every resolution."""
     tables = {}
     for scale in SCALES:
         started = time.monotonic()
-        tables[scale] = score(model, pictures, scale)
+        tables[scale] = score(model, pictures, scale, least_m2)
         title = f"### {model.name}, pictures at {scale:g}x their gsd, threshold {model.threshold:.2f}"
         click.echo("\n".join([title, "", *rows_of(tables[scale], list(pictures)), ""]))
         click.echo(f"{time.monotonic() - started:.0f} s", err=True)
@@ -233,7 +233,7 @@ def main(models: tuple[str, ...], data: Path, what: str | None, plain: bool, jso
     compared = [bundle_model(name) for name in models]
     names = baselines.NAMES if plain else ()
     compared += [baseline_model(name, baselines.CACHE / what) for name in names]
-    tables = {model.name: tables_of(model, pictures) for model in compared}
+    tables = {model.name: tables_of(model, pictures, test.least_m2) for model in compared}
     click.echo("\n".join(means_of(tables, names)))
     if json_path:
         _write(json_path, test, compared, tables)

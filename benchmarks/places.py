@@ -17,7 +17,7 @@ from rasterio.warp import reproject
 from scipy import ndimage
 
 from orthomask.engine.runs import SCALE
-from orthomask.protocol import UNKNOWN, ClassValue, Pictures, Split
+from orthomask.protocol import SPECK_PX, UNKNOWN, ClassValue, Pictures, Split
 from orthomask.training.pictures import Tile, read_pictures
 
 FLAT = "+proj=tmerc +datum=WGS84 +units=m"
@@ -47,17 +47,23 @@ class Place:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Where the pictures of some places lie below the data folder, and what is labelled on them."""
+    """Where the pictures of some places lie below the data folder, and what is labelled on them.
+
+    Attributes:
+        boundaries: there are lines between touching objects.
+        least_m2: objects of a smaller area do not count; what a run leaves out at the embedded model's resolution.
+    """
 
     folder: str
     class_name: str
     boundaries: bool
+    least_m2: float
     places: tuple[Place, ...]
 
 
 KNOWN = "as published"
 SECTIONS = "fences and roads on the section grid, a quarter or half mile apart, are 402 or 805 px apart"
-BUILDINGS = TestSet("buildings/test", "building", False, (
+BUILDINGS = TestSet("buildings/test", "building", False, SPECK_PX * 0.3**2, (
     Place("Kitsap", "inria_ds_kitsap*", 0.3, KNOWN),
     Place("Christchurch", "whu_nz_*", 0.3, KNOWN),
     Place("East Asia", "whu_ea_*", 0.45, KNOWN),
@@ -75,7 +81,7 @@ BUILDINGS = TestSet("buildings/test", "building", False, (
     Place("US suburb", "mapnet_*", 0.51,
           "broken lines of the highway, 12.19 m, repeat every 24.0 px; trailers of 16.15 m are 31 px long"),
 ))  # fmt: skip
-FARMLAND = TestSet("farmland/test", "field", True, (
+FARMLAND = TestSet("farmland/test", "field", True, SPECK_PX * 2.0**2, (
     Place("Missouri, north-east", "agoro_40.05583*", 1.0, SECTIONS),
     Place("Iowa, south-west", "agoro_40.75028*", 1.0, SECTIONS),
     Place("Iowa, south-east", "agoro_41.27342*", 1.0, SECTIONS),

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 import torch
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -19,12 +19,13 @@ from orthomask.benchmarks.places import Place
 from orthomask.engine import devices
 from orthomask.engine.progress import Progress
 from orthomask.engine.runs import SCALE
-from orthomask.protocol import UNKNOWN, EvaluateRequest, LabelledData, Pictures, Split
+from orthomask.protocol import SPECK_PX, UNKNOWN, EvaluateRequest, LabelledData, Pictures, Split
 from orthomask.training import evaluate, report
 from orthomask.training.pictures import Tile
 
 from . import evaluation_data as data
 
+LEAST_M2 = SPECK_PX * data.GSD**2
 TRUE = [(20, 20, 60, 60), (80, 20, 120, 60), (20, 120, 60, 160)]
 
 
@@ -63,7 +64,7 @@ def test_scores_are_those_of_an_evaluation(bright: Path, tmp_path: Path) -> None
         str(bright), LabelledData(pictures=(pictures,), root=str(tmp_path)), str(tmp_path / "out")
     )
     expected = evaluate.run(request, Progress())
-    scored = accuracy.score(accuracy.bundle_model(str(bright)), {"here": [one]}, 1.0)["here"]
+    scored = accuracy.score(accuracy.bundle_model(str(bright)), {"here": [one]}, 1.0, LEAST_M2)["here"]
     pixels, (objects,) = expected.pixels[1], expected.objects
     assert (scored.iou, scored.f1, scored.precision, scored.recall) == pytest.approx(
         (pixels.iou, pixels.f1, pixels.precision, pixels.recall)
@@ -75,14 +76,14 @@ def test_scores_are_those_of_an_evaluation(bright: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("scale", accuracy.SCALES)
 def test_squares_on_even_pixels_survive_other_resolutions(bright: Path, scale: float) -> None:
-    scored = accuracy.score(accuracy.bundle_model(str(bright)), {"here": [tile()]}, scale)["here"]
+    scored = accuracy.score(accuracy.bundle_model(str(bright)), {"here": [tile()]}, scale, LEAST_M2)["here"]
     assert scored.iou > 0.9
     assert scored.object_f1 == 1
 
 
 def test_places_that_are_too_coarse_are_left_out(bright: Path) -> None:
     fine, coarse = tile(), tile(gsd_m=1.5)
-    table = accuracy.score(accuracy.bundle_model(str(bright)), {"fine": [fine], "coarse": [coarse]}, 2.0)
+    table = accuracy.score(accuracy.bundle_model(str(bright)), {"fine": [fine], "coarse": [coarse]}, 2.0, LEAST_M2)
     assert list(table) == ["fine", accuracy.MEAN, accuracy.ALL]
     assert table["fine"] == table[accuracy.MEAN] == table[accuracy.ALL]
     assert any(line.startswith("| coarse | – |") for line in accuracy.rows_of(table, ["fine", "coarse"]))
@@ -131,6 +132,7 @@ def test_pixels_are_made_square() -> None:
     assert (square.pixels == tile().pixels[:, :, ::2]).all()
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(20, 70), st.integers(20, 70), st.floats(0.4, 2.5))
 def test_what_is_even_stays_even_at_any_resolution(height: int, width: int, scale: float) -> None:
     pixels = np.full((3, height, width), 200, np.uint8)
@@ -151,7 +153,9 @@ def test_the_command_prints_tables_and_writes_them(
     bright: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "set", {"a_1": tile(), "b_1": tile(found=TRUE[:1])})
-    test = places.TestSet("set", "square", False, (Place("A", "a_*", data.GSD, "-"), Place("B", "b_*", data.GSD, "-")))
+    test = places.TestSet(
+        "set", "square", False, LEAST_M2, (Place("A", "a_*", data.GSD, "-"), Place("B", "b_*", data.GSD, "-"))
+    )
     monkeypatch.setitem(places.TEST_SETS, "squares", test)
     path = tmp_path / "scores.json"
     arguments = [str(bright), "--data", str(tmp_path), "--json", str(path)]
@@ -220,4 +224,4 @@ def test_a_forest_finds_what_is_bright(tmp_path: Path, monkeypatch: pytest.Monke
     pictures = tile()
     baselines.train_forest(baselines.Data([pictures], [pictures], 1.0), tmp_path)
     model = accuracy.baseline_model("forest", tmp_path)
-    assert accuracy.score(model, {"here": [tile(gsd_m=0.4)]}, 1.0)["here"].iou > 0.85
+    assert accuracy.score(model, {"here": [tile(gsd_m=0.4)]}, 1.0, LEAST_M2)["here"].iou > 0.85
