@@ -237,6 +237,7 @@ class TrainRequest:
         bands: names or numbers; empty for those of `model`, or else all of the first image.
         classes: empty for those of the labels, or else of `model`.
         network: of a model from scratch; one that starts from a bundle has the bundle's.
+        threshold: the finished model's, 0.1 to 0.9; 0 for the one with the highest IoU in validation.
         existing: RESUME goes on from the last checkpoint of the run folder.
     """
 
@@ -250,6 +251,7 @@ class TrainRequest:
     classes: tuple[ClassInfo, ...] = ()
     network: Network = Network()
     objective: Objective = Objective()
+    threshold: float = 0.0
     augmentation: Augmentation = Augmentation()
     schedule: Schedule = Schedule()
     hardware: Hardware = Hardware()
@@ -263,6 +265,8 @@ class TrainRequest:
         plain = bool(self.name) and not set(self.name) & set('/\\:*?"<>|')
         require(plain, f"“{self.name}” is no name for a file.", "Use letters, digits and dashes.")
         require(self.gsd_m == 0 or 0.005 <= self.gsd_m <= 1000, f"{self.gsd_m} m per pixel is odd.", "Give metres.")
+        sensible = self.threshold == 0 or 0.1 <= self.threshold <= 0.9
+        require(sensible, f"The threshold {self.threshold} is odd.", "Use 0.1 to 0.9, or 0 for the best.")
         if self.classes:
             require_numbered(self.classes)
 

@@ -16,7 +16,7 @@ from ..engine import bundle
 from ..engine.bundle import Card
 from ..engine.outputs import write_atomically, writing
 from ..engine.progress import Progress
-from ..protocol import Schedule, TrainResult
+from ..protocol import TrainRequest, TrainResult
 from .augment import Range
 from .dataset import Views
 from .folder import TrainingFolder
@@ -42,9 +42,10 @@ class Keeper(Callback):
     """
 
     def __init__(
-        self, folder: TrainingFolder, card: Card, schedule: Schedule, views: Views, usual: Range, progress: Progress
+        self, folder: TrainingFolder, card: Card, request: TrainRequest, views: Views, usual: Range, progress: Progress
     ) -> None:
-        self._folder, self._card, self._schedule, self._progress = folder, card, schedule, progress
+        self._folder, self._card, self._progress = folder, card, progress
+        self._schedule, self._threshold = request.schedule, request.threshold
         self._views, self._usual = views, usual
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
@@ -85,7 +86,7 @@ class Keeper(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights if they are the best so far, and show examples."""
         learner = cast(Learner, pl_module)
-        scores = self._scores = learner.board.best()
+        scores = self._scores = learner.board.best(self._threshold)
         learner.scores.append(scores.iou)
         learner.log_dict({name: float(value) for name, value in asdict(scores).items()})
         if not self._folder.leads:

@@ -63,8 +63,10 @@ class Scoreboard:
             images=self._images[name],
         )
 
-    def best(self) -> Scores:
-        """The scores of all places at the threshold with the highest intersection over union."""
+    def best(self, threshold: float = 0.0) -> Scores:
+        """The scores of all places at the threshold nearest to one, or with 0 at that with the highest IoU."""
+        if threshold:
+            return self.scores(int((self._thresholds - threshold).abs().argmin()))
         return max((self.scores(index) for index in range(len(self._thresholds))), key=lambda scores: scores.iou)
 
     def table(self, index: int = 0) -> dict[str, Scores]:

@@ -56,7 +56,7 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
     views = Views(material.validation, card)
     chips = Chips(material.sources, card, usual, request.augmentation, request.schedule)
     learner = Learner(network, request.objective, request.schedule)
-    keeper = Keeper(folder, card, request.schedule, views, usual, progress.part(0.05, 1))
+    keeper = Keeper(folder, card, request, views, usual, progress.part(0.05, 1))
     trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
     folder.begin()
     stopped = fit(trainer, learner, keeper, loader(chips, request.schedule, folder.finished_epochs()), views, folder)

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from orthomask.engine.runs import SCALE, classify
 from orthomask.protocol import UNKNOWN
 from orthomask.training.calibration import BINS, Histogram
-from orthomask.training.scores import Scoreboard, accuracy, kappa, pixel_scores
+from orthomask.training.scores import THRESHOLDS, Scoreboard, accuracy, kappa, pixel_scores
 
 
 def counted(probability, mask, threshold):
@@ -127,6 +127,15 @@ def test_the_best_threshold_lies_in_the_middle_of_equally_good_ones():
     histogram = Histogram.empty()
     histogram.add(np.array([[50, 200]], np.uint8), np.array([0, 1]))
     assert histogram.best().threshold == pytest.approx(125.5 / SCALE)
+
+
+def test_the_scores_are_those_of_the_threshold_that_is_wanted():
+    board = Scoreboard(THRESHOLDS)
+    random = np.random.default_rng(0)
+    mask = torch.from_numpy(random.integers(0, 2, (40, 40)))
+    board.add("Town", torch.from_numpy(random.random((40, 40)) * 0.6 + mask.numpy() * 0.4), mask)
+    assert [board.best(wanted).threshold for wanted in (0.1, 0.7, 0.72, 0.9)] == [0.1, 0.7, 0.7, 0.9]
+    assert board.best().iou == max(board.best(threshold).iou for threshold in THRESHOLDS) > board.best(0.9).iou
 
 
 def test_the_calibration_error_is_torchmetrics():
