@@ -113,5 +113,5 @@ def _lacking_packages(python: str) -> list[str]:
 
 
 def _missing(sentence: str, details: str) -> OrthomaskError:
-    remedy = tr("Press Set up, in the Orthomask dock.")
+    remedy = tr("Press Set up in the Orthomask dock.")
     return OrthomaskError(ErrorCode.ENGINE_MISSING, sentence, remedy, details)

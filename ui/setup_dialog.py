@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import enum
-import html
 from typing import Any, Callable, Optional
 
 from qgis.core import QgsApplication
 from qgis.gui import QgsCollapsibleGroupBox
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -23,7 +22,7 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import Cancelled, OrthomaskError
 from .environment import chosen_python, configured_python, set_python
 from .icons import icon
-from .installer import diagnostics, install, planning, selftest, store
+from .installer import diagnostics, install, managed, planning, selftest, store
 from .installer.install import Plan
 from .installer.network import of_qgis
 from .installer.planning import Offer
@@ -100,6 +99,7 @@ class SetupDialog(QDialog):
         self._task: Optional[SetupTask] = None
         self.lamp, self.words = QLabel(), QLabel()
         self.words.setWordWrap(True)
+        self.words.setTextFormat(Qt.TextFormat.PlainText)
         self.plan_box, self.store_box, self.bar = PlanBox(), StoreBox(), RunBar()
         self.log = QPlainTextEdit()
         self.log.setReadOnly(True)
@@ -159,10 +159,13 @@ class SetupDialog(QDialog):
             layout.addWidget(box)
         layout.addStretch()
         layout.addLayout(foot)
-        self.resize(WIDTH_PX, self.sizeHint().height())
+        self.setMinimumWidth(WIDTH_PX)
 
     def _connect(self) -> None:
+        self.plan_box.changed.connect(self._show_state)
         self.plan_box.changed.connect(self._refresh)
+        for box in (self.log_box, self.plan_box.packages_box):
+            box.collapsedStateChanged.connect(self._fit)
         self.store_box.removal_wanted.connect(self._remove)
         self.bar.run_wanted.connect(self.run)
         self.bar.cancel_wanted.connect(self.cancel)
@@ -199,6 +202,7 @@ class SetupDialog(QDialog):
         self.bar.set_ready(problem is None and self._offer is not None, verb, "")
         if problem is not None:
             self.bar.stop(f"{problem.sentence} {problem.remedy}")
+        self._fit()
 
     def _show_state(self) -> None:
         state = state_of(self._error)
@@ -210,7 +214,12 @@ class SetupDialog(QDialog):
 
     def _say(self, lamp: str, words: str) -> None:
         self.lamp.setPixmap(icon(lamp).pixmap(LAMP_PX, LAMP_PX))
-        self.words.setText(html.escape(words))
+        self.words.setText(words)
+        self._fit()
+
+    def _fit(self, *_: object) -> None:
+        """As high as what is shown, once Qt has laid it out; `adjustSize` takes two thirds of the screen at most."""
+        QTimer.singleShot(0, lambda: self.resize(self.width(), self.layout().totalHeightForWidth(self.width())))
 
     def _lock(self, locked: bool) -> None:
         for widget in (self.plan_box, self.store_box, self.own_button):
@@ -222,6 +231,7 @@ class SetupDialog(QDialog):
         self._lock(False)
         self._show_state()
         self._refresh()
+        self.log_box.setCollapsed(True)
         self._say("light-green", tr("The engine works. {} {}").format(tested.in_words(), tested.reason))
         self.show()
         self.engine_changed.emit()
@@ -238,7 +248,8 @@ class SetupDialog(QDialog):
             return
         self._error = error if self._error is None and not configured_python() else self._error
         self._say("light-red", f"{error.sentence} {error.remedy}")
-        self.log.appendPlainText(f"\n{error.details}" if error.details and not self.log.toPlainText() else "")
+        if not self.log.toPlainText():
+            self.log.setPlainText(error.details)
         self.log_box.setCollapsed(False)
         self.show()
 
@@ -288,5 +299,9 @@ def _installed(plan: Plan, broken: Optional[store.Environment], task: SetupTask)
 
 
 def _removed(environment: store.Environment) -> bool:
-    with store.locked(environment.folder.parent):
-        return store.remove(environment.folder)
+    base = environment.folder.parent
+    with store.locked(base):
+        gone = store.remove(environment.folder)
+        if not store.environments(base):
+            store.remove(base / managed.FOLDER)  # the Python that they were made with
+        return gone

@@ -33,7 +33,7 @@ class StoreBox(QGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Environments on this computer"), parent)
         self.table = QTreeWidget()
-        self.table.setHeaderLabels([tr("Made for"), tr("Device"), tr("Made"), tr("Size"), tr("State")])
+        self.table.setHeaderLabels([tr("Made for"), tr("State"), tr("Size"), tr("Made"), tr("Device")])
         self.table.setRootIsDecorated(False)
         self.table.setFixedHeight(ROWS_PX)
         self.table.itemSelectionChanged.connect(self._refresh)
@@ -82,10 +82,10 @@ class StoreBox(QGroupBox):
 def _row(environment: store.Environment, in_use: bool) -> QTreeWidgetItem:
     made = environment.record
     state = tr("in use") if in_use else tr("spare")
-    state += "" if is_current(environment) else tr(", an update is there") if in_use else tr(", outdated")
-    cells = [f"Orthomask {made.version}", made.device, made.made.replace("T", " ")[:16], f"{made.disk_mb} MB", state]
+    state += "" if is_current(environment) else tr(", outdated")
+    cells = [f"Orthomask {made.version}", state, f"{made.disk_mb} MB", made.made.replace("T", " ")[:16], made.device]
     row = QTreeWidgetItem(cells)
     row.setData(0, Qt.ItemDataRole.UserRole, environment)
     row.setToolTip(0, str(environment.folder))
-    row.setToolTip(1, tr("{}, Python {}; self-test in {} s").format(made.build, made.python, made.seconds))
+    row.setToolTip(4, tr("{}, Python {}; self-test in {} s").format(made.build, made.python, made.seconds))
     return row

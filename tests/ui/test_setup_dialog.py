@@ -12,7 +12,7 @@ from wheels import TESTED
 
 from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError
 from orthomask.ui import environment, setup_dialog
-from orthomask.ui.installer import builds, install, planning, store
+from orthomask.ui.installer import builds, install, managed, planning, store
 from orthomask.ui.installer.planning import Offer
 from orthomask.ui.installer.pythons import Python
 from orthomask.ui.setup_dialog import SetupDialog, State
@@ -189,7 +189,7 @@ def test_an_environment_of_an_earlier_version_works_on_until_it_is_updated_and_c
     dialog.store_box.show_environments(environment.configured_python())
     assert dialog.store_box.table.topLevelItemCount() == 2
     assert "2.8 GB in all" in dialog.store_box.total.text()
-    assert dialog.store_box.table.selectedItems()[0].text(4) == "spare, outdated"
+    assert dialog.store_box.table.selectedItems()[0].text(1) == "spare, outdated"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     dialog.store_box.remove_button.click()
     wait_until(lambda: not dialog.busy)
@@ -198,6 +198,7 @@ def test_an_environment_of_an_earlier_version_works_on_until_it_is_updated_and_c
 
 def test_removing_what_runs_ends_the_engine_first(open_dialog, base, monkeypatch):
     made = environment_of(base)
+    (base / managed.FOLDER / "cpython").mkdir(parents=True)
     dialog = open_dialog()
     ended = []
     dialog.engine_unwanted.connect(lambda: ended.append(made.folder.exists()))
@@ -207,6 +208,7 @@ def test_removing_what_runs_ends_the_engine_first(open_dialog, base, monkeypatch
     wait_until(lambda: dialog.changes != [])
     assert ended == [True]
     assert not made.folder.exists()
+    assert not (base / managed.FOLDER).exists()
     assert dialog.changes == [""]
     assert dialog.bar.run_button.text() == "Set up"
 

@@ -45,7 +45,10 @@ def markdown(
         error: what went wrong last.
         log: of the set-up.
     """
-    parts = ["## Orthomask", *(f"- {line}" for line in _facts(offer, python, network))]
+    parts = [
+        "## Orthomask",
+        *(f"{'' if line.startswith(' ') else '- '}{line}" for line in _facts(offer, python, network)),
+    ]
     if error is not None:
         parts += ["", "## Error", f"{error.sentence} {error.remedy} [{error.code.value}]", "```", error.details, "```"]
     if log:
@@ -65,9 +68,9 @@ def _facts(offer: Optional[Offer], python: str, network: Network) -> Iterator[st
         made = environment.record
         state = "current" if is_current(environment) else "of another lock"
         words = f"{made.build}, Python {made.python}, {made.disk_mb} MB, {made.device} in {made.seconds} s, {state}"
-        yield f"  {environment.folder.name}: {words}, made {made.made}"
+        yield f"  - {environment.folder.name}: {words}, made {made.made}"
     for folder in store.leftovers(base):
-        yield f"  {folder.name}: not finished"
+        yield f"  - {folder.name}: not finished"
     if offer is not None:
         yield f"Device: {offer.build.title}. {offer.why}"
         for found in offer.pythons:

@@ -109,10 +109,16 @@ KINDS = (
         "Look into pip's configuration for constraints or other indexes, or install from a folder.",
     ),
     Failure(
+        "not there",
+        r"from versions: none\)",
+        "A package was not found where pip looks.",
+        "Check the internet connection; where pip is set up to use another index, ask its keeper for the package.",
+    ),
+    Failure(
         "no match",
         r"No matching distribution found|Could not find a version that satisfies",
         "A package is not to be had here in the version that Orthomask was tested with.",
-        "Choose another Python or device; where pip is set up to use another index, ask its keeper for the package.",
+        "Choose another Python; where pip is set up to use another index, ask its keeper for a newer copy.",
     ),
 )
 

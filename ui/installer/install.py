@@ -21,8 +21,8 @@ from .selftest import SelfTest
 
 MARGIN_MB = 500
 """Free space that is left over: a disk that is full to the brim helps nobody."""
-BEGUN, FETCHED, UNPACKED = 0.04, 0.75, 0.92
-"""Where on the progress bar fetching begins and ends, and unpacking ends; the self-test takes the rest."""
+BEGUN, FETCHED, FOUND, UNPACKED = 0.04, 0.75, 0.15, 0.92
+"""Where on the progress bar fetching begins and ends (from a folder, finding), and unpacking; then comes the test."""
 METADATA = Path(__file__).resolve().parents[2] / "metadata.txt"
 
 Tester = Callable[[str, Watcher], SelfTest]
@@ -200,12 +200,12 @@ class _Pip:
         return "\n".join(printed)
 
     def _tell(self, downloads: Downloads) -> None:
-        count = self._plan.package_count
-        fraction, words = BEGUN + (FETCHED - BEGUN) * downloads.fraction, downloads.name
+        count, fetched = self._plan.package_count, FOUND if self._plan.wheels else FETCHED
+        fraction, words = BEGUN + (fetched - BEGUN) * downloads.fraction, downloads.name
         if downloads.installing:
             there = min(count, self._unpacked())
             words = tr("Unpacking: {} of {} packages").format(there, count)
-            fraction = FETCHED + (UNPACKED - FETCHED) * there / count if self.final else fraction
+            fraction = fetched + (UNPACKED - fetched) * there / count if self.final else fraction
         elif downloads.done_mb >= 1:
             words = tr("{:.0f} of about {} MB · {}").format(downloads.done_mb, self._plan.build.download_mb, words)
         self._watcher.step(fraction, words)

@@ -14,6 +14,7 @@ from . import builds, pythons
 from .pythons import Python
 from .store import DOWNLOADS
 
+FOLDER = "python"
 DOWNLOAD_MB = 60
 """uv and a Python."""
 
@@ -34,7 +35,7 @@ def python(helper: str, base: Path, run: Runner) -> Python:
         OrthomaskError: uv or the Python cannot be had.
     """
     wanted = builds.table()["pythons"][0]
-    variables = {"UV_PYTHON_INSTALL_DIR": str(base / "python"), "UV_NO_PROGRESS": "1", "UV_SYSTEM_CERTS": "1"}
+    variables = {"UV_PYTHON_INSTALL_DIR": str(base / FOLDER), "UV_NO_PROGRESS": "1", "UV_SYSTEM_CERTS": "1"}
     uv = shutil.which("uv") or _fetched(helper, base, run)
     run([uv, "python", "install", wanted], variables)
     printed = run([uv, "python", "find", "--managed-python", wanted], variables)

@@ -8,6 +8,7 @@ from typing import Protocol
 _STEP = re.compile(r"Progress (\d+) of (\d+)$")
 _BEGIN = re.compile(r"\s*(?:Downloading|Using cached|Collecting) (\S+)")
 _CACHED = re.compile(r"\s*Using cached \S+\.whl \(([\d.]+) (kB|MB)\)")
+_WHEEL = re.compile(r"([^-]+)-([^-]+)-.*\.whl")
 _LOCAL = re.compile(r"Processing (\S+)")
 
 
@@ -67,7 +68,7 @@ class Downloads:
         self._finished_bytes += round(float(cached[1]) * {"kB": 1e3, "MB": 1e6}[cached[2]]) if cached else 0
         named = local or _BEGIN.match(line)
         if named:
-            self._name = re.split(r"[/\\]", named[1])[-1]
+            self._name = _WHEEL.sub(r"\1 \2", re.split(r"[/\\]", named[1])[-1])
             self.installing = False
         self.installing = self.installing or line.startswith("Installing collected packages")
         return False

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Optional
 
@@ -18,10 +19,10 @@ from ..words import tr
 OLDEST = (3, 10)
 SECONDS = 20
 _ELSEWHERE = (
-    "/opt/homebrew/bin/python3.{}",
-    "/usr/local/bin/python3.{}",
-    "/Library/Frameworks/Python.framework/Versions/3.{}/bin/python3",
-    "~/.local/bin/python3.{}",
+    "/opt/homebrew/bin/python{}",
+    "/usr/local/bin/python{}",
+    "/Library/Frameworks/Python.framework/Versions/{}/bin/python3",
+    "~/.local/bin/python{}",
 )
 """Programs that macOS starts from its dock do not see the shell's PATH."""
 _PROBE = """
@@ -54,25 +55,25 @@ class Python:
 def find(wanted: Sequence[str]) -> tuple[Python, ...]:
     """Every Python of this computer: those that fit first, in the order of `wanted` versions. Starts processes."""
     found: dict[str, Python] = {}
-    for path in candidates():
-        python = probe(path, wanted)
-        if python is not None:
-            found.setdefault(os.path.realpath(python.path), python)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for python in pool.map(lambda path: probe(path, wanted), dict.fromkeys(candidates(wanted))):
+            if python is not None:
+                found.setdefault(os.path.realpath(python.path), python)
     order = {version: place for place, version in enumerate(wanted)}
     return tuple(sorted(found.values(), key=lambda python: (bool(python.problem), order.get(python.minor, len(order)))))
 
 
-def candidates() -> Iterator[str]:
+def candidates(wanted: Sequence[str]) -> Iterator[str]:
     """Paths of programs that may be Pythons: QGIS's own, those on the PATH, those where installers put them."""
     yield from filter(None, (qgis_python(),))
-    names = ["python3", "python", *(f"python3.{minor}" for minor in range(20, 8, -1))]
+    names = ["python3", "python", *(f"python{version}" for version in wanted)]
     yield from filter(None, map(shutil.which, names))
     if sys.platform == "win32":
         yield from _of_launcher()
         for place in (r"%LocalAppData%\Programs\Python\Python3*\python.exe", r"%ProgramFiles%\Python3*\python.exe"):
             yield from glob.glob(os.path.expandvars(place))
     else:
-        paths = [os.path.expanduser(place).format(minor) for place in _ELSEWHERE for minor in range(20, 9, -1)]
+        paths = [os.path.expanduser(place).format(version) for place in _ELSEWHERE for version in wanted]
         yield from filter(os.path.isfile, paths)
 
 

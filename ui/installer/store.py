@@ -102,7 +102,8 @@ def remove(folder: Path) -> bool:
         pass
     except OSError:
         return False
-    shutil.rmtree(folder, onerror=_force)
+    if folder.exists():
+        shutil.rmtree(folder, onerror=_force)
     return not folder.exists()
 
 
