@@ -68,7 +68,7 @@ def test_an_environment_is_made_tested_and_found_again(made):
     assert fractions == sorted(fractions)
 
 
-def test_a_broken_one_stays_while_its_repair_is_cancelled_at_random_moments_and_goes_when_it_is_done(
+def test_a_broken_one_stays_while_its_repair_is_cancelled_at_a_random_moment_and_goes_when_it_is_done(
     made, wheels, python, tmp_path
 ):
     base = tmp_path / "orthomask"
@@ -76,16 +76,33 @@ def test_a_broken_one_stays_while_its_repair_is_cancelled_at_random_moments_and_
     folder.mkdir(parents=True)
     broken = store.finish(folder, replace(made[0].record, made="2020-01-01T00:00:00"))
     moments = len(made[1].lines) + len(made[1].steps)
-    for moment in random.sample(range(1, moments), 2):
-        with pytest.raises(Cancelled):
-            make(base, wheels, python, Watcher(moment))
-        assert store.environments(base) == (broken,)
-        assert store.leftovers(base) == ()
+    with pytest.raises(Cancelled):
+        make(base, wheels, python, Watcher(random.randrange(1, moments)))
+    assert store.environments(base) == (broken,)
+    assert store.leftovers(base) == ()
     whole, _ = make(base, wheels, python)
     assert store.environments(base) == (whole, broken)
     assert says(whole, "import tinytorch; print(tinytorch.version)") == "1.0"
     assert store.remove(broken.folder)
     assert store.environments(base) == (whole,)
+
+
+def test_cancelled_at_any_moment_it_leaves_nothing(base, wheels, tmp_path):
+    python = stand_in(
+        tmp_path, "echo Processing one; echo Processing two; echo Installing collected packages: one, two"
+    )
+    undisturbed = Watcher()
+    make(tmp_path / "other", wheels, python, undisturbed)
+    for moment in range(1, len(undisturbed.lines) + len(undisturbed.steps)):
+        with pytest.raises(Cancelled):
+            make(base, wheels, python, Watcher(moment), test=watchful)
+        assert store.environments(base) == store.leftovers(base) == ()
+
+
+def watchful(python, watcher):
+    if watcher.isCanceled():
+        raise Cancelled
+    return TESTED
 
 
 def test_what_fails_its_test_does_not_count(base, wheels, tmp_path):
