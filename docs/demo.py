@@ -2,7 +2,7 @@
 
 Usage: make demo, or with a Python that has QGIS and this folder importable as `orthomask`:
 
-    python docs/demo.py FOLDER [IMAGE] [PICTURE]
+    python docs/demo.py FOLDER [IMAGE] [MODEL] [PICTURE]
 
 PICTURE is a smaller copy of the map, as a JPEG for the readme.
 """
@@ -75,17 +75,18 @@ def draw_map(photograph: Path, folder: Path, picture: Path | None) -> None:
 
 def main() -> None:
     """Run, draw, and say what was found."""
-    given = [Path(argument).resolve() for argument in sys.argv[1:]]
-    folder, photograph, picture = [*given, *(Path("demo-output"), SAMPLE, None)[len(given) :]]
+    given = sys.argv[1:]
+    output, image, model, *rest = [*given, *("demo-output", str(SAMPLE), "buildings")[len(given) :]]
+    folder, photograph = Path(output).resolve(), Path(image).resolve()
     os.environ.update(environment())
     started = time.monotonic()
     qgis_process("plugins", "enable", "orthomask")
-    parameters = f"IMAGE={photograph}", "MODEL=buildings", "EXISTING=1", f"OUTPUT={folder}"
+    parameters = f"IMAGE={photograph}", f"MODEL={model}", "EXISTING=1", f"OUTPUT={folder}"
     printed = qgis_process("--json", "run", "orthomask:segment", "--", *parameters)
     found = json.loads(printed[printed.index("{") :])["results"]
-    draw_map(photograph, folder, picture)
-    print(f"{found['POLYGON_COUNT']} buildings, {found['POLYGON_AREA_M2']:,.0f} m², found on {found['DEVICE_USED']}")
-    print(f"in {found['SECONDS']:.1f} s, {time.monotonic() - started:.1f} s with QGIS.")
+    draw_map(photograph, folder, Path(rest[0]).resolve() if rest else None)
+    print(f"{found['POLYGON_COUNT']} polygons of {model}, {found['POLYGON_AREA_M2']:,.0f} m²,")
+    print(f"on {found['DEVICE_USED']} in {found['SECONDS']:.1f} s, {time.monotonic() - started:.1f} s with QGIS.")
     if photograph == SAMPLE:
         print(ATTRIBUTION)
     for path in sorted(folder.glob("*.*")):
