@@ -11,8 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 25_000_000
 """Bytes that the repository takes."""
-REQUIRED = "name description version qgisMinimumVersion author email about tracker repository homepage".split()
-SUFFIXES = {"", *".geojson .j2 .json .lock .md .py .qm .qml .safetensors .svg .tif .toml .ts .txt .xml".split()}
+REQUIRED = (
+    "name", "description", "version", "qgisMinimumVersion", "author", "email", "about", "tracker", "repository",
+    "homepage",
+)  # fmt: skip
+SUFFIXES = {
+    "", ".geojson", ".j2", ".json", ".lock", ".md", ".py", ".qm", ".qml", ".safetensors", ".svg", ".tif", ".toml", ".ts",
+    ".txt", ".xml",
+}  # fmt: skip
 OLDEST_PYTHON = (3, 9)
 """Of the QGIS versions that the plugin says it runs in."""
 
@@ -30,9 +36,8 @@ def test_it_holds_the_plugin_and_nothing_else(package: zipfile.ZipFile) -> None:
     names = [PurePosixPath(name) for name in package.namelist() if not name.endswith("/")]
     assert {name.parts[0] for name in names} == {"orthomask"}
     assert {"orthomask/LICENSE", "orthomask/metadata.txt", "orthomask/__init__.py"} <= set(map(str, names))
-    assert not {"tests", "benchmarks", "docs", "__pycache__", "__MACOSX"} & {
-        part for name in names for part in name.parts
-    }
+    parts = {part for name in names for part in name.parts}
+    assert not {"tests", "benchmarks", "docs", "__pycache__", "__MACOSX"} & parts
     assert not [part for part in parts if part.startswith(".") or "\\" in part]
     assert {name.suffix for name in names} <= SUFFIXES
     assert {"buildings.safetensors", "farmland.safetensors"} <= {name.name for name in names}
