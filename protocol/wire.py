@@ -40,13 +40,18 @@ def to_json(message: object) -> dict[str, Any]:
 
 def to_wire(request: object) -> dict[str, Any]:
     """A request as plain JSON values, with all that the engine needs to answer it: for its ears alone."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(request)))  # type: ignore[call-overload]
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(request, dict_factory=_needed)))  # type: ignore[call-overload]
     return plain
 
 
+def _needed(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass, without those that say of an image that it is an ordinary one."""
+    return {name: value for name, value in items if (name, value) not in (("rendered", None), ("access", {}))}
+
+
 def _recorded(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a dataclass that are recorded: no secrets, and not that an image is no rendered one."""
-    return {name: value for name, value in items if name != "access" and (name, value) != ("rendered", None)}
+    """The fields of a dataclass that are recorded: no secrets."""
+    return {name: value for name, value in _needed(items).items() if name != "access"}
 
 
 def from_json(kind: type[T], data: object) -> T:

@@ -22,12 +22,14 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..protocol import Cancelled, EvaluateRequest, EvaluateResult, OrthomaskError, Split
+from ..protocol import OVERLAP_PX, Cancelled, EvaluateRequest, EvaluateResult, OrthomaskError, Split
 from .engine_client import EngineClient, Feedback
 from .evaluation_layers import add_evaluation
 from .evaluation_text import evaluation_html
 from .label_project import SPLIT_NAMES
 from .messages import show_error, show_warning
+from .own_models import gsd_of
+from .picture_words import are_wanted
 from .run_bar import RunBar
 from .run_folders import default_parent, new_folder
 from .sources import image_of
@@ -63,7 +65,8 @@ class EvaluateDialog(QDialog):
         self._iface, self._client, self._path, self._title = iface, client, path, title
         self._task: Optional[EngineTask] = None
         self._project_closed = False
-        self.data = TrainingDataBox(SPLITS[0], makes_classes=False)
+        self.data = TrainingDataBox(SPLITS[0], iface.mapCanvas(), makes_classes=False)
+        self.data.render_at(gsd_of(path), OVERLAP_PX)
         self.options = EvaluationOptions()
         self.run_bar = RunBar()
         self.outcome = EvaluationOutcome()
@@ -79,6 +82,8 @@ class EvaluateDialog(QDialog):
         """Evaluate with what is chosen, in the background."""
         try:
             frozen = self.data.frozen()
+            if frozen.picture is not None and not are_wanted(frozen.picture, self):
+                return
             folder = new_folder(self.options.folder(), frozen.name, f"evaluation-{self._title}")
             split, threshold, map_path = self.options.split(), self.options.threshold(), self.options.map_path()
         except OrthomaskError as error:

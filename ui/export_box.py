@@ -24,6 +24,7 @@ from ..protocol import (
     Touch,
 )
 from .export_options import Build, ChipOptions, MaskOptions
+from .label_sources import Rendering
 from .words import tr
 
 TOUCHES = {Touch.CENTRE: tr("whose centre is inside"), Touch.ALL: tr("that it touches")}
@@ -73,6 +74,15 @@ class ExportBox(QGroupBox):
         """The areas that are chosen; None for the whole image."""
         return self.areas.currentLayer()
 
+    @property
+    def rendering(self) -> Rendering:
+        """How what is no file becomes an image.
+
+        Raises:
+            OrthomaskError: a resolution cannot be read.
+        """
+        return self.mask.rendering() if self.is_mask else self.chips.rendering()
+
     def build(self, classes: tuple[ClassInfo, ...], folder: str, name: str) -> Build:
         """What makes the request that is filled in.
 
@@ -119,6 +129,7 @@ class ExportBox(QGroupBox):
         self.areas.layerChanged.connect(self.changed)
         self.preview.toggled.connect(self.changed)
         self.chips.changed.connect(self.changed)
+        self.mask.changed.connect(self.changed)
 
     def _show_kind(self) -> None:
         self.mask.setVisible(self.is_mask)

@@ -29,6 +29,7 @@ from ..protocol import (
     OrthomaskError,
 )
 from .export_preview import ChipGrid
+from .images import kept_beside
 from .label_sources import Rendering
 from .words import tr
 
@@ -47,23 +48,43 @@ CATALOGUES = {Catalogue.COCO: tr("COCO"), Catalogue.ARCGIS: tr("ArcGIS")}
 class MaskOptions(QWidget):
     """What only masks have."""
 
+    changed = pyqtSignal()
+
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.border = QSpinBox(minimum=0, maximum=32, suffix=tr(" px"))
         self.border.setSpecialValueText(tr("none"))
         self.border.setToolTip(tr("A class of its own between objects that touch, so that they stay apart"))
+        self.gsd = QLineEdit(placeholderText=tr("the image's own"))
+        self.gsd.setToolTip(tr("Metres per pixel, for an image that is no file; its picture is saved beside the mask"))
+        self.gsd.textChanged.connect(self.changed)
         self.weights = QCheckBox(tr("Pixel weights too"))
         self.weights.setToolTip(tr("A second raster, high between near objects, beside the mask"))
         form = _form(self)
+        form.addRow(tr("Resolution (m)"), self.gsd)
         form.addRow(tr("Border class"), self.border)
         form.addRow(self.weights)
+
+    def rendering(self) -> Rendering:
+        """How what is no file is rendered: the areas, and nothing around them.
+
+        Raises:
+            OrthomaskError: the resolution cannot be read.
+        """
+        return Rendering(min(numbers_in(self.gsd.text()), default=0.0), 0)
 
     def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
         """What makes the request for a mask."""
         weights = str(Path(path).with_name(f"{Path(path).stem}-weights.tif")) if self.weights.isChecked() else ""
         options = {"border_px": self.border.value(), "weights_path": weights, "existing": existing}
         return lambda data: MaskRequest(
-            data.image, data.labels, path, areas=data.areas, classes=classes, touch=data.touch, **options
+            kept_beside(data.image, path),
+            data.labels,
+            path,
+            areas=data.areas,
+            classes=classes,
+            touch=data.touch,
+            **options,
         )
 
 
@@ -104,7 +125,7 @@ class ChipOptions(QWidget):
         return ChipGrid(self.size.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
 
     def rendering(self) -> Rendering:
-        """How a map service is rendered: at the finest resolution, and a chip beyond the areas.
+        """How what is no file is rendered: at the finest resolution, and a chip beyond the areas.
 
         Raises:
             OrthomaskError: a number cannot be read.

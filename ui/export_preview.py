@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Optional
 
-from qgis.core import QgsGeometry, QgsPointXY, QgsRasterLayer, QgsVectorLayer, QgsWkbTypes
+from qgis.core import QgsGeometry, QgsPointXY, QgsVectorLayer, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsRubberBand
 from qgis.PyQt.QtGui import QColor
 
 from ..protocol import Split
-from .label_sources import Rendering, areas_on, freeze_image
-from .rendering import RenderedImage, metres_per_unit
+from .ground import metres_per_unit
+from .label_sources import Rendering, areas_on, planned_image
+from .map_view import ImageSource
+from .rendering import Picture
 
 MOST_OUTLINES = 2000
 MISSING_SHARE = 0.25
@@ -44,7 +46,7 @@ class ExportPreview:
         self._canvas = canvas
         self._band: Optional[QgsRubberBand] = None
 
-    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[QgsRasterLayer], *, shaded: bool = False) -> None:
+    def show(self, outlines: Sequence[QgsGeometry], layer: Optional[ImageSource], *, shaded: bool = False) -> None:
         """Draw these, which are in the CRS of the layer, in place of the last ones; or shade them."""
         self.clear()
         if not outlines or layer is None:
@@ -63,7 +65,7 @@ class ExportPreview:
             self._band = None
 
 
-def mask_outlines(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> list[QgsGeometry]:
+def mask_outlines(image: ImageSource, areas: Optional[QgsVectorLayer]) -> list[QgsGeometry]:
     """The image's extent; with areas instead the part of it outside them, of which the mask knows nothing."""
     extent = QgsGeometry.fromRect(image.extent())
     if areas is None:
@@ -73,7 +75,7 @@ def mask_outlines(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> lis
 
 
 def chip_outlines(
-    image: QgsRasterLayer, areas: Optional[QgsVectorLayer], grid: ChipGrid
+    image: ImageSource, areas: Optional[QgsVectorLayer], grid: ChipGrid
 ) -> tuple[list[QgsGeometry], bool]:
     """The footprints of chips, at most `MOST_OUTLINES` of them, and whether these are all.
 
@@ -101,17 +103,17 @@ class _Lattice:
         OrthomaskError: it is a map service, and areas or resolution are missing.
     """
 
-    def __init__(self, image: QgsRasterLayer, areas: Optional[QgsVectorLayer], grid: ChipGrid) -> None:
-        frozen = freeze_image(image, areas, Rendering(grid.gsd_m, grid.chip_px))
-        if isinstance(frozen, RenderedImage):
-            extent = frozen.extent
-            self._step_x = self._step_y = extent.width() / frozen.width_px
+    def __init__(self, image: ImageSource, areas: Optional[QgsVectorLayer], grid: ChipGrid) -> None:
+        planned = planned_image(image, areas, Rendering(grid.gsd_m, grid.chip_px))
+        if isinstance(planned, Picture):
+            extent, own_m = planned.grid.extent, planned.gsd_m
+            own_x, own_y = planned.grid.step
         else:
             extent = image.extent()
             own_x, own_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
-            own_m = math.sqrt(own_x * own_y) * metres_per_unit(image, extent)
-            scale = grid.gsd_m / own_m if grid.gsd_m else 1.0
-            self._step_x, self._step_y = own_x * scale, own_y * scale
+            own_m = math.sqrt(own_x * own_y) * metres_per_unit(image.crs(), extent)
+        scale = grid.gsd_m / own_m if grid.gsd_m else 1.0
+        self._step_x, self._step_y = own_x * scale, own_y * scale
         width, height = math.ceil(extent.width() / self._step_x), math.ceil(extent.height() / self._step_y)
         turn = math.radians(grid.degrees)
         self._cosine, self._sine = math.cos(turn), math.sin(turn)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsMapLayerComboBox
+from qgis.core import QgsApplication, QgsProject
+from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices, QHideEvent, QShowEvent
 from qgis.PyQt.QtWidgets import (
@@ -34,13 +34,17 @@ from .areas_box import AreasBox
 from .engine_client import EngineClient
 from .export_box import ExportBox
 from .export_preview import ExportPreview, chip_outlines, mask_outlines
+from .images import FrozenImage, is_rendered
 from .label_layers_box import LabelLayersBox
 from .label_project import open_project
-from .label_sources import GroundTruth, freeze_image, is_service
+from .label_sources import GroundTruth, planned_image
+from .map_view import ImageChooser, ImageSource
 from .mask_layer import mask_layer
 from .messages import show_error, show_success, show_warning
 from .new_project_dialog import NewProjectDialog
+from .picture_words import are_wanted, picture_words
 from .project_box import ProjectBox
+from .rendering import Picture
 from .run_bar import RunBar
 from .run_folders import default_parent
 from .scrolling import lay_out
@@ -69,7 +73,8 @@ class LabelPanel(QWidget):
         self._task: Optional[EngineTask] = None
         self._finish: Callable[[Any], None]
         self._models: Sequence[ModelSummary] = ()
-        self.layer_chooser = QgsMapLayerComboBox()
+        self._problem = ""
+        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map that is labelled"))
         self.image_words = QLabel()
         self.project = ProjectBox(iface)
         self.areas = AreasBox(iface)
@@ -81,7 +86,7 @@ class LabelPanel(QWidget):
         self._preview_timer = QTimer(self, singleShot=True, interval=PREVIEW_PAUSE_MS)
         self._lay_out()
         self._connect()
-        self.labels.show_image(self._image())
+        self.labels.show_image(self.layer_chooser.currentLayer())
         self._follow_project()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
@@ -136,9 +141,10 @@ class LabelPanel(QWidget):
         finish = self._finish_mask if self.export.is_mask else self._finish_chips
 
         def request() -> object:
-            rendering = None if self.export.is_mask else self.export.chips.rendering()
             areas, touch = self.export.areas_layer, self.export.touch.currentData()
-            truth = GroundTruth.of(image, self.labels.sources, areas, touch, rendering)
+            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
+            if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):
+                raise Cancelled
             return truth.request(self.export.build(self.labels.classes, default_parent(), image.name()))
 
         self._start(title, SnapshotClient(self._client), request, finish)
@@ -161,8 +167,6 @@ class LabelPanel(QWidget):
         self._preview.clear()
 
     def _lay_out(self) -> None:
-        self.layer_chooser.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
-        self.layer_chooser.setToolTip(tr("The orthophoto that is labelled"))
         for words in (self.image_words, self.preview_words):
             words.setWordWrap(True)
         image = QGroupBox(tr("Image"))
@@ -190,8 +194,8 @@ class LabelPanel(QWidget):
         self._preview_timer.timeout.connect(self._show_preview)
         QgsProject.instance().projectSaved.connect(self._refresh)
 
-    def _image(self) -> Optional[QgsRasterLayer]:
-        return self.layer_chooser.currentLayer()
+    def _image(self) -> Optional[ImageSource]:
+        return self.layer_chooser.image
 
     def _follow_project(self) -> None:
         """Start with the labels and areas of the label project, where nothing else has been chosen."""
@@ -204,31 +208,31 @@ class LabelPanel(QWidget):
         """Show what the present choice means."""
         if self._task is not None:
             return
-        self.image_words.setText(self._image_problem())
+        planned, self._problem = self._look_at_image()
+        self.image_words.setText(self._problem or (picture_words(planned) if isinstance(planned, Picture) else ""))
         self.image_words.setVisible(bool(self.image_words.text()))
-        self.areas.button.setEnabled(not self.image_words.text() and self.project.project is not None)
+        is_file = not self._problem and not isinstance(planned, Picture)
+        self.areas.button.setEnabled(is_file and self.project.project is not None)
         self.export.show_default(default_parent())
-        missing = self.image_words.text() or ("" if self.labels.sources else tr("Add a layer of labels first."))
+        missing = self._problem or ("" if self.labels.sources else tr("Add a layer of labels first."))
         label = tr("Export mask") if self.export.is_mask else tr("Export chips")
         self.run_bar.set_ready(not missing, label, missing or tr("Write it; your layers stay as they are"))
         self._preview_timer.start()
 
-    def _image_problem(self) -> str:
-        """Why the chosen layer cannot be used, with the remedy; empty when it can."""
+    def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
+        """What the chosen image would be read from; or why it cannot, with the remedy."""
         try:
-            if is_service(self._image()) and not self.export.is_mask:
-                freeze_image(self._image(), self.export.areas_layer, self.export.chips.rendering())
-            else:
-                image_of(self._image())
+            if not is_rendered(self._image()):
+                return image_of(self._image()), ""
+            return planned_image(self._image(), self.export.areas_layer, self.export.rendering), ""
         except OrthomaskError as error:
-            return f"{error.sentence} {error.remedy}"
-        return ""
+            return None, f"{error.sentence} {error.remedy}"
 
     def _show_preview(self) -> None:
         """Draw what would be written, and say how much it is."""
         image, areas, words = self._image(), self.export.areas_layer, ""
         self._preview.clear()
-        if self.isVisible() and self.export.preview.isChecked() and not self.image_words.text():
+        if self.isVisible() and self.export.preview.isChecked() and not self._problem:
             try:
                 if self.export.is_mask:
                     outlines = mask_outlines(image, areas)
@@ -250,6 +254,8 @@ class LabelPanel(QWidget):
             return
         try:
             request = freeze()
+        except Cancelled:
+            return
         except OrthomaskError as error:
             self._show_error(error)
             return

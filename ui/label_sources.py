@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Callable, NamedTuple, Optional
 
 from qgis.core import (
     QgsCoordinateTransform,
@@ -17,10 +17,11 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ..protocol import Areas, ClassValue, Image, LabelledImage, Labels, Split, Touch
+from ..protocol import Areas, ClassValue, LabelledImage, Labels, Split, Touch
 from .engine_client import Feedback
+from .images import FrozenImage, frozen, is_rendered, planned, written
 from .label_project import CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
-from .rendering import RenderedImage, metres_per_unit
+from .map_view import ImageSource, MapView
 from .sources import image_of
 from .vector_snapshot import VectorSnapshot
 
@@ -104,7 +105,7 @@ class FrozenAreas:
 class GroundTruth:
     """An image with its labels, frozen; what masks, chips and trainings from layers are made of."""
 
-    image: Union[Image, RenderedImage]
+    image: FrozenImage
     labels: tuple[FrozenLabels, ...]
     areas: Optional[FrozenAreas] = None
     touch: Touch = Touch.CENTRE
@@ -112,7 +113,7 @@ class GroundTruth:
     @classmethod
     def of(
         cls,
-        image: Optional[QgsRasterLayer],
+        image: Optional[ImageSource],
         sources: Sequence[LabelSource],
         areas: Optional[QgsVectorLayer] = None,
         touch: Touch = Touch.CENTRE,
@@ -121,21 +122,20 @@ class GroundTruth:
         """Freeze the layers; later sources lie over earlier ones. Main thread only.
 
         Args:
-            rendering: how a map service becomes an image; without it, it cannot be used.
+            rendering: how what is no file becomes an image; without it, it cannot be used.
 
         Raises:
             OrthomaskError: a layer cannot be used.
         """
         labels = tuple(source.freeze() for source in sources)
-        frozen = freeze_image(image, areas, rendering) if rendering else image_of(image)
-        return cls(frozen, labels, FrozenAreas.of(areas) if areas is not None else None, touch)
+        whole = planned_image(image, areas, rendering) if rendering else image_of(image)
+        return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
         """The same with its files written; any thread."""
         labels = tuple(frozen.write(folder, feedback) for frozen in self.labels)
         areas = self.areas.write(folder, feedback) if self.areas else None
-        image = self.image.write(folder, feedback) if isinstance(self.image, RenderedImage) else self.image
-        return LabelledImage(image, labels, areas, self.touch)
+        return LabelledImage(written(self.image, folder, feedback), labels, areas, self.touch)
 
     def request(self, build: Callable[[LabelledImage], object]) -> Callable[[Path, Feedback], object]:
         """What `SnapshotClient` is called with: writes the files, then builds the request."""
@@ -143,47 +143,38 @@ class GroundTruth:
 
 
 class Rendering(NamedTuple):
-    """How a map service becomes an image: its resolution, and how far around the areas."""
+    """How what is no file becomes an image: its resolution, and how far around the areas."""
 
     gsd_m: float
     margin_px: int
 
 
-def freeze_image(
-    layer: Optional[QgsRasterLayer], areas: Optional[QgsVectorLayer], rendering: Rendering
-) -> Union[Image, RenderedImage]:
-    """The file behind a layer, or what renders a map service around the areas. Main thread only.
+def planned_image(source: Optional[ImageSource], areas: Optional[QgsVectorLayer], rendering: Rendering) -> FrozenImage:
+    """The file behind a layer, or the picture around the areas that would be rendered. Main thread only.
 
     Raises:
-        OrthomaskError: the layer cannot be used, or there are no areas or no resolution for a map service.
+        OrthomaskError: the layer cannot be used, or there are no areas or no resolution for a picture.
     """
-    if not is_service(layer):
-        return image_of(layer)
-    found = [geometry.boundingBox() for geometry, split in areas_on(layer, areas) if split != Split.TODO.value]
-    if found and rendering.gsd_m > 0:
-        margin = rendering.margin_px * rendering.gsd_m / metres_per_unit(layer, found[0])
-        found = [box.buffered(margin) for box in found]
-    return RenderedImage.of(layer, rendering.gsd_m, found)
+    places = []
+    if is_rendered(source):
+        places = [geometry for geometry, split in areas_on(source, areas) if split != Split.TODO.value]
+    return planned(source, rendering.gsd_m, places, rendering.margin_px)
 
 
-def is_service(layer: Optional[QgsRasterLayer]) -> bool:
-    """Whether the layer is a map service, and no file."""
-    return layer is not None and layer.isValid() and layer.providerType() != "gdal"
-
-
-def areas_on(image: QgsRasterLayer, areas: Optional[QgsVectorLayer]) -> Iterator[tuple[QgsGeometry, str]]:
+def areas_on(image: ImageSource, areas: Optional[QgsVectorLayer]) -> Iterator[tuple[QgsGeometry, str]]:
     """The areas that touch the image, in its CRS, each with its split; none without a layer of areas."""
     if areas is None:
         return
     transform = QgsCoordinateTransform(areas.crs(), image.crs(), QgsProject.instance())
     field, extent = areas.fields().lookupField(SPLIT_FIELD), image.extent()
+    everywhere = isinstance(image, MapView)
     for feature in areas.getFeatures():
         geometry = QgsGeometry(feature.geometry())
         try:
             geometry.transform(transform)
         except QgsCsException:
             continue
-        if not geometry.isEmpty() and geometry.intersects(extent):
+        if not geometry.isEmpty() and (everywhere or geometry.intersects(extent)):
             yield geometry, str(feature.attribute(field)) if field >= 0 else Split.TRAIN.value
 
 

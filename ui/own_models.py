@@ -19,6 +19,8 @@ from .words import tr
 
 EMBEDDED_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
 SUFFIX = ".safetensors"
+CARD = "orthomask"
+"""Under this name a bundle's head holds its card, as in `engine/bundle.py`."""
 FILES_SETTING = "orthomask/model-files"
 
 
@@ -28,6 +30,20 @@ class Origin(enum.Enum):
     EMBEDDED = "embedded"
     OWN = "own"
     FILE = "file"
+
+
+def gsd_of(model: str) -> float:
+    """The resolution, in metres, of an embedded model by its name or of a bundle by its path; 0 where there is none.
+
+    It stands in the head of the file, so the engine need not run.
+    """
+    embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
+    try:
+        with open(embedded if embedded.exists() else model, "rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return float(json.loads(head["__metadata__"][CARD])["gsd_m"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return 0.0
 
 
 def own_folder() -> Path:

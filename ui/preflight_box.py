@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Optional
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ..protocol import Cancelled, CheckRequest, CheckResult, Level, Light, OrthomaskError
-from .engine_client import EngineClient
+from .engine_client import EngineClient, Feedback
 from .icons import icon
+from .rendering import Picture
 from .tasks import EngineTask
+from .vector_snapshot import SnapshotClient
 from .words import time_in_words, tr
 
 DEBOUNCE_MS = 400
@@ -33,6 +37,7 @@ class PreflightBox(QGroupBox):
         self.result: Optional[CheckResult] = None
         self._client = client
         self._wanted: Optional[CheckRequest] = None
+        self._sample: Optional[Picture] = None
         self._task: Optional[EngineTask] = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -46,11 +51,15 @@ class PreflightBox(QGroupBox):
         layout.addLayout(self._lights)
         layout.addWidget(self.estimate)
 
-    def check(self, request: CheckRequest) -> None:
-        """Check this soon, unless something else is to be checked by then."""
+    def check(self, request: CheckRequest, sample: Optional[Picture] = None) -> None:
+        """Check this soon, unless something else is to be checked by then.
+
+        Args:
+            sample: a part of a picture, to be rendered and looked at in place of the request's image.
+        """
         if request == self._wanted:
             return
-        self._wanted = request
+        self._wanted, self._sample = request, sample
         self._forget(tr("Checking image and model…"))
         self._timer.start()
 
@@ -74,7 +83,11 @@ class PreflightBox(QGroupBox):
         if self._task is not None or self._wanted is None:
             return  # the check that is under way comes back here
         asked = self._wanted
-        self._task = EngineTask(tr("Orthomask: preflight"), self._client, asked)
+        client: Any = self._client
+        question: Any = asked
+        if self._sample is not None:
+            client, question = SnapshotClient(self._client), _sampled(asked, self._sample.frozen())
+        self._task = EngineTask(tr("Orthomask: preflight"), client, question)
         self._task.answered.connect(lambda result: self._end(asked, result))
         self._task.failed.connect(lambda error: self._end(asked, error))
         QgsApplication.taskManager().addTask(self._task)
@@ -114,6 +127,11 @@ class PreflightBox(QGroupBox):
             self._lights.addWidget(words, row, 1)
         self.estimate.setText(estimate)
         self.estimate.setVisible(bool(estimate))
+
+
+def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback], CheckRequest]:
+    """What renders the sample, and makes the request that looks at it; for any thread."""
+    return lambda folder, feedback: replace(request, image=sample.write(folder, feedback))
 
 
 def _estimate(result: CheckResult) -> str:

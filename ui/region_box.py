@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from qgis.core import QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsVectorLayer
 from qgis.gui import QgisInterface, QgsRubberBand
 from qgis.PyQt.QtCore import QSize, pyqtSignal
 from qgis.PyQt.QtGui import QHideEvent, QShowEvent
@@ -12,7 +12,9 @@ from qgis.PyQt.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QToolButton, QVB
 
 from ..protocol import OrthomaskError
 from .icons import icon
+from .images import has_end
 from .map_tools import FreehandTool, PolygonTool, RectangleTool, RegionTool, region_band
+from .map_view import ImageSource
 from .sources import PickedRegion, extent_region, region_of, selected_region
 from .words import area_in_words, tr
 
@@ -36,7 +38,7 @@ class RegionBox(QGroupBox):
         self.region: Optional[PickedRegion] = None
         self._iface = iface
         self._canvas = iface.mapCanvas()
-        self._image: Optional[QgsRasterLayer] = None
+        self._image: Optional[ImageSource] = None
         self._band: Optional[QgsRubberBand] = None
         self._tools: list[RegionTool] = []
         self._buttons = QHBoxLayout()
@@ -51,10 +53,10 @@ class RegionBox(QGroupBox):
         self._canvas.destinationCrsChanged.connect(self._show_band)
         self._describe()
 
-    def set_image(self, layer: Optional[QgsRasterLayer]) -> None:
-        """The layer whose extent the last button takes."""
-        self._image = layer
-        self.extent_button.setEnabled(layer is not None)
+    def set_image(self, image: Optional[ImageSource]) -> None:
+        """The image whose extent a button takes, where it has one."""
+        self._image = image
+        self.extent_button.setEnabled(has_end(image))
 
     def pick(self, region: Optional[PickedRegion]) -> None:
         """Make this the region; None for no region."""

@@ -1,160 +1,190 @@
-"""Pictures of map services as files: the part around some places, at a resolution, in a temporary GeoTIFF.
+"""Pictures of layers that are no files: the part around some places, at a resolution, in a temporary GeoTIFF.
 
-The layer's provider is copied on the main thread and used in a task's thread, so the layer, the map and the project are
-only read, and nothing waits for the network but the task.
+A picture is planned on the main thread, which asks no server, and written in a task's thread. It lies on the pixels of
+the level of the service that suits the resolution, so nothing is interpolated here; the engine does that, as for files.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qgis.core import (
-    Qgis,
-    QgsDistanceArea,
-    QgsGeometry,
-    QgsProject,
-    QgsRasterFileWriter,
-    QgsRasterLayer,
-    QgsRectangle,
-)
+from qgis.core import Qgis, QgsGeometry, QgsRasterFileWriter, QgsRectangle
 from qgis.PyQt.QtCore import QByteArray
-from qgis.PyQt.QtGui import QImage
 
-from ..protocol import Cancelled, ErrorCode, Image, OrthomaskError
+from ..protocol import OVERLAP_PX, WINDOW_PX, ErrorCode, Image, OrthomaskError, Rendered
+from .block_reader import COLOR_BANDS, BlockReader
 from .engine_client import Feedback
+from .ground import ground_units
+from .picture_grid import Block, Grid, blocks_of
+from .pixels import CELL_PX, Pixels, Step
 from .sources import crs_name
 from .vector_snapshot import file_name
 from .words import tr
 
-TILE_PX = 512
-MOST_TILES = 4000
-"""A thousand million pixels: more is no task for a map service."""
-BANDS = 4
-OPTIONS = ["PHOTOMETRIC=RGB", "ALPHA=YES", "TILED=YES", "COMPRESS=DEFLATE", "SPARSE_OK=TRUE", "BIGTIFF=IF_SAFER"]
+SQUARE = 0.05
+"""A CRS whose units differ by less to the east and to the north gets square pixels."""
+COLOR_OPTIONS = ["PHOTOMETRIC=RGB", "ALPHA=YES"]
+OPTIONS = ["TILED=YES", "COMPRESS=DEFLATE", "ZLEVEL=1", "SPARSE_OK=TRUE", "BIGTIFF=IF_SAFER"]
 
 
 @dataclass(frozen=True)
-class RenderedImage:
+class Picture:
     """A picture that is to be rendered. Made by `of`, written by `write`.
 
     Attributes:
-        extent: of the whole picture, in the CRS of the layer.
-        tiles: column and row of those that are needed.
+        gsd_m: true metres on the ground of a pixel.
+        blocks: the parts that are needed.
     """
 
-    name: str
-    crs: Any
-    extent: QgsRectangle
-    width_px: int
-    height_px: int
-    tiles: tuple[tuple[int, int], ...]
-    provider: Any = field(repr=False)
+    pixels: Pixels = field(repr=False)
+    grid: Grid
+    gsd_m: float
+    blocks: tuple[Block, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, layer: QgsRasterLayer, gsd_m: float, places: Sequence[QgsRectangle]) -> RenderedImage:
-        """Freeze what is needed of a layer to render it around some places. Main thread only.
+    def of(cls, pixels: Pixels, gsd_m: float, places: Sequence[QgsGeometry], margin_px: int = 0) -> Picture:
+        """Plan the picture of some places. Main thread only.
 
         Args:
-            layer: any raster layer, such as XYZ tiles or a WMS.
-            gsd_m: of the picture, in true metres on the ground.
-            places: extents in the CRS of the layer.
+            gsd_m: that is wanted, in true metres on the ground; a service has its own levels.
+            places: in the CRS of the pixels.
+            margin_px: how far around them, in pixels of `gsd_m`.
 
         Raises:
             OrthomaskError: there are no places, no resolution, or the picture would be too large.
         """
         if gsd_m <= 0 or not places:
-            sentence = tr("The layer {} is a map service, which has no end and no resolution of its own.")
-            remedy = tr("Choose areas, and write a resolution in metres per pixel.")
-            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(layer.name()), remedy)
-        whole = QgsRectangle(places[0])
+            sentence = tr("{} is no file: it has no end and no resolution of its own.").format(pixels.name)
+            remedy = tr("Choose a region or areas, and a resolution in metres per pixel.")
+            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+        whole = QgsRectangle(places[0].boundingBox())
         for place in places[1:]:
-            whole.combineExtentWith(place)
-        step = gsd_m / metres_per_unit(layer, whole)
-        width, height = math.ceil(whole.width() / step), math.ceil(whole.height() / step)
-        left, top = whole.xMinimum(), whole.yMaximum()
-        extent = QgsRectangle(left, top - height * step, left + width * step, top)
-        tiles = tuple(sorted(set().union(*(_tiles(place, extent, step * TILE_PX) for place in places))))
-        if len(tiles) > MOST_TILES:
-            sentence = tr("The part of {} that is needed is too large.").format(layer.name())
-            remedy = tr("Choose fewer or smaller areas, or a coarser resolution.")
-            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, f"{len(tiles)} × {TILE_PX} px")
-        return cls(layer.name(), layer.crs(), extent, width, height, tiles, layer.dataProvider().clone())
+            whole.combineExtentWith(place.boundingBox())
+        units = ground_units(pixels.crs, whole)
+        step = pixels.step(whole, gsd_m) or _free_step(units, gsd_m)
+        needed = [_grown(place, margin_px * gsd_m / min(units), pixels.extent) for place in places]
+        grid = Grid.around([place for place in needed if not place.isEmpty()], step, pixels.extent)
+        gsd_there = math.sqrt(step[0] * units[0] * step[1] * units[1])
+        return cls(pixels, grid, gsd_there, blocks_of(grid, needed, pixels.name))
+
+    @property
+    def name(self) -> str:
+        """Of the layer."""
+        return self.pixels.name
+
+    @property
+    def tiles(self) -> int:
+        """Squares of 256 pixels that are needed."""
+        return sum(len(block.cells) for block in self.blocks)
+
+    @property
+    def requests(self) -> int:
+        """About how often servers will be asked."""
+        return self.pixels.requests(sum(block.columns * block.rows for block in self.blocks), len(self.blocks))
+
+    @property
+    def key(self) -> Image:
+        """What stands for the picture in a request before it is there: the same for the same layer, level and place."""
+        box = self.grid.extent
+        return Image(f"{self.pixels.source} {box.toString(3)} {self.gsd_m:.6g}", crs_name(self.pixels.crs))
+
+    def windows(self, gsd_m: float) -> int:
+        """About how many windows of a model of that resolution it has."""
+        side = CELL_PX * self.gsd_m / gsd_m / (WINDOW_PX - OVERLAP_PX)
+        share = self.tiles / (self.grid.columns * self.grid.rows)
+        return max(1, round(share * math.ceil(self.grid.columns * side) * math.ceil(self.grid.rows * side)))
+
+    def frozen(self) -> Picture:
+        """The same from copies of the layers, as they are now, to be written by another thread. Main thread only."""
+        return replace(self, pixels=self.pixels.frozen())
+
+    def sample(self) -> Picture:
+        """One square in the middle, to see what the values are like."""
+        block = self.blocks[len(self.blocks) // 2]
+        cell = block.cells[len(block.cells) // 2]
+        return replace(self, grid=self.grid.part(*cell), blocks=(Block(0, 0, 1, 1, ((0, 0),)),))
 
     def write(self, folder: Path, feedback: Feedback) -> Image:
-        """Render it into the folder; any thread. What the service does not show is transparent.
+        """Render it into the folder; any thread. What does not come is transparent or nodata: nothing is known there.
 
         Raises:
             Cancelled: the feedback was cancelled.
-            OrthomaskError: the service shows nothing at all, or the file cannot be written.
+            OrthomaskError: the service shows nothing, or too little, or the file cannot be written.
         """
-        path = folder / f"{file_name(self.name)}.tif"
+        path, partial = (folder / f"{file_name(self.name)}{ending}" for ending in (".tif", ".part.tif"))
+        try:
+            with _Canvas(partial, self) as canvas, self.pixels.reading():
+                missing = self._render(canvas, feedback)
+            os.replace(partial, path)
+        except OSError as error:
+            sentence, remedy = tr("The picture of {} cannot be written."), tr("Make room on the disk, and try again.")
+            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy, str(error)) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        rendered = Rendered(self.name, self.pixels.source, round(self.gsd_m, 4), now, self.tiles, missing)
+        return Image(str(path), crs_name(self.pixels.crs), ("1", "2", "3") if self.pixels.color else (), rendered)
+
+    def _render(self, canvas: _Canvas, feedback: Feedback) -> int:
+        """Draw all blocks; how many squares are missing."""
+        words, total = tr("Rendering {}: {} of {} tiles"), self.tiles
+        with BlockReader(self.pixels, self.grid, total, feedback) as reader:
+            for block in self.blocks:
+                feedback.setProgress(100 * reader.done / total)
+                feedback.setProgressText(words.format(self.name, f"{reader.done:,}", f"{total:,}"))
+                canvas.draw(block, reader.read(block))
+        feedback.setProgress(100)
+        return reader.missing
+
+
+class _Canvas:
+    """The file of a picture, open as long as the context. Raises `OSError`."""
+
+    def __init__(self, path: Path, picture: Picture) -> None:
+        pixels, grid = picture.pixels, picture.grid
+        self._color = pixels.color
         writer = QgsRasterFileWriter(str(path))
         writer.setOutputFormat("GTiff")
-        writer.setCreateOptions(OPTIONS)
-        size = (self.width_px, self.height_px)
-        file = writer.createMultiBandRaster(Qgis.DataType.Byte, *size, self.extent, self.crs, BANDS)
-        if file is None or not file.isEditable():
-            sentence, remedy = tr("The picture of {} cannot be written."), tr("Make room for temporary files.")
-            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy)
-        shown = cancelled = False
-        for number, (column, row) in enumerate(self.tiles):
-            cancelled = feedback.isCanceled()
-            if cancelled:
-                break
-            feedback.setProgressText(tr("Rendering {}: tile {} of {}").format(self.name, number + 1, len(self.tiles)))
-            shown = self._write_tile(file, column, row) or shown
-        file.setEditable(False)
-        del file  # closes it; an error would keep it open as long as the error is kept
-        if cancelled:
-            raise Cancelled
-        if not shown:
-            sentence = tr("The map service {} shows nothing there.").format(self.name)
-            remedy = tr("See whether it can be reached, and whether it covers the areas at that resolution.")
-            raise OrthomaskError(ErrorCode.IMAGE_EMPTY, sentence, remedy)
-        return Image(str(path), crs_name(self.crs), ("1", "2", "3"))
+        writer.setCreateOptions(OPTIONS + (COLOR_OPTIONS if self._color else []))
+        kind = Qgis.DataType.Byte if self._color else pixels.data_type
+        size, bands = (grid.width_px, grid.height_px), COLOR_BANDS if self._color else pixels.bands
+        self._file: Any = writer.createMultiBandRaster(kind, *size, grid.extent, pixels.crs, bands)
+        if self._file is None or not self._file.isEditable():
+            raise OSError(str(path))
+        for band in range(1, 1 if self._color else bands + 1):
+            self._file.setNoDataValue(band, pixels.nodata)
 
-    def _write_tile(self, file: Any, column: int, row: int) -> bool:
-        """Render a tile and write it; whether it shows anything."""
-        x, y = column * TILE_PX, row * TILE_PX
-        width, height = min(TILE_PX, self.width_px - x), min(TILE_PX, self.height_px - y)
-        step = self.extent.width() / self.width_px
-        left, top = self.extent.xMinimum() + x * step, self.extent.yMaximum() - y * step
-        box = QgsRectangle(left, top - height * step, left + width * step, top)
-        picture = self.provider.block(1, box, width, height).image()
-        pixels = _bytes(picture.convertToFormat(QImage.Format.Format_RGBA8888))
-        for band in range(BANDS):
-            file.write(QByteArray(pixels[band::BANDS]), band + 1, width, height, x, y)
-        return any(pixels[BANDS - 1 :: BANDS])
+    def __enter__(self) -> _Canvas:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.setEditable(False)
+        self._file = None  # closes it
+
+    def draw(self, block: Block, bands: Sequence[bytes]) -> None:
+        """Write a block."""
+        box = (block.columns * CELL_PX, block.rows * CELL_PX, block.column * CELL_PX, block.row * CELL_PX)
+        parts = [bands[0][band::COLOR_BANDS] for band in range(COLOR_BANDS)] if self._color else bands
+        for number, part in enumerate(parts, start=1):
+            if not self._file.write(QByteArray(part), number, *box):
+                raise OSError(self._file.error().summary())
 
 
-def metres_per_unit(layer: QgsRasterLayer, extent: QgsRectangle) -> float:
-    """True metres on the ground of a unit of the layer's CRS, in the middle of an extent."""
-    measure = QgsDistanceArea()
-    measure.setSourceCrs(layer.crs(), QgsProject.instance().transformContext())
-    measure.setEllipsoid(layer.crs().ellipsoidAcronym())
-    side = max(extent.width(), extent.height()) * 1e-3
-    center = extent.center()
-    square = QgsRectangle(center.x() - side / 2, center.y() - side / 2, center.x() + side / 2, center.y() + side / 2)
-    return math.sqrt(measure.measureArea(QgsGeometry.fromRect(square))) / side
+def _free_step(units: Step, gsd_m: float) -> Step:
+    """The size of pixels where a source has none of its own."""
+    if abs(units[0] / units[1] - 1) < SQUARE:
+        side = gsd_m / math.sqrt(units[0] * units[1])
+        return side, side
+    return gsd_m / units[0], gsd_m / units[1]
 
 
-def _tiles(place: QgsRectangle, extent: QgsRectangle, side: float) -> set[tuple[int, int]]:
-    """Columns and rows of the tiles that a place touches."""
-    first, last = (math.floor((x - extent.xMinimum()) / side) for x in (place.xMinimum(), place.xMaximum()))
-    top, bottom = (math.floor((extent.yMaximum() - y) / side) for y in (place.yMaximum(), place.yMinimum()))
-    columns, rows = math.ceil(extent.width() / side - 1e-9), math.ceil(extent.height() / side - 1e-9)
-    return {
-        (column, row)
-        for column in range(max(0, first), min(last + 1, columns))
-        for row in range(max(0, top), min(bottom + 1, rows))
-    }
-
-
-def _bytes(picture: QImage) -> bytes:
-    """The pixels of a picture, row by row; of four bytes each, rows need no padding."""
-    data = picture.constBits()
-    return bytes(data.asstring(picture.sizeInBytes()))
+def _grown(place: QgsGeometry, margin: float, limits: QgsRectangle) -> QgsGeometry:
+    """A place and what lies around it, as far as there is anything."""
+    grown = place.buffer(margin, 4) if margin else place
+    return grown if limits.isNull() else grown.intersection(QgsGeometry.fromRect(limits))

@@ -46,7 +46,8 @@ class Run:
     @property
     def title(self) -> str:
         """Source, model and local time."""
-        source = Path(self.record["source"]["path"]).stem
+        rendered = self.record["source"].get("rendered")
+        source = rendered["name"] if rendered else Path(self.record["source"]["path"]).stem
         time = datetime.fromisoformat(self.record["time"]).astimezone()
         return f"{source} · {self.record['model']['name']} · {time:%Y-%m-%d %H:%M}"
 
@@ -55,7 +56,7 @@ class Run:
         """How the results came about, a line for each fact, in plain text."""
         model, source = self.record["model"], self.record["source"]
         facts = [
-            (tr("Source"), source["path"]),
+            *_source_facts(source),
             (tr("Image date"), self.record["image_date"] or tr("unknown")),
             (tr("Model"), f"{model['title']} ({model['sha256'][:12]})"),
             (tr("Threshold"), f"{self.record['threshold']:g}"),
@@ -149,6 +150,16 @@ def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
     style.setContent(text.replace('band="1"', f'band="{band}"'))
     layer.importNamedStyle(style)
     _describe(layer, run)
+
+
+def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was looked at, and how it came to be a picture where it is no file."""
+    rendered = source.get("rendered")
+    if not rendered:
+        return [(tr("Source"), source["path"])]
+    words = tr("{} at {:.3g} m per pixel, {} of {} tiles missing")
+    how = words.format(rendered["time"], rendered["gsd_m"], rendered["missing"], rendered["tiles"])
+    return [(tr("Source"), f"{rendered['name']} ({rendered['source']})"), (tr("Rendered"), how)]
 
 
 def _describe(layer: QgsMapLayer, run: Run) -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsMapLayerComboBox
+from qgis.core import QgsApplication, QgsProject
+from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ..protocol import (
+    OVERLAP_PX,
     Cancelled,
     CheckRequest,
     ErrorCode,
@@ -22,14 +23,20 @@ from ..protocol import (
 )
 from . import results, run_folders
 from .engine_client import EngineClient
+from .images import FrozenImage, frozen, is_rendered, places_of
+from .images import planned as planned_image
+from .map_view import ImageChooser, MapView
 from .messages import show_error, show_success, show_warning
 from .model_box import ModelBox
 from .options_box import OptionsBox
+from .picture_client import FrozenRun, PictureClient
+from .picture_words import are_wanted, picture_words
 from .preflight_box import PreflightBox
 from .region_box import RegionBox
+from .rendering import Picture
 from .run_bar import RunBar
 from .scrolling import lay_out
-from .sources import image_of
+from .sources import require_image
 from .tasks import EngineTask
 from .words import area_in_words, time_in_words, tr
 
@@ -52,7 +59,7 @@ class SegmentPanel(QWidget):
         self._task: Optional[EngineTask] = None
         self._project_closed = False
         self._look: Optional[EngineTask] = None
-        self.layer_chooser = QgsMapLayerComboBox()
+        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to look at"))
         self.image_words = QLabel()
         self.region = RegionBox(iface)
         self.model = ModelBox()
@@ -65,6 +72,7 @@ class SegmentPanel(QWidget):
 
     def release(self) -> None:
         """Stop what runs, and leave the canvas as it was."""
+        self._iface.mapCanvas().layersChanged.disconnect(self._follow_map)
         QgsProject.instance().readProject.disconnect(self._refresh)
         QgsProject.instance().projectSaved.disconnect(self._refresh)
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
@@ -75,17 +83,20 @@ class SegmentPanel(QWidget):
     def run(self) -> None:
         """Run what is chosen, in the background."""
         try:
-            request = self._request()
+            planned = self._planned()
+            request = self._request(planned)
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
             return
-        layer, model = self.layer_chooser.currentLayer(), self.model.model
-        request = run_folders.begin(request, layer.name(), model.name)
+        if isinstance(planned, Picture) and not are_wanted(planned, self):
+            return
+        name, model = self.layer_chooser.image.name(), self.model.model
+        run = FrozenRun(run_folders.begin(request, name, model.name), frozen(planned))
         self._project_closed = False
         self.preflight.pause()
         self.run_bar.start()
-        title = tr("Orthomask: {} in {}").format(model.title, layer.name())
-        self._task = EngineTask(title, self._client, request)
+        title = tr("Orthomask: {} in {}").format(model.title, name)
+        self._task = EngineTask(title, PictureClient(self._client), run)
         self._task.reported.connect(self.run_bar.report)
         self._task.answered.connect(self._finish)
         self._task.failed.connect(self._fail)
@@ -100,8 +111,6 @@ class SegmentPanel(QWidget):
             self._task.cancel()
 
     def _lay_out(self) -> None:
-        self.layer_chooser.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
-        self.layer_chooser.setToolTip(tr("The orthophoto to look at"))
         self.image_words.setWordWrap(True)
         image = QGroupBox(tr("Image"))
         image_layout = QVBoxLayout(image)
@@ -111,6 +120,7 @@ class SegmentPanel(QWidget):
 
     def _connect(self) -> None:
         self.layer_chooser.layerChanged.connect(self._set_image)
+        self._iface.mapCanvas().layersChanged.connect(self._follow_map)
         self.region.changed.connect(self._refresh)
         self.region.failed.connect(lambda error: show_error(self._iface.messageBar(), error))
         self.model.changed.connect(self._refresh)
@@ -124,30 +134,44 @@ class SegmentPanel(QWidget):
         QgsProject.instance().cleared.connect(self._note_closed_project)
 
     def _set_image(self) -> None:
-        layer = self.layer_chooser.currentLayer()
-        self.region.set_image(layer if isinstance(layer, QgsRasterLayer) else None)
+        self.region.set_image(self.layer_chooser.image)
         self._refresh()
+
+    def _follow_map(self) -> None:
+        """Other layers are shown: the map as it looks now is another image."""
+        if isinstance(self.layer_chooser.image, MapView) or self.layer_chooser.currentLayer() is None:
+            self._set_image()
 
     def _refresh(self, *_: object) -> None:
         """Show what the present choice means: can it run, what would it find, where would it go."""
         if self._task is not None:
             return
         self.options.show_default_folder()
-        self.image_words.setText(self._image_problem())
+        planned, problem = self._look_at_image()
+        self.image_words.setText(problem or _words(planned))
         self.image_words.setVisible(bool(self.image_words.text()))
-        missing = self.image_words.text() or self._missing()
-        unfinished = not missing and run_folders.unfinished_folder(self._request()) is not None
+        missing = problem or self._missing()
+        unfinished = not missing and run_folders.unfinished_folder(self._request(planned)) is not None
         reason = missing or (tr("Go on where this run stopped") if unfinished else tr("Start; results become layers"))
         self.run_bar.set_ready(not missing, tr("Resume") if unfinished else tr("Run"), reason)
-        self._check()
+        self._check(planned)
 
-    def _image_problem(self) -> str:
-        """Why the chosen layer cannot be used, with the remedy; empty when it can."""
+    def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
+        """What the chosen image would be read from, as far as that is known; or why it cannot, with the remedy."""
+        image = self.layer_chooser.image
         try:
-            image_of(self.layer_chooser.currentLayer())
+            require_image(image)
+            known = not is_rendered(image) or (self.region.region is not None and self.model.model is not None)
+            return self._planned() if known else None, ""
         except OrthomaskError as error:
-            return f"{error.sentence} {error.remedy}"
-        return ""
+            return None, f"{error.sentence} {error.remedy}"
+
+    def _planned(self) -> FrozenImage:
+        """What the chosen image is read from: a file, or a picture of the region at the model's resolution."""
+        image, model = self.layer_chooser.image, self.model.model
+        require_image(image)
+        places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
+        return planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
 
     def _missing(self) -> str:
         """What is still to be chosen."""
@@ -155,22 +179,19 @@ class SegmentPanel(QWidget):
             return tr("Choose a model first.")
         return tr("Choose a region first.") if self.region.region is None else ""
 
-    def _check(self) -> None:
-        if self.image_words.text() or self.model.model is None:
+    def _check(self, planned: Optional[FrozenImage]) -> None:
+        model, region = self.model.model, self.region.region
+        if planned is None or model is None:
             self.preflight.explain(tr("Image and model are checked here before anything runs."))
-            return
-        region = self.region.region
-        self.preflight.check(
-            CheckRequest(
-                image=image_of(self.layer_chooser.currentLayer()),
-                model=self.model.model.path,
-                region=region.request() if region else None,
-            )
-        )
+        elif isinstance(planned, Picture):
+            sample, windows = planned.sample(), planned.windows(model.gsd_m)
+            self.preflight.check(CheckRequest(sample.key, model.path, windows=windows), sample)
+        else:
+            self.preflight.check(CheckRequest(planned, model.path, region.request() if region else None))
 
-    def _request(self) -> PredictRequest:
+    def _request(self, planned: FrozenImage) -> PredictRequest:
         request = PredictRequest(
-            image=image_of(self.layer_chooser.currentLayer()),
+            image=planned.key if isinstance(planned, Picture) else planned,
             model=self.model.model.path,
             output_dir=self.options.folder(),
             region=self.region.region.request(),
@@ -224,3 +245,7 @@ class SegmentPanel(QWidget):
 
 def _ending(error: OrthomaskError) -> str:
     return tr("Cancelled. Resume goes on from here.") if isinstance(error, Cancelled) else error.sentence
+
+
+def _words(planned: Optional[FrozenImage]) -> str:
+    return picture_words(planned) if isinstance(planned, Picture) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
@@ -19,7 +20,12 @@ from qgis.core import (
 )
 
 from ..protocol import ErrorCode, Image, OrthomaskError, Region
+from .credentials import public_source, without_access
 from .words import tr
+
+FOREIGN_STARTS = ("pg:", "hdf4", "ecwp", "ogcapi:", "ngw:", "georaster:")
+FOREIGN_ENDS = (".ecw", ".sid", ".heic", ".heif", ".avif", ".hdf")
+"""What GDAL in QGIS may read, but not the one that comes with the engine."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +59,44 @@ def crs_name(crs: QgsCoordinateReferenceSystem) -> str:
     return crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)
 
 
+def is_file(layer: object) -> bool:
+    """Whether the engine opens what is behind a layer by itself: whatever GDAL reads, as far as its own GDAL does."""
+    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+        return False
+    path, access = _dataset(layer)
+    locked = "authcfg" in layer.source() and not access  # with a certificate or token that only QGIS can use
+    return not locked and not path.lower().startswith(FOREIGN_STARTS) and not path.lower().endswith(FOREIGN_ENDS)
+
+
+def require_image(layer: object) -> None:
+    """Raise unless there is a layer, and its source can be read.
+
+    Raises:
+        OrthomaskError: there is none, or it is broken.
+    """
+    if layer is None:
+        sentence, remedy = tr("No image is chosen."), tr("Add an orthophoto to the project, for example a GeoTIFF.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+    if not layer.isValid():
+        sentence = tr("The source of the layer {} cannot be opened.").format(layer.name())
+        remedy = tr("Repair the layer's data source.")
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, public_source(layer.source()))
+
+
 def image_of(layer: Optional[QgsRasterLayer]) -> Image:
     """The file behind a raster layer. The CRS is given only where the layer's is not the file's own.
 
     Raises:
         OrthomaskError: there is no layer, it is broken, or it is no file.
     """
-    if layer is None:
-        sentence, remedy = tr("No image is chosen."), tr("Add an orthophoto to the project, for example a GeoTIFF.")
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
-    if layer.providerType() != "gdal":
-        sentence = tr("The layer {} is a map service, which has no pixels of its own yet.").format(layer.name())
+    require_image(layer)
+    if not is_file(layer):
+        sentence = tr("The layer {} is no file that can be read here.").format(layer.name())
         remedy = tr("Save the part you need as a GeoTIFF (right-click the layer, Export ‣ Save As…) and choose that.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
-    if not layer.isValid():
-        sentence = tr("The file of the layer {} cannot be opened.").format(layer.name())
-        raise OrthomaskError(
-            ErrorCode.IMAGE_UNREADABLE, sentence, tr("Repair the layer's data source."), layer.source()
-        )
     own_crs = layer.dataProvider().crs()
-    return Image(path=_dataset_name(layer), crs="" if own_crs == layer.crs() else crs_name(layer.crs()))
+    path, access = _dataset(layer)
+    return Image(path=path, crs="" if own_crs == layer.crs() else crs_name(layer.crs()), access=access)
 
 
 def region_of(geometries: Iterable[QgsGeometry], crs: QgsCoordinateReferenceSystem) -> PickedRegion:
@@ -125,7 +149,10 @@ def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:
     return [part for part in parts if part.type() == QgsWkbTypes.GeometryType.PolygonGeometry]
 
 
-def _dataset_name(layer: QgsRasterLayer) -> str:
-    """What GDAL calls the layer's dataset, as an absolute path where it is a file."""
-    name = layer.source().split("|option:")[0]
-    return os.path.abspath(name) if os.path.exists(name) else name
+def _dataset(layer: QgsRasterLayer) -> tuple[str, dict[str, str]]:
+    """What GDAL calls the layer's dataset, as an absolute path where it is a file, and what opens it."""
+    name = re.sub(r" ?authcfg='?\w+'?", "", layer.source().split("|option:")[0])
+    if os.path.exists(name):
+        return os.path.abspath(name), {}
+    expanded = layer.dataProvider().dataSourceUri(True) if layer.dataProvider() else name
+    return without_access(name, expanded.split("|option:")[0])

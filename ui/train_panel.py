@@ -14,13 +14,15 @@ from qgis.PyQt.QtCore import QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import QVBoxLayout, QWidget
 
-from ..protocol import ErrorCode, ModelSummary, OrthomaskError, Split, TrainRequest, TrainResult
+from ..protocol import OVERLAP_PX, ErrorCode, ModelSummary, OrthomaskError, Split, TrainRequest, TrainResult
 from . import own_models, run_folders
 from .engine_client import EngineClient, Feedback
 from .finished_box import FinishedBox
 from .messages import show_error, show_success, show_warning
 from .own_models import SUFFIX
+from .picture_words import are_wanted
 from .scrolling import lay_out
+from .stages import picture_warnings
 from .start_box import StartBox
 from .training_bar import TrainingBar
 from .training_data import DATA_DIR, Frozen
@@ -58,7 +60,7 @@ class TrainPanel(QWidget):
         self.watcher = RunWatcher(self)
         self.finished = FinishedBox()
         self.view = TrainingView()
-        self.data = TrainingDataBox(Split.TRAIN, makes_classes=True)
+        self.data = TrainingDataBox(Split.TRAIN, iface.mapCanvas(), makes_classes=True)
         self.start = StartBox()
         self.options = TrainingOptionsBox()
         self.bar = TrainingBar()
@@ -79,9 +81,12 @@ class TrainPanel(QWidget):
     def train(self) -> None:
         """Train with what is chosen, in the background."""
         try:
-            prepare = self._preparation(self.data.frozen())
+            frozen = self.data.frozen()
+            prepare = self._preparation(frozen)
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
+            return
+        if frozen.picture is not None and not are_wanted(frozen.picture, self):
             return
         self.finished.hide()
         self.view.hide()
@@ -104,6 +109,7 @@ class TrainPanel(QWidget):
     def _connect(self) -> None:
         self.data.changed.connect(self._show_readiness)
         self.start.changed.connect(self._show_start)
+        self.options.advanced.gsd_m.valueChanged.connect(self._show_resolution)
         self.bar.train_wanted.connect(self.train)
         self.bar.pause_wanted.connect(self._pause)
         self.bar.resume_wanted.connect(self.job.resume)
@@ -152,7 +158,13 @@ class TrainPanel(QWidget):
 
     def _show_start(self) -> None:
         self.options.suit(fine_tuning=self.start.model is not None)
+        self._show_resolution()
         self._show_readiness()
+
+    def _show_resolution(self) -> None:
+        """What is no file is rendered at the resolution that the new model will work at."""
+        model = self.start.model
+        self.data.render_at(self.options.advanced.gsd_m.value() or (model.gsd_m if model else 0.0), OVERLAP_PX)
 
     def _show_readiness(self) -> None:
         """Show whether what is chosen can be trained, unless there is a training already."""
@@ -185,7 +197,7 @@ class TrainPanel(QWidget):
 
     def _finish(self, request: TrainRequest, result: Optional[TrainResult]) -> None:
         self.watcher.stop()
-        for warning in result.warnings if result else ():
+        for warning in (*picture_warnings(request), *(result.warnings if result else ())):
             show_warning(self._iface.messageBar(), warning)
         bundle = self._run_dir / f"{request.name}{SUFFIX}"
         if not bundle.exists():

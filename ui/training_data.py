@@ -14,6 +14,7 @@ from ..protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskErr
 from .engine_client import Feedback
 from .label_project import SPLIT_FIELD
 from .label_sources import GroundTruth
+from .rendering import Picture
 from .vector_snapshot import text_of
 from .words import tr
 
@@ -34,6 +35,11 @@ class FrozenLayers:
     name: str
     truth: GroundTruth
     classes: tuple[ClassInfo, ...] = ()
+
+    @property
+    def picture(self) -> Optional[Picture]:
+        """What has to be rendered; None where the image is a file."""
+        return self.truth.image if isinstance(self.truth.image, Picture) else None
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledData:
         """Write the copies into `folder`; any thread.
@@ -56,6 +62,7 @@ class FrozenChips:
 
     path: str
     classes: tuple[ClassInfo, ...] = ()
+    picture: Optional[Picture] = None
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
-from qgis.gui import QgsFileWidget, QgsMapLayerComboBox
+from qgis.gui import QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -15,8 +15,11 @@ from ..protocol import ErrorCode, OrthomaskError, Split
 from .class_table import class_field_of, matched, values_of
 from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
-from .label_sources import GroundTruth, LabelSource
-from .sources import image_of
+from .label_sources import GroundTruth, LabelSource, Rendering, planned_image
+from .map_view import ImageChooser
+from .picture_words import picture_words
+from .rendering import Picture
+from .sources import require_image
 from .training_data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
 from .words import tr
 
@@ -28,19 +31,23 @@ class TrainingDataBox(QGroupBox):
 
     Args:
         needed: the split without which nothing can be done.
+        canvas: whose map can be the image.
         makes_classes: number the values of an attribute as classes; otherwise they are those of a model.
     """
 
     changed = pyqtSignal()
 
-    def __init__(self, needed: Split, *, makes_classes: bool, parent: Optional[QWidget] = None) -> None:
+    def __init__(
+        self, needed: Split, canvas: QgsMapCanvas, *, makes_classes: bool, parent: Optional[QWidget] = None
+    ) -> None:
         super().__init__(tr("Data"), parent)
         self.needed, self._makes_classes = needed, makes_classes
+        self._rendering = Rendering(0.0, 0)
         self._projects: dict[str, LabelProject] = {}
         self.source = QComboBox()
         self.source.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.source.setToolTip(tr("A label project of the panel Label, any layers of polygons, or exported chips"))
-        self.image = _layer_chooser(QgsMapLayerProxyModel.Filter.RasterLayer, tr("The image that was labelled"))
+        self.image = ImageChooser(canvas, tr("The orthophoto, map service or map that was labelled"))
         self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of what is to be found"))
         self.class_field = FieldChooser(tr("all of one class"))
         self.class_field.setToolTip(tr("The attribute that names the class"))
@@ -71,6 +78,12 @@ class TrainingDataBox(QGroupBox):
         self.source.blockSignals(False)
         self._show_source()
 
+    def render_at(self, gsd_m: float, margin_px: int) -> None:
+        """What is no file is to be rendered at this resolution, so far around the areas."""
+        if self._rendering != Rendering(gsd_m, margin_px):
+            self._rendering = Rendering(gsd_m, margin_px)
+            self._look()
+
     def problem(self) -> str:
         """Why nothing can be done with what is chosen, with the remedy; empty when something can."""
         try:
@@ -94,8 +107,8 @@ class TrainingDataBox(QGroupBox):
         if class_field and not classes and self._makes_classes:
             numbered, mapping = matched(values_of(labels, class_field), ())
             source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
-        image = self.image.currentLayer()
-        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas), classes)
+        image = self.image.image
+        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Labels and areas may have changed while this was not seen."""
@@ -180,19 +193,23 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             _require_chips(self.chips.filePath())
             return
-        image_of(self.image.currentLayer())
+        require_image(self.image.image)
         labels, _, areas = self._layers()
         _require_labels(labels)
         if areas is not None and self.needed not in count_splits(areas):
             sentence = tr("No area is for {}.").format(SPLIT_NAMES[self.needed])
             remedy = tr("In Label, draw areas in which everything is labelled, and say so.")
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
+        planned_image(self.image.image, areas, self._rendering)
 
     def _counts(self) -> str:
         if self.source.currentData() == CHIPS:
             return tr("Chips with their manifest.")
         labels, _, areas = self._layers()
         found = tr("{} labels").format(f"{count_labels(labels):,}")
+        planned = planned_image(self.image.image, areas, self._rendering)
+        if isinstance(planned, Picture):
+            found = f"{picture_words(planned)}\n{found}"
         if areas is None:
             return tr("{} · the image is split by itself").format(found)
         counts = count_splits(areas)

@@ -152,4 +152,5 @@ def _is_complete(request: TrainRequest) -> bool:
     projects = request.data.projects
     read = [labels.path for project in projects for labels in project.labels]
     read += [project.areas.path for project in projects if project.areas is not None]
+    read += [project.image.path for project in projects if project.image.rendered]
     return Path(request.output_dir).is_dir() and all(Path(path).exists() for path in read)

@@ -30,9 +30,12 @@ from qgis.core import (
 
 from ..protocol import Cancelled, ErrorCode, OrthomaskError
 from .engine_client import EngineClient, Feedback, NoFeedback
+from .stages import Stage, told
 from .words import tr
 
 FEATURES_BETWEEN_LOOKS = 500
+PREPARATION_PERCENT = 40.0
+"""Of the whole, where pictures have to be rendered; copies of layers take next to no time."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,9 @@ class SnapshotClient:
         """Write the snapshots and ask the engine, in this thread; raises what either raises."""
         watcher = feedback or NoFeedback()
         with temporary_folder() as folder:
-            return self._client.call(prepare(folder, watcher), watcher)
+            preparation = Stage(watcher, 0, PREPARATION_PERCENT)
+            request = prepare(folder, preparation)
+            return told(request, self._client.call(request, Stage(watcher, preparation.reached, 100)))
 
 
 @contextmanager

@@ -355,12 +355,15 @@ def test_a_result_without_its_record_is_one_message(ready, engine, bar, tmp_path
     assert "holds no finished run" in shown(bar)
 
 
-def test_a_map_service_is_explained_and_cannot_run(ready):
-    tiles = QgsRasterLayer("type=xyz&url=http://localhost/{z}/{x}/{y}.png", "tiles", "wms")
+def test_a_map_service_is_explained_and_can_run_in_a_region(ready):
+    tiles = QgsRasterLayer("type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.png", "tiles", "wms")
     QgsProject.instance().addMapLayer(tiles)
     ready.layer_chooser.setLayer(tiles)
-    assert "map service" in ready.image_words.text()
+    assert "rendered before the run" in ready.image_words.text()
+    assert ready.run_bar.run_button.isEnabled()
+    ready.region.pick(None)
     assert not ready.run_bar.run_button.isEnabled()
+    assert not ready.region.extent_button.isEnabled()
 
 
 def test_an_empty_project_says_what_to_do(ready):

@@ -1,25 +1,60 @@
+"""Pictures of map services, of the map and of other layers that are no files, from real servers on this machine."""
+
+import threading
+import time
+
 import pytest
+from map_servers import SAMPLE, serving
 from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsFeature,
     QgsGeometry,
+    QgsMapSettings,
     QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
     QgsTask,
     QgsVectorLayer,
+    QgsVectorTileLayer,
 )
 from scene import wait_until
 from test_engine_client import Watcher
 from tile_server import COLUMN, ROW, TILE_M, Tiles, color, middle, place, serving_tiles
 
 from orthomask.protocol import Cancelled, ErrorCode, OrthomaskError
-from orthomask.ui.rendering import TILE_PX, RenderedImage
+from orthomask.ui import block_reader
+from orthomask.ui.ground import metres_per_unit
+from orthomask.ui.images import frozen, is_rendered, pixels_of, planned
+from orthomask.ui.pixels import MapPixels
+from orthomask.ui.rendering import Picture
+
+TEXTURE = 0.14
+"""Metres per pixel: between levels 20 and 19 at that latitude, so that 20 is read."""
 
 
 @pytest.fixture
 def tiles(qgis_new_project):
     with serving_tiles() as layer:
         yield layer
+
+
+@pytest.fixture
+def server(qgis_new_project, monkeypatch):
+    monkeypatch.setattr(block_reader, "PAUSE_SECONDS", 0.02)
+    with serving(SAMPLE) as server:
+        yield server
+
+
+@pytest.fixture
+def somewhere():
+    """A rectangle of 70 m in the middle of the sample, in web mercator."""
+    layer = QgsRasterLayer(str(SAMPLE), "sample")
+    transform = QgsCoordinateTransform(layer.crs(), QgsCoordinateReferenceSystem("EPSG:3857"), QgsProject.instance())
+    center = transform.transform(layer.extent().center())
+    return QgsRectangle(center.x() - 35, center.y() - 35, center.x() + 35, center.y() + 35)
 
 
 def in_thread(function):
@@ -42,89 +77,233 @@ def in_thread(function):
     return outcome[0]
 
 
+def render(source, gsd_m, *boxes, folder, margin_px=0, watcher=None):
+    """The picture of some rectangles, as a dataset of GDAL, with what is recorded of it."""
+    picture = frozen(planned(source, gsd_m, [QgsGeometry.fromRect(box) for box in boxes], margin_px))
+    image = in_thread(lambda: picture.write(folder, watcher or Watcher()))
+    return gdal.Open(image.path), image.rendered
+
+
+def pixel(dataset, x, y):
+    """The bands of the pixel at a place."""
+    left, step, _, top, _, down = dataset.GetGeoTransform()
+    column, row = int((x - left) / step), int((y - top) / down)
+    return [dataset.GetRasterBand(band + 1).ReadRaster(column, row, 1, 1)[0] for band in range(dataset.RasterCount)]
+
+
 def test_the_picture_lies_where_the_tiles_do(tiles, tmp_path):
     state = tiles.source(), tiles.crs(), tiles.extent(), tiles.renderer().type()
-    rendered = RenderedImage.of(tiles, 0.5, [place(COLUMN, ROW, 3 * TILE_M)])
-    image = in_thread(lambda: rendered.write(tmp_path, Watcher()))
+    dataset, rendered = render(tiles, 0.5, place(COLUMN, ROW, 3 * TILE_M), folder=tmp_path)
     assert (tiles.source(), tiles.crs(), tiles.extent(), tiles.renderer().type()) == state
-    assert image.bands == ("1", "2", "3")
-    dataset = gdal.Open(image.path)
-    left, step, _, top, _, _ = dataset.GetGeoTransform()
-    assert step == pytest.approx(0.5 / 0.878, rel=0.02)  # a metre on the ground at 28.4° north
-    pixels = dataset.ReadAsArray()
+    assert dataset.GetGeoTransform()[1] == pytest.approx(TILE_M / 256)
     for column in (COLUMN - 1, COLUMN, COLUMN + 1):
         for row in (ROW - 1, ROW, ROW + 1):
             x, y = middle(column, row)
-            values = pixels[:, int((top - y) / step), int((x - left) / step)]
-            assert tuple(values) == (*color(column, row), 255)
+            assert pixel(dataset, x, y) == [*color(column, row), 255]
     assert dataset.GetRasterBand(4).GetColorInterpretation() == gdal.GCI_AlphaBand
+    assert rendered.gsd_m == pytest.approx(TILE_M / 256 * 0.878, rel=0.02)  # on the ground at 28.4° north
+    assert (rendered.name, rendered.tiles, rendered.missing) == ("tiles", 9, 0)
+
+
+def shift(one, other):
+    """Where the first pixel of a picture lies in another one of the same level: whole numbers of columns and rows."""
+    (x, step, _, y, _, _), (left, _, _, top, _, _) = one.GetGeoTransform(), other.GetGeoTransform()
+    columns, rows = (x - left) / step, (top - y) / step
+    assert columns == pytest.approx(round(columns), abs=0.01)
+    assert rows == pytest.approx(round(rows), abs=0.01)
+    return round(columns), round(rows)
+
+
+def test_every_pixel_is_the_services_own(server, somewhere, tmp_path):
+    """The sample lies on the grid of the tiles: here the picture is the file, pixel for pixel."""
+    dataset, rendered = render(server.tiles(), TEXTURE, somewhere, folder=tmp_path)
+    file = gdal.Open(str(SAMPLE))
+    box = (*shift(dataset, file), dataset.RasterXSize, dataset.RasterYSize)
+    for band in (1, 2, 3):
+        assert bytes(dataset.GetRasterBand(band).ReadRaster()) == bytes(file.GetRasterBand(band).ReadRaster(*box))
+    assert rendered.missing == 0
+
+
+@pytest.mark.parametrize(("gsd_m", "zoom"), [(0.13, 20), (0.25, 19), (0.3, 19), (0.5, 18), (0.01, 20)])
+def test_tiles_of_the_level_that_suits_are_asked_for(server, somewhere, tmp_path, gsd_m, zoom):
+    dataset, rendered = render(server.tiles(), gsd_m, somewhere, folder=tmp_path)
+    assert {int(path.split("/")[1]) for path in server.asked} == {zoom}
+    assert len(server.asked) == len(set(server.asked)) == rendered.tiles
+    level_m = dataset.GetGeoTransform()[1] * metres_per_unit(QgsCoordinateReferenceSystem("EPSG:3857"), somewhere)
+    assert rendered.gsd_m == pytest.approx(level_m, rel=1e-3)
+    assert gsd_m == 0.01 or rendered.gsd_m < gsd_m * 1.1
 
 
 def test_only_tiles_that_are_needed_are_rendered(tiles, tmp_path):
-    far = [place(COLUMN, ROW), place(COLUMN + 40, ROW)]
-    rendered = RenderedImage.of(tiles, 0.5, far)
-    assert rendered.width_px > 5 * TILE_PX
-    assert len(rendered.tiles) <= 4
-    image = in_thread(lambda: rendered.write(tmp_path, Watcher()))
-    pixels = gdal.Open(image.path).ReadAsArray()
-    assert pixels[3, :, 0].all()
-    assert not pixels[3, :, rendered.width_px // 2].any()
-    assert len(Tiles.asked) < 100
+    dataset, rendered = render(tiles, 0.5, place(COLUMN, ROW), place(COLUMN + 40, ROW), folder=tmp_path)
+    assert dataset.RasterXSize > 40 * 256
+    assert rendered.tiles == len(Tiles.asked) == 2
+    assert pixel(dataset, *middle(COLUMN + 40, ROW))[3] == 255
+    assert pixel(dataset, *middle(COLUMN + 20, ROW))[3] == 0
 
 
-def test_cancel(tiles, tmp_path):
+def test_the_grid_is_the_same_whatever_the_region(server, somewhere, tmp_path):
+    moved = somewhere.buffered(-13.7)
+    pictures = [Picture.of(pixels_of(server.wms()), 0.3, [QgsGeometry.fromRect(box)]) for box in (somewhere, moved)]
+    one, two = (picture.grid for picture in pictures)
+    steps = (one.left - two.left) / one.step[0], (one.top - two.top) / one.step[1]
+    assert one.step == pytest.approx(two.step, rel=1e-4)  # where the scale is measured differs a little
+    assert all(step % 256 == pytest.approx(0, abs=1) or step % 256 == pytest.approx(256, abs=1) for step in steps)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:32645", "EPSG:4326"])
+def test_a_wms_shows_the_same_in_any_of_its_coordinate_systems(server, somewhere, tmp_path, crs):
+    layer = server.wms(crs)
+    to_layer = QgsCoordinateTransform(QgsCoordinateReferenceSystem("EPSG:3857"), layer.crs(), QgsProject.instance())
+    dataset, rendered = render(layer, 0.3, to_layer.transformBoundingBox(somewhere), folder=tmp_path)
+    assert rendered.gsd_m == pytest.approx(0.3, rel=1e-3)
+    expected = gdal.Open(str(SAMPLE))
+    for dx, dy in ((0, 0), (-20, 20), (30, -30)):
+        x, y = somewhere.center().x() + dx, somewhere.center().y() + dy
+        there = to_layer.transform(x, y)
+        assert pixel(dataset, there.x(), there.y())[:3] == pytest.approx(pixel(expected, x, y), abs=60)
+        assert pixel(dataset, there.x(), there.y())[3] == 255
+
+
+@pytest.mark.parametrize("fault", [404, 503, "html", "tiny"])
+def test_tiles_that_do_not_come_or_lie_are_unknown_and_counted(server, somewhere, tmp_path, fault):
+    gone = set()
+
+    def broken(path):
+        _, _, x, y = path.split(".")[0].split("/")
+        gone.update({path} if (int(x) + 2 * int(y)) % 4 == 0 else ())
+        return fault if path in gone else None
+
+    server.fault = broken
+    dataset, rendered = render(server.tiles(), TEXTURE, somewhere, folder=tmp_path)
+    assert rendered.missing == len(gone) > 0
+    alpha = bytes(dataset.GetRasterBand(4).ReadRaster())
+    assert alpha.count(0) == len(gone) * 256 * 256
+    if isinstance(fault, int):
+        assert max(server.asked.count(path) for path in gone) == 3
+
+
+def test_a_tile_that_fails_at_first_is_asked_for_again(server, somewhere, tmp_path):
+    server.fault = lambda path: 503 if server.asked.count(path) == 1 else None
+    _, rendered = render(server.tiles(), TEXTURE, somewhere, folder=tmp_path)
+    assert rendered.missing == 0
+
+
+@pytest.mark.parametrize("fault", [404, "html", "tiny"])
+def test_a_service_that_shows_nothing_is_an_error(server, somewhere, tmp_path, fault):
+    server.fault = lambda path: fault
+    for layer in (server.tiles(), server.wms()):
+        with pytest.raises(OrthomaskError, match="did not show") as caught:
+            render(layer, TEXTURE, somewhere, folder=tmp_path)
+        assert caught.value.code is ErrorCode.IMAGE_EMPTY
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_service_that_fails_everywhere_is_not_asked_for_everything(server, somewhere, tmp_path, monkeypatch):
+    monkeypatch.setattr(block_reader, "HOPELESS", 32)
+    server.fault = lambda path: 404
+    with pytest.raises(OrthomaskError):
+        render(server.tiles(), TEXTURE, somewhere.buffered(1000), folder=tmp_path)
+    assert len(set(server.asked)) < 100
+
+
+def test_cancel_while_a_server_is_slow(server, somewhere, tmp_path):
+    server.fault = lambda path: "slow"
     watcher = Watcher()
-    watcher.cancel()
-    elsewhere = COLUMN + 2000  # a tile of another test's place may still be on its way
-    rendered = RenderedImage.of(tiles, 0.5, [place(elsewhere, ROW)])
+    threading.Timer(0.3, watcher.cancel).start()
+    started = time.monotonic()
     with pytest.raises(Cancelled):
-        in_thread(lambda: rendered.write(tmp_path, watcher))
-    assert not [tile for tile in Tiles.asked if abs(tile[1] - elsewhere) < 1000]
-
-
-def test_a_service_that_shows_nothing_is_an_error(tiles, tmp_path):
-    Tiles.broken = True
-    rendered = RenderedImage.of(tiles, 0.5, [place(COLUMN + 500, ROW)])
-    with pytest.raises(OrthomaskError) as caught:
-        in_thread(lambda: rendered.write(tmp_path, Watcher()))
-    assert caught.value.code is ErrorCode.IMAGE_EMPTY
+        render(server.tiles(), TEXTURE, somewhere, folder=tmp_path, watcher=watcher)
+    assert time.monotonic() - started < 2  # a block takes three
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_places_or_resolution_or_too_large_is_refused(tiles):
-    with pytest.raises(OrthomaskError, match="Choose areas"):
-        RenderedImage.of(tiles, 0.5, [])
+    with pytest.raises(OrthomaskError, match="Choose a region"):
+        planned(tiles, 0.5, [], 0)
     with pytest.raises(OrthomaskError, match="resolution"):
-        RenderedImage.of(tiles, 0.0, [place(COLUMN, ROW)])
-    with pytest.raises(OrthomaskError, match="too large"):
-        RenderedImage.of(tiles, 0.1, [place(COLUMN, ROW, 50_000)])
+        planned(tiles, 0.0, [QgsGeometry.fromRect(place(COLUMN, ROW))], 0)
+    for box in (place(COLUMN, ROW, 50_000), place(COLUMN, ROW, 20_000_000)):
+        with pytest.raises(OrthomaskError, match="too large"):
+            planned(tiles, 0.1, [QgsGeometry.fromRect(box)], 0)
 
 
-def test_chips_of_a_map_service(dock, tiles, engine, bar, tmp_path):
-    panel = dock.label
-    dock.tabs.setCurrentWidget(panel)
-    layers = {}
-    for name, kind in (("areas", "split"), ("houses", "use")):
-        layers[name] = layer = QgsVectorLayer(f"Polygon?crs=EPSG:3857&field={kind}:string", name, "memory")
-        feature = QgsFeature(layer.fields())
-        feature.setGeometry(QgsGeometry.fromRect(place(COLUMN, ROW)))
-        feature.setAttributes(["train"])
-        layer.dataProvider().addFeatures([feature])
-        QgsProject.instance().addMapLayer(layer)
-    panel.layer_chooser.setLayer(tiles)
-    panel.labels.add(layers["houses"])
-    assert "map service" in panel.image_words.text()
-    panel.export.kind.setCurrentIndex(1)
-    assert "Choose areas, and write a resolution" in panel.image_words.text()
-    panel.export.areas.setLayer(layers["areas"])
-    panel.export.chips.gsd.setText("0.5")
-    panel.export.chips.size.setValue(64)
-    panel.export.folder_chooser.setFilePath(str(tmp_path / "chips"))
-    assert panel.image_words.text() == ""
-    wait_until(lambda: "chips before" in panel.preview_words.text())
-    panel.run_bar.run_button.click()
-    wait_until(lambda: panel._task is None, 30)
-    image = engine.asked("chips")[-1]["data"][0]["image"]
-    assert image["path"].endswith("tiles.tif")
-    assert image["bands"] == ["1", "2", "3"]
-    assert Tiles.asked
-    assert "10 chips" in panel.run_bar.status.text()
+def test_requests_are_estimated(server, somewhere, tmp_path):
+    layer = server.tiles()
+    picture = planned(layer, TEXTURE, [QgsGeometry.fromRect(somewhere)], 20)
+    render(layer, TEXTURE, somewhere, folder=tmp_path, margin_px=20)
+    assert picture.requests == len(server.asked)
+    server.asked.clear()
+    picture = planned(server.wms(), TEXTURE, [QgsGeometry.fromRect(somewhere)], 20)
+    render(server.wms(), TEXTURE, somewhere, folder=tmp_path, margin_px=20)
+    assert picture.requests == len(server.asked)
+
+
+def test_a_layer_that_is_no_picture_keeps_its_values(qgis_new_project, tmp_path):
+    """A virtual raster of QGIS: numbers of its own, with holes, on its own grid."""
+    path = str(tmp_path / "height.tif")
+    dataset = gdal.GetDriverByName("GTiff").Create(path, 300, 200, 1, gdal.GDT_Float32)
+    dataset.SetGeoTransform((500_000, 0.5, 0, 3_000_000, 0, -0.5))
+    dataset.SetProjection(gdal.Open(str(SAMPLE)).GetProjection().replace("3857", "3857"))
+    dataset.SetProjection(QgsCoordinateReferenceSystem("EPSG:32645").toWkt())
+    dataset.GetRasterBand(1).Fill(1234.5)
+    del dataset
+    base = QgsRasterLayer(path, "height")
+    QgsProject.instance().addMapLayer(base)
+    uri = (
+        "?crs=EPSG:32645&extent=500000,2999900,500150,3000000&width=300&height=200&formula=%22height@1%22%20*%202"
+        f"&height:uri={path}&height:provider=gdal"
+    )
+    layer = QgsRasterLayer(uri, "double", "virtualraster")
+    assert layer.isValid()
+    assert is_rendered(layer)
+    picture, rendered = render(layer, 0.5, QgsRectangle(500_020, 2_999_950, 500_060, 2_999_990), folder=tmp_path)
+    assert picture.RasterCount == 1
+    band = picture.GetRasterBand(1)
+    assert picture.GetGeoTransform()[1] == 0.5
+    assert band.ComputeRasterMinMax() == (2469.0, 2469.0)
+    assert rendered.gsd_m == pytest.approx(0.5, rel=1e-2)
+
+
+def house(box, color="255,0,0,255"):
+    """A red square on the map, as a layer that is not saved anywhere."""
+    layer = QgsVectorLayer("Polygon?crs=EPSG:3857", "house", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(box))
+    layer.dataProvider().addFeatures([feature])
+    layer.renderer().symbol().setColor(type(layer.renderer().symbol().color())(255, 0, 0))
+    return layer
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:32645"])
+def test_the_map_as_it_looks_now(server, somewhere, tmp_path, crs):
+    red = house(
+        QgsRectangle(
+            somewhere.center().x() - 5,
+            somewhere.center().y() - 5,
+            somewhere.center().x() + 5,
+            somewhere.center().y() + 5,
+        )
+    )
+    target = QgsCoordinateReferenceSystem(crs)
+    to_map = QgsCoordinateTransform(QgsCoordinateReferenceSystem("EPSG:3857"), target, QgsProject.instance())
+    pixels = MapPixels.of("map", [red, server.tiles()], target, QgsMapSettings())
+    picture = Picture.of(pixels, 0.25, [QgsGeometry.fromRect(to_map.transformBoundingBox(somewhere))]).frozen()
+    image = in_thread(lambda: picture.write(tmp_path, Watcher()))
+    dataset = gdal.Open(image.path)
+    center = to_map.transform(somewhere.center())
+    assert pixel(dataset, center.x(), center.y()) == [255, 0, 0, 255]
+    beside = to_map.transform(somewhere.center().x() + 20, somewhere.center().y())
+    expected = pixel(gdal.Open(str(SAMPLE)), somewhere.center().x() + 20, somewhere.center().y())
+    assert pixel(dataset, beside.x(), beside.y())[:3] == pytest.approx(expected, abs=60)
+    assert {int(path.split("/")[1]) for path in server.asked} == {19}  # not 18, drawn larger
+    assert "house" in image.rendered.source
+    assert "tiles" in image.rendered.source
+
+
+def test_vector_tiles_can_be_looked_at(qgis_new_project):
+    layer = QgsVectorTileLayer("type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.pbf&zmin=0&zmax=14", "roads")
+    assert is_rendered(layer)
+    picture = planned(layer, 1.0, [QgsGeometry.fromRect(place(COLUMN, ROW))], 0)
+    assert picture.requests >= 1
+    assert picture.gsd_m == pytest.approx(1.0, rel=0.01)

@@ -22,11 +22,14 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from ...protocol import Cancelled, Image, OrthomaskError, PolygonOptions, Region
+from ...protocol import OVERLAP_PX, Cancelled, ErrorCode, Image, OrthomaskError, PolygonOptions, Region
 from ..engine_client import EngineClient
 from ..icons import icon
+from ..images import FrozenImage, frozen, has_end, is_rendered, places_of, planned
 from ..own_models import EMBEDDED_DIR, SUFFIX
-from ..sources import image_of, region_of
+from ..picture_words import ASK_FROM
+from ..rendering import Picture
+from ..sources import PickedRegion, extent_region, image_of, region_of, require_image
 from ..words import tr
 
 DEFAULT_MODEL = "buildings"
@@ -115,7 +118,10 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
-            tr("The orthophoto: any raster file of GDAL's, with the bands and about the resolution of the model."),
+            tr(
+                "The orthophoto: any raster layer, with the bands and about the resolution of the model. What is no "
+                "file, such as a map service, is rendered first, at the model's resolution."
+            ),
         )
         self.add(
             QgsProcessingParameterFeatureSource("REGION", tr("Region"), polygon, optional=True),
@@ -170,8 +176,38 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
 
     def image(self, parameters: Values, context: QgsProcessingContext) -> Image:
-        """The image that was chosen."""
+        """The image that was chosen, which has to be a file."""
         return image_of(self.parameterAsRasterLayer(parameters, "IMAGE", context))
+
+    def add_request_limit(self) -> None:
+        """Add how often a map service may be asked: what the panel asks the person before it begins."""
+        most = QgsProcessingParameterNumber.Type.Integer
+        self.add(
+            QgsProcessingParameterNumber("MOST_REQUESTS", tr("Most requests to a service"), most, ASK_FROM, minValue=1),
+            tr("A layer that is no file is rendered first; nothing is begun that would take more requests than this."),
+            advanced=True,
+        )
+
+    def planned(self, parameters: Values, context: QgsProcessingContext, gsd_m: float) -> FrozenImage:
+        """The image that was chosen, or the picture of the region that is to be rendered. Main thread only.
+
+        Raises:
+            OrthomaskError: the layer cannot be used.
+        """
+        layer = self.parameterAsRasterLayer(parameters, "IMAGE", context)
+        require_image(layer)
+        picked = self.picked_region(parameters, context) if is_rendered(layer) else None
+        if picked is None and has_end(layer):
+            picked = extent_region(layer.extent(), layer.crs())
+        return frozen(planned(layer, gsd_m, places_of(picked, layer.crs()), OVERLAP_PX))
+
+    def require_few(self, image: FrozenImage, parameters: Values, context: QgsProcessingContext) -> None:
+        """Raise where rendering an image takes more requests than are wanted."""
+        most = self.parameterAsInt(parameters, "MOST_REQUESTS", context)
+        if isinstance(image, Picture) and image.requests > most:
+            sentence = tr("{} would be asked for about {} pictures.").format(image.name, f"{image.requests:,}")
+            remedy = tr("Choose a smaller region, or raise “Most requests to a service” where its owner allows it.")
+            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
 
     def model(self, parameters: Values, context: QgsProcessingContext) -> str:
         """The name of the embedded model, or the path of the model file."""
@@ -180,14 +216,19 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
 
     def region(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
         """The region's polygons, cut to the extent where there is one; None for the whole image."""
+        picked = self.picked_region(parameters, context)
+        return picked.request() if picked else None
+
+    def picked_region(self, parameters: Values, context: QgsProcessingContext) -> Optional[PickedRegion]:
+        """The same as QGIS has it."""
         source = self.parameterAsSource(parameters, "REGION", context)
         whole = self.parameterAsExtent(parameters, "EXTENT", context).isNull()
         crs = source.sourceCrs() if source else self.parameterAsExtentCrs(parameters, "EXTENT", context)
         extent = self.parameterAsExtentGeometry(parameters, "EXTENT", context, crs)
         if source is None:
-            return None if whole else region_of([extent], crs).request()
+            return None if whole else region_of([extent], crs)
         picked = region_of((feature.geometry() for feature in source.getFeatures()), crs)
-        return picked.request() if whole else region_of([picked.geometry.intersection(extent)], crs).request()
+        return picked if whole else region_of([picked.geometry.intersection(extent)], crs)
 
     def extent(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
         """The region that the parameter `EXTENT` stands for; None where it is empty."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from pathlib import Path
+from typing import Any, Callable
 
 from qgis.core import (
     QgsProcessingContext,
@@ -12,6 +15,10 @@ from qgis.core import (
 )
 
 from ...protocol import CheckRequest, CheckResult, Level, to_json
+from ..engine_client import Feedback
+from ..own_models import gsd_of
+from ..rendering import Picture
+from ..vector_snapshot import SnapshotClient
 from ..words import time_in_words, tr
 from .base import OrthomaskAlgorithm, Values
 
@@ -36,14 +43,20 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("WINDOWS", tr("Windows that a run would look at")))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds that a run would take")))
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> CheckRequest:
-        """The check that the parameters stand for."""
-        return CheckRequest(
-            image=self.image(parameters, context),
-            model=self.model(parameters, context),
-            region=self.region(parameters, context),
-            device=self.parameterAsString(parameters, "DEVICE", context),
-        )
+    def engine(self) -> Any:
+        """The engine, asked when a sample of what is no file is there."""
+        return SnapshotClient(self._client)
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], CheckRequest]:
+        """What makes the check that the parameters stand for."""
+        model, device = self.model(parameters, context), self.parameterAsString(parameters, "DEVICE", context)
+        image = self.planned(parameters, context, gsd_of(model))
+        if isinstance(image, Picture):
+            build, sample = functools.partial(CheckRequest, model=model, device=device), image.sample()
+            windows = image.windows(gsd_of(model))
+            return lambda folder, feedback: build(image=sample.write(folder, feedback), windows=windows)
+        request = CheckRequest(image, model, self.region(parameters, context), device)
+        return lambda *_: request
 
     def results(self, answer: CheckResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The lights, also in the log."""

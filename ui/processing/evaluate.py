@@ -21,6 +21,7 @@ from qgis.core import (
 from ...protocol import EvaluateRequest, EvaluateResult, PixelScores, Split
 from ..engine_client import Feedback
 from ..evaluation_layers import style_errors, style_objects
+from ..own_models import gsd_of
 from ..sources import image_of
 from ..vector_snapshot import SnapshotClient
 from ..words import tr
@@ -66,6 +67,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
             tr("The classes.tif of a run of this model. Nothing means that the areas themselves are estimated."),
         )
         self.add_device()
+        self.add_request_limit()
         self.add_existing(tr("If the folder already holds an evaluation"), resumable=False)
         self.add(
             QgsProcessingParameterBoolean("LOAD", tr("Add the errors to the map"), True),
@@ -90,7 +92,8 @@ class EvaluateAlgorithm(LabelledAlgorithm):
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], EvaluateRequest]:
         """What writes the copies and makes the request."""
-        frozen = self.frozen(parameters, context, makes_classes=False)
+        model = self.model(parameters, context)
+        frozen = self.frozen(parameters, context, gsd_of(model), makes_classes=False)
         map_layer = self.parameterAsRasterLayer(parameters, "MAP", context)
         given = parameters.get("THRESHOLD") is not None
         options = {
@@ -101,7 +104,6 @@ class EvaluateAlgorithm(LabelledAlgorithm):
             "device": self.parameterAsString(parameters, "DEVICE", context),
             "existing": self.existing(parameters, context),
         }
-        model = self.model(parameters, context)
         return lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), **options)
 
     def results(self, answer: EvaluateResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:

@@ -38,6 +38,7 @@ class ExportAlgorithm(LabelledAlgorithm):
         """Add image, labels, areas, and how labels become classes."""
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add_labelled_image()
+        self.add_request_limit()
         self.add(
             QgsProcessingParameterMatrix("MAPPING", tr("Classes"), 1, False, [tr("Value"), tr("Class")], optional=True),
             tr(
@@ -75,15 +76,15 @@ class ExportAlgorithm(LabelledAlgorithm):
         parameters: Values,
         context: QgsProcessingContext,
         build: Callable[[LabelledImage, tuple[ClassInfo, ...]], object],
-        rendering: Optional[Rendering] = None,
+        rendering: Rendering,
     ) -> Any:
         """What `SnapshotClient` is called with; `build` makes the request. Main thread only.
 
         Args:
-            rendering: how a map service becomes an image; without it, it cannot be used.
+            rendering: how what is no file becomes an image.
 
         Raises:
-            OrthomaskError: a layer cannot be used, or the mapping is none.
+            OrthomaskError: a layer cannot be used, servers would be asked too often, or the mapping is none.
         """
         given = mapping_in(self.parameterAsMatrix(parameters, "MAPPING", context))
         source, classes = self.source(parameters, context, makes_classes=not given)
@@ -104,6 +105,7 @@ class ExportAlgorithm(LabelledAlgorithm):
             TOUCHES[self.parameterAsEnum(parameters, "TOUCH", context)],
             rendering,
         )
+        self.require_few(truth.image, parameters, context)
         return truth.request(lambda data: build(data, classes))
 
 

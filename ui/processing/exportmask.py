@@ -17,10 +17,12 @@ from qgis.core import (
 )
 
 from ...protocol import Existing, MaskRequest, MaskResult, to_json
+from ..images import kept_beside
+from ..label_sources import Rendering
 from ..mask_layer import style_mask
 from ..words import time_in_words, tr
 from .base import Values
-from .exporting import WHOLE, ExportAlgorithm
+from .exporting import REAL, WHOLE, ExportAlgorithm
 from .loading import Styler
 
 
@@ -38,6 +40,10 @@ class ExportMaskAlgorithm(ExportAlgorithm):
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""
         self.add_labels()
+        self.add(
+            QgsProcessingParameterNumber("GSD", tr("Resolution (m)"), REAL, optional=True, minValue=0),
+            tr("Metres per pixel of an image that is no file; its picture is saved beside the mask."),
+        )
         self.add(
             QgsProcessingParameterNumber("BORDER", tr("Border class (px)"), WHOLE, 0, minValue=0, maxValue=32),
             tr("Width of a strip between touching objects that becomes a class of its own; 0 for none."),
@@ -76,9 +82,11 @@ class ExportMaskAlgorithm(ExportAlgorithm):
             parameters,
             context,
             lambda data, classes: MaskRequest(
-                data.image, data.labels, path, areas=data.areas, classes=classes, touch=data.touch, **options
+                kept_beside(data.image, path), data.labels, path,
+                areas=data.areas, classes=classes, touch=data.touch, **options,
             ),
-        )
+            Rendering(self.parameterAsDouble(parameters, "GSD", context), 0),
+        )  # fmt: skip
 
     def results(self, answer: MaskResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The mask, styled, and what it holds."""

@@ -12,11 +12,11 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ...protocol import ClassInfo, ErrorCode, Existing, OrthomaskError
+from ...protocol import OVERLAP_PX, ClassInfo, ErrorCode, Existing, OrthomaskError
 from ..class_table import matched, values_of
 from ..label_project import CLASS_FIELD, file_of, read_classes
-from ..label_sources import GroundTruth, LabelSource
-from ..sources import image_of
+from ..label_sources import GroundTruth, LabelSource, Rendering
+from ..sources import require_image
 from ..training_data import FrozenLayers
 from ..words import tr
 from .base import OrthomaskAlgorithm, Values
@@ -32,7 +32,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
-            tr("The orthophoto that was labelled: any raster file of GDAL's."),
+            tr("The orthophoto that was labelled: any raster layer. What is no file is rendered around the areas."),
         )
         self.add(
             QgsProcessingParameterVectorLayer("LABELS", tr("Labels"), polygon),
@@ -66,20 +66,25 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         """What to do with a folder that is in use."""
         return CHOICES[self.parameterAsEnum(parameters, "EXISTING", context)]
 
-    def frozen(self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool) -> FrozenLayers:
+    def frozen(
+        self, parameters: Values, context: QgsProcessingContext, gsd_m: float, *, makes_classes: bool
+    ) -> FrozenLayers:
         """Image, labels and areas as they are now. Main thread only.
 
         Args:
+            gsd_m: at which what is no file is rendered.
             makes_classes: number the values of the class field as classes; otherwise they are those of a model.
 
         Raises:
-            OrthomaskError: a layer cannot be used.
+            OrthomaskError: a layer cannot be used, or servers would be asked too often.
         """
         image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
         areas = self.parameterAsVectorLayer(parameters, "AREAS", context)
-        image_of(image)
+        require_image(image)
         source, classes = self.source(parameters, context, makes_classes=makes_classes)
-        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas), classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=Rendering(gsd_m, OVERLAP_PX))
+        self.require_few(truth.image, parameters, context)
+        return FrozenLayers(image.name(), truth, classes)
 
     def source(
         self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from qgis.core import (
     QgsProcessingContext,
@@ -20,6 +21,9 @@ from qgis.core import (
 
 from ...protocol import Existing, PredictRequest, PredictResult
 from .. import results
+from ..own_models import gsd_of
+from ..picture_client import FrozenRun, PictureClient
+from ..rendering import Picture
 from ..words import area_in_words, time_in_words, tr
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import load_when_done
@@ -48,6 +52,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         )
         self.add_polygon_options()
         self.add_device()
+        self.add_request_limit()
         self.add(
             QgsProcessingParameterString("IMAGE_DATE", tr("Image date"), optional=True),
             tr("When the image was taken, for the record of the run."),
@@ -69,12 +74,18 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         )
         self._add_outputs()
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> PredictRequest:
+    def engine(self) -> Any:
+        """The engine, asked when the picture of what is no file is there."""
+        return PictureClient(self._client)
+
+    def request(self, parameters: Values, context: QgsProcessingContext) -> FrozenRun:
         """The prediction that the parameters stand for."""
-        given = parameters.get("THRESHOLD") is not None
-        return PredictRequest(
-            image=self.image(parameters, context),
-            model=self.model(parameters, context),
+        given, model = parameters.get("THRESHOLD") is not None, self.model(parameters, context)
+        image = self.planned(parameters, context, gsd_of(model))
+        self.require_few(image, parameters, context)
+        request = PredictRequest(
+            image=image.key if isinstance(image, Picture) else image,
+            model=model,
             output_dir=self.parameterAsFileOutput(parameters, "OUTPUT", context),
             region=self.region(parameters, context),
             threshold=self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,
@@ -83,6 +94,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
             image_date=self.parameterAsString(parameters, "IMAGE_DATE", context),
             polygons=self.polygon_options(parameters, context),
         )
+        return FrozenRun(request, image)
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback

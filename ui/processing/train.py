@@ -25,8 +25,11 @@ from qgis.core import (
 from ...protocol import FINE_TUNING, Existing, Hardware, Schedule, TrainRequest, TrainResult
 from .. import own_models
 from ..engine_client import EngineClient, Feedback
+from ..own_models import gsd_of
+from ..stages import Stage, told
 from ..training_data import DATA_DIR, recorded_data
 from ..training_defaults import FROM_SCRATCH
+from ..vector_snapshot import PREPARATION_PERCENT
 from ..words import time_in_words, tr
 from .base import DEFAULT_MODEL, Values, model_names
 from .labelled import LabelledAlgorithm
@@ -66,7 +69,13 @@ class TrainAlgorithm(LabelledAlgorithm):
             tr("What the new model is called, in lists and as a file."),
         )
         self._add_schedule()
+        self._add_number(
+            "GSD", tr("Resolution (m)"), None, 0,
+            tr("Metres per pixel that the model works at. Nothing means those of the model, or else of the image."),
+            kind=REAL, advanced=True,
+        )  # fmt: skip
         self.add_device()
+        self.add_request_limit()
         self.add_existing(tr("If the folder already holds a training"), resumable=True)
         self.add(
             QgsProcessingParameterBoolean("KEEP", tr("Add the model to the own models"), True),
@@ -102,7 +111,8 @@ class TrainAlgorithm(LabelledAlgorithm):
         title = self.parameterAsString(parameters, "NAME", context)
         start = self.parameterAsEnumString(parameters, "START", context)
         model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
-        frozen = self.frozen(parameters, context, makes_classes=True)
+        gsd_m = self.parameterAsDouble(parameters, "GSD", context)
+        frozen = self.frozen(parameters, context, gsd_m or gsd_of(model), makes_classes=True)
         folder = Path(self.parameterAsFileOutput(parameters, "OUTPUT", context))
         existing = self.existing(parameters, context)
         build = functools.partial(
@@ -112,6 +122,7 @@ class TrainAlgorithm(LabelledAlgorithm):
             name=re.sub(r"[^\w.-]+", "-", title),
             title=title,
             classes=frozen.classes,
+            gsd_m=gsd_m,
             schedule=self._schedule(parameters, context, bool(model)),
             hardware=Hardware(device=self.parameterAsString(parameters, "DEVICE", context)),
             existing=existing,
@@ -197,5 +208,7 @@ class _Trainer:
         self._client = client
 
     def call(self, prepare: Callable[[Feedback], TrainRequest], feedback: Feedback) -> TrainResult:
-        result: TrainResult = self._client.call(prepare(feedback), feedback)
+        preparation = Stage(feedback, 0, PREPARATION_PERCENT)
+        request = prepare(preparation)
+        result: TrainResult = told(request, self._client.call(request, Stage(feedback, preparation.reached, 100)))
         return result

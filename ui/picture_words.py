@@ -1,0 +1,35 @@
+"""What a person is told of a picture before it is rendered, and asked where it takes very many requests."""
+
+from __future__ import annotations
+
+from qgis.PyQt.QtWidgets import QMessageBox, QWidget
+
+from .rendering import Picture
+from .words import tr
+
+ASK_FROM = 2000
+"""Requests to a service: about 2.5 km² at 0.15 m. Owners of services limit or forbid many more."""
+
+
+def picture_words(picture: Picture) -> str:
+    """How a picture will come about, in a sentence."""
+    requests = picture.requests
+    size = tr("{:.2g} m per pixel").format(picture.gsd_m)
+    if not requests:
+        return tr("Is rendered before the run at {}.").format(size)
+    return tr("Is rendered before the run at {}; requests to servers: about {}.").format(size, f"{requests:,}")
+
+
+def are_wanted(picture: Picture, parent: QWidget) -> bool:
+    """Ask whether so many requests are wanted; without asking where they are few."""
+    if picture.requests <= ASK_FROM:
+        return True
+    text = tr("{} will be asked for about {} pictures.").format(picture.name, f"{picture.requests:,}")
+    box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: many requests"), text, parent=parent)
+    box.setInformativeText(
+        tr("That takes a while, and the owner of the service may limit or forbid it. Do their terms allow that?")
+    )
+    go_on = box.addButton(tr("Go on"), QMessageBox.ButtonRole.AcceptRole)
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    box.exec()
+    return bool(box.clickedButton() is go_on)

@@ -1,0 +1,282 @@
+"""Where the pixels of layers come from that are no files: their providers, or QGIS's own drawing of the map.
+
+Both are planned with on the main thread, frozen there as copies, and read in a task's thread: so layers, project and
+canvas are only looked at, and nothing waits for the network but the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional, Protocol
+
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsMapLayer,
+    QgsMapRendererParallelJob,
+    QgsMapSettings,
+    QgsProject,
+    QgsRasterBlock,
+    QgsRasterBlockFeedback,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorTileLayer,
+)
+from qgis.PyQt.QtCore import QEventLoop, QSize, QThread, QTimer
+from qgis.PyQt.QtGui import QColor, QImage
+
+from .credentials import public_source
+from .ground import metres_per_unit
+
+CELL_PX = 256
+"""Side of what is counted: a tile of most services."""
+SHARPER = 1.1
+"""A picture may be this many times coarser than wanted before the next finer level is read."""
+LOWEST = -3.4028234663852886e38
+"""QGIS's own virtual rasters mark holes by the least number of four bytes, and do not say so."""
+LEVELS = 12
+"""Overviews of a grid that are thought of, each half as fine as the one before."""
+POLL_MS = 50
+INSET = 1e-3
+"""Of a pixel: by so much a block is asked for smaller than it is, so that rounding does not ask for tiles beside it."""
+
+Step = tuple[float, float]
+"""Width and height of a pixel in units of a CRS."""
+
+
+class Pixels(Protocol):
+    """A source of pixels.
+
+    Attributes:
+        source: what it is, for records, without passwords.
+        extent: where it ends.
+        photographic: a square of one colour is no picture but a hole.
+        color: it gives one picture of red, green, blue and alpha, not bands of its own.
+        data_type, bands, nodata: of its own bands.
+    """
+
+    name: str
+    source: str
+    crs: QgsCoordinateReferenceSystem
+    extent: QgsRectangle
+    photographic: bool
+    color: bool
+    data_type: Qgis.DataType
+    bands: int
+    nodata: float
+
+    def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
+        """The pixels of the level that suits a resolution: not coarser, where there is such; None for any."""
+
+    def requests(self, cells: int, blocks: int) -> int:
+        """How often servers are asked for so many squares and blocks."""
+
+    def reading(self) -> Any:
+        """A context in which `read` works; in the thread that reads."""
+
+    def read(self, box: QgsRectangle, width_px: int, height_px: int, feedback: QgsRasterBlockFeedback) -> list[bytes]:
+        """Each band of a part, row by row; one of four bytes a pixel where it is a picture; empty where none came."""
+
+    def nothing(self, width_px: int, height_px: int) -> bytes:
+        """A band of its own that holds nothing."""
+
+    def frozen(self) -> Any:
+        """The same from copies, for another thread. Main thread only."""
+
+
+@dataclass(frozen=True)
+class ProviderPixels:
+    """The pixels of a raster layer as its provider has them, without the layer's style."""
+
+    name: str
+    source: str
+    crs: QgsCoordinateReferenceSystem
+    extent: QgsRectangle
+    steps: tuple[Step, ...]
+    tiled: bool
+    provider: Any = field(repr=False)
+    photographic: bool = True
+
+    @classmethod
+    def of(cls, layer: QgsRasterLayer) -> ProviderPixels:
+        """The pixels of a layer. Main thread only."""
+        provider = layer.dataProvider()
+        levels = tuple((size, size) for size in provider.nativeResolutions())
+        tiled, across, down = bool(levels), layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
+        if provider.xSize() and not levels:
+            levels = tuple((across * 2**level, down * 2**level) for level in range(LEVELS))
+        source = f"{layer.providerType()}: {public_source(layer.source())}"
+        return cls(layer.name(), source, layer.crs(), layer.extent(), levels, tiled, provider)
+
+    @property
+    def color(self) -> bool:
+        return self.data_type in (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
+
+    @property
+    def data_type(self) -> Qgis.DataType:
+        """Of all bands; the widest where they differ."""
+        return max((self.provider.dataType(band) for band in range(1, self.bands + 1)), key=int)
+
+    @property
+    def bands(self) -> int:
+        return int(self.provider.bandCount())
+
+    @property
+    def nodata(self) -> float:
+        """What stands for nothing: the provider's own value, or one that is rarely meant."""
+        if self.provider.sourceHasNoDataValue(1):
+            return float(self.provider.sourceNoDataValue(1))
+        whole = self.data_type not in (Qgis.DataType.Float32, Qgis.DataType.Float64)
+        return 0.0 if whole else LOWEST
+
+    def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
+        return _level(self.steps, gsd_m / metres_per_unit(self.crs, place))
+
+    def requests(self, cells: int, blocks: int) -> int:
+        return cells if self.tiled else blocks * (1 if self.color else self.bands)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        yield
+
+    def read(self, box: QgsRectangle, width_px: int, height_px: int, feedback: QgsRasterBlockFeedback) -> list[bytes]:
+        if self.color:
+            return [_bytes(self.provider.block(1, box, width_px, height_px, feedback).image())]
+        return [self._band(band, box, width_px, height_px, feedback) for band in range(1, self.bands + 1)]
+
+    def _band(self, band: int, box: QgsRectangle, width_px: int, height_px: int, feedback: Any) -> bytes:
+        block = self.provider.block(band, box, width_px, height_px, feedback)
+        if not block.isValid():
+            return self.nothing(width_px, height_px)
+        block.convert(self.data_type)
+        return bytes(block.data())
+
+    def nothing(self, width_px: int, height_px: int) -> bytes:
+        block = QgsRasterBlock(self.data_type, width_px, height_px)
+        block.setNoDataValue(self.nodata)
+        block.setIsNoData()
+        return bytes(block.data())
+
+    def frozen(self) -> ProviderPixels:
+        return replace(self, provider=self.provider.clone())
+
+
+@dataclass(frozen=True)
+class MapPixels:
+    """What the map shows: layers in their styles, one over the other, as QGIS draws them at the scale of the picture.
+
+    Attributes:
+        settings: of the map, with the CRS of the picture.
+        layers: the topmost first.
+    """
+
+    name: str
+    settings: QgsMapSettings = field(repr=False)
+    layers: tuple[QgsMapLayer, ...]
+    photographic: bool = False
+    color: bool = True
+
+    @classmethod
+    def of(
+        cls, name: str, layers: Sequence[QgsMapLayer], crs: QgsCoordinateReferenceSystem, like: QgsMapSettings
+    ) -> MapPixels:
+        """Layers, to be drawn in a CRS. Main thread only.
+
+        Args:
+            like: the settings of a map that shows such layers, for its resolution on the screen and the like.
+        """
+        settings = QgsMapSettings(like)
+        settings.setDestinationCrs(crs)
+        settings.setRotation(0)
+        settings.setBackgroundColor(QColor(0, 0, 0, 0))
+        settings.setDevicePixelRatio(1)
+        for flag in (QgsMapSettings.Flag.DrawSelection, QgsMapSettings.Flag.DrawEditingInfo):
+            settings.setFlag(flag, False)
+        return cls(name, settings, tuple(layers))
+
+    @property
+    def crs(self) -> QgsCoordinateReferenceSystem:
+        return self.settings.destinationCrs()
+
+    @property
+    def source(self) -> str:
+        return "; ".join(f"{layer.name()} ({public_source(layer.source())})" for layer in self.layers)
+
+    @property
+    def extent(self) -> QgsRectangle:
+        return QgsRectangle()
+
+    def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
+        """The finest of the levels that suit: below it, a layer of tiles would be drawn from coarse ones."""
+        found = [step for layer in self._tiled for step in [self._step_of(layer, place, gsd_m)] if step]
+        return min(found, default=None)
+
+    def requests(self, cells: int, blocks: int) -> int:
+        drawn = [layer for layer in self.layers if layer.providerType() not in ("gdal", "ogr", "memory")]
+        tiled = sum(layer in self._tiled or isinstance(layer, QgsVectorTileLayer) for layer in drawn)
+        return tiled * cells + (len(drawn) - tiled) * blocks
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        for layer in self.layers:
+            layer.moveToThread(QThread.currentThread())
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                layer.moveToThread(None)
+
+    def read(self, box: QgsRectangle, width_px: int, height_px: int, feedback: QgsRasterBlockFeedback) -> list[bytes]:
+        self.settings.setExtent(box)
+        self.settings.setOutputSize(QSize(width_px, height_px))
+        job, loop, timer = QgsMapRendererParallelJob(self.settings), QEventLoop(), QTimer()
+        job.finished.connect(loop.quit)
+        timer.timeout.connect(lambda: job.cancelWithoutBlocking() if feedback.isCanceled() else None)
+        timer.start(POLL_MS)
+        job.start()
+        loop.exec()
+        timer.stop()
+        return [_bytes(job.renderedImage())]
+
+    def nothing(self, width_px: int, height_px: int) -> bytes:
+        return b""
+
+    def frozen(self) -> MapPixels:
+        copies = tuple(layer.clone() for layer in self.layers)
+        for copy in copies:
+            copy.moveToThread(None)  # whichever thread reads takes them over
+        settings = QgsMapSettings(self.settings)
+        settings.setLayers(list(copies))
+        return replace(self, settings=settings, layers=copies)
+
+    @property
+    def _tiled(self) -> list[QgsRasterLayer]:
+        rasters = (layer for layer in self.layers if isinstance(layer, QgsRasterLayer))
+        return [layer for layer in rasters if layer.dataProvider().nativeResolutions()]
+
+    def _step_of(self, layer: QgsRasterLayer, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
+        """The level of a layer of tiles that suits, in units of the picture's CRS."""
+        there = QgsCoordinateTransform(self.crs, layer.crs(), QgsProject.instance()).transformBoundingBox(place)
+        unit_m = metres_per_unit(layer.crs(), there)
+        level = _level([(size, size) for size in layer.dataProvider().nativeResolutions()], gsd_m / unit_m)
+        if level is None or layer.crs() == self.crs:
+            return level
+        size = level[0] * unit_m / metres_per_unit(self.crs, place)
+        return size, size
+
+
+def _level(steps: Sequence[Step], wanted: float) -> Optional[Step]:
+    """The coarsest step that is not coarser than wanted; the finest where all are; None where there are none."""
+    fine_enough = [step for step in steps if (step[0] * step[1]) ** 0.5 <= wanted * SHARPER]
+    return max(fine_enough) if fine_enough else min(steps, default=None)
+
+
+def _bytes(picture: QImage) -> bytes:
+    """The pixels of a picture as red, green, blue and alpha, row by row; of four bytes each, rows need no padding."""
+    if picture.isNull():
+        return b""
+    data = picture.convertToFormat(QImage.Format.Format_RGBA8888)
+    return bytes(data.constBits().asstring(data.sizeInBytes()))
