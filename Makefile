@@ -5,6 +5,7 @@ QGIS_PYTHON ?= /usr/bin/python3
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ENGINE := .venv/engine
 QGIS := .venv/qgis
+QT6 := .venv/qt6
 PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
@@ -52,6 +53,12 @@ $(QGIS)/.ready: requirements/qgis.lock .venv/.qgis-installed
 	$(call link,$(QGIS))
 	@touch $@
 
+# PyQt6 without QGIS, to check that nothing is used that it lacks.
+$(QT6)/.ready: requirements/qt6.lock $(ENGINE)/.ready
+	@$(ENGINE_PYTHON) -m venv $(QT6)
+	@$(QT6)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 # The main job on the bundled sample, in real QGIS, in a profile of its own.
 demo: setup
 	@$(QGIS)/bin/python docs/demo.py demo-output
@@ -64,11 +71,12 @@ test-engine: setup
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e
 
-lint: setup
+lint: setup $(QT6)/.ready
 	$(ENGINE)/bin/ruff check .
 	$(ENGINE)/bin/ruff format --check .
 	$(ENGINE)/bin/mypy
 	$(ENGINE)/bin/lint-imports
+	$(QT6)/bin/python tests/qt6/check.py
 
 format: setup
 	$(ENGINE)/bin/ruff check --fix .
