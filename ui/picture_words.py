@@ -24,10 +24,10 @@ def are_wanted(picture: Picture, parent: QWidget) -> bool:
     """Ask whether so many requests are wanted; without asking where they are few."""
     if picture.requests <= ASK_FROM:
         return True
-    text = tr("{} will be asked for about {} pictures.").format(picture.name, f"{picture.requests:,}")
+    text = tr("To render “{}”, servers will be asked about {} times.").format(picture.name, f"{picture.requests:,}")
     box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: many requests"), text, parent=parent)
     box.setInformativeText(
-        tr("That takes a while, and the owner of the service may limit or forbid it. Do their terms allow that?")
+        tr("That takes a while, and the owner of a service may limit or forbid it. Do their terms allow that?")
     )
     go_on = box.addButton(tr("Go on"), QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))

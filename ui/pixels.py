@@ -16,7 +16,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsMapLayer,
-    QgsMapRendererParallelJob,
+    QgsMapRendererCustomPainterJob,
     QgsMapSettings,
     QgsProject,
     QgsRasterBlock,
@@ -25,8 +25,8 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorTileLayer,
 )
-from qgis.PyQt.QtCore import QEventLoop, QSize, QThread, QTimer
-from qgis.PyQt.QtGui import QColor, QImage
+from qgis.PyQt.QtCore import QSize, Qt, QThread
+from qgis.PyQt.QtGui import QColor, QImage, QPainter
 
 from .credentials import public_source
 from .ground import metres_per_unit
@@ -39,7 +39,6 @@ LOWEST = -3.4028234663852886e38
 """QGIS's own virtual rasters mark holes by the least number of four bytes, and do not say so."""
 LEVELS = 12
 """Overviews of a grid that are thought of, each half as fine as the one before."""
-POLL_MS = 50
 INSET = 1e-3
 """Of a pixel: by so much a block is asked for smaller than it is, so that rounding does not ask for tiles beside it."""
 
@@ -232,14 +231,16 @@ class MapPixels:
     def read(self, box: QgsRectangle, width_px: int, height_px: int, feedback: QgsRasterBlockFeedback) -> list[bytes]:
         self.settings.setExtent(box)
         self.settings.setOutputSize(QSize(width_px, height_px))
-        job, loop, timer = QgsMapRendererParallelJob(self.settings), QEventLoop(), QTimer()
-        job.finished.connect(loop.quit)
-        timer.timeout.connect(lambda: job.cancelWithoutBlocking() if feedback.isCanceled() else None)
-        timer.start(POLL_MS)
-        job.start()
-        loop.exec()
-        timer.stop()
-        return [_bytes(job.renderedImage())]
+        picture = QImage(width_px, height_px, QImage.Format.Format_ARGB32_Premultiplied)
+        picture.fill(0)
+        painter = QPainter(picture)
+        # In this thread: a job that takes another one waits for ever where tasks like this hold them all.
+        job = QgsMapRendererCustomPainterJob(self.settings, painter)
+        feedback.canceled.connect(job.cancelWithoutBlocking, Qt.ConnectionType.DirectConnection)
+        job.renderSynchronously()
+        feedback.canceled.disconnect(job.cancelWithoutBlocking)
+        painter.end()
+        return [_bytes(picture)]
 
     def nothing(self, width_px: int, height_px: int) -> bytes:
         return b""

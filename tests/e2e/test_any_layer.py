@@ -142,7 +142,7 @@ def test_processing(provider, server, region, tmp_path):
     extent = f"{box.xMinimum()},{box.xMaximum()},{box.yMinimum()},{box.yMaximum()} [EPSG:3857]"
     parameters = {"IMAGE": tiles, "EXTENT": extent, "OUTPUT": str(tmp_path / "run")}
     assert processing.run("orthomask:check", {"IMAGE": tiles, "EXTENT": extent})["LEVEL"] == "green"
-    assert "would be asked for about" in refusal({**parameters, "MOST_REQUESTS": 2})
+    assert "servers would be asked about" in refusal({**parameters, "MOST_REQUESTS": 2})
     assert "Choose a region" in refusal({**parameters, "EXTENT": None})
     run = processing.run("orthomask:segment", parameters)
     assert run["POLYGON_COUNT"] > 3

@@ -32,6 +32,8 @@ CAPABILITIES = """<?xml version="1.0" encoding="UTF-8"?>
 <southBoundLatitude>20</southBoundLatitude><northBoundLatitude>35</northBoundLatitude></EX_GeographicBoundingBox>
 </Layer></Layer></Capability></WMS_Capabilities>"""
 NUMBERS = itertools.count()
+LOCK = threading.Lock()
+"""GDAL in Python is used by one thread at a time."""
 
 
 class MapServer(ThreadingHTTPServer):
@@ -65,7 +67,8 @@ class MapServer(ThreadingHTTPServer):
 
     def picture(self, bounds, crs, width, height) -> bytes:
         """A part of the file as PNG with alpha."""
-        return _picture(self.path, bounds, crs, width, height)
+        with LOCK:
+            return _picture(self.path, bounds, crs, width, height)
 
     @staticmethod
     def _layer(source, name):

@@ -86,7 +86,7 @@ def test_many_requests_are_asked_about(segment, engine, server, monkeypatch):
     segment.run()
     assert segment._task is None
     assert runs(segment) == []
-    assert "tiles will be asked for about" in said[0]
+    assert "To render “tiles”, servers will be asked about" in said[0]
     answer(QMessageBox.ButtonRole.AcceptRole)
     segment.run()
     ended(segment)

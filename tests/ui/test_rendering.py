@@ -20,6 +20,7 @@ from qgis.core import (
     QgsVectorLayer,
     QgsVectorTileLayer,
 )
+from qgis.PyQt.QtCore import QThreadPool
 from scene import wait_until
 from test_engine_client import Watcher
 from tile_server import COLUMN, ROW, TILE_M, Tiles, color, middle, place, serving_tiles
@@ -299,6 +300,28 @@ def test_the_map_as_it_looks_now(server, somewhere, tmp_path, crs):
     assert {int(path.split("/")[1]) for path in server.asked} == {19}  # not 18, drawn larger
     assert "house" in image.rendered.source
     assert "tiles" in image.rendered.source
+
+
+def test_cancel_while_the_map_is_drawn(server, somewhere, tmp_path):
+    server.fault = lambda path: "slow"
+    pixels = MapPixels.of("map", [server.tiles()], QgsCoordinateReferenceSystem("EPSG:3857"), QgsMapSettings())
+    picture, watcher = Picture.of(pixels, TEXTURE, [QgsGeometry.fromRect(somewhere)]).frozen(), Watcher()
+    threading.Timer(0.3, watcher.cancel).start()
+    with pytest.raises(Cancelled):
+        in_thread(lambda: picture.write(tmp_path, watcher))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_map_is_drawn_where_tasks_hold_all_threads(server, somewhere, tmp_path):
+    pool = QThreadPool.globalInstance()
+    before = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    pixels = MapPixels.of("map", [server.tiles()], QgsCoordinateReferenceSystem("EPSG:3857"), QgsMapSettings())
+    picture = Picture.of(pixels, 0.3, [QgsGeometry.fromRect(somewhere)]).frozen()
+    try:
+        assert in_thread(lambda: picture.write(tmp_path, Watcher())).rendered.missing == 0
+    finally:
+        pool.setMaxThreadCount(before)
 
 
 def test_vector_tiles_can_be_looked_at(qgis_new_project):

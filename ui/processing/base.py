@@ -205,7 +205,9 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """Raise where rendering an image takes more requests than are wanted."""
         most = self.parameterAsInt(parameters, "MOST_REQUESTS", context)
         if isinstance(image, Picture) and image.requests > most:
-            sentence = tr("{} would be asked for about {} pictures.").format(image.name, f"{image.requests:,}")
+            sentence = tr("To render “{}”, servers would be asked about {} times.").format(
+                image.name, f"{image.requests:,}"
+            )
             remedy = tr("Choose a smaller region, or raise “Most requests to a service” where its owner allows it.")
             raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
 
