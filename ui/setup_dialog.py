@@ -23,8 +23,8 @@ from ..protocol import Cancelled, OrthomaskError
 from .environment import chosen_python, configured_python, set_python
 from .icons import icon
 from .installer import diagnostics, install, managed, planning, selftest, store
-from .installer.install import Plan
 from .installer.network import of_qgis
+from .installer.plan import Plan
 from .installer.planning import Offer
 from .run_bar import RunBar
 from .setup_plan_box import PlanBox

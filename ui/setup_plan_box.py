@@ -24,8 +24,8 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import OrthomaskError
 from .installer import builds, planning, store
-from .installer.install import Plan
 from .installer.network import of_qgis
+from .installer.plan import Plan
 from .installer.planning import Offer
 from .words import tr
 

@@ -71,6 +71,21 @@ def test_only_the_default_build_for_linux_takes_nvidias_packages_from_the_lock()
             assert any(line.startswith("rasterio==") for line in lines)
 
 
+@pytest.mark.parametrize("system", ["linux", "windows", "macos"])
+def test_everything_is_fetched_once_and_pytorchs_index_is_asked_for_nothing_else(system, monkeypatch):
+    monkeypatch.setattr(builds, "platform_name", lambda: system)
+    for build in builds.builds(system):
+        lines = builds.requirements(build, LOCK)
+        calls = builds.fetches(build, lines)
+        named = [word for call in calls for word in call if "==" in word]
+        unlocked = build.name == "cu126" and system == "linux"
+        assert sorted(named) == sorted((*lines, build.torch) if unlocked else lines)
+        for call in calls:
+            assert "--extra-index-url" not in call or [word for word in call if "==" in word] == [build.torch]
+        assert calls[0][-1] == build.torch
+        assert ("--no-deps" in calls[-1]) is not unlocked
+
+
 def test_locks_with_the_same_packages_have_the_same_name():
     assert builds.digest("a==1\nb==2\n") == builds.digest("# note\nb==2\n\na==1\n")
     assert builds.digest("a==1\n") != builds.digest("a==2\n")
@@ -222,10 +237,10 @@ def test_bytes_are_counted_from_what_pip_prints():
 
 
 def test_what_was_fetched_before_counts_again():
-    downloads = Downloads(expected_mb=200, packages=2)
-    downloads.read("  Using cached torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (183.1 MB)")
-    downloads.read("  Using cached click-8.5.1-py3-none-any.whl.metadata (2.6 kB)")
-    assert downloads.done_mb == pytest.approx(183.1)
+    downloads = Downloads(expected_mb=200, packages=2, there_mb=120)
+    assert downloads.fraction == pytest.approx(0.6)
+    downloads.read("File was already downloaded /profile/wheels/torch-2.13.0-cp311.whl")
+    assert downloads.done_mb == pytest.approx(120)
 
 
 def test_more_than_was_expected_is_not_more_than_all():

@@ -115,13 +115,43 @@ def test_what_fails_its_test_does_not_count(base, wheels, tmp_path):
 
 
 def test_what_pip_says_is_told_in_words_and_what_was_fetched_is_kept(base, wheels, tmp_path):
-    pip = 'echo wheel > "$PIP_CACHE_DIR-kept"; echo "ERROR: [Errno 28] No space left on device"; exit 1'
+    pip = 'echo wheel > "$TMPDIR/../kept"; echo "ERROR: [Errno 28] No space left on device"; exit 1'
     with pytest.raises(OrthomaskError) as caught:
         make(base, wheels, stand_in(tmp_path, pip))
     assert caught.value.code is ErrorCode.DISK_FULL
     assert "Errno 28" in caught.value.details
     assert not store.leftovers(base)
-    assert (base / store.DOWNLOADS / "cache-kept").exists()
+    assert (base / store.DOWNLOADS / "kept").exists()
+
+
+FETCHING = """
+echo "$*" >> "{log}"
+case "$*" in *" download "*) ;; *) exit 0;; esac
+while [ "$1" != --dest ]; do shift; done
+dest=$2; mkdir -p "$dest"; shift 2
+for word; do case "$word" in tiny*)
+  [ -e "{broken}" ] && [ "$word" = tinynumpy==1.0 ] && echo "Read timed out." && exit 1
+  echo "  Downloading $word.whl (1.0 MB)"; echo "Progress 0 of 1000000"; echo "Progress 1000000 of 1000000"
+  echo wheel > "$dest/${{word%%==*}}-${{word##*==}}-py3-none-any.whl";; esac; done
+"""
+
+
+def test_a_retry_fetches_only_what_is_missing(base, tmp_path):
+    log, broken = tmp_path / "log", tmp_path / "broken"
+    broken.touch()
+    python = stand_in(tmp_path, FETCHING.format(log=log, broken=broken))
+    with pytest.raises(OrthomaskError, match="broke off"):
+        make(base, "", python)
+    assert [wheel.name.split("-")[0] for wheel in (base / store.DOWNLOADS / "wheels").iterdir()] == ["tinytorch"]
+    broken.unlink()
+    log.unlink()
+    watcher = Watcher()
+    make(base, "", python, watcher)
+    fetched = [line for line in log.read_text().splitlines() if " download " in line]
+    assert len(fetched) == 1
+    assert "tinytorch" not in fetched[0]
+    assert not (base / store.DOWNLOADS).exists()
+    assert any("1 of about" in words for _, words in watcher.steps)
 
 
 def test_what_a_killed_set_up_left_is_cleared_away(base, wheels, tmp_path):

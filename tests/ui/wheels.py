@@ -8,7 +8,7 @@ import zipfile
 
 from orthomask.ui.installer import pythons
 from orthomask.ui.installer.builds import Build
-from orthomask.ui.installer.install import Plan
+from orthomask.ui.installer.plan import Plan
 from orthomask.ui.installer.selftest import SelfTest
 
 TINY = Build("cpu", "Processor", "tinytorch==1.0", "", 1, 1)

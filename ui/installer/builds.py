@@ -23,6 +23,8 @@ from ..words import tr
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "engine"
 LOCK, TABLE = FOLDER / "engine.lock", FOLDER / "builds.json"
 SECONDS = 15
+AT_ONCE = 8
+"""How many small packages one call of pip fetches."""
 _QUERY = ("--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader")
 _PLACES = (r"%SystemRoot%\System32\nvidia-smi.exe", r"%ProgramFiles%\NVIDIA Corporation\NVSMI\nvidia-smi.exe")
 """Where Windows keeps NVIDIA's program when it is not on the PATH; WSL has it in a folder of its own."""
@@ -97,6 +99,21 @@ def requirements(build: Build, lock: str) -> tuple[str, ...]:
     other = build.name != "cu130" or bool(build.index)
     left_out = ("torch==", *(table()["gpu_packages"] if other else ()))
     return (*(line for line in lines if not line.startswith(left_out)), build.torch)
+
+
+def fetches(build: Build, requirements: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """What pip is asked to fetch, one call after the other; what a call has fetched, no later try fetches again.
+
+    PyTorch's own index is asked for nothing but PyTorch. Its packages are all named in the lock, but for NVIDIA's
+    of a build for Linux that is not the default: those PyTorch names itself.
+    """
+    gpu = tuple(table()["gpu_packages"])
+    rest = [line for line in requirements if line != build.torch]
+    large, small = [line for line in rest if line.startswith(gpu)], [line for line in rest if not line.startswith(gpu)]
+    index = ("--extra-index-url", build.index) if build.index else ()
+    calls = [("--no-deps", *index, build.torch), *(("--no-deps", line) for line in large)]
+    calls += [("--no-deps", *small[start : start + AT_ONCE]) for start in range(0, len(small), AT_ONCE)]
+    return (*calls, (*index, build.torch)) if build.name == "cu126" and platform_name() == "linux" else tuple(calls)
 
 
 def package_names(requirements: Sequence[str], minor: str) -> tuple[str, ...]:

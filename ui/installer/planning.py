@@ -11,8 +11,8 @@ from ...protocol import ErrorCode, OrthomaskError
 from ..words import tr
 from . import builds, pythons, store
 from .builds import Build, Gpu
-from .install import Plan
 from .network import Network
+from .plan import Plan
 from .pythons import Python
 
 DESCRIPTION = "orthomask-wheels.json"

@@ -6,8 +6,7 @@ import re
 from typing import Protocol
 
 _STEP = re.compile(r"Progress (\d+) of (\d+)$")
-_BEGIN = re.compile(r"\s*(?:Downloading|Using cached|Collecting) (\S+)")
-_CACHED = re.compile(r"\s*Using cached \S+\.whl \(([\d.]+) (kB|MB)\)")
+_BEGIN = re.compile(r"\s*(?:Downloading|Collecting) (\S+)")
 _WHEEL = re.compile(r"([^-]+)-([^-]+)-.*\.whl")
 _LOCAL = re.compile(r"Processing (\S+)")
 
@@ -31,12 +30,13 @@ class Downloads:
     Args:
         expected_mb: about what there is to fetch.
         packages: how many packages there are, for those that lie in a folder and are not fetched.
+        there_mb: what an earlier try has fetched.
     """
 
-    def __init__(self, expected_mb: float, packages: int) -> None:
+    def __init__(self, expected_mb: float, packages: int, there_mb: float = 0.0) -> None:
         self.installing = False
         self._expected_mb, self._packages = expected_mb, packages
-        self._finished_bytes, self._present_bytes, self._found = 0, 0, 0
+        self._finished_bytes, self._present_bytes, self._found = there_mb * 1e6, 0, 0
         self._name = ""
 
     @property
@@ -63,12 +63,10 @@ class Downloads:
             if step[1] == step[2]:
                 self._finished_bytes, self._present_bytes = self._finished_bytes + int(step[2]), 0
             return True
-        local, cached = _LOCAL.match(line), _CACHED.match(line)
+        local = _LOCAL.match(line)
         self._found += local is not None
-        self._finished_bytes += round(float(cached[1]) * {"kB": 1e3, "MB": 1e6}[cached[2]]) if cached else 0
         named = local or _BEGIN.match(line)
         if named:
             self._name = _WHEEL.sub(r"\1 \2", re.split(r"[/\\]", named[1])[-1])
-            self.installing = False
         self.installing = self.installing or line.startswith("Installing collected packages")
         return False

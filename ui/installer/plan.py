@@ -1,0 +1,52 @@
+"""What will be set up; nothing has been done yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from . import builds, managed
+from .builds import Build
+from .network import Network
+from .pythons import Python
+
+MARGIN_MB = 500
+"""Free space that is left over: a disk that is full to the brim helps nobody."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done; nothing has been done yet.
+
+    Args:
+        python: makes the environment; None where uv has to fetch one first.
+        helper: a Python with pip, of any version, that can fetch uv.
+        wheels: the folder to install from; empty to fetch from the internet.
+        requirements: pinned lines, as pip reads them.
+        base: where environments lie.
+    """
+
+    build: Build
+    requirements: tuple[str, ...]
+    lock: str
+    base: Path
+    python: Optional[Python] = None
+    helper: str = ""
+    wheels: str = ""
+    network: Network = field(default_factory=Network)
+
+    @property
+    def download_mb(self) -> int:
+        """About what is fetched."""
+        return 0 if self.wheels else self.build.download_mb + (managed.DOWNLOAD_MB if self.python is None else 0)
+
+    @property
+    def package_count(self) -> int:
+        """How many packages are installed, this Python's and this platform's alone."""
+        return len(builds.package_names(self.requirements, self.python.minor if self.python else ""))
+
+    @property
+    def needed_mb(self) -> int:
+        """The free space it takes while it runs: what is fetched is kept until the end."""
+        return self.download_mb + self.build.disk_mb + MARGIN_MB
