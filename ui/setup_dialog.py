@@ -107,7 +107,7 @@ class SetupDialog(QDialog):
         self.log.setMinimumHeight(LOG_PX)
         self.log_box = QgsCollapsibleGroupBox(tr("Log"))
         self.diagnostics_button = QPushButton(tr("Copy diagnostics"))
-        self.own_button = QPushButton(tr("Use another Python…"))
+        self.own_button = QPushButton()
         self.close_button = QPushButton(tr("Close"))
         self._lay_out()
         self._connect()
@@ -210,6 +210,8 @@ class SetupDialog(QDialog):
         if state is State.BROKEN and self._error is not None:
             words = self._error.sentence
         self._say(state.lamp, words)
+        back = bool(chosen_python() and store.environments())
+        self.own_button.setText(tr("Use the newest environment") if back else tr("Use another Python…"))
         self.store_box.show_environments(configured_python())
 
     def _say(self, lamp: str, words: str) -> None:
@@ -269,13 +271,20 @@ class SetupDialog(QDialog):
         self.engine_changed.emit()
 
     def _choose_python(self) -> None:
+        if chosen_python() and store.environments():
+            self._use("")
+            return
         path, _ = QFileDialog.getOpenFileName(self, tr("A Python that has the engine's packages"))
         if path:
-            set_python(path)
-            self._error = None
-            self._show_state()
-            self._refresh()
-            self.engine_changed.emit()
+            self._use(path)
+
+    def _use(self, python: str) -> None:
+        """Let the engine run in that Python; in the newest environment where it is empty."""
+        set_python(python)
+        self._error = None
+        self._show_state()
+        self._refresh()
+        self.engine_changed.emit()
 
     def copy_diagnostics(self) -> None:
         """Put the report onto the clipboard."""

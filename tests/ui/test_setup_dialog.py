@@ -92,7 +92,7 @@ def open_dialog(base, offer, qgis_app):
     QCoreApplication.processEvents()
 
 
-def test_the_plan_is_told_before_anything_runs(open_dialog, installer):
+def test_the_plan_is_told_before_anything_runs(open_dialog, installer, offer):
     dialog = open_dialog()
     assert "not set up yet" in dialog.words.text()
     assert dialog.bar.run_button.text() == "Set up"
@@ -100,7 +100,7 @@ def test_the_plan_is_told_before_anything_runs(open_dialog, installer):
     assert box.device.currentText() == "Processor"
     assert "No NVIDIA driver" in box.why.text()
     assert "3.12.1" in box.python.currentText()
-    assert "packages, about 400 MB to fetch" in box.size.text()
+    assert f"packages, about {offer.build.download_mb} MB to fetch" in box.size.text()
     assert "GB must be free" in box.size.text()
     assert "torch" in box.packages.toPlainText()
     assert box.place.text().endswith("orthomask")
@@ -224,13 +224,16 @@ def test_a_folder_that_does_not_fit_is_told_and_cannot_be_run(open_dialog, monke
 
 
 def test_another_python_of_the_person_comes_before_all(open_dialog, base, monkeypatch):
-    environment_of(base)
+    made = environment_of(base)
     dialog = open_dialog()
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/my/python", ""))
     dialog.own_button.click()
     assert dialog.changes == ["/my/python"]
     assert "/my/python" in dialog.words.text()
     assert setup_dialog.state_of(None) is State.OWN
+    dialog.own_button.click()
+    assert dialog.changes == ["/my/python", made.python]
+    assert dialog.own_button.text() == "Use another Python…"
 
 
 def test_it_fits_a_small_screen(open_dialog):

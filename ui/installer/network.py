@@ -55,7 +55,7 @@ def of_qgis() -> Network:
 
 
 def proxy_url(proxy: QNetworkProxy) -> str:
-    """The proxy as programs want it: `http://user:password@host:port`."""
+    """The proxy's address as programs want it, user and password in it, escaped."""
     user, word = quote(proxy.user(), safe=""), quote(proxy.password(), safe="")
     login = f"{user}:{word}@" if word else f"{user}@" if user else ""
     return f"{_SCHEMES[proxy.type()]}://{login}{proxy.hostName()}:{proxy.port()}"
