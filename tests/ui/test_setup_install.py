@@ -1,9 +1,9 @@
 """Real environments from tiny wheels, offline: made, cancelled, repaired, fought over."""
 
 import json
-import multiprocessing
 import random
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -172,24 +172,25 @@ def test_a_full_disk_is_told_before_anything_is_written(base, wheels, python, mo
     assert [path.name for path in base.iterdir()] == []
 
 
-def hold(base, ready, release):
-    with store.locked(base):
-        ready.set()
-        release.wait(20)
+HOLDING = """
+import pathlib, sys
+from orthomask.ui.installer import store
+with store.locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_of_two_processes_one_waits_and_a_dead_one_does_not_keep_the_other_out(base):
-    context = multiprocessing.get_context("fork")
-    ready, release = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(base, ready, release))
-    other.start()
-    assert ready.wait(20)
+    pipe = subprocess.PIPE
+    other = subprocess.Popen([sys.executable, "-c", HOLDING, str(base)], stdin=pipe, stdout=pipe)
+    assert other.stdout.readline() == b"held\n"
     with pytest.raises(OrthomaskError) as caught, store.locked(base):
         pass
     assert caught.value.code is ErrorCode.OUTPUT_IN_USE
     assert str(other.pid) in caught.value.sentence
     other.kill()
-    other.join()
+    other.communicate()
     assert (base / "setup.lock").exists()
     with store.locked(base):
         pass
