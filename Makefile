@@ -90,7 +90,7 @@ qgis: setup
 package: $(ENGINE)/.ready
 	@rm -rf dist/orthomask && mkdir -p dist/orthomask
 	@git ls-files -z $(PACKAGED) | xargs -0 cp --parents -t dist/orthomask
-	@cd dist && rm -f orthomask-$(VERSION).zip && \
+	@cd dist && rm -f orthomask-*.zip && \
 	  ../$(ENGINE)/bin/python -m zipfile -c orthomask-$(VERSION).zip orthomask && ls -l orthomask-$(VERSION).zip
 
 bench: setup
