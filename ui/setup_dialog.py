@@ -96,6 +96,7 @@ class SetupDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Orthomask: the engine"))
         self._error, self._offer = error, None
+        self._failure: Optional[OrthomaskError] = None
         self._task: Optional[SetupTask] = None
         self.lamp, self.words = QLabel(), QLabel()
         self.words.setWordWrap(True)
@@ -220,15 +221,19 @@ class SetupDialog(QDialog):
         self._fit()
 
     def _fit(self, *_: object) -> None:
-        """As high as what is shown, once Qt has laid it out; `adjustSize` takes two thirds of the screen at most."""
-        QTimer.singleShot(0, lambda: self.resize(self.width(), self.layout().totalHeightForWidth(self.width())))
+        """Take the height of what is shown, once Qt has laid it out."""
+        QTimer.singleShot(0, self._resize)
+
+    def _resize(self) -> None:
+        """`adjustSize` would take two thirds of the screen at most, and squeeze what is shown."""
+        self.resize(self.width(), self.layout().totalHeightForWidth(self.width()))
 
     def _lock(self, locked: bool) -> None:
         for widget in (self.plan_box, self.store_box, self.own_button):
             widget.setEnabled(not locked)
 
     def _finish(self, tested: selftest.SelfTest) -> None:
-        self._task, self._error = None, None
+        self._task, self._error, self._failure = None, None, None
         set_python("")
         self._lock(False)
         self._show_state()
@@ -248,7 +253,7 @@ class SetupDialog(QDialog):
                 "light-amber", tr("Cancelled. Nothing half-made is left; what was fetched is kept for the next try.")
             )
             return
-        self._error = error if self._error is None and not configured_python() else self._error
+        self._failure = error
         self._say("light-red", f"{error.sentence} {error.remedy}")
         if not self.log.toPlainText():
             self.log.setPlainText(error.details)
@@ -289,7 +294,8 @@ class SetupDialog(QDialog):
     def copy_diagnostics(self) -> None:
         """Put the report onto the clipboard."""
         log = self.log.toPlainText().splitlines()
-        report = diagnostics.markdown(self._offer, configured_python(), of_qgis(), self._error, log)
+        error = self._failure or self._error
+        report = diagnostics.markdown(self._offer, configured_python(), of_qgis(), error, log)
         QgsApplication.clipboard().setText(report)
         self.diagnostics_button.setText(tr("Copied"))
 
@@ -303,7 +309,8 @@ def _managed(error: Optional[OrthomaskError]) -> Optional[store.Environment]:
 def _installed(plan: Plan, broken: Optional[store.Environment], task: SetupTask) -> selftest.SelfTest:
     _, tested = install.install(plan, task, selftest.run)
     if broken is not None:
-        store.remove(broken.folder)
+        with store.locked(plan.base):
+            store.remove(broken.folder)
     return tested
 
 
