@@ -93,7 +93,7 @@ package: $(ENGINE)/.ready
 	@cd dist && rm -f orthomask-*.zip && \
 	  ../$(ENGINE)/bin/python -m zipfile -c orthomask-$(VERSION).zip orthomask && ls -l orthomask-$(VERSION).zip
 
-bench: setup
+bench: setup .venv/imagenet.safetensors
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/memory.py
 	$(ENGINE)/bin/python benchmarks/masks.py --size 30000 --polygons 50000

@@ -1,5 +1,6 @@
 """Learning from a few corrections: a model that never saw Banepa, before and after ten small labelled areas of it.
 
+    make .venv/imagenet.safetensors
     .venv/engine/bin/python benchmarks/finetune.py --data ../shared/data
 
 The base is trained on the other places of the building recipe and kept in `.venv/benchmarks`. Eight of the areas are
@@ -44,6 +45,7 @@ from orthomask.training.labels import Grid, open_truth
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".venv" / "benchmarks"
+IMAGENET = ROOT / ".venv" / "imagenet.safetensors"
 HELD_OUT = "Banepa"
 AREA_M, COLUMNS, ROWS = 40.0, 2, 5
 MARGIN_M = 15.0
@@ -70,7 +72,8 @@ def train_base(data: Path) -> TrainResult:
     schedule = replace(request.schedule, **BASE)
     labelled = replace(request.data, pictures=elsewhere)
     return train.run(
-        replace(request, data=labelled, schedule=schedule, name="base", existing=Existing.RESUME), _Terminal()
+        replace(request, data=labelled, schedule=schedule, model=str(IMAGENET), name="base", existing=Existing.RESUME),
+        _Terminal(),
     )
 
 
