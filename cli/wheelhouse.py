@@ -60,12 +60,14 @@ TARGETS = {
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--platform", "target", type=click.Choice(list(TARGETS)), help="Default: this computer's.")
 @click.option("--python", "minor", help="Its Python's version, as 3.12; default: this one's.")
-@click.option("--build", type=click.Choice(["cpu", "cu126", "cu130", "mac"]), help="Of PyTorch; default: no CUDA.")
+@click.option(
+    "--build", type=click.Choice(["cpu", "cu126", "cu130", "mac"]), help="Of PyTorch; default: the one without CUDA."
+)
 @json_option
 def wheelhouse(folder: Path, target: str | None, minor: str | None, build: str | None, as_json: bool) -> None:
     """Fetch the engine's packages into FOLDER, for a computer without internet.
 
-    There, choose the folder with “Install from folder…” in Orthomask's Set up. A second call goes on from the first.
+    There, Orthomask's Set up installs from that folder: “From ‣ Folder…”. A second call goes on where one broke off.
     """
     try:
         description = fetch(folder, target or _this_platform(), minor or _this_python(), build)
@@ -99,7 +101,7 @@ def fetch(folder: Path, target: str, minor: str, build: str | None, lock: str | 
     if minor not in table["pythons"] or not rows:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            f"There are no packages for Python {minor}, “{build or 'any build'}” and {target}.",
+            f"There are no packages for Python {minor}, build {build or 'cpu'} and {target}.",
             f"Choose a Python of {', '.join(sorted(table['pythons']))}, and a build that exists for that platform.",
         )
     row = rows[-1]
