@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.PyQt.QtWidgets import QMessageBox, QWidget
 
+from .pixels import MapPixels
 from .rendering import Picture
 from .words import tr
 
@@ -13,11 +14,14 @@ ASK_FROM = 2000
 
 def picture_words(picture: Picture) -> str:
     """How a picture will come about, in a sentence."""
-    requests = picture.requests
-    size = tr("{:.2g} m per pixel").format(picture.gsd_m)
-    if not requests:
-        return tr("Is rendered before the run at {}.").format(size)
-    return tr("Is rendered before the run at {}; requests to servers: about {}.").format(size, f"{requests:,}")
+    size, requests = tr("{:.2g} m per pixel").format(picture.gsd_m), picture.requests
+    words = tr("Is rendered before the run at {}.").format(size)
+    if requests:
+        words = tr("Is rendered before the run at {}; requests to servers: about {}.").format(size, f"{requests:,}")
+    if isinstance(picture.pixels, MapPixels) and len(picture.pixels.layers) > 1:
+        names = ", ".join(layer.name() for layer in picture.pixels.layers)
+        words = tr("{} All that is visible is part of it: {}.").format(words, names)
+    return words
 
 
 def are_wanted(picture: Picture, parent: QWidget) -> bool:

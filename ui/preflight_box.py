@@ -115,7 +115,9 @@ class PreflightBox(QGroupBox):
 
     def _show(self, lights: tuple[Light, ...], estimate: str) -> None:
         while self._lights.count():
-            self._lights.takeAt(0).widget().deleteLater()
+            gone = self._lights.takeAt(0).widget()
+            gone.hide()  # what is deleted later is seen until then
+            gone.deleteLater()
         for row, light in enumerate(lights):
             lamp = QLabel()
             lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
