@@ -10,7 +10,7 @@ PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 PACKAGED := metadata.txt __init__.py plugin.py worker.py protocol cli ui engine training resources \
-            LICENSE README.md CHANGELOG.md
+            LICENSE README.md CHANGELOG.md .bandit
 
 export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
@@ -77,6 +77,8 @@ lint: setup $(QT6)/.ready
 	$(ENGINE)/bin/mypy
 	$(ENGINE)/bin/lint-imports
 	$(QT6)/bin/python tests/qt6/check.py
+	git ls-files -- $(PACKAGED) | grep '\.py$$' | xargs $(ENGINE)/bin/bandit --quiet --ini .bandit
+	git ls-files -z -- $(PACKAGED) | xargs -0 $(ENGINE)/bin/detect-secrets-hook
 
 format: setup
 	$(ENGINE)/bin/ruff check --fix .
