@@ -12,9 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from qgis.core import Qgis, QgsGeometry, QgsRasterFileWriter, QgsRectangle
+from qgis.core import (
+    Qgis,
+    QgsDataProvider,
+    QgsGeometry,
+    QgsProviderRegistry,
+    QgsRasterFileWriter,
+    QgsRectangle,
+)
 from qgis.PyQt.QtCore import QByteArray
 
 from ..protocol import OVERLAP_PX, WINDOW_PX, ErrorCode, Image, OrthomaskError, Rendered
@@ -119,7 +125,8 @@ class Picture:
         """
         path, partial = (folder / f"{file_name(self.name)}{ending}" for ending in (".tif", ".part.tif"))
         try:
-            with _Canvas(partial, self) as canvas, self.pixels.reading():
+            canvas = _Canvas(partial, self)
+            with self.pixels.reading():
                 missing = self._render(canvas, feedback)
             os.replace(partial, path)
         except OSError as error:
@@ -144,36 +151,38 @@ class Picture:
 
 
 class _Canvas:
-    """The file of a picture, open as long as the context. Raises `OSError`."""
+    """The file of a picture. It is open only while a block is written, never while a service is waited for.
+
+    Raises `OSError`.
+    """
 
     def __init__(self, path: Path, picture: Picture) -> None:
         pixels, grid = picture.pixels, picture.grid
-        self._color = pixels.color
-        writer = QgsRasterFileWriter(str(path))
+        self._path, self._color = str(path), pixels.color
+        writer = QgsRasterFileWriter(self._path)
         writer.setOutputFormat("GTiff")
         writer.setCreateOptions(OPTIONS + (COLOR_OPTIONS if self._color else []))
         kind = Qgis.DataType.Byte if self._color else pixels.data_type
         size, bands = (grid.width_px, grid.height_px), COLOR_BANDS if self._color else pixels.bands
-        self._file: Any = writer.createMultiBandRaster(kind, *size, grid.extent, pixels.crs, bands)
-        if self._file is None or not self._file.isEditable():
-            raise OSError(str(path))
+        file = writer.createMultiBandRaster(kind, *size, grid.extent, pixels.crs, bands)
+        if file is None or not file.isEditable():
+            raise OSError(self._path)
         for band in range(1, 1 if self._color else bands + 1):
-            self._file.setNoDataValue(band, pixels.nodata)
-
-    def __enter__(self) -> _Canvas:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.setEditable(False)
-        self._file = None  # closes it
+            file.setNoDataValue(band, pixels.nodata)
+        file.setEditable(False)
 
     def draw(self, block: Block, bands: Sequence[bytes]) -> None:
         """Write a block."""
+        options = QgsDataProvider.ProviderOptions()
+        file = QgsProviderRegistry.instance().createProvider("gdal", self._path, options)
+        if file is None or not file.setEditable(True):
+            raise OSError(self._path)
         box = (block.columns * CELL_PX, block.rows * CELL_PX, block.column * CELL_PX, block.row * CELL_PX)
         parts = [bands[0][band::COLOR_BANDS] for band in range(COLOR_BANDS)] if self._color else bands
-        for number, part in enumerate(parts, start=1):
-            if not self._file.write(QByteArray(part), number, *box):
-                raise OSError(self._file.error().summary())
+        written = [file.write(QByteArray(part), number, *box) for number, part in enumerate(parts, start=1)]
+        file.setEditable(False)
+        if not all(written):
+            raise OSError(self._path)
 
 
 def _free_step(units: Step, gsd_m: float) -> Step:

@@ -45,6 +45,7 @@ class MapServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, path: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
