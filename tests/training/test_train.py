@@ -291,10 +291,16 @@ def test_too_little_memory_is_said(data, tmp_path, monkeypatch):
 
 
 def test_patience_ends_it_early(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(Scoreboard, "best", lambda board: board.scores(0))
+    monkeypatch.setattr(Scoreboard, "best", lambda board, _: board.scores(0))
     monkeypatch.setattr(Scoreboard, "scores", lambda *_: Scores(0.5, 0.5, 0.5, 0.5, THRESHOLDS[0], 1))
     result = run(training(data, tmp_path, epochs=9, patience=2, steps=1))
     assert (result.stopped, result.epochs, result.best_epoch) == ("early", 3, 1)
+
+
+def test_a_model_gets_the_threshold_that_was_asked_for(data, tmp_path):
+    result = run(training(data, tmp_path, epochs=1, threshold=0.7))
+    card = bundle.load(result.model_path).card
+    assert result.threshold == card.threshold == card.accuracy["validation areas"]["threshold"] == 0.7
 
 
 def test_a_frozen_encoder_stays_as_it_is(trained, data, tmp_path):
