@@ -254,8 +254,9 @@ def test_chips_of_a_map_service(panel, tiles, tmp_path):
     for chip in manifest["chips"]:
         dataset = gdal.Open(str(tmp_path / "chips" / chip["image"]))
         assert dataset.RasterCount == 3
-        colors.update(zip(*dataset.ReadAsArray().reshape(3, -1).tolist()))
-    assert colors.most_common(1)[0][0] == color(COLUMN, ROW)
+        red, _, blue = dataset.ReadAsArray().reshape(3, -1).tolist()  # green differs from row to row of a tile
+        colors.update(zip(red, blue))
+    assert colors.most_common(1)[0][0] == color(COLUMN, ROW)[::2]
 
 
 @pytest.fixture

@@ -221,6 +221,6 @@ def test_from_labels_to_a_map_of_ones_own_model(dock, qgis_iface, village, tmp_p
     assert polygons.featureCount() >= len(CELLS) // 2
     assert {feature["class"] for feature in polygons.getFeatures()} == {"roof"}
 
-    wait_until(lambda: len(dock.models.list._items()) == 2, PATIENCE_SECONDS)
+    wait_until(lambda: len(dock.models.list._items()) == 3, PATIENCE_SECONDS)
     dock.models.list.select([str(kept)])
     assert "Village roofs" in dock.models.card.toPlainText()
