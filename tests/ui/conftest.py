@@ -5,21 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsMessageBar
-from scene import (
-    CLASSES,
-    CRS,
-    GSD,
-    SIZE,
-    Engine,
-    destroy,
-    show_canvas,
-    wait_until,
-    write_polygons,
-    write_project,
-    write_raster,
-)
+from qgis.PyQt.QtCore import QCoreApplication
+from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
 
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.engine_client import EngineClient
@@ -108,4 +97,6 @@ def dock(qgis_iface, canvas, layer, client, bar, tmp_path):
     yield dock
     dock.release()
     client.close()
-    destroy(dock)
+    wait_until(lambda: not QgsApplication.taskManager().activeTasks())
+    dock.deleteLater()
+    QCoreApplication.processEvents()

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from osgeo import gdal, ogr, osr
-from qgis.core import QgsApplication, QgsCoordinateReferenceSystem
-from qgis.PyQt.QtCore import QCoreApplication, QEvent
+from qgis.core import QgsCoordinateReferenceSystem
+from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtTest import QTest
 
 gdal.UseExceptions()
@@ -32,13 +32,6 @@ def wait_until(condition, seconds=10):
         assert time.monotonic() < deadline, "waited in vain"
         QCoreApplication.processEvents()
         time.sleep(0.005)
-
-
-def destroy(dock):
-    """Delete a released dock at once: one that waits for it would look at the layers of the next test."""
-    wait_until(lambda: not QgsApplication.taskManager().activeTasks())
-    dock.deleteLater()
-    QCoreApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
 
 
 def show_canvas(iface, crs, width, height):

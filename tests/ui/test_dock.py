@@ -15,7 +15,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QFileDialog, QLabel, QPushButton
-from scene import CRS, destroy, wait_until
+from scene import CRS, wait_until
 from test_map_tools import click, drag, on_map
 
 from orthomask.ui import environment
@@ -403,7 +403,7 @@ def test_a_missing_engine_is_one_sentence_and_another_python_mends_it(
     assert not dock.banner.isVisible()
     dock.release()
     client.close()
-    destroy(dock)
+    dock.deleteLater()
 
 
 def test_results_do_not_go_into_a_project_that_was_opened_meanwhile(ready, engine, bar):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsSettings, QgsVectorLayer
 from qgis.PyQt.QtGui import QColor, QPixmap
-from scene import CRS, destroy, square, wait_until, write_project
+from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
 from orthomask.protocol import FINE_TUNING, Loss, Split, TrainRequest, from_json
@@ -297,7 +297,7 @@ def test_an_interrupted_training_is_offered_after_qgis_was_closed(ready, dock, e
         assert engine.asked("train")[-1]["output_dir"] == str(folder)
     finally:
         again.release()
-        destroy(again)
+        again.deleteLater()
     dock.release = lambda: None  # it is released already; the fixture would do it once more
 
 
