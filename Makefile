@@ -17,7 +17,7 @@ export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
 export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
 
-.PHONY: setup demo test test-engine test-qgis lint format qgis package bench screenshots lock clean
+.PHONY: setup demo test test-engine test-qgis test-services lint format qgis package bench screenshots lock clean
 .DEFAULT_GOAL := setup
 
 setup: $(ENGINE)/.ready $(QGIS)/.ready
@@ -71,7 +71,9 @@ test-engine: setup
 
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest $(addprefix --ignore=,$(SERVED)) tests/ui tests/e2e
-	@# The map of an earlier test would ask the servers of these, too.
+
+# With map servers of their own. Not part of `make test` yet: under load they fail now and then, or end QGIS (CHANGELOG.md).
+test-services: setup
 	for file in $(SERVED); do QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest $$file || exit 1; done
 
 lint: setup $(QT6)/.ready

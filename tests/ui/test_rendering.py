@@ -37,16 +37,6 @@ TEXTURE = 0.14
 """Metres per pixel: between levels 20 and 19 at that latitude, so that 20 is read."""
 
 
-@pytest.fixture(autouse=True)
-def _still_canvas(qgis_iface):
-    """The canvas that an earlier test has shown would ask the servers, too."""
-    added = QgsProject.instance().layersAdded
-    added.disconnect(qgis_iface.addLayers)
-    qgis_iface.mapCanvas().setLayers([])
-    yield
-    added.connect(qgis_iface.addLayers)
-
-
 @pytest.fixture
 def tiles(qgis_new_project):
     with serving_tiles() as layer:
