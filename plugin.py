@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.core import QgsApplication, QgsSettings
+from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt import QtGui, QtWidgets
 from qgis.PyQt.QtCore import QObject, Qt
@@ -14,12 +14,11 @@ from .ui.engine_client import EngineClient
 from .ui.environment import worker_command
 from .ui.icons import icon
 from .ui.processing.provider import OrthomaskProvider
+from .ui.settings import SEEN
 from .ui.words import tr
 
 QAction = getattr(QtGui, "QAction", None) or getattr(QtWidgets, "QAction")  # noqa: B009 (Qt 6 has moved it)
 MENU = "Orthomask"
-SEEN = "orthomask/seen"
-"""Set once the plugin has been loaded: only the first time does it open its dock by itself."""
 
 
 class OrthomaskPlugin:
@@ -53,8 +52,8 @@ class OrthomaskPlugin:
         self.iface.addRasterToolBarIcon(self.action)
         self.iface.addPluginToRasterMenu(MENU, self.action)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
-        self.dock.setVisible(not QgsSettings().contains(SEEN))
-        QgsSettings().setValue(SEEN, True)
+        self.dock.setVisible(not SEEN.get())
+        SEEN.set(True)
 
     def unload(self) -> None:
         """Take away everything that `initGui` added, and end the engine."""

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsSettings
-
 from ..protocol import ErrorCode, OrthomaskError
 from .installer import store
+from .settings import PYTHON
 from .words import tr
 
 PYTHON_VARIABLE = "ORTHOMASK_PYTHON"
-PYTHON_SETTING = "orthomask/python"
 NEEDED = (
     "affine", "click", "h5py", "jinja2", "lightning", "matplotlib", "numpy", "pyogrio", "pyproj", "rasterio",
     "safetensors", "scipy", "shapely", "tensorboardX", "torch", "torchmetrics",
@@ -30,7 +28,7 @@ _FOREIGN_NAMES = {"LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CONDA_PREFIX"
 
 def chosen_python() -> str:
     """The Python that the environment variable or, without one, the setting names; empty when neither does."""
-    return os.environ.get(PYTHON_VARIABLE) or str(QgsSettings().value(PYTHON_SETTING) or "")
+    return os.environ.get(PYTHON_VARIABLE) or PYTHON.get()
 
 
 def configured_python() -> str:
@@ -45,7 +43,7 @@ def set_python(path: str) -> None:
     For this session it also comes before the variable.
     """
     os.environ.pop(PYTHON_VARIABLE, None)
-    QgsSettings().setValue(PYTHON_SETTING, path)
+    PYTHON.set(path)
 
 
 def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject
-from qgis.gui import QgisInterface, QgsFileWidget, QgsMapLayerComboBox
+from qgis.gui import QgisInterface, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import (
@@ -26,12 +26,13 @@ from ..protocol import OVERLAP_PX, Cancelled, EvaluateRequest, EvaluateResult, O
 from .engine_client import EngineClient, Feedback
 from .evaluation_layers import add_evaluation
 from .evaluation_text import evaluation_html
+from .folder_chooser import FolderChooser
 from .label_project import SPLIT_NAMES
 from .messages import show_error, show_warning
 from .own_models import gsd_of
 from .picture_words import are_wanted
 from .run_bar import RunBar
-from .run_folders import default_parent, new_folder
+from .run_folders import new_folder
 from .sources import image_of
 from .tasks import EngineTask
 from .training_data_box import TrainingDataBox
@@ -162,7 +163,7 @@ class EvaluationOptions(QGroupBox):
         super().__init__(tr("Evaluation"), parent)
         self.split_chooser = QComboBox()
         for split in SPLITS:
-            self.split_chooser.addItem(SPLIT_NAMES[split], split.value)
+            self.split_chooser.addItem(tr(SPLIT_NAMES[split]), split.value)
         self.split_chooser.setToolTip(tr("Only areas that the model has not learnt from tell how good it is"))
         self.threshold_box = QDoubleSpinBox()
         self.threshold_box.setRange(0.0, 0.99)
@@ -173,9 +174,7 @@ class EvaluationOptions(QGroupBox):
         self.map_chooser.setAllowEmptyLayer(True, tr("none: of the areas alone"))
         self.map_chooser.setCurrentIndex(0)
         self.map_chooser.setToolTip(tr("Classes of a run of this model: how large each class really is there"))
-        self.folder_chooser = QgsFileWidget()
-        self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.folder_chooser.lineEdit().setPlaceholderText(default_parent())
+        self.folder_chooser = FolderChooser(tr("Each evaluation makes a new folder in this one"))
         form = QFormLayout(self)
         form.addRow(tr("Areas for"), self.split_chooser)
         form.addRow(tr("Threshold"), self.threshold_box)
@@ -201,7 +200,7 @@ class EvaluationOptions(QGroupBox):
 
     def folder(self) -> str:
         """The folder in which evaluations get theirs."""
-        return str(self.folder_chooser.filePath() or default_parent())
+        return self.folder_chooser.folder()
 
 
 class EvaluationOutcome(QGroupBox):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget
+from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
 
 from ..protocol import PolygonOptions
-from .run_folders import default_parent
+from .folder_chooser import FolderChooser
 from .words import tr
 
 MAX_AREA_M2 = 1_000_000.0
@@ -23,9 +23,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Options"), parent)
         sound = PolygonOptions()
-        self.folder_chooser = QgsFileWidget()
-        self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.folder_chooser.setToolTip(tr("Each run makes a new folder in this one"))
+        self.folder_chooser = FolderChooser(tr("Each run makes a new folder in this one"))
         self.min_area = _area(tr("Smaller polygons are dropped"))
         self.min_hole = _area(tr("Smaller holes are filled"))
         self.simplify = QCheckBox(tr("Tidy outlines"))
@@ -39,15 +37,11 @@ class OptionsBox(QgsCollapsibleGroupBox):
 
     def folder(self) -> str:
         """The folder in which runs get theirs."""
-        return str(self.folder_chooser.filePath() or default_parent())
+        return self.folder_chooser.folder()
 
     def polygons(self) -> PolygonOptions:
         """How polygons are cleaned."""
         return PolygonOptions(self.min_area.value() or None, self.min_hole.value() or None, self.simplify.isChecked())
-
-    def show_default_folder(self) -> None:
-        """Show where results go when no folder is chosen; it follows the project."""
-        self.folder_chooser.lineEdit().setPlaceholderText(default_parent())
 
     def _lay_out(self) -> None:
         layout = QFormLayout(self)
@@ -60,7 +54,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.setCollapsed(True)
 
     def _connect(self) -> None:
-        self.folder_chooser.fileChanged.connect(self.changed)
+        self.folder_chooser.changed.connect(self.changed)
         self.min_area.valueChanged.connect(self.changed)
         self.min_hole.valueChanged.connect(self.changed)
         self.simplify.toggled.connect(self.changed)

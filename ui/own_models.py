@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from qgis.core import QgsApplication, QgsSettings
+from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QFile
 
 from ..protocol import ErrorCode, ModelSummary, OrthomaskError
+from .settings import MODEL_FILES
 from .words import tr
 
 EMBEDDED_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
 """Under this name a bundle's head holds its card, as in `engine/bundle.py`."""
-FILES_SETTING = "orthomask/model-files"
 
 
 class Origin(enum.Enum):
@@ -68,13 +68,13 @@ def titles_of(models: Sequence[ModelSummary]) -> list[str]:
 
 def remembered_files() -> list[str]:
     """Paths of models elsewhere that were added once, as far as they are still there."""
-    paths = json.loads(str(QgsSettings().value(FILES_SETTING) or "[]"))
+    paths = json.loads(MODEL_FILES.get() or "[]")
     return [path for path in paths if Path(path).is_file()]
 
 
 def remember_files(paths: Sequence[str]) -> None:
     """Remember these for the next start of QGIS, and no others."""
-    QgsSettings().setValue(FILES_SETTING, json.dumps(list(paths)))
+    MODEL_FILES.set(json.dumps(list(paths)))
 
 
 def free_path(name: str) -> Path:

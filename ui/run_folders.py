@@ -9,15 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Optional
 
-from qgis.core import QgsProject, QgsSettings
+from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QStandardPaths
 
 from ..protocol import Existing, PredictRequest, to_json
-
-UNFINISHED_SETTING = "orthomask/unfinished"
+from .settings import FOLDER, UNFINISHED_RUN
 
 
 def default_parent() -> str:
+    """The folder that the settings name, or else `beside_project`."""
+    return FOLDER.get() or beside_project()
+
+
+def beside_project() -> str:
     """The folder `Orthomask` beside the project file, or among the person's documents before the project is saved."""
     documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
     return str(Path(QgsProject.instance().absolutePath() or documents) / "Orthomask")
@@ -28,7 +32,7 @@ def unfinished_folder(request: PredictRequest) -> Optional[str]:
 
     It is kept in QGIS's settings, so it is known after a crash of QGIS too.
     """
-    begun = json.loads(str(QgsSettings().value(UNFINISHED_SETTING) or "{}"))
+    begun = json.loads(UNFINISHED_RUN.get() or "{}")
     folder = begun.get("folder", "")
     return folder if begun.get("request") == to_json(request) and Path(folder).is_dir() else None
 
@@ -36,13 +40,13 @@ def unfinished_folder(request: PredictRequest) -> Optional[str]:
 def begin(request: PredictRequest, source: str, model: str) -> PredictRequest:
     """`request`, whose folder is the parent of all runs, with a folder of its own; remembered until `end`."""
     folder = unfinished_folder(request) or new_folder(request.output_dir, source, model)
-    QgsSettings().setValue(UNFINISHED_SETTING, json.dumps({"request": to_json(request), "folder": folder}))
+    UNFINISHED_RUN.set(json.dumps({"request": to_json(request), "folder": folder}))
     return replace(request, output_dir=folder, existing=Existing.RESUME)
 
 
 def end() -> None:
     """The run that was begun last has its results."""
-    QgsSettings().remove(UNFINISHED_SETTING)
+    UNFINISHED_RUN.reset()
 
 
 def new_folder(parent: str, source: str, model: str) -> str:

@@ -23,6 +23,7 @@ from ..protocol import (
 )
 from . import results, run_folders
 from .engine_client import EngineClient
+from .folder_chooser import MakeshiftWords
 from .images import FrozenImage, frozen, is_rendered, places_of
 from .images import planned as planned_image
 from .map_view import ImageChooser, MapView
@@ -74,7 +75,6 @@ class SegmentPanel(QWidget):
         """Stop what runs, and leave the canvas as it was."""
         self._iface.mapCanvas().layersChanged.disconnect(self._follow_map)
         QgsProject.instance().readProject.disconnect(self._refresh)
-        QgsProject.instance().projectSaved.disconnect(self._refresh)
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
         self.cancel()
         self.preflight.release()
@@ -116,7 +116,8 @@ class SegmentPanel(QWidget):
         image_layout = QVBoxLayout(image)
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
-        lay_out(self, (image, self.region, self.model, self.preflight, self.options), self.run_bar)
+        place = MakeshiftWords(self.options.folder_chooser, self)
+        lay_out(self, (image, self.region, self.model, self.preflight, self.options, place), self.run_bar)
 
     def _connect(self) -> None:
         self.layer_chooser.layerChanged.connect(self._set_image)
@@ -130,7 +131,6 @@ class SegmentPanel(QWidget):
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         QgsProject.instance().readProject.connect(self._refresh)
-        QgsProject.instance().projectSaved.connect(self._refresh)
         QgsProject.instance().cleared.connect(self._note_closed_project)
 
     def _set_image(self) -> None:
@@ -146,7 +146,6 @@ class SegmentPanel(QWidget):
         """Show what the present choice means: can it run, what would it find, where would it go."""
         if self._task is not None:
             return
-        self.options.show_default_folder()
         planned, problem = self._look_at_image()
         self.image_words.setText(problem or _words(planned))
         self.image_words.setVisible(bool(self.image_words.text()))

@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from qgis.core import QgsApplication, QgsSettings
+from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ..protocol import Cancelled, ErrorCode, Existing, OrthomaskError, TrainRequest, TrainResult, from_json, to_json
 from .engine_client import EngineClient, Feedback
+from .settings import UNFINISHED_TRAINING
 from .tasks import EngineTask
 from .training_run import CHECKPOINT
 from .words import tr
-
-UNFINISHED_SETTING = "orthomask/unfinished-training"
 
 
 class TrainingJob(QObject):
@@ -94,7 +93,7 @@ class TrainingJob(QObject):
 
     def _begin(self, request: TrainRequest) -> None:
         self._task = None
-        QgsSettings().setValue(UNFINISHED_SETTING, json.dumps(to_json(request)))
+        UNFINISHED_TRAINING.set(json.dumps(to_json(request)))
         self.request = request
         self.resume()
 
@@ -121,7 +120,7 @@ class TrainingJob(QObject):
         self.ended.emit(request, result)
 
     def _forget(self) -> None:
-        QgsSettings().remove(UNFINISHED_SETTING)
+        UNFINISHED_TRAINING.reset()
         self.request = None
 
 
@@ -141,7 +140,7 @@ def _can_go_on(request: Optional[TrainRequest], error: OrthomaskError) -> bool:
 def _unfinished() -> Optional[TrainRequest]:
     """The training that was begun and did not end, where its run folder is still there."""
     try:
-        request = from_json(TrainRequest, json.loads(str(QgsSettings().value(UNFINISHED_SETTING) or "null")))
+        request = from_json(TrainRequest, json.loads(UNFINISHED_TRAINING.get() or "null"))
     except (OrthomaskError, ValueError):
         return None
     return request if _is_complete(request) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Optional
 
-from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget
+from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -18,7 +18,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import FINE_TUNING, Augmentation, Decay, Hardware, Loss, LossTerm, Network, Objective, Schedule
-from .run_folders import default_parent
+from .folder_chooser import FolderChooser
 from .training_defaults import FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION
 from .words import tr
 
@@ -79,9 +79,7 @@ class AdvancedBox(QgsCollapsibleGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("More options"), parent)
         sound = Schedule()
-        self.folder_chooser = QgsFileWidget()
-        self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.folder_chooser.setToolTip(tr("Each training makes a new folder in this one"))
+        self.folder_chooser = FolderChooser(tr("Each training makes a new folder in this one"))
         self.gsd_m = _number(0.0, 1000.0, 3, tr("Metres per pixel that the model works at"), tr("automatic"))
         self.batch = _whole(1, 1024, tr("Chips in each step"), sound.batch)
         self.steps = _whole(1, 100_000, tr("Steps in each epoch"))
@@ -104,7 +102,7 @@ class AdvancedBox(QgsCollapsibleGroupBox):
 
     def folder(self) -> str:
         """The folder in which trainings get theirs."""
-        return str(self.folder_chooser.filePath() or default_parent())
+        return self.folder_chooser.folder()
 
     def schedule(self) -> dict[str, Any]:
         """What is chosen here of the schedule."""
@@ -129,7 +127,6 @@ class AdvancedBox(QgsCollapsibleGroupBox):
         }
 
     def _lay_out(self) -> None:
-        self.folder_chooser.lineEdit().setPlaceholderText(default_parent())
         form = QFormLayout(self)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for words, field in (

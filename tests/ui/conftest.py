@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
 from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
 
+from orthomask.ui import settings
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.engine_client import EngineClient
 
@@ -54,9 +55,9 @@ def client(engine):
 
 @pytest.fixture(autouse=True)
 def _no_settings():
-    for name in ("python", "unfinished", "unfinished-training", "model-files"):
-        QgsSettings().remove(f"orthomask/{name}")
-    QgsSettings().setValue("orthomask/seen", True)
+    for setting in settings.ALL:
+        setting.reset()
+    settings.SEEN.set(True)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import gc
 import os
 
 import pytest
-from qgis.core import QgsApplication, QgsProject, QgsSettings
+from qgis.core import QgsApplication, QgsProject
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtWidgets import QApplication
 from scene import wait_until
@@ -10,6 +10,7 @@ from scene import wait_until
 import orthomask
 from orthomask import plugin as plugin_module
 from orthomask.plugin import OrthomaskPlugin
+from orthomask.ui.settings import SEEN
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
 
 
 def test_the_dock_opens_by_itself_only_the_first_time(iface, engine, monkeypatch):
-    QgsSettings().remove("orthomask/seen")
+    SEEN.reset()
     for first in (True, False):
         plugin = plugin_for(iface, engine, monkeypatch)
         plugin.initGui()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsSettings, QgsVectorLayer
+from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.PyQt.QtGui import QColor, QPixmap
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
@@ -17,8 +17,8 @@ from orthomask.ui import own_models
 from orthomask.ui.curves import Curves, nice_ticks
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.label_project import open_project
+from orthomask.ui.settings import UNFINISHED_TRAINING
 from orthomask.ui.training_defaults import FROM_SCRATCH
-from orthomask.ui.training_job import UNFINISHED_SETTING
 from orthomask.ui.training_options_box import NO_AUGMENTATION
 from orthomask.ui.training_run import Epoch, RunWatcher, best_epoch, read_epochs
 
@@ -310,7 +310,7 @@ def test_stop_keeps_the_best_model(ready, dock, engine, own_folder):
     assert (own_folder / "my-model.safetensors").read_bytes() == b"best"
     assert "stopped. Best in epoch 2 of 10: IoU 0.450" in ready.finished.words.text()
     assert ready.bar.main_button.text() == "Train"
-    assert not QgsSettings().contains(UNFINISHED_SETTING)
+    assert not UNFINISHED_TRAINING.get()
 
 
 def test_stop_before_the_first_validation_leaves_no_model(ready, engine, own_folder):
@@ -424,6 +424,6 @@ def test_curves_draw_any_numbers(qgis_app):
 
 def test_requests_survive_the_settings(ready, engine):
     begin(ready, engine)
-    kept = json.loads(QgsSettings().value(UNFINISHED_SETTING))
+    kept = json.loads(UNFINISHED_TRAINING.get())
     assert from_json(TrainRequest, kept) == ready.job.request
     assert ready.data.needed is Split.TRAIN
