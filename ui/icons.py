@@ -9,6 +9,11 @@ from qgis.PyQt.QtGui import QIcon
 ICONS_DIR = Path(__file__).resolve().parent.parent / "resources" / "icons"
 
 
+def icon_path(name: str) -> str:
+    """The file of the icon of that name, without `.svg`."""
+    return str(ICONS_DIR / f"{name}.svg")
+
+
 def icon(name: str) -> QIcon:
     """The icon of that file name, without `.svg`."""
-    return QIcon(str(ICONS_DIR / f"{name}.svg"))
+    return QIcon(icon_path(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, Optional
 
 from qgis.core import (
@@ -24,13 +25,15 @@ from qgis.PyQt.QtGui import QIcon
 
 from ...protocol import OVERLAP_PX, Cancelled, ErrorCode, Image, OrthomaskError, PolygonOptions, Region
 from ..engine_client import EngineClient
-from ..icons import icon
+from ..help import Section
+from ..icons import icon, icon_path
 from ..images import FrozenImage, frozen, has_end, is_rendered, places_of, planned
 from ..own_models import EMBEDDED_DIR, SUFFIX
 from ..picture_words import ASK_FROM
 from ..rendering import Picture
 from ..sources import PickedRegion, extent_region, image_of, region_of, require_image
 from ..words import tr
+from .help_page import help_page
 
 DEFAULT_MODEL = "buildings"
 MILESTONE_PERCENT = 5.0
@@ -39,11 +42,20 @@ Values = dict[str, Any]
 """Parameters or results of an algorithm, by name."""
 
 
+class Group(enum.Enum):
+    """Algorithms stand together as they do in the dock."""
+
+    SEGMENT = "Segment"
+    LABEL = "Label"
+    TRAIN = "Train and evaluate"
+
+
 class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     """Freezes its parameters into a request on the main thread, and asks the engine in the background.
 
-    A subclass names its `NAME`, `TITLE`, `HELP`, adds its parameters, and says what `request` is made of them and what
-    becomes of the engine's answer.
+    A subclass names its `NAME`, which is its icon's too, `TITLE`, `HELP`, `EXAMPLE`, `TAGS` (separated by commas),
+    `GROUP` and the `SECTION` of the user guide; it adds its parameters, and says what `request` is made of them and
+    what becomes of the engine's answer.
 
     Args:
         client: the engine.
@@ -52,6 +64,10 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     NAME = ""
     TITLE = ""
     HELP = ""
+    EXAMPLE = ""
+    TAGS = ""
+    GROUP = Group.SEGMENT
+    SECTION = Section.TOOLBOX
 
     def __init__(self, client: EngineClient) -> None:
         super().__init__()
@@ -64,11 +80,26 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def displayName(self) -> str:
         return tr(self.TITLE)
 
+    def group(self) -> str:
+        return tr(self.GROUP.value)
+
+    def groupId(self) -> str:
+        return self.GROUP.name.lower()
+
+    def tags(self) -> list[str]:
+        return [tag.strip() for tag in tr(self.TAGS).split(",")]
+
     def shortHelpString(self) -> str:
-        return tr(self.HELP)
+        return help_page(self, tr(self.HELP), tr(self.EXAMPLE))
+
+    def helpUrl(self) -> str:
+        return self.SECTION.url
 
     def icon(self) -> QIcon:
-        return icon("orthomask")
+        return icon(self.NAME)
+
+    def svgIconPath(self) -> str:
+        return icon_path(self.NAME)
 
     def createInstance(self) -> OrthomaskAlgorithm:
         return type(self)(self._client)

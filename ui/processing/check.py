@@ -16,6 +16,7 @@ from qgis.core import (
 
 from ...protocol import CheckRequest, CheckResult, Level, to_json
 from ..engine_client import Feedback
+from ..help import Section
 from ..own_models import gsd_of
 from ..rendering import Picture
 from ..vector_snapshot import SnapshotClient
@@ -33,6 +34,12 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         "the image's values compare with those the model was trained on. Each is green, amber or red, with a reason. "
         "Also estimates how long a run would take."
     )
+    EXAMPLE = (
+        "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In the model "
+        "designer, a conditional branch can ask for it."
+    )
+    TAGS = "preflight,resolution,bands,bit depth,time,estimate,compatible"
+    SECTION = Section.SEGMENT
 
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""

@@ -21,11 +21,12 @@ from qgis.core import (
 from ...protocol import EvaluateRequest, EvaluateResult, PixelScores, Split
 from ..engine_client import Feedback
 from ..evaluation_layers import style_errors, style_objects
+from ..help import Section
 from ..own_models import gsd_of
 from ..sources import image_of
 from ..vector_snapshot import SnapshotClient
 from ..words import tr
-from .base import Values, threshold_parameter
+from .base import Group, Values, threshold_parameter
 from .labelled import LabelledAlgorithm
 from .loading import load_when_done
 
@@ -43,6 +44,13 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         "The results are a folder: report.html to read, evaluation.json for programs, errors.tif (right, false and "
         "missed pixels) and objects.gpkg (matched, missed and false objects)."
     )
+    EXAMPLE = (
+        "Is a model of your own better than “buildings”? Run this once with each, on the same areas for test, and "
+        "compare the two reports."
+    )
+    TAGS = "accuracy,validation,iou,f1,precision,recall,confusion matrix,area estimate,olofsson"
+    GROUP = Group.TRAIN
+    SECTION = Section.EVALUATE
 
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""

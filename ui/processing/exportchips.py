@@ -20,9 +20,10 @@ from qgis.core import (
 
 from ...protocol import ChipsRequest, ChipsResult, Split
 from ..export_options import CATALOGUES, FORMATS, numbers_in
+from ..help import Section
 from ..label_sources import Rendering
 from ..words import time_in_words, tr
-from .base import Values
+from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 
 
@@ -37,6 +38,13 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         "splits. Empty, faulty and constant chips are left out by rule, and counted. A map service is rendered around "
         "the areas, at the resolution that is given."
     )
+    EXAMPLE = (
+        "For a training in another program: image, labels and areas, chips of 512 pixels that overlap by half (stride "
+        "256), as PNG with world file and the catalogue COCO."
+    )
+    TAGS = "tiles,patches,coco,classified tiles,arcgis,dataset,training data,hdf5,npz"
+    GROUP = Group.LABEL
+    SECTION = Section.EXPORT
 
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""

@@ -17,11 +17,12 @@ from qgis.core import (
 )
 
 from ...protocol import Existing, MaskRequest, MaskResult, to_json
+from ..help import Section
 from ..images import kept_beside
 from ..label_sources import Rendering
 from ..mask_layer import style_mask
 from ..words import time_in_words, tr
-from .base import Values
+from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 from .loading import Styler
 
@@ -36,6 +37,13 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         "outside the areas. Filters, joins, virtual fields and unsaved edits of the layers count, in any CRS; the "
         "layers stay as they are. Polygons that are not valid are mended, and counted."
     )
+    EXAMPLE = (
+        "Farmland without its yards: the image, a layer of fields as labels, a layer of farmyards to subtract, and "
+        "the areas in which both are complete."
+    )
+    TAGS = "ground truth,rasterize,rasterise,burn,labels,classes,training data"
+    GROUP = Group.LABEL
+    SECTION = Section.EXPORT
 
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""

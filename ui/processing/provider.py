@@ -6,7 +6,7 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..engine_client import EngineClient
-from ..icons import icon
+from ..icons import icon, icon_path
 from .check import CheckAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm
@@ -48,6 +48,9 @@ class OrthomaskProvider(QgsProcessingProvider):
 
     def icon(self) -> QIcon:
         return icon("orthomask")
+
+    def svgIconPath(self) -> str:
+        return icon_path("orthomask")
 
     def loadAlgorithms(self) -> None:
         """Register the algorithms; QGIS calls this."""

@@ -21,6 +21,7 @@ from qgis.core import (
 
 from ...protocol import Existing, PredictRequest, PredictResult
 from .. import results
+from ..help import Section
 from ..own_models import gsd_of
 from ..picture_client import FrozenRun, PictureClient
 from ..rendering import Picture
@@ -42,6 +43,12 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         "to know how they came about. A run that was cancelled goes on where it stopped when it is repeated into the "
         "same folder with “Go on”."
     )
+    EXAMPLE = (
+        "The roofs of a village: the orthophoto as image, the polygon of the village as region, the model “buildings” "
+        "and a folder. Outside QGIS: qgis_process run orthomask:segment -- IMAGE=village.tif MODEL=buildings OUTPUT=run"
+    )
+    TAGS = "buildings,roofs,footprints,farmland,fields,segmentation,deep learning,u-net,orthophoto,extract,detect"
+    SECTION = Section.SEGMENT
 
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""

@@ -25,13 +25,14 @@ from qgis.core import (
 from ...protocol import FINE_TUNING, Existing, Hardware, Schedule, TrainRequest, TrainResult
 from .. import own_models
 from ..engine_client import EngineClient, Feedback
+from ..help import Section
 from ..own_models import gsd_of
 from ..stages import Stage, told
 from ..training_data import DATA_DIR, recorded_data
 from ..training_defaults import FROM_SCRATCH
 from ..vector_snapshot import PREPARATION_PERCENT
 from ..words import time_in_words, tr
-from .base import DEFAULT_MODEL, Values, model_names
+from .base import DEFAULT_MODEL, Group, Values, model_names
 from .labelled import LabelledAlgorithm
 
 SCRATCH = "from scratch"
@@ -50,6 +51,13 @@ class TrainAlgorithm(LabelledAlgorithm):
         "TensorBoard's files and run.json. A training that was cancelled goes on where it stopped when it is repeated "
         "into the same folder with “Go on”."
     )
+    EXAMPLE = (
+        "Roofs that “buildings” misses: the image, the layers labels and areas of a label project in which some twenty "
+        "squares are drawn, start from “buildings”, 30 epochs."
+    )
+    TAGS = "training,fine-tuning,transfer learning,deep learning,u-net,own model,labels"
+    GROUP = Group.TRAIN
+    SECTION = Section.TRAIN
 
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""

@@ -1,0 +1,132 @@
+"""The user guide in a window of QGIS: it works offline, in the theme's colours, and opens at the section that fits."""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+from typing import Optional
+
+from qgis.PyQt.QtCore import QSize, QUrl
+from qgis.PyQt.QtGui import QDesktopServices, QImage, QTextBlock, QTextCursor, QTextDocument
+from qgis.PyQt.QtWidgets import QApplication, QDialog, QTextBrowser, QToolButton, QVBoxLayout, QWidget
+
+from .icons import icon
+from .words import tr
+
+GUIDE = Path(__file__).resolve().parent.parent / "docs" / "user-guide.md"
+ONLINE = "https://github.com/orthomask/orthomask/blob/main/docs/"
+SCHEME = "orthomask-help"
+SIZE, PICTURE_PX = QSize(760, 720), 680
+
+
+class Section(enum.Enum):
+    """A section of the guide that something opens; the value is its anchor."""
+
+    SETUP = "set-up"
+    SEGMENT = "a-first-run"
+    THRESHOLD = "the-threshold"
+    LABEL = "label-draw-what-is-there"
+    EXPORT = "masks-and-chips"
+    TRAIN = "train-a-model-of-your-own"
+    MODELS = "models"
+    EVALUATE = "how-good-is-it"
+    TOOLBOX = "in-the-toolbox-in-models-in-batch"
+
+    @property
+    def url(self) -> str:
+        """What `open_url` opens; `QDesktopServices` hands it over while the plugin is loaded."""
+        return f"{SCHEME}:{self.value}"
+
+
+class GuideBrowser(QTextBrowser):
+    """Shows Markdown files of `docs/`, their pictures no wider than the window; other links go to the web browser."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._path = Path()
+        self.setOpenLinks(False)
+        self.setAccessibleName(tr("User guide"))
+        self.anchorClicked.connect(self._follow)
+
+    def show_page(self, path: Path, anchor: str = "") -> None:
+        """Show that file from the heading with that anchor on; from its beginning where there is none."""
+        if path != self._path:
+            self._path = path
+            text = path.read_text(encoding="utf-8")
+            show = getattr(self, "setMarkdown", self.setPlainText)  # Qt 5.12, of Ubuntu 20.04, knows no Markdown
+            show(text)
+        blocks = (self.document().findBlockByNumber(number) for number in range(self.document().blockCount()))
+        found = next((block for block in blocks if anchor and _anchor_of(block) == anchor), self.document().begin())
+        self.setTextCursor(QTextCursor(found))
+        layout = self.document().documentLayout()
+        self.verticalScrollBar().setValue(round(layout.blockBoundingRect(found).top()))
+
+    def loadResource(self, kind: int, name: QUrl) -> object:
+        """A picture of the page, sharp where the screen has many pixels."""
+        picture = QImage(str(self._path.parent / name.path()))
+        if kind != int(QTextDocument.ResourceType.ImageResource.value) or picture.isNull():
+            return super().loadResource(kind, name)
+        picture.setDevicePixelRatio(max(1.0, picture.width() / PICTURE_PX))
+        return picture
+
+    def _follow(self, link: QUrl) -> None:
+        path = (self._path.parent / link.path()).resolve() if link.path() else self._path
+        if link.isRelative() and path.suffix == ".md" and path.exists():
+            self.show_page(path, link.fragment())
+        else:
+            QDesktopServices.openUrl(QUrl(ONLINE).resolved(link))
+
+
+class HelpWindow(QDialog):
+    """The guide beside what it explains; Escape closes it."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Orthomask: user guide"))
+        self.resize(SIZE)
+        self.browser = GuideBrowser()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.browser)
+
+
+def show_help(section: Section, parent: Optional[QWidget]) -> None:
+    """Open the guide at that section, in one window for each window that asks: a modal one would block any other."""
+    owner = parent.window() if parent is not None else None
+    window = (owner.findChild(HelpWindow) if owner is not None else None) or HelpWindow(owner)
+    window.show()
+    window.raise_()
+    window.browser.show_page(GUIDE, section.value)
+
+
+def open_url(url: QUrl) -> None:
+    """Open the guide at the section that a `Section.url` names."""
+    show_help(Section(url.path()), QApplication.activeWindow())
+
+
+def help_button(section: Section, parent: Optional[QWidget] = None) -> QToolButton:
+    """A `?` that opens the guide at that section."""
+    button = QToolButton(parent)
+    button.setIcon(icon("help"))
+    button.setAutoRaise(True)
+    button.setToolTip(tr("Open the user guide here"))
+    button.setAccessibleName(tr("Help"))
+    button.clicked.connect(lambda: show_help(section, button))
+    return button
+
+
+def anchors(markdown: str) -> list[str]:
+    """The anchors of the headings in a Markdown text."""
+    return [_slug(heading) for heading in re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)]
+
+
+def _anchor_of(block: QTextBlock) -> str:
+    """The anchor of a heading; empty for anything else."""
+    is_heading = block.blockFormat().headingLevel() > 0 or block.text().startswith("#")
+    return _slug(block.text().lstrip("# ")) if is_heading else ""
+
+
+def _slug(heading: str) -> str:
+    """As GitHub makes anchors: lower case, no punctuation, hyphens for blanks."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

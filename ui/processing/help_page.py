@@ -1,0 +1,26 @@
+"""The help that stands beside an algorithm's parameters: what it does, what goes in, what comes out, an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qgis.core import QgsProcessingAlgorithm
+
+from ..words import tr
+
+
+def help_page(algorithm: QgsProcessingAlgorithm, text: str, example: str) -> str:
+    """One paragraph a line, as QGIS takes it: its own help has no more markup than this."""
+    inputs = ((parameter.description(), parameter.help()) for parameter in algorithm.parameterDefinitions())
+    outputs = ((output.name(), output.description()) for output in algorithm.outputDefinitions())
+    lines = [line for line in text.splitlines() if line]
+    lines += [_head(tr("Inputs")), *_entries(inputs), _head(tr("Outputs")), *_entries(outputs)]
+    return "\n".join([*lines, _head(tr("Example")), example])
+
+
+def _head(title: str) -> str:
+    return f"<b>{title}</b>"
+
+
+def _entries(entries: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"<i>{name}</i>: {words}" for name, words in entries]
