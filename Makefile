@@ -11,7 +11,7 @@ PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 SERVED := tests/ui/test_rendering.py tests/ui/test_any_image.py tests/e2e/test_any_layer.py
 PACKAGED := metadata.txt __init__.py plugin.py worker.py protocol cli ui engine training resources \
-            LICENSE README.md CHANGELOG.md .bandit
+            docs/user-guide.md docs/images docs/models docs/performance.md LICENSE README.md CHANGELOG.md .bandit
 
 export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)

@@ -22,6 +22,7 @@ from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, Models
 from . import own_models
 from .engine_client import EngineClient
 from .evaluate_box import EvaluateDialog
+from .help import Section, help_button
 from .icons import icon
 from .label_panel import LabelPanel
 from .messages import show_details
@@ -54,14 +55,17 @@ class OrthomaskDock(QgsDockWidget):
         self.segment = SegmentPanel(iface, client)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
+        self.help = help_button(lambda: self._sections[self.tabs.currentIndex()])
+        self.tabs.setCornerWidget(self.help)
         self._panels: list[Any] = []
-        self._add_panel(tr("Segment"), self.segment)
+        self._sections: list[Section] = []
+        self._add_panel(tr("Segment"), self.segment, Section.SEGMENT)
         self.label = LabelPanel(iface, client)
-        self._add_panel(tr("Label"), self.label)
+        self._add_panel(tr("Label"), self.label, Section.LABEL)
         self.train = TrainPanel(iface, client)
-        self._add_panel(tr("Train"), self.train)
+        self._add_panel(tr("Train"), self.train, Section.TRAIN)
         self.models = ModelsPanel(iface, client)
-        self._add_panel(tr("Models"), self.models)
+        self._add_panel(tr("Models"), self.models, Section.MODELS)
         self._connect_models()
         self.device = QLabel(tr("Starting the engine…"))
         self.device.setWordWrap(True)
@@ -132,10 +136,11 @@ class OrthomaskDock(QgsDockWidget):
         if self._task is None and self.segment.model.model is None:
             self.ask_engine()
 
-    def _add_panel(self, title: str, panel: Any) -> None:
-        """Add a tab. A panel has a signal `engine_failed` and a method `release`."""
+    def _add_panel(self, title: str, panel: Any, section: Section) -> None:
+        """Add a tab, with its section of the guide. A panel has a signal `engine_failed` and a method `release`."""
         panel.engine_failed.connect(self.banner.explain)
         self._panels.append(panel)
+        self._sections.append(section)
         self.tabs.addTab(panel, title)
 
     def _connect_models(self) -> None:

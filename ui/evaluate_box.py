@@ -26,6 +26,7 @@ from ..protocol import OVERLAP_PX, Cancelled, EvaluateRequest, EvaluateResult, O
 from .engine_client import EngineClient, Feedback
 from .evaluation_layers import add_evaluation
 from .evaluation_text import evaluation_html
+from .help import Section, help_button
 from .folder_chooser import FolderChooser
 from .label_project import SPLIT_NAMES
 from .messages import show_error, show_warning
@@ -75,7 +76,10 @@ class EvaluateDialog(QDialog):
         for widget in (self.data, self.options, self.outcome):
             layout.addWidget(widget)
         layout.addStretch()
-        layout.addWidget(self.run_bar)
+        foot = QHBoxLayout()
+        foot.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
+        foot.addWidget(self.run_bar, 1)
+        layout.addLayout(foot)
         self._connect()
         self._refresh()
 

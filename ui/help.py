@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from qgis.PyQt.QtCore import QSize, QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QImage, QTextBlock, QTextCursor, QTextDocument
@@ -105,14 +105,14 @@ def open_url(url: QUrl) -> None:
     show_help(Section(url.path()), QApplication.activeWindow())
 
 
-def help_button(section: Section, parent: Optional[QWidget] = None) -> QToolButton:
-    """A `?` that opens the guide at that section."""
-    button = QToolButton(parent)
+def help_button(section: Callable[[], Section]) -> QToolButton:
+    """A `?` that opens the guide at the section that fits when it is pressed."""
+    button = QToolButton()
     button.setIcon(icon("help"))
     button.setAutoRaise(True)
     button.setToolTip(tr("Open the user guide here"))
     button.setAccessibleName(tr("Help"))
-    button.clicked.connect(lambda: show_help(section, button))
+    button.clicked.connect(lambda: show_help(section(), button))
     return button
 
 

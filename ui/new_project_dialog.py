@@ -21,6 +21,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import ClassInfo, ModelSummary, Outline, ProjectRequest
 from .class_table import ClassTable, default_color
+from .help import Section, show_help
 from .sources import crs_name
 from .words import tr
 
@@ -59,7 +60,8 @@ class NewProjectDialog(QDialog):
             self.model_chooser.addItem(tr("the classes of {}").format(model.title), model.classes)
         self.table = ClassTable()
         self.add_button, self.remove_button = QPushButton(tr("Add class")), QPushButton(tr("Remove"))
-        self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        buttons = QDialogButtonBox.StandardButton
+        self._buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel | buttons.Help)
         self._lay_out()
         self._connect()
         self.table.show_classes((FIRST_CLASS,))
@@ -104,6 +106,7 @@ class NewProjectDialog(QDialog):
         self.crs_chooser.crsChanged.connect(self._allow)
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
+        self._buttons.helpRequested.connect(lambda: show_help(Section.LABEL, self))
 
     def _add(self) -> None:
         number = self.table.rowCount() + 1

@@ -21,6 +21,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import Cancelled, OrthomaskError
 from .environment import chosen_python, configured_python, set_python
+from .help import Section, help_button
 from .icons import icon
 from .installer import diagnostics, install, managed, planning, selftest, store
 from .installer.network import of_qgis
@@ -148,7 +149,7 @@ class SetupDialog(QDialog):
         head, foot = QHBoxLayout(), QHBoxLayout()
         head.addWidget(self.lamp)
         head.addWidget(self.words, 1)
-        for button in (self.diagnostics_button, self.own_button):
+        for button in (help_button(lambda: Section.SETUP), self.diagnostics_button, self.own_button):
             foot.addWidget(button)
         foot.addStretch()
         foot.addWidget(self.close_button)
