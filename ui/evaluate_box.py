@@ -26,8 +26,8 @@ from ..protocol import OVERLAP_PX, Cancelled, EvaluateRequest, EvaluateResult, O
 from .engine_client import EngineClient, Feedback
 from .evaluation_layers import add_evaluation
 from .evaluation_text import evaluation_html
-from .help import Section, help_button
 from .folder_chooser import FolderChooser
+from .help import Section, help_button
 from .label_project import SPLIT_NAMES
 from .messages import show_error, show_warning
 from .own_models import gsd_of

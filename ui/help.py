@@ -65,7 +65,7 @@ class GuideBrowser(QTextBrowser):
     def loadResource(self, kind: int, name: QUrl) -> object:
         """A picture of the page, sharp where the screen has many pixels."""
         picture = QImage(str(self._path.parent / name.path()))
-        if kind != int(QTextDocument.ResourceType.ImageResource.value) or picture.isNull():
+        if kind != QTextDocument.ResourceType.ImageResource or picture.isNull():
             return super().loadResource(kind, name)
         picture.setDevicePixelRatio(max(1.0, picture.width() / PICTURE_PX))
         return picture
