@@ -79,12 +79,14 @@ def choose(name: str = "auto") -> Device:
     Raises:
         OrthomaskError: there is no such device here.
     """
+    asked = name
     if name in ("auto", "cuda") and torch.cuda.is_available():
         name = "cuda:0"
     elif name == "auto":
         name = "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cpu":
-        return Device(torch.device("cpu"), _processor(), _why_cpu())
+        reason = _why_cpu() if asked == "auto" else "The processor is used, as was chosen."
+        return Device(torch.device("cpu"), _processor(), reason)
     if name == "mps" and torch.backends.mps.is_available():
         return Device(torch.device("mps"), "Apple GPU", "The Apple GPU is used.")
     if name.startswith("cuda:") and name[5:].isdigit() and int(name[5:]) < torch.cuda.device_count():

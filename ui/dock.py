@@ -28,6 +28,7 @@ from .label_panel import LabelPanel
 from .messages import show_details
 from .models_panel import ModelsPanel
 from .segment_panel import SegmentPanel
+from .settings import DEVICE, news
 from .setup_dialog import SetupDialog
 from .tasks import EngineTask
 from .train_panel import TrainPanel
@@ -67,6 +68,7 @@ class OrthomaskDock(QgsDockWidget):
         self.models = ModelsPanel(iface, client)
         self._add_panel(tr("Models"), self.models, Section.MODELS)
         self._connect_models()
+        news.changed.connect(self._follow_settings)
         self.device = QLabel(tr("Starting the engine…"))
         self.device.setWordWrap(True)
         self.engine_button = QToolButton()
@@ -120,6 +122,7 @@ class OrthomaskDock(QgsDockWidget):
 
     def release(self) -> None:
         """Stop what runs, and leave the canvas as it was."""
+        news.changed.disconnect(self._follow_settings)
         if self._task is not None:
             self._task.cancel()
         if self.setup is not None:
@@ -160,6 +163,11 @@ class OrthomaskDock(QgsDockWidget):
         for panel in (self.segment.model, self.label, self.train, self.models):
             panel.show_models(found.models)
         self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
+
+    def _follow_settings(self, changed: object) -> None:
+        """Name the device that was chosen, once the engine has been started."""
+        if changed is DEVICE and self.segment.model.model is not None:
+            self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
 
     def _show_device(self, info: InfoResult) -> None:
         self._task = None

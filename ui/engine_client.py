@@ -10,10 +10,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, Any, Callable, Optional, Protocol, cast
 
-from ..protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_wire
+from ..protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, TrainRequest, from_json, to_wire
 from .environment import child_options
+from .settings import DEVICE
 from .words import tr
 
 GRACE_SECONDS = 0.8
@@ -88,7 +90,7 @@ class EngineClient:
             self._ids += 1
             answer: Optional[Message] = None
             try:
-                worker.send({"id": self._ids, "method": method, "params": to_wire(request)})
+                worker.send({"id": self._ids, "method": method, "params": to_wire(on_chosen_device(request))})
                 answer = _await_answer(worker, self._ids, watcher)
             finally:
                 if answer is None:
@@ -125,6 +127,13 @@ class EngineClient:
             self._worker.kill()
             raise Cancelled
         return self._worker
+
+
+def on_chosen_device(request: Any) -> Any:
+    """`request`, on the device of the settings where it does not say itself."""
+    if isinstance(request, TrainRequest):
+        return replace(request, hardware=on_chosen_device(request.hardware))
+    return replace(request, device=DEVICE.get()) if getattr(request, "device", "") == DEVICE.default else request
 
 
 class _Worker:

@@ -37,6 +37,7 @@ from .region_box import RegionBox
 from .rendering import Picture
 from .run_bar import RunBar
 from .scrolling import lay_out
+from .settings import DEVICE, news
 from .sources import require_image
 from .tasks import EngineTask
 from .words import area_in_words, time_in_words, tr
@@ -76,6 +77,7 @@ class SegmentPanel(QWidget):
         self._iface.mapCanvas().layersChanged.disconnect(self._follow_map)
         QgsProject.instance().readProject.disconnect(self._refresh)
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
+        news.changed.disconnect(self._follow_settings)
         self.cancel()
         self.preflight.release()
         self.region.release()
@@ -132,6 +134,7 @@ class SegmentPanel(QWidget):
         self.run_bar.cancel_wanted.connect(self.cancel)
         QgsProject.instance().readProject.connect(self._refresh)
         QgsProject.instance().cleared.connect(self._note_closed_project)
+        news.changed.connect(self._follow_settings)
 
     def _set_image(self) -> None:
         self.region.set_image(self.layer_chooser.image)
@@ -141,6 +144,10 @@ class SegmentPanel(QWidget):
         """Other layers are shown: the map as it looks now is another image."""
         if isinstance(self.layer_chooser.image, MapView) or self.layer_chooser.currentLayer() is None:
             self._set_image()
+
+    def _follow_settings(self, changed: object) -> None:
+        if changed is DEVICE:
+            self._refresh()
 
     def _refresh(self, *_: object) -> None:
         """Show what the present choice means: can it run, what would it find, where would it go."""
@@ -184,9 +191,10 @@ class SegmentPanel(QWidget):
             self.preflight.explain(tr("Image and model are checked here before anything runs."))
         elif isinstance(planned, Picture):
             sample, windows = planned.sample(), planned.windows(model.gsd_m)
-            self.preflight.check(CheckRequest(sample.key, model.path, windows=windows), sample)
+            self.preflight.check(CheckRequest(sample.key, model.path, None, DEVICE.get(), windows), sample)
         else:
-            self.preflight.check(CheckRequest(planned, model.path, region.request() if region else None))
+            place = region.request() if region else None
+            self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
         request = PredictRequest(
@@ -195,6 +203,7 @@ class SegmentPanel(QWidget):
             output_dir=self.options.folder(),
             region=self.region.region.request(),
             threshold=round(self.model.threshold.value(), 2),
+            device=DEVICE.get(),  # on another one it would be another run
         )
         return replace(request, image_date=self.options.image_date.text(), polygons=self.options.polygons())
 
