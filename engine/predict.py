@@ -77,7 +77,7 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         progress.report(0.01, "Preparing the model")
         # An unfinished run goes on in the precision that it began with.
         predictor = devices.prepare(plan_.bundle, device, folder.precision)
-        folder.begin(predictor.precision)
+        folder.begin(folder.provenance(plan_.bundle, source, predictor))
         _run_strips(plan_, predictor, folder, progress.part(0.02, 0.88))
         rasters = folder.write_rasters(plan_.lattice, plan_.selection, progress.part(0.88, 0.93))
         provenance = folder.provenance(plan_.bundle, source, predictor)

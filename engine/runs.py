@@ -130,10 +130,9 @@ class RunFolder:
         """The precision that the unfinished run in this folder began with; empty for a new run."""
         return str(self._read_state().get("precision", ""))
 
-    def begin(self, precision: str) -> None:
-        """Note down what the run needs to go on after a crash."""
-        state = {"run_id": self.run_id, "precision": precision}
-        write_atomically(self._state, json.dumps(state).encode())
+    def begin(self, provenance: dict[str, Any]) -> None:
+        """Note down what the run needs to go on after a crash, and what lists of runs show of it until it has ended."""
+        write_atomically(self._state, json.dumps(provenance, ensure_ascii=False).encode())
 
     def refuse_others(self) -> None:
         """Raise where the folder holds results, or an unfinished run with other settings."""

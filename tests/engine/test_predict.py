@@ -29,6 +29,7 @@ from orthomask.protocol import (
     PredictRequest,
     PredictResult,
     Region,
+    from_json,
 )
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
@@ -250,6 +251,17 @@ def test_a_cancelled_run_leaves_no_result_and_repeated_gives_the_same_bytes(
     resumed = predict.run(request_, Progress())
     assert rasters(resumed) == rasters(undisturbed)
     assert resumed.polygon_count == undisturbed.polygon_count
+
+
+def test_an_unfinished_run_says_itself_how_to_go_on(request_: PredictRequest) -> None:
+    with pytest.raises(Cancelled):
+        predict.run(request_, CancelAfter(0.6))
+    begun = json.loads((Path(request_.output_dir) / ".orthomask" / "state.json").read_text(encoding="utf-8"))
+    resumed = predict.run(from_json(PredictRequest, begun["request"]), Progress())
+    finished = json.loads((Path(request_.output_dir) / "run.json").read_text(encoding="utf-8"))
+    assert resumed.run_id == begun["run_id"] == finished["run_id"]
+    assert set(finished) - set(begun) == {"result"}
+    assert begun["precision"] == finished["precision"]
 
 
 def test_a_repeated_run_does_not_run_finished_strips_again(
