@@ -19,11 +19,14 @@ from .recipe import digest
 from .scenes import Source
 
 SHIFT = 2.0
-"""How many standard deviations the mean of a band may differ from the model's before its statistics are replaced."""
+"""How many standard deviations the mean of a band may differ from the model's before its filters stay as they are."""
 CONTRAST = 3.0
 """By what factor the standard deviations may differ."""
-INPUTS = ("stem.0.weight", "encoder.0.0.0.weight")
-"""The filters that read the bands, `(out, bands, 3, 3)`; the second only where the encoder does not follow the stem."""
+INPUTS = {"stem.0.weight": "stem.1.running_mean", "encoder.0.0.0.weight": "encoder.0.0.1.running_mean"}
+"""The filters that read the bands, `(out, bands, 3, 3)`, and the mean that is taken from what they give.
+
+The second are there only where the encoder does not follow the stem.
+"""
 HEAD = ("head.weight", "head.bias")
 """The filters that tell the classes, `(classes, …)`."""
 
@@ -56,12 +59,11 @@ def begin(
         OrthomaskError: the parent is an ensemble, or the chips do not fit the network.
     """
     _require_single(parent)
-    bands, warnings = inherited_bands(parent, measured, material.dtype)
     card = Card(
         name=request.name,
         title=request.title or request.name,
-        architecture=arguments(request, parent, len(bands), len(material.classes) + 1),
-        bands=bands,
+        architecture=arguments(request, parent, len(measured), len(material.classes) + 1),
+        bands=tuple(measured),
         dtype=material.dtype,
         gsd_m=material.gsd_m,
         classes=material.classes,
@@ -72,9 +74,7 @@ def begin(
     )
     _require_divisible(request.schedule.chip_px, card.architecture.divisor)
     network = UNet(card.architecture)
-    if parent:
-        warnings += _inherit(network, card, parent)
-    return card, network, tuple(warnings)
+    return card, network, tuple(_inherit(network, card, parent)) if parent else ()
 
 
 def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
@@ -85,27 +85,11 @@ def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes:
     return UNetArguments(**{**shape, "bands": bands, "classes": classes})
 
 
-def inherited_bands(
-    parent: Bundle | None, measured: Sequence[BandStatistics], dtype: str
-) -> tuple[tuple[BandStatistics, ...], list[str]]:
-    """Statistics that normalise each band, and a sentence for each of the parent's that had to be replaced.
-
-    Weights mean something only with the statistics that they were trained with. So a band of the parent keeps its own,
-    unless the new images are so different (other pixel type, mean or contrast) that nothing would be left of them.
-    """
-    if parent is None:
-        return tuple(measured), []
-    known = {band.name: band for band in parent.card.bands}
-    bands, warnings = [], []
-    for band in measured:
-        old = known.get(band.name)
-        if old and dtype == parent.card.dtype and _resembles(band, old):
-            bands.append(old)
-            continue
-        bands.append(band)
-        if old:
-            warnings.append(f"The values of {band.name} are unlike those that “{parent.card.name}” was trained on.")
-    return tuple(bands), warnings
+def foreign_bands(card: Card, before: Card) -> list[str]:
+    """The bands of a parent whose values are so different now that its filters would make nothing of them."""
+    known = {band.name: band for band in before.bands}
+    pairs = [(band, known[band.name]) for band in card.bands if band.name in known]
+    return [band.name for band, old in pairs if card.dtype != before.dtype or not _resembles(band, old)]
 
 
 def _resembles(band: BandStatistics, old: BandStatistics) -> bool:
@@ -128,12 +112,12 @@ def _require_divisible(chip_px: int, divisor: int) -> None:
 def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
     """Give the network the parent's weights: bands and classes by their names, the rest as it is."""
     old, new = parent.model().state_dict(), network.state_dict()
-    warnings: list[str] = []
     taken = {name: weight for name, weight in old.items() if name not in HEAD}
-    warnings += _band_notes(card, parent.card)
-    for name in INPUTS:
+    warnings = _band_notes(card, parent.card)
+    for name, mean in INPUTS.items():
         if name in old:
-            taken[name] = _bands(old[name], card, parent.card)
+            taken[name], step = folded(old[name], card, parent.card)
+            taken[mean] = old[mean] + step
     rows = _class_rows(card.classes, parent.card.classes, warnings, parent.card.name)
     for name in HEAD:
         taken[name] = new[name].clone()
@@ -143,19 +127,41 @@ def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
     return warnings
 
 
-def _bands(old: Tensor, card: Card, before: Card) -> Tensor:
-    """Input filters: each known band its own, each new one the mean of all the old ones."""
+def folded(old: Tensor, card: Card, before: Card) -> tuple[Tensor, Tensor]:
+    """Filters `(out, bands, 3, 3)` for the card's bands, and the step `(out,)` of the mean behind them.
+
+    A card has the statistics of the images that its network learns from now, whatever the parent learnt from: the
+    preflight compares images with them, and after fine-tuning those of the new area are foreign no more. The network
+    computes the same from the same pixels all the same. As pixel = std x + mean,
+    x before = (std / std before) x + (mean - mean before) / std before: the factor goes into the filter, the constant,
+    summed over the filter, into the mean that the batch normalisation takes away. Only where there is no image the
+    outcome is another, so at edges: the zeros there now stand for the new mean.
+
+    A foreign band's filter stays as it is, and gets values of the size that it is used to. A band that the parent does
+    not know gets the mean of all its filters.
+    """
     places = {band.name: number for number, band in enumerate(before.bands)}
+    foreign = foreign_bands(card, before)
     filters = [old[:, places[band.name]] if band.name in places else old.mean(dim=1) for band in card.bands]
-    return torch.stack(filters, dim=1)
+    step = torch.zeros(len(old))
+    for number, band in enumerate(card.bands):
+        if band.name in places and band.name not in foreign:
+            was = before.bands[places[band.name]]
+            step -= filters[number].sum(dim=(1, 2)) * (band.mean - was.mean) / was.std
+            filters[number] = filters[number] * (band.std / was.std)
+    return torch.stack(filters, dim=1), step
 
 
 def _band_notes(card: Card, before: Card) -> list[str]:
-    """A sentence for each band that only one of two models knows."""
+    """A sentence for each band that only one of two models knows, or whose values are foreign."""
     known, wanted = ([band.name for band in each.bands] for each in (before, card))
+    foreign = foreign_bands(card, before)
     fresh, lost = [name for name in wanted if name not in known], [name for name in known if name not in wanted]
-    notes = [f"The model did not know the band {name}: it begins with the mean of the others." for name in fresh]
-    return notes + [f"The model knew a band {name}, which is no longer there." for name in lost]
+    return [
+        *(f"The values of {name} are unlike those that “{before.name}” was trained on." for name in foreign),
+        *(f"The model did not know the band {name}: it begins with the mean of the others." for name in fresh),
+        *(f"The model knew a band {name}, which is no longer there." for name in lost),
+    ]
 
 
 def _class_rows(

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from orthomask.engine import bundle
-from orthomask.engine.bundle import BandStatistics
+from orthomask.engine.bundle import normalise
+from orthomask.engine.progress import Progress
 from orthomask.engine.unet import UNet, UNetArguments
 from orthomask.protocol import ClassInfo, Encoder, LabelledData, Network, OrthomaskError, Pictures
-from orthomask.training import imagenet
-from orthomask.training.material import Material
+from orthomask.training import imagenet, train
+from orthomask.training.material import Material, read
 from orthomask.training.scenes import Source, band_statistics, make_scene
-from orthomask.training.start import begin, inherited_bands
+from orthomask.training.start import begin, foreign_bands
 
 from .test_material import parent_of
-from .trainings import training
+from .trainings import training, write_pictures
 
 DATA = LabelledData(pictures=(Pictures("i", "m", 0.3),))
 
@@ -34,15 +35,48 @@ def started(parent, material, tmp_path, **changes):
     return begin(request, parent, material, band_statistics(material.bands, material.sources))
 
 
-def test_the_same_bands_and_classes_predict_the_same(tmp_path):
-    parent = parent_of(tmp_path)
-    card, network, warnings = started(parent, material_of(("red", "green", "blue")), tmp_path)
+RESIDUAL = UNetArguments(3, 2, widths=(16, 16), blocks=1)
+LITE = UNetArguments(3, 2, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
+
+
+def parent_with_history(folder, shape):
+    """A parent whose batch normalisations have seen something, so that a wrong mean would show."""
+    parent = parent_of(folder, shape=shape)
+    network = parent.model()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean, std=0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    bundle.save(parent.path, network, parent.card)
+    return bundle.load(str(parent.path))
+
+
+@pytest.mark.parametrize("shape", [RESIDUAL, LITE])
+def test_the_same_pixels_give_the_same_whatever_normalises_them(shape, tmp_path):
+    parent = parent_with_history(tmp_path, shape)
+    card, network, warnings = started(parent, material_of(("red", "green", "blue"), values=(60, 140)), tmp_path)
     assert warnings == ()
-    assert card.bands == parent.card.bands
+    assert card.bands == band_statistics(("red", "green", "blue"), material_of("rgb", values=(60, 140)).sources)
+    assert card.bands[0].mean == pytest.approx(100, abs=3)
     assert card.training["parent"] == {"name": "parent", "sha256": parent.sha256}
-    image = torch.randn(1, 3, 32, 32)
+    bundle.save(tmp_path / "new.safetensors", network, card)
+    reopened = bundle.load(str(tmp_path / "new.safetensors"))
+    step, size = shape.divisor, 16 * shape.divisor
+    pixels = np.random.default_rng(1).integers(0, 255, (3, size, size)).astype(np.uint8)
+    valid = np.ones((size, size), bool)
     with torch.inference_mode():
-        torch.testing.assert_close(network.eval()(image), parent.model()(image))
+        before, after = (
+            each.model()(torch.from_numpy(each.normalise(pixels, valid)[None])) for each in (parent, reopened)
+        )
+    middle = slice(7 * step, 9 * step)  # sees no edge
+    torch.testing.assert_close(after[..., middle, middle], before[..., middle, middle], atol=1e-3, rtol=0)
+    kept = network.eval()(torch.from_numpy(normalise(pixels, valid, card.bands)[None]))
+    torch.testing.assert_close(kept[..., middle, middle], before[..., middle, middle], atol=1e-4, rtol=0)
+
+
+def ratios(card, parent):
+    """By what the filters of red and green, second and third band now, have to grow."""
+    return torch.tensor([card.bands[1].std, card.bands[2].std])[:, None, None] / parent.card.bands[0].std
 
 
 def test_bands_are_matched_by_name_and_new_ones_begin_with_the_mean(tmp_path):
@@ -50,19 +84,18 @@ def test_bands_are_matched_by_name_and_new_ones_begin_with_the_mean(tmp_path):
     card, network, warnings = started(parent, material_of(("nir", "red", "green")), tmp_path)
     old, new = parent.model().stem[0].weight, network.stem[0].weight
     torch.testing.assert_close(new[:, 0], old.mean(dim=1))
-    torch.testing.assert_close(new[:, 1:], old[:, :2])
-    assert card.bands[1:] == parent.card.bands[:2]
+    torch.testing.assert_close(new[:, 1:], old[:, :2] * ratios(card, parent))
+    assert [band.name for band in card.bands] == ["nir", "red", "green"]
     assert sum("nir" in text for text in warnings) == 1
     assert sum("blue" in text for text in warnings) == 1
 
 
 def test_an_encoder_that_reads_the_image_itself_gets_the_bands_too(tmp_path):
-    shape = UNetArguments(3, 2, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
-    parent = parent_of(tmp_path, shape=shape)
-    _, network, _ = started(parent, material_of(("nir", "red", "green")), tmp_path)
+    parent = parent_of(tmp_path, shape=LITE)
+    card, network, _ = started(parent, material_of(("nir", "red", "green")), tmp_path)
     old, new = parent.model().encoder[0][0][0].weight, network.encoder[0][0][0].weight
     torch.testing.assert_close(new[:, 0], old.mean(dim=1))
-    torch.testing.assert_close(new[:, 1:], old[:, :2])
+    torch.testing.assert_close(new[:, 1:], old[:, :2] * ratios(card, parent))
 
 
 def test_classes_are_matched_by_name_and_new_ones_begin_anew(tmp_path):
@@ -76,16 +109,14 @@ def test_classes_are_matched_by_name_and_new_ones_begin_anew(tmp_path):
     assert "“field”" in warnings[0]
 
 
-def test_statistics_are_kept_unless_the_images_are_quite_different(tmp_path):
+def test_filters_of_bands_that_have_become_foreign_stay_as_they_are(tmp_path):
     parent = parent_of(tmp_path)
-    near = (BandStatistics("red", 120, 60, 20, 220),)
-    far = (BandStatistics("red", 200, 40, 100, 250),)
-    flat = (BandStatistics("red", 80, 5, 70, 90),)
-    assert inherited_bands(parent, near, "uint8") == ((parent.card.bands[0],), [])
-    for measured, dtype in ((far, "uint8"), (flat, "uint8"), (near, "uint16")):
-        bands, warnings = inherited_bands(parent, measured, dtype)
-        assert bands == measured
-        assert len(warnings) == 1
+    for values, dtype in (((200, 255), "uint8"), ((90, 100), "uint8"), ((20, 140), "uint16")):
+        card, network, warnings = started(parent, material_of(("red", "green", "blue"), (), values, dtype), tmp_path)
+        assert foreign_bands(card, parent.card) == ["red", "green", "blue"]
+        assert len(warnings) == 3
+        torch.testing.assert_close(network.stem[0].weight, parent.model().stem[0].weight)
+        torch.testing.assert_close(network.stem[1].running_mean, parent.model().stem[1].running_mean)
 
 
 def test_from_scratch_there_is_nothing_to_tell(tmp_path):
@@ -126,3 +157,17 @@ def test_a_model_from_scratch_fits_into_a_small_bundle(tmp_path):
     card, network, _ = begin(request, None, material, band_statistics(material.bands, material.sources))
     bundle.save(tmp_path / "large.safetensors", network, card)
     assert (tmp_path / "large.safetensors").stat().st_size < 9e6
+
+
+def test_a_training_from_imagenet_has_the_statistics_of_its_own_images(tmp_path):
+    data = write_pictures(tmp_path)
+    shape = UNetArguments(3, 1, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
+    parent = parent_of(tmp_path, classes=(), shape=shape)
+    wide = tuple(replace(band, mean=imagenet.MEAN, std=imagenet.STD) for band in parent.card.bands)
+    bundle.save(parent.path, parent.model(), replace(parent.card, name="imagenet", bands=wide))
+    request = training(data, tmp_path / "run", model=str(parent.path), epochs=1, steps=1, chip_px=64)
+    card = bundle.load(train.run(request, Progress()).model_path).card
+    scenes = read(request, bundle.load(str(parent.path)), Progress())
+    assert card.bands == band_statistics(scenes.bands, scenes.sources)
+    assert card.bands != wide
+    assert card.training["parent"]["name"] == "imagenet"
