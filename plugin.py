@@ -13,7 +13,7 @@ from .ui.dock import OrthomaskDock
 from .ui.engine_client import EngineClient
 from .ui.environment import worker_command
 from .ui.icons import icon
-from .ui.processing.provider import OrthomaskProvider
+from .ui.processing import provider as processing  # its package named too, so that QGIS forgets it on unload
 from .ui.settings import SEEN
 from .ui.words import tr
 
@@ -31,13 +31,13 @@ class OrthomaskPlugin:
     def __init__(self, iface: Optional[QgisInterface]) -> None:
         self.iface = iface
         self.client = EngineClient(worker_command)
-        self.provider: Optional[OrthomaskProvider] = None
+        self.provider: Optional[processing.OrthomaskProvider] = None
         self.action: Optional[QObject] = None
         self.dock: Optional[OrthomaskDock] = None
 
     def initProcessing(self) -> None:
         """Add the algorithms to the toolbox."""
-        self.provider = OrthomaskProvider(self.client)
+        self.provider = processing.OrthomaskProvider(self.client)
         QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
@@ -58,6 +58,7 @@ class OrthomaskPlugin:
     def unload(self) -> None:
         """Take away everything that `initGui` added, and end the engine."""
         if self.dock is not None:
+            SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
             self.dock.release()
             self.iface.removeDockWidget(self.dock)
             self.iface.removePluginRasterMenu(MENU, self.action)

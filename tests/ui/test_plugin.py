@@ -1,5 +1,9 @@
 import gc
 import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 from qgis.core import QgsApplication, QgsProject
@@ -78,13 +82,35 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
     )
 
 
-def test_the_dock_opens_by_itself_only_the_first_time(iface, engine, monkeypatch):
+def test_the_dock_opens_by_itself_the_first_time_and_where_it_was_open(iface, engine, monkeypatch):
     SEEN.reset()
-    for first in (True, False):
+    for opens, stays in ((True, True), (True, False), (False, False)):
         plugin = plugin_for(iface, engine, monkeypatch)
         plugin.initGui()
-        assert plugin.dock.isVisible() is first
+        shown = plugin.dock.isVisible()
+        plugin.dock.setVisible(stays)
         plugin.unload()
+        assert shown is opens
+
+
+def test_qgis_forgets_all_modules_on_unload():
+    """A package that stayed would be the older version's after an upgrade in place."""
+    code = """
+        import sys
+        from qgis.core import QgsApplication
+        application = QgsApplication([], False)
+        import qgis.utils
+        qgis.utils.plugin_paths[:] = sys.argv[1:]
+        qgis.utils.updateAvailablePlugins()
+        assert qgis.utils.loadPlugin("orthomask") and qgis.utils.startProcessingPlugin("orthomask")
+        assert "orthomask.ui.processing.provider" in sys.modules
+        assert qgis.utils.unloadPlugin("orthomask")
+        print("left:", *[name for name in sys.modules if name.split(".")[0] == "orthomask"])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(Path(orthomask.__file__).parents[1])]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["left:"], done.stdout + done.stderr
 
 
 def test_a_project_read_after_unload_meets_no_deleted_widget(iface, canvas, engine, monkeypatch, tmp_path):
