@@ -6,19 +6,17 @@ from typing import Optional
 
 from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
-from qgis.PyQt import QtGui, QtWidgets
-from qgis.PyQt.QtCore import QObject, Qt
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QDesktopServices
 
+from .ui.actions import Actions
 from .ui.dock import OrthomaskDock
 from .ui.engine_client import EngineClient
 from .ui.environment import worker_command
-from .ui.icons import icon
+from .ui.help import SCHEME, open_url
 from .ui.processing import provider as processing  # its package named too, so that QGIS forgets it on unload
 from .ui.settings import SEEN
-from .ui.words import tr
 
-QAction = getattr(QtGui, "QAction", None) or getattr(QtWidgets, "QAction")  # noqa: B009 (Qt 6 has moved it)
-MENU = "Orthomask"
 
 
 class OrthomaskPlugin:
@@ -32,7 +30,7 @@ class OrthomaskPlugin:
         self.iface = iface
         self.client = EngineClient(worker_command)
         self.provider: Optional[processing.OrthomaskProvider] = None
-        self.action: Optional[QObject] = None
+        self.actions: Optional[Actions] = None
         self.dock: Optional[OrthomaskDock] = None
 
     def initProcessing(self) -> None:
@@ -43,14 +41,9 @@ class OrthomaskPlugin:
     def initGui(self) -> None:
         """Add everything; `unload` takes it away again."""
         self.initProcessing()
-        self.action = QAction(icon("orthomask"), "Orthomask", self.iface.mainWindow())
-        self.action.setObjectName("OrthomaskAction")
-        self.action.setCheckable(True)
-        self.action.setToolTip(tr("Find buildings or farmland in an orthophoto"))
         self.dock = OrthomaskDock(self.iface, self.client, self.iface.mainWindow())
-        self.dock.setToggleVisibilityAction(self.action)
-        self.iface.addRasterToolBarIcon(self.action)
-        self.iface.addPluginToRasterMenu(MENU, self.action)
+        self.actions = Actions(self.iface, self.dock)
+        QDesktopServices.setUrlHandler(SCHEME, open_url)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.setVisible(not SEEN.get())
         SEEN.set(True)
@@ -59,13 +52,12 @@ class OrthomaskPlugin:
         """Take away everything that `initGui` added, and end the engine."""
         if self.dock is not None:
             SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
+            QDesktopServices.unsetUrlHandler(SCHEME)
+            self.actions.release()
             self.dock.release()
             self.iface.removeDockWidget(self.dock)
-            self.iface.removePluginRasterMenu(MENU, self.action)
-            self.iface.removeRasterToolBarIcon(self.action)
             self.dock.deleteLater()
-            self.action.deleteLater()
-            self.dock = self.action = None
+            self.dock = self.actions = None
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None

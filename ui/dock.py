@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from qgis.core import QgsApplication
 from qgis.gui import QgisInterface, QgsDockWidget
@@ -37,6 +37,15 @@ from .words import tr
 ICON_PX = 16
 
 
+class Tab(NamedTuple):
+    """A panel, with a signal `engine_failed` and a method `release`; its section of the guide; buttons at its foot."""
+
+    panel: Any
+    section: Section
+    main_button: Optional[QPushButton] = None
+    stop_button: Optional[QPushButton] = None
+
+
 class OrthomaskDock(QgsDockWidget):
     """What the analyst sees of Orthomask.
 
@@ -56,17 +65,19 @@ class OrthomaskDock(QgsDockWidget):
         self.segment = SegmentPanel(iface, client)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.help = help_button(lambda: self._sections[self.tabs.currentIndex()])
+        self.help = help_button(lambda: self._front.section)
         self.tabs.setCornerWidget(self.help)
-        self._panels: list[Any] = []
-        self._sections: list[Section] = []
-        self._add_panel(tr("Segment"), self.segment, Section.SEGMENT)
+        self._tabs: list[Tab] = []
+        bar = self.segment.run_bar
+        self._add_panel(tr("Segment"), Tab(self.segment, Section.SEGMENT, bar.run_button, bar.cancel_button))
         self.label = LabelPanel(iface, client)
-        self._add_panel(tr("Label"), self.label, Section.LABEL)
+        bar = self.label.run_bar
+        self._add_panel(tr("Label"), Tab(self.label, Section.LABEL, bar.run_button, bar.cancel_button))
         self.train = TrainPanel(iface, client)
-        self._add_panel(tr("Train"), self.train, Section.TRAIN)
+        training = self.train.bar
+        self._add_panel(tr("Train"), Tab(self.train, Section.TRAIN, training.main_button, training.stop_button))
         self.models = ModelsPanel(iface, client)
-        self._add_panel(tr("Models"), self.models, Section.MODELS)
+        self._add_panel(tr("Models"), Tab(self.models, Section.MODELS))
         self._connect_models()
         news.changed.connect(self._follow_settings)
         self.device = QLabel(tr("Starting the engine…"))
@@ -120,6 +131,20 @@ class OrthomaskDock(QgsDockWidget):
         self.setup.show()
         self.setup.raise_()
 
+    def draw_region(self) -> None:
+        """Go to *Segment* and take the tool that draws a rectangle, or put it away."""
+        self.setUserVisible(True)
+        self.tabs.setCurrentWidget(self.segment)
+        self.segment.region.rectangle_button.click()
+
+    def run(self) -> None:
+        """Press the main button of the panel in front: Run, Export, Train, Pause or Resume."""
+        self._press(self._front.main_button)
+
+    def cancel(self) -> None:
+        """Press the button beside it: Cancel or Stop."""
+        self._press(self._front.stop_button)
+
     def release(self) -> None:
         """Stop what runs, and leave the canvas as it was."""
         news.changed.disconnect(self._follow_settings)
@@ -130,8 +155,8 @@ class OrthomaskDock(QgsDockWidget):
             self.setup.close()
         for dialog in self.findChildren(EvaluateDialog):
             dialog.close()
-        for panel in self._panels:
-            panel.release()
+        for tab in self._tabs:
+            tab.panel.release()
 
     def showEvent(self, event: QShowEvent) -> None:
         """Start the engine when the dock is first opened, and try again when it is opened anew."""
@@ -139,12 +164,21 @@ class OrthomaskDock(QgsDockWidget):
         if self._task is None and self.segment.model.model is None:
             self.ask_engine()
 
-    def _add_panel(self, title: str, panel: Any, section: Section) -> None:
-        """Add a tab, with its section of the guide. A panel has a signal `engine_failed` and a method `release`."""
-        panel.engine_failed.connect(self.banner.explain)
-        self._panels.append(panel)
-        self._sections.append(section)
-        self.tabs.addTab(panel, title)
+    def _add_panel(self, title: str, tab: Tab) -> None:
+        tab.panel.engine_failed.connect(self.banner.explain)
+        self._tabs.append(tab)
+        self.tabs.addTab(tab.panel, title)
+
+    @property
+    def _front(self) -> Tab:
+        return self._tabs[self.tabs.currentIndex()]
+
+    def _press(self, button: Optional[QPushButton]) -> None:
+        """As a click on the button would, where it can be seen; a dock that is not in sight is only brought there."""
+        if not self.isUserVisible():
+            self.setUserVisible(True)
+        elif button is not None and button.isVisible():
+            button.click()
 
     def _connect_models(self) -> None:
         for panel in (self.train, self.models):

@@ -8,7 +8,7 @@ from typing import Optional
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject
 from qgis.gui import QgisInterface, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
-from qgis.PyQt.QtGui import QDesktopServices
+from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QDialog,
@@ -79,6 +79,7 @@ class EvaluateDialog(QDialog):
         foot = QHBoxLayout()
         foot.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
         foot.addWidget(self.run_bar, 1)
+        self.run_bar.run_button.setDefault(True)
         layout.addLayout(foot)
         self._connect()
         self._refresh()
@@ -108,6 +109,13 @@ class EvaluateDialog(QDialog):
         self.outcome.hide()
         self.run_bar.start()
         QgsApplication.taskManager().addTask(self._task)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape cancels what runs, and closes the window when nothing does."""
+        if event.key() == Qt.Key.Key_Escape and self._task is not None:
+            self._cancel()
+        else:
+            super().keyPressEvent(event)
 
     def done(self, status: int) -> None:
         """Cancel what runs, and close."""

@@ -17,12 +17,13 @@ from .words import tr
 GUIDE = Path(__file__).resolve().parent.parent / "docs" / "user-guide.md"
 ONLINE = "https://github.com/orthomask/orthomask/blob/main/docs/"
 SCHEME = "orthomask-help"
-SIZE, PICTURE_PX = QSize(760, 720), 680
+SIZE, PICTURE_PX, MARGIN_PX = QSize(780, 720), 680, 14
 
 
 class Section(enum.Enum):
     """A section of the guide that something opens; the value is its anchor."""
 
+    TOP = "user-guide"
     SETUP = "set-up"
     SEGMENT = "a-first-run"
     THRESHOLD = "the-threshold"
@@ -56,6 +57,7 @@ class GuideBrowser(QTextBrowser):
             text = path.read_text(encoding="utf-8")
             show = getattr(self, "setMarkdown", self.setPlainText)  # Qt 5.12, of Ubuntu 20.04, knows no Markdown
             show(text)
+            self.document().setDocumentMargin(MARGIN_PX)
         blocks = (self.document().findBlockByNumber(number) for number in range(self.document().blockCount()))
         found = next((block for block in blocks if anchor and _anchor_of(block) == anchor), self.document().begin())
         self.setTextCursor(QTextCursor(found))

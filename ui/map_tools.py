@@ -42,6 +42,7 @@ class RegionTool(QgsMapTool):
     def activate(self) -> None:
         """Listen to the canvas's keys: the tool itself gets none while a mouse button is held."""
         super().activate()
+        self.canvas().setFocus()  # Escape works at once, without a click
         self.canvas().keyPressed.connect(self._take_key)
 
     def deactivate(self) -> None:

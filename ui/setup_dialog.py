@@ -170,6 +170,7 @@ class SetupDialog(QDialog):
             box.collapsedStateChanged.connect(self._fit)
         self.store_box.removal_wanted.connect(self._remove)
         self.bar.run_wanted.connect(self.run)
+        self.bar.run_button.setDefault(True)
         self.bar.cancel_wanted.connect(self.cancel)
         self.bar.cancel_button.setToolTip(tr("Stop now; nothing half-made stays, and what was fetched is kept"))
         self.diagnostics_button.clicked.connect(self.copy_diagnostics)

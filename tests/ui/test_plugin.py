@@ -53,9 +53,9 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
     plugin = plugin_for(iface, engine, monkeypatch)
     assert isinstance(plugin, OrthomaskPlugin)
     plugin.initGui()
-    assert len(iface.added) == 3
+    assert len(iface.added) == 7  # a button, five lines in the menu, the dock
     assert QgsApplication.processingRegistry().algorithmById("orthomask:segment") is not None
-    plugin.action.trigger()
+    plugin.actions.dock.trigger()
     assert plugin.dock.isVisible()
     wait_until(lambda: plugin.dock.segment.model.model is not None)
     plugin.dock.segment.region.extent_button.click()
