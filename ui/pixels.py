@@ -236,8 +236,11 @@ class MapPixels:
         painter = QPainter(picture)
         # In this thread: a job that takes another one waits for ever where tasks like this hold them all.
         job = QgsMapRendererCustomPainterJob(self.settings, painter)
+        job.prepare()  # cancelling looks at the parts of the job, which are not changed after this
         feedback.canceled.connect(job.cancelWithoutBlocking, Qt.ConnectionType.DirectConnection)
-        job.renderSynchronously()
+        if feedback.isCanceled():
+            job.cancelWithoutBlocking()
+        job.renderPrepared()
         feedback.canceled.disconnect(job.cancelWithoutBlocking)
         painter.end()
         return [_bytes(picture)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from map_servers import SAMPLE, serving
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
 from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
 
-from orthomask.ui import settings
+from orthomask.ui import block_reader, settings
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.engine_client import EngineClient
 
@@ -79,6 +80,14 @@ def layer(qgis_new_project, photo):
     layer = QgsRasterLayer(photo, "photo")
     QgsProject.instance().addMapLayer(layer)
     return layer
+
+
+@pytest.fixture
+def server(qgis_new_project, monkeypatch):
+    """The bundled photograph as map services; what does not come is asked for again at once."""
+    monkeypatch.setattr(block_reader, "PAUSE_SECONDS", 0.02)
+    with serving(SAMPLE) as server:
+        yield server
 
 
 @pytest.fixture

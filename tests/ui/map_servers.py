@@ -7,13 +7,14 @@ import functools
 import itertools
 import threading
 import time
+import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 from osgeo import gdal
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "banepa.tif"
 """The bundled photograph; its pixels are those of tiles of level 20."""
@@ -51,10 +52,12 @@ class MapServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.path, self.asked = path, []
         self.fault = lambda path: None
+        self.prefix = f"/{uuid.uuid4().hex}"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        """Of its own each time: QGIS keeps pictures on disk by their address, and ports come again."""
+        return f"http://127.0.0.1:{self.server_port}{self.prefix}"
 
     def tiles(self, query="") -> QgsRasterLayer:
         return self._layer(f"type=xyz&url={self.url}/{{z}}/{{x}}/{{y}}.png{query}&zmin=0&zmax=20", "tiles")
@@ -97,13 +100,14 @@ def _picture(path, bounds, crs, width, height):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        asked = urlparse(self.path)
+        path = self.path[len(self.server.prefix) :]
+        asked = urlparse(path)
         query = {name.lower(): values[0] for name, values in parse_qs(asked.query).items()}
         if query.get("request") == "GetCapabilities":
             self._send(CAPABILITIES.replace("{url}", f"{self.server.url}/wms?").encode(), "text/xml")
             return
-        self.server.asked.append(self.path)
-        fault = self.server.fault(self.path)
+        self.server.asked.append(path)
+        fault = self.server.fault(path)
         if isinstance(fault, int):
             self.send_error(fault)
         elif fault == "html":
@@ -147,3 +151,9 @@ def serving(path):
     yield server
     server.shutdown()
     server.server_close()
+
+
+def around_middle(side_m):
+    """A square in the middle of the sample, in web mercator; its side in that CRS."""
+    extent = QgsRasterLayer(str(SAMPLE), "sample").extent()
+    return QgsRectangle.fromCenterAndSize(extent.center(), side_m, side_m)

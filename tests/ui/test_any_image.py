@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from map_servers import SAMPLE, serving
+from map_servers import around_middle
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
@@ -19,7 +19,7 @@ from qgis.PyQt.QtWidgets import QMessageBox
 from scene import wait_until
 
 from orthomask.protocol import Image, OrthomaskError, PredictRequest, Rendered
-from orthomask.ui import block_reader, map_view, picture_words
+from orthomask.ui import map_view, picture_words
 from orthomask.ui.map_view import MapView, utm_zone
 from orthomask.ui.picture_client import PICTURE_DIR, FrozenRun, PictureClient
 from orthomask.ui.sources import extent_region
@@ -27,17 +27,8 @@ from orthomask.ui.stages import Stage, picture_warnings, told
 
 
 @pytest.fixture
-def server(qgis_new_project, monkeypatch):
-    monkeypatch.setattr(block_reader, "PAUSE_SECONDS", 0.02)
-    with serving(SAMPLE) as server:
-        yield server
-
-
-@pytest.fixture
 def box():
-    """A rectangle of 30 m on the photograph that the server shows."""
-    extent = QgsRasterLayer(str(SAMPLE), "sample").extent()
-    return extent.buffered(15 - extent.width() / 2)
+    return around_middle(30)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from map_servers import SAMPLE, serving
+from map_servers import SAMPLE, around_middle
 from osgeo import gdal
 from qgis.core import (
     Qgis,
@@ -44,19 +44,8 @@ def tiles(qgis_new_project):
 
 
 @pytest.fixture
-def server(qgis_new_project, monkeypatch):
-    monkeypatch.setattr(block_reader, "PAUSE_SECONDS", 0.02)
-    with serving(SAMPLE) as server:
-        yield server
-
-
-@pytest.fixture
 def somewhere():
-    """A rectangle of 70 m in the middle of the sample, in web mercator."""
-    layer = QgsRasterLayer(str(SAMPLE), "sample")
-    transform = QgsCoordinateTransform(layer.crs(), QgsCoordinateReferenceSystem("EPSG:3857"), QgsProject.instance())
-    center = transform.transform(layer.extent().center())
-    return QgsRectangle(center.x() - 35, center.y() - 35, center.x() + 35, center.y() + 35)
+    return around_middle(70)
 
 
 def in_thread(function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -25,7 +26,7 @@ class Tiles(BaseHTTPRequestHandler):
     broken: ClassVar[bool] = False
 
     def do_GET(self):
-        z, x, y = (int(part.split(".")[0]) for part in self.path.strip("/").split("/"))
+        z, x, y = (int(part.split(".")[0]) for part in self.path.split("/")[-3:])
         self.asked.append((z, x, y))
         if self.broken:
             self.send_error(404)
@@ -57,7 +58,8 @@ def serving_tiles():
     Tiles.broken = False
     server = ThreadingHTTPServer(("127.0.0.1", 0), Tiles)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/{{z}}/{{x}}/{{y}}.png"
+    # An address of its own each time: QGIS keeps pictures on disk by their address, and ports come again.
+    url = f"http://127.0.0.1:{server.server_port}/{uuid.uuid4().hex}/{{z}}/{{x}}/{{y}}.png"
     layer = QgsRasterLayer(f"type=xyz&url={url}&zmin=0&zmax={ZOOM}", "tiles", "wms")
     assert layer.isValid()
     QgsProject.instance().addMapLayer(layer)
