@@ -40,6 +40,7 @@ from .scrolling import lay_out
 from .settings import DEVICE, news
 from .sources import require_image
 from .tasks import EngineTask
+from .undo_button import UndoButton
 from .words import area_in_words, time_in_words, tr
 
 
@@ -68,6 +69,7 @@ class SegmentPanel(QWidget):
         self.preflight = PreflightBox(client)
         self.options = OptionsBox()
         self.run_bar = RunBar()
+        self.undo = UndoButton(iface)
         self._lay_out()
         self._connect()
         self._set_image()
@@ -79,6 +81,7 @@ class SegmentPanel(QWidget):
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
         news.changed.disconnect(self._follow_settings)
         self.cancel()
+        self.undo.forget()
         self.preflight.release()
         self.region.release()
 
@@ -95,6 +98,7 @@ class SegmentPanel(QWidget):
         name, model = self.layer_chooser.image.name(), self.model.model
         run = FrozenRun(run_folders.begin(request, name, model.name), frozen(planned))
         self._project_closed = False
+        self.undo.forget()
         self.preflight.pause()
         self.run_bar.start()
         title = tr("Orthomask: {} in {}").format(model.title, name)
@@ -118,6 +122,7 @@ class SegmentPanel(QWidget):
         image_layout = QVBoxLayout(image)
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
+        self.run_bar.layout().insertWidget(1, self.undo)
         place = MakeshiftWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, place), self.run_bar)
 
@@ -228,11 +233,11 @@ class SegmentPanel(QWidget):
             show_success(self._iface.messageBar(), words)
             return
         try:
-            results.add_run(QgsProject.instance(), results.read_run(folder))
+            group = results.add_run(QgsProject.instance(), results.read_run(folder))
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
             return
-        show_success(self._iface.messageBar(), words)
+        show_success(self._iface.messageBar(), words, self.undo.offer(group))
 
     def _note_closed_project(self) -> None:
         self._project_closed = True
