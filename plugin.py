@@ -18,7 +18,6 @@ from .ui.processing import provider as processing  # its package named too, so t
 from .ui.settings import SEEN
 
 
-
 class OrthomaskPlugin:
     """Actions, dock and Processing provider, around one engine client.
 
