@@ -61,6 +61,8 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.weights, self.weight_field = _layer_chooser(), FieldChooser(tr("all alike"), only_numbers=True)
         self.weights.setToolTip(tr("Places are drawn by its values, such as population density: a raster or polygons"))
         self.strata, self.strata_field = _layer_chooser(), FieldChooser(tr("one class for all"))
+        self.weight_field.setAccessibleName(tr("Attribute of the weights"))
+        self.strata_field.setAccessibleName(tr("Attribute of the classes"))
         self.strata.setToolTip(tr("Labels or a map of classes: every class gets as many areas"))
         self.shares = tuple(QSpinBox(maximum=100, singleStep=5, suffix=" %") for _ in range(3))
         self.button = QPushButton(tr("Add areas"))

@@ -133,6 +133,7 @@ class ClassTable(QTableWidget):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(0, 2, parent)
         self.setHorizontalHeaderLabels([tr("Colour"), tr("Class")])
+        self.setAccessibleName(tr("Classes"))
         _plain_look(self)
         self.itemChanged.connect(self.changed)
 
@@ -152,6 +153,7 @@ class ClassTable(QTableWidget):
             button = QgsColorButton()
             button.setColor(QColor(info.color))
             button.setAllowOpacity(False)
+            button.setAccessibleName(tr("Colour of {}").format(info.name))
             button.colorChanged.connect(self.changed)
             self.setCellWidget(row, 0, button)
             item = QTableWidgetItem(info.name)
@@ -173,6 +175,7 @@ class MappingTable(QTableWidget):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(0, 2, parent)
         self.setHorizontalHeaderLabels([tr("Value"), tr("Class")])
+        self.setAccessibleName(tr("Classes of the values"))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         _plain_look(self)
 
@@ -192,6 +195,7 @@ class MappingTable(QTableWidget):
             item.setData(_SOURCE, entry.source)
             self.setItem(row, 0, item)
             chooser = QComboBox()
+            chooser.setAccessibleName(tr("Class of {}").format(item.text()))
             fill_classes(chooser, classes, others=True)
             chooser.setCurrentIndex(chooser.findData(entry.value))
             chooser.currentIndexChanged.connect(self.changed)

@@ -20,6 +20,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
 from . import own_models
+from .accessible import name_widgets
 from .engine_client import EngineClient
 from .evaluate_box import EvaluateDialog
 from .help import Section, help_button
@@ -95,6 +96,7 @@ class OrthomaskDock(QgsDockWidget):
         layout.addWidget(self.tabs, 1)
         layout.addLayout(foot)
         self.setWidget(body)
+        name_widgets(self)
 
     def ask_engine(self) -> None:
         """Ask the engine for its models, then for its device, in the background."""

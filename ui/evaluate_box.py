@@ -23,6 +23,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import OVERLAP_PX, Cancelled, EvaluateRequest, EvaluateResult, OrthomaskError, Split
+from .accessible import name_widgets
 from .engine_client import EngineClient, Feedback
 from .evaluation_layers import add_evaluation
 from .evaluation_text import evaluation_html
@@ -83,6 +84,7 @@ class EvaluateDialog(QDialog):
         layout.addLayout(foot)
         self._connect()
         self._refresh()
+        name_widgets(self)
 
     def evaluate(self) -> None:
         """Evaluate with what is chosen, in the background."""

@@ -38,6 +38,7 @@ class ModelBox(QGroupBox):
         super().__init__(tr("Model"), parent)
         self.chooser = QComboBox()
         self.chooser.setToolTip(tr("What to look for"))
+        self.chooser.setAccessibleName(tr("Model"))
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.chooser.currentIndexChanged.connect(self._show_model)
         self._facts = QLabel(tr("Waiting for the engine…"))

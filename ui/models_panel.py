@@ -71,6 +71,7 @@ class ModelsPanel(QWidget):
         self.actions = ModelActions()
         self.card = QTextBrowser()
         self.card.setOpenExternalLinks(True)
+        self.card.setAccessibleName(tr("Model card"))
         self.status = QLabel()
         self.status.hide()
         layout = QVBoxLayout(self)

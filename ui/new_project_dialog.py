@@ -20,6 +20,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import ClassInfo, ModelSummary, Outline, ProjectRequest
+from .accessible import name_widgets
 from .class_table import ClassTable, default_color
 from .help import Section, show_help
 from .sources import crs_name
@@ -65,6 +66,7 @@ class NewProjectDialog(QDialog):
         self._lay_out()
         self._connect()
         self.table.show_classes((FIRST_CLASS,))
+        name_widgets(self)
 
     def request(self) -> ProjectRequest:
         """The request for what is filled in.

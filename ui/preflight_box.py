@@ -122,6 +122,7 @@ class PreflightBox(QGroupBox):
             lamp = QLabel()
             lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
             lamp.setToolTip(light.level.value)
+            lamp.setAccessibleName(light.level.value)
             words = QLabel(light.reason)
             words.setWordWrap(True)
             words.setToolTip(light.name)

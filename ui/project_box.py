@@ -63,10 +63,12 @@ class ProjectBox(QGroupBox):
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.legend = QListWidget()
+        self.legend.setAccessibleName(tr("Classes"))
         self.legend.setToolTip(
             tr("The class of what you draw next, and of selected labels.\nKeys 1 to 9 choose it on the map.")
         )
         self.split_chooser = QComboBox()
+        self.split_chooser.setAccessibleName(tr("What the next area is for"))
         for split, name in SPLIT_NAMES.items():
             self.split_chooser.addItem(tr("for {}").format(name), split)
         self.label_button = QPushButton(icon("polygon"), tr("Draw label"))

@@ -30,6 +30,7 @@ class RunBar(QWidget):
         self.cancel_button.clicked.connect(self.cancel_wanted)
         self.progress = QProgressBar()
         self.progress.setMaximum(STEPS)
+        self.progress.setAccessibleName(tr("Progress"))
         self.status = QLabel()
         self.status.setWordWrap(True)
         buttons = QHBoxLayout()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 
@@ -17,6 +18,7 @@ def lay_out(panel: QWidget, boxes: Iterable[QWidget], bar: QWidget) -> None:
     scroll = QScrollArea()
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setWidgetResizable(True)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what is in it takes the focus
     scroll.setWidget(inner)
     layout = QVBoxLayout(panel)
     layout.setContentsMargins(0, 0, 0, 0)

@@ -20,6 +20,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import Cancelled, OrthomaskError
+from .accessible import name_widgets
 from .environment import chosen_python, configured_python, set_python
 from .help import Section, help_button
 from .icons import icon
@@ -115,6 +116,7 @@ class SetupDialog(QDialog):
         self._connect()
         self._show_state()
         self._look()
+        name_widgets(self)
 
     @property
     def busy(self) -> bool:

@@ -48,7 +48,7 @@ class PlanBox(QGroupBox):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             chooser.currentIndexChanged.connect(self._refresh)
         self.why, self.source, self.size, self.place = (_label() for _ in range(4))
-        self.source_button = QPushButton()
+        self.source_button = QPushButton(tr("Folder…"))
         self.source_button.clicked.connect(self._change_source)
         self.packages = QPlainTextEdit()
         self.packages.setReadOnly(True)
@@ -80,6 +80,7 @@ class PlanBox(QGroupBox):
 
     def _lay_out(self) -> None:
         self.device.setToolTip(tr("Which build of PyTorch: what it computes on"))
+        self.device.setAccessibleName(tr("Device"))
         source = QHBoxLayout()
         source.addWidget(self.source, 1)
         source.addWidget(self.source_button)

@@ -31,6 +31,7 @@ class TrainingBar(QWidget):
         self.stop_button.clicked.connect(self.stop_wanted)
         self.progress = QProgressBar()
         self.progress.setMaximum(STEPS)
+        self.progress.setAccessibleName(tr("Progress"))
         self.status = QLabel()
         self.status.setWordWrap(True)
         buttons = QHBoxLayout()

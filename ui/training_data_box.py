@@ -12,6 +12,7 @@ from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ..protocol import ErrorCode, OrthomaskError, Split
+from .accessible import name_widgets
 from .class_table import class_field_of, matched, values_of
 from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
@@ -167,6 +168,7 @@ class TrainingDataBox(QGroupBox):
             if shown:
                 self._form.addRow(words, field)
                 field.show()
+        name_widgets(self)
         self._take_fields()
 
     def _take_fields(self) -> None:
