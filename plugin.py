@@ -7,13 +7,11 @@ from typing import Optional
 from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtGui import QDesktopServices
 
 from .ui.actions import Actions
 from .ui.dock import OrthomaskDock
 from .ui.engine_client import EngineClient
 from .ui.environment import worker_command
-from .ui.help import SCHEME, open_url
 from .ui.processing import provider as processing  # its package named too, so that QGIS forgets it on unload
 from .ui.settings import SEEN
 
@@ -42,7 +40,6 @@ class OrthomaskPlugin:
         self.initProcessing()
         self.dock = OrthomaskDock(self.iface, self.client, self.iface.mainWindow())
         self.actions = Actions(self.iface, self.dock)
-        QDesktopServices.setUrlHandler(SCHEME, open_url)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.setVisible(not SEEN.get())
         SEEN.set(True)
@@ -51,7 +48,6 @@ class OrthomaskPlugin:
         """Take away everything that `initGui` added, and end the engine."""
         if self.dock is not None:
             SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
-            QDesktopServices.unsetUrlHandler(SCHEME)
             self.actions.release()
             self.dock.release()
             self.iface.removeDockWidget(self.dock)

@@ -9,7 +9,7 @@ from qgis.PyQt import QtGui, QtWidgets
 from qgis.PyQt.QtGui import QKeySequence
 
 from .dock import OrthomaskDock
-from .help import Section, show_help
+from .help import GuideLinks, Section, show_help
 from .icons import icon
 from .words import tr
 
@@ -28,7 +28,7 @@ class Actions:
     """
 
     def __init__(self, iface: QgisInterface, dock: OrthomaskDock) -> None:
-        self._iface = iface
+        self._iface, self._links = iface, GuideLinks()
         self._all: list[Any] = []
         self.dock = self._add("Dock", "orthomask", "Orthomask", DOCK_KEYS)
         self.dock.setCheckable(True)
@@ -49,6 +49,7 @@ class Actions:
         """Take everything away again."""
         self._iface.pluginHelpMenu().removeAction(self.guide)
         self._iface.removeRasterToolBarIcon(self.dock)
+        self._links.release()
         for action in self._all:
             QgsGui.shortcutsManager().unregisterAction(action)
             self._iface.removePluginRasterMenu(MENU, action)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Callable, Optional
 
-from qgis.PyQt.QtCore import QSize, QUrl
+from qgis.PyQt.QtCore import QObject, QSize, QUrl, pyqtSlot
 from qgis.PyQt.QtGui import QDesktopServices, QImage, QTextBlock, QTextCursor, QTextDocument
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QTextBrowser, QToolButton, QVBoxLayout, QWidget
 
@@ -36,7 +36,7 @@ class Section(enum.Enum):
 
     @property
     def url(self) -> str:
-        """What `open_url` opens; `QDesktopServices` hands it over while the plugin is loaded."""
+        """A link that `QDesktopServices` hands over to `GuideLinks` while the plugin is loaded."""
         return f"{SCHEME}:{self.value}"
 
 
@@ -102,9 +102,21 @@ def show_help(section: Section, parent: Optional[QWidget]) -> None:
     window.browser.show_page(GUIDE, section.value)
 
 
-def open_url(url: QUrl) -> None:
-    """Open the guide at the section that a `Section.url` names."""
-    show_help(Section(url.path()), QApplication.activeWindow())
+class GuideLinks(QObject):
+    """Opens what `Section.url` names, wherever such a link is followed, until `release`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        QDesktopServices.setUrlHandler(SCHEME, self, "open")
+
+    @pyqtSlot(QUrl)
+    def open(self, url: QUrl) -> None:
+        """Open the guide at that section."""
+        show_help(Section(url.path()), QApplication.activeWindow())
+
+    def release(self) -> None:
+        """Follow such links no longer."""
+        QDesktopServices.unsetUrlHandler(SCHEME)
 
 
 def help_button(section: Callable[[], Section]) -> QToolButton:
