@@ -43,8 +43,8 @@ class Grid:
     rows: int
 
     @classmethod
-    def around(cls, places: Sequence[QgsGeometry], step: Step, limits: QgsRectangle) -> Grid:
-        """The squares around some places; they lie as those do that begin in the corner of `limits`.
+    def around(cls, places: Sequence[QgsGeometry], step: Step, corner: tuple[float, float]) -> Grid:
+        """The squares around some places; they lie as those do that begin in the top left `corner`.
 
         So the pictures of two places that overlap have the same pixels there.
 
@@ -58,9 +58,8 @@ class Grid:
         for place in places[1:]:
             box.combineExtentWith(place.boundingBox())
         across, down = step[0] * CELL_PX, step[1] * CELL_PX
-        corner_x, corner_y = (0.0, 0.0) if limits.isNull() else (limits.xMinimum(), limits.yMaximum())
-        left = corner_x + math.floor((box.xMinimum() - corner_x) / across + FUZZ) * across
-        top = corner_y - math.floor((corner_y - box.yMaximum()) / down + FUZZ) * down
+        left = corner[0] + math.floor((box.xMinimum() - corner[0]) / across + FUZZ) * across
+        top = corner[1] - math.floor((corner[1] - box.yMaximum()) / down + FUZZ) * down
         columns = max(1, math.ceil((box.xMaximum() - left) / across - FUZZ))
         return cls(left, top, step, columns, max(1, math.ceil((top - box.yMinimum()) / down - FUZZ)))
 

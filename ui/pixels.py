@@ -37,6 +37,8 @@ SHARPER = 1.1
 """A picture may be this many times coarser than wanted before the next finer level is read."""
 LOWEST = -3.4028234663852886e38
 """QGIS's own virtual rasters mark holes by the least number of four bytes, and do not say so."""
+WEB_MERCATOR, WORLD = "EPSG:3857", 20037508.342789244
+"""Metres from the origin of web mercator to its western and northern end."""
 LEVELS = 12
 """Overviews of a grid that are thought of, each half as fine as the one before."""
 INSET = 1e-3
@@ -52,6 +54,7 @@ class Pixels(Protocol):
     Attributes:
         source: what it is, for records, without passwords.
         extent: where it ends.
+        corner: a place where pixels meet: those of a picture lie as if they began there.
         photographic: a square of one colour is no picture but a hole.
         color: it gives one picture of red, green, blue and alpha, not bands of its own.
         data_type, bands, nodata: of its own bands.
@@ -61,6 +64,7 @@ class Pixels(Protocol):
     source: str
     crs: QgsCoordinateReferenceSystem
     extent: QgsRectangle
+    corner: tuple[float, float]
     photographic: bool
     color: bool
     data_type: Qgis.DataType
@@ -109,6 +113,13 @@ class ProviderPixels:
             levels = tuple((across * 2**level, down * 2**level) for level in range(LEVELS))
         source = f"{layer.providerType()}: {public_source(layer.source())}"
         return cls(layer.name(), source, layer.crs(), layer.extent(), levels, tiled, provider)
+
+    @property
+    def corner(self) -> tuple[float, float]:
+        """Tiles of web mercator begin in the corner of the world, wherever the layer does."""
+        if self.tiled and self.crs.authid() == WEB_MERCATOR:
+            return -WORLD, WORLD
+        return self.extent.xMinimum(), self.extent.yMaximum()
 
     @property
     def color(self) -> bool:
@@ -207,6 +218,10 @@ class MapPixels:
     @property
     def extent(self) -> QgsRectangle:
         return QgsRectangle()
+
+    @property
+    def corner(self) -> tuple[float, float]:
+        return 0.0, 0.0
 
     def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
         """The finest of the levels that suit: below it, a layer of tiles would be drawn from coarse ones."""

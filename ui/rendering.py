@@ -75,7 +75,7 @@ class Picture:
         units = ground_units(pixels.crs, whole)
         step = pixels.step(whole, gsd_m) or _free_step(units, gsd_m)
         needed = [_grown(place, margin_px * gsd_m / min(units), pixels.extent) for place in places]
-        grid = Grid.around([place for place in needed if not place.isEmpty()], step, pixels.extent)
+        grid = Grid.around([place for place in needed if not place.isEmpty()], step, pixels.corner)
         gsd_there = math.sqrt(step[0] * units[0] * step[1] * units[1])
         return cls(pixels, grid, gsd_there, blocks_of(grid, needed, pixels.name))
 

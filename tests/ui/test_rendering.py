@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from map_servers import SAMPLE, around_middle
+from map_servers import SAMPLE, around_middle, serving_folder
 from osgeo import gdal
 from qgis.core import (
     Qgis,
@@ -18,6 +18,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRectangle,
     QgsTask,
+    QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorTileLayer,
 )
@@ -106,12 +107,16 @@ def shift(one, other):
     return round(columns), round(rows)
 
 
-def test_every_pixel_is_the_services_own(server, somewhere, tmp_path):
+@pytest.mark.parametrize("kind", ["tiles", "wmts", "cached", "wcs"])
+def test_every_pixel_is_the_services_own(server, somewhere, tmp_path, kind):
     """The sample lies on the grid of the tiles: here the picture is the file, pixel for pixel.
 
     QGIS from 3.42 on draws tiles a pixel larger, against gaps between them, so pixels may be their neighbours.
     """
-    dataset, rendered = render(server.tiles(), TEXTURE, somewhere, folder=tmp_path)
+    layer = server.arcgis(kind) if kind == "cached" else getattr(server, kind)()
+    state = layer.source(), layer.crs(), layer.extent(), layer.renderer().type()
+    dataset, rendered = render(layer, TEXTURE, somewhere, folder=tmp_path)
+    assert (layer.source(), layer.crs(), layer.extent(), layer.renderer().type()) == state
     file = gdal.Open(str(SAMPLE))
     (left, top), width, height = shift(dataset, file), dataset.RasterXSize, dataset.RasterYSize
     reach = 0 if Qgis.QGIS_VERSION_INT < 34200 else 1
@@ -325,9 +330,30 @@ def test_the_map_is_drawn_where_tasks_hold_all_threads(server, somewhere, tmp_pa
         pool.setMaxThreadCount(before)
 
 
-def test_vector_tiles_can_be_looked_at(qgis_new_project):
-    layer = QgsVectorTileLayer("type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.pbf&zmin=0&zmax=14", "roads")
-    assert is_rendered(layer)
+def test_an_arcgis_service_without_tiles_draws_what_it_is_asked_for(server, somewhere, tmp_path):
+    dataset, rendered = render(server.arcgis("drawn"), 0.3, somewhere, folder=tmp_path)
+    assert rendered.gsd_m == pytest.approx(0.3, rel=1e-3)
+    expected = gdal.Open(str(SAMPLE))
+    for dx, dy in ((0, 0), (-20, 20), (30, -30)):
+        x, y = somewhere.center().x() + dx, somewhere.center().y() + dy
+        assert pixel(dataset, x, y)[:3] == pytest.approx(pixel(expected, x, y), abs=60)
+    assert len(server.asked) == 1
+
+
+def test_vector_tiles_are_drawn_in_their_style(qgis_new_project, somewhere, tmp_path):
+    fields = house(somewhere.buffered(-25))
+    path, options = str(tmp_path / "fields.gpkg"), QgsVectorFileWriter.SaveVectorOptions()
+    QgsVectorFileWriter.writeAsVectorFormatV3(fields, path, QgsProject.instance().transformContext(), options)
+    pyramid = ["FORMAT=DIRECTORY", "MINZOOM=14", "MAXZOOM=16", "COMPRESS=NO", "EXTENT=16384"]
+    gdal.VectorTranslate(str(tmp_path / "tiles"), path, format="MVT", datasetCreationOptions=pyramid)
+    with serving_folder(tmp_path / "tiles") as url:
+        layer = QgsVectorTileLayer(f"type=xyz&url={url}/{{z}}/{{x}}/{{y}}.pbf&zmin=14&zmax=16", "fields")
+        assert is_rendered(layer)
+        dataset, rendered = render(layer, 0.25, somewhere, folder=tmp_path)
+    center = somewhere.center()
+    assert pixel(dataset, center.x(), center.y())[3] > 0
+    assert pixel(dataset, center.x() + 20, center.y())[3] == 0
+    assert rendered.missing < rendered.tiles
     picture = planned(layer, 1.0, [QgsGeometry.fromRect(place(COLUMN, ROW))], 0)
     assert picture.requests >= 1
     assert picture.gsd_m == pytest.approx(1.0, rel=0.01)
