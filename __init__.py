@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def classFactory(iface: QgisInterface) -> OrthomaskPlugin:  # noqa: N802 (QGIS calls it by this name)
-    """Create the plugin; QGIS calls this when it loads the folder."""
+    """Create the plugin, in the language of QGIS; QGIS calls this when it loads the folder."""
+    from qgis.core import QgsApplication
+
     from .plugin import OrthomaskPlugin
+    from .protocol.words import speak
+
+    speak(QgsApplication.instance().translation() or QgsApplication.locale())
 
     return OrthomaskPlugin(iface)

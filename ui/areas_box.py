@@ -26,12 +26,12 @@ from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, LabelProject
 from .label_sources import FrozenAreas, is_labels_layer
 from .sources import extent_region, image_of
-from .words import tr
+from .words import mark, tr
 
 WAYS = {
-    Sampling.RANDOM: tr("anywhere"),
-    Sampling.GRID: tr("in a regular grid"),
-    Sampling.STRATIFIED: tr("as many in each class"),
+    Sampling.RANDOM: mark("anywhere"),
+    Sampling.GRID: mark("in a regular grid"),
+    Sampling.STRATIFIED: mark("as many in each class"),
 }
 KINDS = QgsMapLayerProxyModel.Filter.PolygonLayer | QgsMapLayerProxyModel.Filter.RasterLayer
 MAX_COUNT, MAX_M = 10_000, 100_000.0
@@ -52,7 +52,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         self._iface = iface
         self.way = QComboBox()
         for sampling, name in WAYS.items():
-            self.way.addItem(name, sampling)
+            self.way.addItem(tr(name), sampling)
         self.count = QSpinBox(minimum=1, maximum=MAX_COUNT, value=10)
         self.size = _metres(50.0, tr("Side of the square areas, on the ground"))
         self.size.setMinimum(1.0)

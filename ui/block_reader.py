@@ -16,7 +16,7 @@ from ..protocol import Cancelled, ErrorCode, OrthomaskError
 from .engine_client import Feedback
 from .picture_grid import Block, Grid
 from .pixels import CELL_PX, INSET, Pixels
-from .words import tr
+from .words import in_digits, tr
 
 RETRIES, PAUSE_SECONDS = 2, 0.5
 PATIENCE = 8
@@ -121,7 +121,7 @@ class BlockReader:
         if not hopeless and self._absent <= MOST_ABSENT * self._total:
             return
         sentence = tr("The service {} did not show {} of {} tiles.").format(
-            self._pixels.name, f"{self.missing:,}", f"{self.done:,}"
+            self._pixels.name, in_digits(self.missing), in_digits(self.done)
         )
         remedy = tr("See whether it can be reached and covers the place at that resolution, and try again later.")
         raise OrthomaskError(ErrorCode.IMAGE_EMPTY, sentence, remedy, self._pixels.source)

@@ -11,7 +11,7 @@ from qgis.PyQt.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QP
 from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
 
 from .training_run import Epoch, best_epoch
-from .words import tr
+from .words import in_digits, tr
 
 LEFT_PX, RIGHT_PX, TITLE_PX, GAP_PX, BOTTOM_PX = 36, 8, 18, 6, 18
 HEIGHT_PX = 220
@@ -68,8 +68,8 @@ class Curves(QLabel):
         """Tell the numbers of the epoch under the mouse."""
         near = min(self._epochs, key=lambda epoch: abs(self._x(epoch.epoch) - event.pos().x()), default=None)
         if near is not None:
-            numbers = tr("Epoch {}\nIoU {:.3f}\nF1 {:.3f}\nLoss {:.3f}")
-            text = numbers.format(near.epoch, near.iou, near.f1, near.loss)
+            numbers = tr("Epoch {}\nIoU {}\nF1 {}\nLoss {}")
+            text = numbers.format(near.epoch, *(in_digits(value, 3) for value in (near.iou, near.f1, near.loss)))
             QToolTip.showText(self.mapToGlobal(event.pos()), text, self)
 
     def _plot(self, row: int) -> QRectF:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol import ErrorCode, OrthomaskError
+from ..protocol.words import LANGUAGE_VARIABLE, language
 from .installer import store
 from .settings import PYTHON
 from .words import tr
@@ -59,8 +60,8 @@ def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def child_options() -> dict[str, Any]:
-    """Options of `subprocess` for a child of ours: clean environment, no console window on Windows."""
-    options: dict[str, Any] = {"env": clean_environment(os.environ)}
+    """Options of `subprocess` for a child of ours: clean environment, our language, no console window on Windows."""
+    options: dict[str, Any] = {"env": {**clean_environment(os.environ), LANGUAGE_VARIABLE: language()}}
     if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NO_WINDOW
     return options

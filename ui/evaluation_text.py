@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from ..protocol import EvaluateResult
-from .words import area_in_words, tr
+from .words import area_in_words, in_digits, tr
 
 ALL = "all"
 
@@ -32,8 +32,9 @@ def evaluation_html(result: EvaluateResult) -> str:
             for row in result.areas
         ]
         parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
-    best = tr("Threshold {:.2f}; best would be {:.2f}, with an IoU of {:.3f}.")
-    parts.append(f"<p>{best.format(result.threshold, result.best_threshold, result.best_iou)}</p>")
+    best = tr("Threshold {}; best would be {}, with an IoU of {}.")
+    numbers = (in_digits(result.threshold, 2), in_digits(result.best_threshold, 2), in_digits(result.best_iou, 3))
+    parts.append(f"<p>{best.format(*numbers)}</p>")
     return "".join(parts)
 
 
@@ -42,7 +43,7 @@ def _class(name: str) -> str:
 
 
 def _numbers(*values: float) -> list[str]:
-    return [f"{value:.3f}" for value in values]
+    return [in_digits(value, 3) for value in values]
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

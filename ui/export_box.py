@@ -25,9 +25,10 @@ from ..protocol import (
 )
 from .export_options import Build, ChipOptions, MaskOptions
 from .label_sources import Rendering
-from .words import tr
+from .settings import FOLDER, news
+from .words import mark, tr
 
-TOUCHES = {Touch.CENTRE: tr("whose centre is inside"), Touch.ALL: tr("that it touches")}
+TOUCHES = {Touch.CENTRE: mark("whose centre is inside"), Touch.ALL: mark("that it touches")}
 
 
 class ExportBox(QGroupBox):
@@ -46,7 +47,7 @@ class ExportBox(QGroupBox):
         self.areas.setToolTip(tr("Outside them nothing is known (255). Nothing: everything in the image is labelled"))
         self.touch = QComboBox()
         for touch, name in TOUCHES.items():
-            self.touch.addItem(name, touch)
+            self.touch.addItem(tr(name), touch)
         self.touch.setToolTip(tr("The pixels that a polygon covers"))
         self.mask, self.chips = MaskOptions(), ChipOptions()
         self.file_chooser, self.folder_chooser = QgsFileWidget(), QgsFileWidget()
@@ -130,6 +131,11 @@ class ExportBox(QGroupBox):
         self.preview.toggled.connect(self.changed)
         self.chips.changed.connect(self.changed)
         self.mask.changed.connect(self.changed)
+        news.changed.connect(self._follow_settings)
+
+    def _follow_settings(self, changed: object) -> None:
+        if changed is FOLDER:
+            self.changed.emit()
 
     def _show_kind(self) -> None:
         self.mask.setVisible(self.is_mask)

@@ -31,18 +31,25 @@ from ..protocol import (
 from .export_preview import ChipGrid
 from .images import kept_beside
 from .label_sources import Rendering
-from .words import tr
+from .words import mark, tr
 
 Build = Callable[[LabelledImage], object]
 """Makes a request of an image with its labels."""
 
 FORMATS = {
-    ChipFormat.GEOTIFF: tr("GeoTIFF"),
-    ChipFormat.PNG: tr("PNG with world file"),
-    ChipFormat.NPZ: tr("NPZ (NumPy)"),
-    ChipFormat.HDF5: tr("HDF5 (img and mask)"),
+    ChipFormat.GEOTIFF: "GeoTIFF",
+    ChipFormat.PNG: mark("PNG with world file"),
+    ChipFormat.NPZ: "NPZ (NumPy)",
+    ChipFormat.HDF5: mark("HDF5 (img and mask)"),
 }
-CATALOGUES = {Catalogue.COCO: tr("COCO"), Catalogue.ARCGIS: tr("ArcGIS")}
+LEFT_OUT = {
+    "empty": mark("empty"),
+    "faulty": mark("faulty"),
+    "constant": mark("of one value"),
+    "crossing": mark("touching another split"),
+}
+"""Why chips are left out, by the names that a result has for it."""
+CATALOGUES = {Catalogue.COCO: "COCO", Catalogue.ARCGIS: "ArcGIS"}
 
 
 class MaskOptions(QWidget):
@@ -98,7 +105,7 @@ class ChipOptions(QWidget):
         sound = ChipsRequest.__dataclass_fields__
         self.format = QComboBox()
         for format_, name in FORMATS.items():
-            self.format.addItem(name, format_)
+            self.format.addItem(tr(name), format_)
         self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.size = _pixels(sound["chip_px"].default, tr("Side of a chip"))
         self.stride = _pixels(sound["stride_px"].default, tr("From chip to chip; less than the size lets them overlap"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -33,10 +33,11 @@ from .area_sampling import AreaSampler, NewAreas, add_areas
 from .areas_box import AreasBox
 from .engine_client import EngineClient
 from .export_box import ExportBox
+from .export_options import LEFT_OUT
 from .export_preview import ExportPreview, chip_outlines, mask_outlines
 from .images import FrozenImage, is_rendered
 from .label_layers_box import LabelLayersBox
-from .label_project import open_project
+from .label_project import SPLIT_NAMES, open_project
 from .label_sources import GroundTruth, planned_image
 from .map_view import ImageChooser, ImageSource
 from .mask_layer import mask_layer
@@ -51,7 +52,7 @@ from .scrolling import lay_out
 from .sources import image_of
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
-from .words import time_in_words, tr
+from .words import in_digits, time_in_words, tr
 
 PREVIEW_PAUSE_MS = 250
 
@@ -240,7 +241,7 @@ class LabelPanel(QWidget):
                     outlines, complete = chip_outlines(image, areas, self.export.chips.grid())
                     count = tr("{} chips") if complete else tr("More than {} chips")
                     words = tr("{} before empty and faulty ones are left out.").format(
-                        count.format(f"{len(outlines):,}")
+                        count.format(in_digits(len(outlines)))
                     )
                 self._preview.show(outlines, image, shaded=self.export.is_mask and areas is not None)
             except OrthomaskError as error:
@@ -298,14 +299,14 @@ class LabelPanel(QWidget):
     def _finish_mask(self, result: MaskResult) -> None:
         layer = QgsProject.instance().addMapLayer(mask_layer(result), addToLegend=False)
         QgsProject.instance().layerTreeRoot().insertLayer(0, layer)  # not among the layers of a label project
-        found = ", ".join(f"{count.objects:,} {count.name}" for count in result.counts)
+        found = ", ".join(f"{in_digits(count.objects)} {count.name}" for count in result.counts)
         self._tell(tr("Mask with {} in {}.").format(found, time_in_words(result.seconds)), result.warnings)
 
     def _finish_chips(self, result: ChipsResult) -> None:
-        told = ", ".join(f"{count:,} {split}" for split, count in result.counts.items())
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in result.left_out.items() if count)
+        told = _listed(result.counts, {split.value: name for split, name in SPLIT_NAMES.items()})
+        left_out = _listed(result.left_out, LEFT_OUT)
         words = tr("{} chips ({}) in {}.").format(
-            f"{sum(result.counts.values()):,}", told, time_in_words(result.seconds)
+            in_digits(sum(result.counts.values())), told, time_in_words(result.seconds)
         )
         if left_out:
             words = tr("{} Left out: {}.").format(words, left_out)
@@ -321,3 +322,8 @@ class LabelPanel(QWidget):
         for warning in warnings:
             show_warning(bar, warning)
         show_success(bar, words, button)
+
+
+def _listed(counts: Mapping[str, int], names: Mapping[str, str]) -> str:
+    """How many there are of each; those of which there is none are left out."""
+    return ", ".join(f"{in_digits(count)} {tr(names[key])}" for key, count in counts.items() if count)

@@ -20,7 +20,7 @@ from qgis.PyQt.QtGui import QColor
 
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, Split
 from .results import STYLES_DIR
-from .words import tr
+from .words import mark, tr
 
 LABELS, AREAS, CLASSES = "labels", "areas", "orthomask_classes"
 CLASS_FIELD, SPLIT_FIELD, NAME_FIELD = "class", "split", "name"
@@ -29,10 +29,10 @@ ROLE = "orthomask/role"
 STYLE = "orthomask"
 
 SPLIT_NAMES = {
-    Split.TRAIN: tr("training"),
-    Split.VALIDATION: tr("validation"),
-    Split.TEST: tr("test"),
-    Split.TODO: tr("to do"),
+    Split.TRAIN: mark("training"),
+    Split.VALIDATION: mark("validation"),
+    Split.TEST: mark("test"),
+    Split.TODO: mark("to do"),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..protocol import ModelSummary
 from .own_models import Origin, origin_of
-from .words import tr
+from .words import briefly, in_digits, tr
 
 SCORES = ("iou", "f1", "precision", "recall")
 HASH_DIGITS = 12
@@ -20,9 +20,9 @@ def card_html(model: ModelSummary) -> str:
     embedded = origin_of(model.path) is Origin.EMBEDDED
     facts = [
         (tr("Finds"), swatches),
-        (tr("Resolution"), tr("{} m per pixel").format(f"{model.gsd_m:g}")),
+        (tr("Resolution"), tr("{} m per pixel").format(briefly(model.gsd_m))),
         (tr("Bands"), html.escape(", ".join(model.bands))),
-        (tr("Threshold"), f"{model.threshold:g}"),
+        (tr("Threshold"), briefly(model.threshold)),
         (tr("Licence"), html.escape(model.licence) or tr("not stated")),
         (tr("Attribution"), html.escape(model.attribution) or tr("not stated")),
         (tr("Hash"), f"SHA-256 {model.sha256[:HASH_DIGITS]}…"),
@@ -55,7 +55,7 @@ def _score_row(name: str, scores: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+    return in_digits(value, 3) if isinstance(value, (int, float)) else "–"
 
 
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -68,7 +68,7 @@ def _words(value: Any) -> str:
         return "; ".join(f"{html.escape(str(name))}: {_words(entry)}" for name, entry in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_words(entry) for entry in value)
-    return f"{value:g}" if isinstance(value, float) else html.escape(str(value))
+    return briefly(value) if isinstance(value, float) else html.escape(str(value))
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:

@@ -6,18 +6,15 @@ from qgis.PyQt.QtWidgets import QMessageBox, QWidget
 
 from .pixels import MapPixels
 from .rendering import Picture
-from .words import tr
-
-ASK_FROM = 2000
-"""Requests to a service: about 2.5 km² at 0.15 m. Owners of services limit or forbid many more."""
-
+from .settings import ASK_FROM
+from .words import briefly, in_digits, tr
 
 def picture_words(picture: Picture) -> str:
     """How a picture will come about, in a sentence."""
-    size, requests = tr("{:.2g} m per pixel").format(picture.gsd_m), picture.requests
+    size, requests = tr("{} m per pixel").format(briefly(picture.gsd_m, 2)), picture.requests
     words = tr("Is rendered before the run at {}.").format(size)
     if requests:
-        words = tr("Is rendered before the run at {}; requests to servers: about {}.").format(size, f"{requests:,}")
+        words = tr("Is rendered before the run at {}; requests to servers: about {}.").format(size, in_digits(requests))
     if isinstance(picture.pixels, MapPixels) and len(picture.pixels.layers) > 1:
         names = ", ".join(layer.name() for layer in picture.pixels.layers)
         words = tr("{} All that is visible is part of it: {}.").format(words, names)
@@ -26,9 +23,9 @@ def picture_words(picture: Picture) -> str:
 
 def are_wanted(picture: Picture, parent: QWidget) -> bool:
     """Ask whether so many requests are wanted; without asking where they are few."""
-    if picture.requests <= ASK_FROM:
+    if picture.requests <= ASK_FROM.get():
         return True
-    text = tr("To render “{}”, servers will be asked about {} times.").format(picture.name, f"{picture.requests:,}")
+    text = tr("To render “{}”, servers will be asked about {} times.").format(picture.name, in_digits(picture.requests))
     box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: many requests"), text, parent=parent)
     box.setInformativeText(
         tr("That takes a while, and the owner of a service may limit or forbid it. Do their terms allow that?")

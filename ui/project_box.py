@@ -29,7 +29,7 @@ from .label_keys import LabelKeys
 from .label_project import CLASS_FIELD, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_snapping import LabelSnapping
 from .vector_snapshot import text_of
-from .words import tr
+from .words import in_digits, tr
 
 SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
 PAUSE_MS = 200
@@ -70,7 +70,7 @@ class ProjectBox(QGroupBox):
         self.split_chooser = QComboBox()
         self.split_chooser.setAccessibleName(tr("What the next area is for"))
         for split, name in SPLIT_NAMES.items():
-            self.split_chooser.addItem(tr("for {}").format(name), split)
+            self.split_chooser.addItem(tr("for {}").format(tr(name)), split)
         self.label_button = QPushButton(icon("polygon"), tr("Draw label"))
         self.area_button = QPushButton(icon("rectangle"), tr("Draw area"))
         self.save_button = QPushButton(tr("Save"))
@@ -197,9 +197,11 @@ class ProjectBox(QGroupBox):
         labels, areas = _counts(project.labels, CLASS_FIELD), _counts(project.areas, SPLIT_FIELD)
         for row, info in enumerate(project.classes):
             key = f"{row + 1}   " if row < KEYS else "     "
-            self.legend.item(row).setText(f"{key}{info.name}  ({labels[str(info.value)]:,})")
-        told = [f"{areas[split.value]:,} {name}" for split, name in SPLIT_NAMES.items() if areas[split.value]]
-        words = tr("{} labels; areas: {}.").format(f"{sum(labels.values()):,}", ", ".join(told))
+            self.legend.item(row).setText(f"{key}{info.name}  ({in_digits(labels[str(info.value)])})")
+        told = [
+            f"{in_digits(areas[split.value])} {tr(name)}" for split, name in SPLIT_NAMES.items() if areas[split.value]
+        ]
+        words = tr("{} labels; areas: {}.").format(in_digits(sum(labels.values())), ", ".join(told))
         self.words.setText(words if told else tr("Draw an area first: only inside areas are labels complete."))
         self.save_button.setEnabled(project.labels.isModified() or project.areas.isModified())
         self.edited.emit()

@@ -31,7 +31,7 @@ from .picture_grid import Block, Grid, blocks_of
 from .pixels import CELL_PX, Pixels, Step
 from .sources import crs_name
 from .vector_snapshot import file_name
-from .words import tr
+from .words import in_digits, tr
 
 SQUARE = 0.05
 """A CRS whose units differ by less to the east and to the north gets square pixels."""
@@ -144,7 +144,7 @@ class Picture:
         with BlockReader(self.pixels, self.grid, total, feedback) as reader:
             for block in self.blocks:
                 feedback.setProgress(100 * reader.done / total)
-                feedback.setProgressText(words.format(self.name, f"{reader.done:,}", f"{total:,}"))
+                feedback.setProgressText(words.format(self.name, in_digits(reader.done), in_digits(total)))
                 canvas.draw(block, reader.read(block))
         feedback.setProgress(100)
         return reader.missing

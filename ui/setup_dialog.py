@@ -32,7 +32,7 @@ from .run_bar import RunBar
 from .setup_plan_box import PlanBox
 from .setup_store_box import StoreBox
 from .setup_task import SetupTask
-from .words import tr
+from .words import mark, tr
 
 LAMP_PX, LOG_PX, LOG_LINES, WIDTH_PX = 20, 130, 2000, 600
 
@@ -40,15 +40,19 @@ LAMP_PX, LOG_PX, LOG_LINES, WIDTH_PX = 20, 130, 2000, 600
 class State(enum.Enum):
     """How the engine stands: the lamp's colour, the sentence, and what the button does about it."""
 
-    MISSING = ("light-amber", "Orthomask's engine is not set up yet. It takes a few minutes, once.", "Set up")
-    BROKEN = ("light-red", "", "Repair")
+    MISSING = (
+        "light-amber",
+        mark("Orthomask's engine is not set up yet. It takes a few minutes, once."),
+        mark("Set up"),
+    )
+    BROKEN = ("light-red", "", mark("Repair"))
     OUTDATED = (
         "light-amber",
-        "The engine works, with packages of an earlier version. An update brings those that fit this one.",
-        "Update",
+        mark("The engine works, with packages of an earlier version. An update brings those that fit this one."),
+        mark("Update"),
     )
-    OWN = ("light-green", "The engine runs in the Python that you chose: {}", "Set up instead")
-    CURRENT = ("light-green", "The engine is set up and up to date.", "Set up anew")
+    OWN = ("light-green", mark("The engine runs in the Python that you chose: {}"), mark("Set up instead"))
+    CURRENT = ("light-green", mark("The engine is set up and up to date."), mark("Set up anew"))
 
     @property
     def lamp(self) -> str:

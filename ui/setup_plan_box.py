@@ -27,7 +27,7 @@ from .installer import builds, planning, store
 from .installer.network import of_qgis
 from .installer.plan import Plan
 from .installer.planning import Offer
-from .words import tr
+from .words import in_digits, tr
 
 LIST_PX = 110
 
@@ -128,7 +128,9 @@ class PlanBox(QGroupBox):
         free_gb, needed_gb = store.free_mb(plan.base) / 1000, plan.needed_mb / 1000
         fetched = tr("nothing to fetch") if plan.wheels else tr("about {} to fetch").format(_amount(plan.download_mb))
         disk = tr("{} on the disk").format(_amount(plan.build.disk_mb))
-        room = tr("{:.1f} GB must be free while it is made, {:.1f} GB are").format(needed_gb, free_gb)
+        room = tr("{} GB must be free while it is made, {} GB are").format(
+            in_digits(needed_gb, 1), in_digits(free_gb, 1)
+        )
         colour = "" if free_gb >= needed_gb else " style='color:#c0392b'"
         count = tr("{} packages").format(plan.package_count)
         self.size.setText(f"{count}, {fetched}, {disk};<br><span{colour}>{room}</span>")
@@ -147,7 +149,7 @@ class PlanBox(QGroupBox):
 
 
 def _amount(megabytes: float) -> str:
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+    return f"{in_digits(megabytes)} MB" if megabytes < 1000 else f"{in_digits(megabytes / 1000, 1)} GB"
 
 
 def _label() -> QLabel:

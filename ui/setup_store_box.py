@@ -19,7 +19,7 @@ from qgis.PyQt.QtWidgets import (
 
 from .installer import store
 from .installer.planning import is_current
-from .words import tr
+from .words import in_digits, tr
 
 ROWS_PX = 92
 
@@ -60,7 +60,7 @@ class StoreBox(QGroupBox):
         for column in range(self.table.columnCount()):
             self.table.resizeColumnToContents(column)
         total_gb = sum(environment.record.disk_mb for environment in found) / 1000
-        self.total.setText(tr("{:.1f} GB in all").format(total_gb))
+        self.total.setText(tr("{} GB in all").format(in_digits(total_gb, 1)))
         self.setVisible(bool(found))
         spare = [row for row in range(len(found)) if found[row].python != python]
         if spare:
@@ -72,8 +72,8 @@ class StoreBox(QGroupBox):
 
     def _remove(self) -> None:
         environment = self.table.selectedItems()[0].data(0, Qt.ItemDataRole.UserRole)
-        words = tr("Remove the environment for Orthomask {} ({:.1f} GB)? Set up can make it again.")
-        question = words.format(environment.record.version, environment.record.disk_mb / 1000)
+        words = tr("Remove the environment for Orthomask {} ({} GB)? Set up can make it again.")
+        question = words.format(environment.record.version, in_digits(environment.record.disk_mb / 1000, 1))
         yes = QMessageBox.StandardButton.Yes
         if QMessageBox.question(self, tr("Remove environment"), question) == yes:
             self.removal_wanted.emit(environment)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..protocol import to_json
 from .engine_client import Feedback
-from .words import tr
+from .words import in_digits, tr
 
 
 class Stage:
@@ -48,7 +48,7 @@ def picture_warnings(request: object) -> tuple[str, ...]:
     """A sentence for each picture that the request reads and of which a part is missing."""
     words = tr("{} of {} tiles of {} did not come or show nothing: there, nothing is known.")
     return tuple(
-        words.format(f"{rendered['missing']:,}", f"{rendered['tiles']:,}", rendered["name"])
+        words.format(in_digits(rendered["missing"]), in_digits(rendered["tiles"]), rendered["name"])
         for rendered in _rendered(to_json(request))
         if rendered["missing"]
     )

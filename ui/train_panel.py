@@ -31,7 +31,7 @@ from .training_job import TrainingJob
 from .training_options_box import TrainingOptionsBox
 from .training_run import Epoch, RunWatcher, best_epoch, read_epochs
 from .training_view import TrainingView
-from .words import time_in_words, tr
+from .words import in_digits, time_in_words, tr
 
 
 class TrainPanel(QWidget):
@@ -232,5 +232,6 @@ def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequen
     words = tr("“{}”: {}.").format(request.title, reason or tr("stopped"))
     if best is None:
         return words
-    scores = tr("Best in epoch {} of {}: IoU {:.3f}, F1 {:.3f} on the validation areas.")
-    return f"{words} {scores.format(best.epoch, request.schedule.epochs, best.iou, best.f1)}"
+    scores = tr("Best in epoch {} of {}: IoU {}, F1 {} on the validation areas.")
+    iou, f1 = in_digits(best.iou, 3), in_digits(best.f1, 3)
+    return f"{words} {scores.format(best.epoch, request.schedule.epochs, iou, f1)}"

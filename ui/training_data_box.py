@@ -22,7 +22,7 @@ from .picture_words import picture_words
 from .rendering import Picture
 from .sources import require_image
 from .training_data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
-from .words import tr
+from .words import in_digits, tr
 
 LAYERS, CHIPS = "layers", "chips"
 
@@ -199,7 +199,7 @@ class TrainingDataBox(QGroupBox):
         labels, _, areas = self._layers()
         _require_labels(labels)
         if areas is not None and self.needed not in count_splits(areas):
-            sentence = tr("No area is for {}.").format(SPLIT_NAMES[self.needed])
+            sentence = tr("No area is for {}.").format(tr(SPLIT_NAMES[self.needed]))
             remedy = tr("In Label, draw areas in which everything is labelled, and say so.")
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
         planned_image(self.image.image, areas, self._rendering)
@@ -208,7 +208,7 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             return tr("Chips with their manifest.")
         labels, _, areas = self._layers()
-        found = tr("{} labels").format(f"{count_labels(labels):,}")
+        found = tr("{} labels").format(in_digits(count_labels(labels)))
         planned = planned_image(self.image.image, areas, self._rendering)
         if isinstance(planned, Picture):
             found = f"{picture_words(planned)}\n{found}"

@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWi
 
 from .curves import Curves
 from .training_run import Epoch, best_epoch
-from .words import tr
+from .words import in_digits, tr
 
 
 class TrainingView(QGroupBox):
@@ -108,11 +108,12 @@ def _facts(epochs: Sequence[Epoch], total: int) -> str:
     if not epochs or best is None:
         return tr("The first validation comes at the end of the first epoch.")
     now = epochs[-1]
-    words = tr("Epoch {} of {} · IoU {:.3f}, best {:.3f} in epoch {} · {}")
-    return words.format(now.epoch, total, now.iou, best.iou, best.epoch, _speed(now))
+    words = tr("Epoch {} of {} · IoU {}, best {} in epoch {} · {}")
+    return words.format(now.epoch, total, in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch, _speed(now))
 
 
 def _speed(epoch: Epoch) -> str:
+    speed = in_digits(epoch.images_per_second, 1)
     if math.isnan(epoch.waiting_share):
-        return tr("{:.1f} images/s").format(epoch.images_per_second)
-    return tr("{:.1f} images/s, {:.0%} waiting for them").format(epoch.images_per_second, epoch.waiting_share)
+        return tr("{} images/s").format(speed)
+    return tr("{} images/s, {}% waiting for them").format(speed, in_digits(100 * epoch.waiting_share))

@@ -31,7 +31,7 @@ from qgis.core import (
 from ..protocol import Cancelled, ErrorCode, OrthomaskError
 from .engine_client import EngineClient, Feedback, NoFeedback
 from .stages import Stage, told
-from .words import tr
+from .words import in_digits, tr
 
 FEATURES_BETWEEN_LOOKS = 500
 PREPARATION_PERCENT = 40.0
@@ -122,7 +122,7 @@ class VectorSnapshot:
             if number % FEATURES_BETWEEN_LOOKS == 0:
                 if feedback.isCanceled():
                     return False
-                feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, f"{number:,}"))
+                feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(number)))
             geometry = flat_polygons(feature.geometry())
             if geometry is None:
                 continue

@@ -1,25 +1,34 @@
-"""Numbers as plain words, and the one translation function of the QGIS side."""
+"""Numbers as plain words, and the translation functions under the name by which the QGIS side knows them."""
 
 from __future__ import annotations
 
-from qgis.PyQt.QtCore import QCoreApplication
+from qgis.PyQt.QtCore import QLocale
+
+from ..protocol.words import mark, tr, tr_n
+
+__all__ = ["area_in_words", "briefly", "in_digits", "mark", "time_in_words", "tr", "tr_n"]
 
 M2_PER_HA = 10_000.0
 M2_PER_KM2 = 1_000_000.0
 
 
-def tr(text: str) -> str:
-    """`text` in the language of the person."""
-    return QCoreApplication.translate("Orthomask", text)
+def in_digits(number: float, decimals: int = 0) -> str:
+    """A number as it is written where the person lives: 1,234.5 or 1.234,5."""
+    return QLocale().toString(float(number), "f", decimals)
+
+
+def briefly(number: float, figures: int = 6) -> str:
+    """A number as short as it can be written with that many figures: 0.3 or 0,3."""
+    return QLocale().toString(float(number), "g", figures)
 
 
 def area_in_words(area_m2: float) -> str:
     """An area in the unit that a person would choose: m² below a tenth of a hectare, then ha, then km²."""
     if area_m2 < 0.1 * M2_PER_HA:
-        return tr("{} m²").format(round(area_m2))
+        return tr("{} m²").format(in_digits(area_m2))
     if area_m2 < M2_PER_KM2:
-        return tr("{} ha").format(_digits(area_m2 / M2_PER_HA))
-    return tr("{} km²").format(_digits(area_m2 / M2_PER_KM2))
+        return tr("{} ha").format(_three_digits(area_m2 / M2_PER_HA))
+    return tr("{} km²").format(_three_digits(area_m2 / M2_PER_KM2))
 
 
 def time_in_words(seconds: float) -> str:
@@ -32,5 +41,5 @@ def time_in_words(seconds: float) -> str:
     return tr("{} h {} min").format(hours, minutes)
 
 
-def _digits(number: float) -> str:
-    return f"{number:.2f}" if number < 10 else f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+def _three_digits(number: float) -> str:
+    return in_digits(number, 2 if number < 10 else 0 if number >= 100 else 1)

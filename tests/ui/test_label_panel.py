@@ -330,7 +330,7 @@ def test_chips(panel, town, engine, bar, tmp_path):
     assert asked["output_dir"] == str(tmp_path / "chips")
     assert (asked["chip_px"], asked["stride_px"], asked["gsd_m"], asked["rotations"]) == (64, 32, [0.5, 1], [0, 45])
     assert (asked["format"], asked["empty_share"], asked["catalogues"]) == ("hdf5", 0.2, ["coco", "arcgis"])
-    assert "10 chips (7 train, 2 validation, 1 test) in 1 s. Left out: 3 empty." in shown(bar)
+    assert "10 chips (7 training, 2 validation, 1 test) in 1 s. Left out: 3 empty." in shown(bar)
     assert [button.text() for button in bar.currentItem().findChildren(QPushButton)][-1] == "Open folder"
 
 

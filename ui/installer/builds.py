@@ -18,10 +18,17 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..environment import child_options
-from ..words import tr
+from ..words import mark, tr
 
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "engine"
 LOCK, TABLE = FOLDER / "engine.lock", FOLDER / "builds.json"
+TITLES = {
+    "cu130": mark("NVIDIA GPU, CUDA 13.0"),
+    "cu126": mark("NVIDIA GPU, CUDA 12.6"),
+    "cpu": mark("Processor"),
+    "mac": mark("Apple GPU and processor"),
+}
+"""What the builds of the table are called."""
 SECONDS = 15
 AT_ONCE = 8
 """How many small packages one call of pip fetches."""
@@ -77,7 +84,7 @@ def builds(system: str) -> tuple[Build, ...]:
     return tuple(
         Build(
             row["name"],
-            tr(row["title"]),
+            tr(TITLES[row["name"]]),
             row["torch"][system],
             row["index"].get(system, ""),
             row["download_mb"][system],
@@ -143,7 +150,7 @@ def choose(found: Sequence[Build], gpu: Optional[Gpu], machine: str = "") -> tup
         return plain, tr("No NVIDIA driver was found.") if plain.name == "cpu" else tr(
             "For Macs with Apple processors."
         )
-    seen = tr("{} with driver {:g} was found").format(gpu.name, gpu.driver)
+    seen = tr("{} with driver {} was found").format(gpu.name, f"{gpu.driver:g}")
     if (machine or platform.machine()).lower() not in ("x86_64", "amd64"):
         return plain, tr("{}, but for this kind of processor only the build without CUDA is offered.").format(seen)
     for build in found:
@@ -152,7 +159,9 @@ def choose(found: Sequence[Build], gpu: Optional[Gpu], machine: str = "") -> tup
             return build, f"{seen}."
     needed = min((build.driver for build in found if build.driver), default=0)
     if gpu.driver < needed:
-        return plain, tr("{}, but PyTorch needs driver {:g} or newer: update it to use the GPU.").format(seen, needed)
+        return plain, tr("{}, but PyTorch needs driver {} or newer: update it to use the GPU.").format(
+            seen, f"{needed:g}"
+        )
     return plain, tr("{}, but PyTorch supports no GPU of this age or kind with that driver.").format(seen)
 
 

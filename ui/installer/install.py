@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 from ...protocol import ErrorCode, OrthomaskError
-from ..words import tr
+from ..words import in_digits, tr
 from . import failures, managed, store
 from .pip import BEGUN, UNPACKED, Pip
 from .plan import Plan
@@ -57,10 +57,10 @@ def refuse_full_disk(plan: Plan) -> None:
     """Raise where the disk has too little room."""
     free_mb = store.free_mb(plan.base)
     if free_mb < plan.needed_mb:
-        sentence = tr("The engine needs about {:.1f} GB of free space, and there are {:.1f} GB.")
+        sentence = tr("The engine needs about {} GB of free space, and there are {} GB.")
         raise OrthomaskError(
             ErrorCode.DISK_FULL,
-            sentence.format(plan.needed_mb / 1000, free_mb / 1000),
+            sentence.format(in_digits(plan.needed_mb / 1000, 1), in_digits(free_mb / 1000, 1)),
             tr("Make room on the disk with your QGIS profile, then try again."),
             str(plan.base),
         )

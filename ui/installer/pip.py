@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from ..words import tr
+from ..words import in_digits, tr
 from . import builds, failures, processes, store
 from .plan import Plan
 from .progress import Downloads, Watcher
@@ -109,7 +109,8 @@ class Pip:
             words = tr("Unpacking: {} of {} packages").format(there, count)
             fraction = fetched + (UNPACKED - fetched) * there / count
         elif downloads.done_mb >= 1:
-            words = tr("{:.0f} of about {} MB · {}").format(downloads.done_mb, self._plan.build.download_mb, words)
+            done, total = in_digits(downloads.done_mb), in_digits(self._plan.build.download_mb)
+            words = tr("{} of about {} MB · {}").format(done, total, words)
         self._watcher.step(fraction, words)
 
     def _unpacked(self) -> int:

@@ -12,7 +12,7 @@ from qgis.core import QgsRasterLayer
 from ...protocol import Existing, Image, InfoRequest, InfoResult, ModelsRequest, PredictRequest, PredictResult
 from ..engine_client import EngineClient
 from ..environment import WORKER
-from ..words import time_in_words, tr
+from ..words import in_digits, time_in_words, tr
 from .progress import Watcher
 
 PICTURE = WORKER.parent / "resources" / "sample" / "banepa.tif"
@@ -30,8 +30,9 @@ class SelfTest:
 
     def in_words(self) -> str:
         """One sentence."""
-        words = tr("{} found {} objects in the built-in picture ({:.2f} megapixels) in {}.")
-        return words.format(self.device, self.polygons, self.megapixels, time_in_words(self.seconds))
+        words = tr("{} found {} objects in the built-in picture ({} megapixels) in {}.")
+        size = in_digits(self.megapixels, 2)
+        return words.format(self.device, self.polygons, size, time_in_words(self.seconds))
 
 
 class _Feedback:

@@ -29,10 +29,10 @@ from ..help import Section
 from ..icons import icon, icon_path
 from ..images import FrozenImage, frozen, has_end, is_rendered, places_of, planned
 from ..own_models import EMBEDDED_DIR, SUFFIX
-from ..picture_words import ASK_FROM
 from ..rendering import Picture
+from ..settings import ASK_FROM
 from ..sources import PickedRegion, extent_region, image_of, region_of, require_image
-from ..words import tr
+from ..words import in_digits, mark, tr
 from .help_page import help_page
 
 DEFAULT_MODEL = "buildings"
@@ -45,9 +45,9 @@ Values = dict[str, Any]
 class Group(enum.Enum):
     """Algorithms stand together as they do in the dock."""
 
-    SEGMENT = "Segment"
-    LABEL = "Label"
-    TRAIN = "Train and evaluate"
+    SEGMENT = mark("Segment")
+    LABEL = mark("Label")
+    TRAIN = mark("Train and evaluate")
 
 
 class OrthomaskAlgorithm(QgsProcessingAlgorithm):
@@ -214,7 +214,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """Add how often a map service may be asked: what the panel asks the person before it begins."""
         most = QgsProcessingParameterNumber.Type.Integer
         self.add(
-            QgsProcessingParameterNumber("MOST_REQUESTS", tr("Most requests to a service"), most, ASK_FROM, minValue=1),
+            QgsProcessingParameterNumber("MOST_REQUESTS", tr("Most requests to a service"), most, ASK_FROM.get(), minValue=0),
             tr("A layer that is no file is rendered first; nothing is begun that would take more requests than this."),
             advanced=True,
         )
@@ -237,7 +237,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         most = self.parameterAsInt(parameters, "MOST_REQUESTS", context)
         if isinstance(image, Picture) and image.requests > most:
             sentence = tr("To render “{}”, servers would be asked about {} times.").format(
-                image.name, f"{image.requests:,}"
+                image.name, in_digits(image.requests)
             )
             remedy = tr("Choose a smaller region, or raise “Most requests to a service” where its owner allows it.")
             raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)

@@ -20,7 +20,7 @@ from ..help import Section
 from ..own_models import gsd_of
 from ..rendering import Picture
 from ..vector_snapshot import SnapshotClient
-from ..words import time_in_words, tr
+from ..words import mark, time_in_words, tr
 from .base import OrthomaskAlgorithm, Values
 
 
@@ -28,17 +28,17 @@ class CheckAlgorithm(OrthomaskAlgorithm):
     """Preflight lights and an estimate of time."""
 
     NAME = "check"
-    TITLE = "Check image against model"
-    HELP = (
+    TITLE = mark("Check image against model")
+    HELP = mark(
         "Says before anything runs whether a model fits an image: resolution, bands, pixel type, missing data, and how "
         "the image's values compare with those the model was trained on. Each is green, amber or red, with a reason. "
         "Also estimates how long a run would take."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In the model "
         "designer, a conditional branch can ask for it."
     )
-    TAGS = "preflight,resolution,bands,bit depth,time,estimate,compatible"
+    TAGS = mark("preflight,resolution,bands,bit depth,time,estimate,compatible")
     SECTION = Section.SEGMENT
 
     def initAlgorithm(self, configuration: Values) -> None:

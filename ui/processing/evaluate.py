@@ -25,7 +25,7 @@ from ..help import Section
 from ..own_models import gsd_of
 from ..sources import image_of
 from ..vector_snapshot import SnapshotClient
-from ..words import tr
+from ..words import in_digits, mark, tr
 from .base import Group, Values, threshold_parameter
 from .labelled import LabelledAlgorithm
 from .loading import load_when_done
@@ -37,18 +37,18 @@ class EvaluateAlgorithm(LabelledAlgorithm):
     """Scores, a report, and layers of errors."""
 
     NAME = "evaluate"
-    TITLE = "Evaluate model"
-    HELP = (
+    TITLE = mark("Evaluate model")
+    HELP = mark(
         "Compares what a model finds with labels, by pixels and by objects, and estimates the area of each class with "
         "its margin of error (Olofsson et al. 2014).\n\n"
         "The results are a folder: report.html to read, evaluation.json for programs, errors.tif (right, false and "
         "missed pixels) and objects.gpkg (matched, missed and false objects)."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "Is a model of your own better than “buildings”? Run this once with each, on the same areas for test, and "
         "compare the two reports."
     )
-    TAGS = "accuracy,validation,iou,f1,precision,recall,confusion matrix,area estimate,olofsson"
+    TAGS = mark("accuracy,validation,iou,f1,precision,recall,confusion matrix,area estimate,olofsson")
     GROUP = Group.TRAIN
     SECTION = Section.EVALUATE
 
@@ -119,8 +119,9 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         scores = _total(answer)
-        words = tr("IoU {:.3f}, F1 {:.3f}, precision {:.3f}, recall {:.3f}; the best threshold would be {:.2f}.")
-        feedback.pushInfo(words.format(scores.iou, scores.f1, scores.precision, scores.recall, answer.best_threshold))
+        words = tr("IoU {}, F1 {}, precision {}, recall {}; the best threshold would be {}.")
+        told = [in_digits(score, 3) for score in (scores.iou, scores.f1, scores.precision, scores.recall)]
+        feedback.pushInfo(words.format(*told, in_digits(answer.best_threshold, 2)))
         if self._load:
             _load_layers(context, answer)
         return {

@@ -22,7 +22,7 @@ from ...protocol import ChipsRequest, ChipsResult, Split
 from ..export_options import CATALOGUES, FORMATS, numbers_in
 from ..help import Section
 from ..label_sources import Rendering
-from ..words import time_in_words, tr
+from ..words import mark, time_in_words, tr
 from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 
@@ -31,18 +31,18 @@ class ExportChipsAlgorithm(ExportAlgorithm):
     """A folder of chips with their manifest."""
 
     NAME = "exportchips"
-    TITLE = "Export chips"
-    HELP = (
+    TITLE = mark("Export chips")
+    HELP = mark(
         "Cuts an image and its labels into chips of equal size, and describes each in manifest.json: where it lies, "
         "its split, its classes. Chips of different splits never touch. Without areas, spatial blocks are dealt to the "
         "splits. Empty, faulty and constant chips are left out by rule, and counted. A map service is rendered around "
         "the areas, at the resolution that is given."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "For a training in another program: image, labels and areas, chips of 512 pixels that overlap by half (stride "
         "256), as PNG with world file and the catalogue COCO."
     )
-    TAGS = "tiles,patches,coco,classified tiles,arcgis,dataset,training data,hdf5,npz"
+    TAGS = mark("tiles,patches,coco,classified tiles,arcgis,dataset,training data,hdf5,npz")
     GROUP = Group.LABEL
     SECTION = Section.EXPORT
 
@@ -50,7 +50,7 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         """Declare parameters and outputs."""
         self.add_labels()
         self.add(
-            QgsProcessingParameterEnum("FORMAT", tr("Format"), list(FORMATS.values()), defaultValue=0),
+            QgsProcessingParameterEnum("FORMAT", tr("Format"), [tr(name) for name in FORMATS.values()], defaultValue=0),
             tr("How chips are stored; HDF5 is one file for each split with the arrays img and mask."),
         )
         for name, title, value, help_ in (

@@ -21,7 +21,7 @@ from ..help import Section
 from ..images import kept_beside
 from ..label_sources import Rendering
 from ..mask_layer import style_mask
-from ..words import time_in_words, tr
+from ..words import mark, time_in_words, tr
 from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 from .loading import Styler
@@ -31,17 +31,17 @@ class ExportMaskAlgorithm(ExportAlgorithm):
     """A raster of class values."""
 
     NAME = "exportmask"
-    TITLE = "Export mask"
-    HELP = (
+    TITLE = mark("Export mask")
+    HELP = mark(
         "Burns polygons onto exactly the grid of an image: 0 is background, classes are 1, 2, 3 …, and 255 is unknown, "
         "outside the areas. Filters, joins, virtual fields and unsaved edits of the layers count, in any CRS; the "
         "layers stay as they are. Polygons that are not valid are mended, and counted."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "Farmland without its yards: the image, a layer of fields as labels, a layer of farmyards to subtract, and "
         "the areas in which both are complete."
     )
-    TAGS = "ground truth,rasterize,rasterise,burn,labels,classes,training data"
+    TAGS = mark("ground truth,rasterize,rasterise,burn,labels,classes,training data")
     GROUP = Group.LABEL
     SECTION = Section.EXPORT
 

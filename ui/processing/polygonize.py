@@ -17,7 +17,7 @@ from qgis.core import (
 from ...protocol import Existing, PolygonizeRequest, PolygonizeResult
 from .. import results
 from ..help import Section
-from ..words import area_in_words, tr
+from ..words import area_in_words, mark, tr
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import Styler
 
@@ -28,16 +28,16 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
     """Polygons from probabilities."""
 
     NAME = "polygonize"
-    TITLE = "Polygons from probabilities"
-    HELP = (
+    TITLE = mark("Polygons from probabilities")
+    HELP = mark(
         "Makes the polygons of a run anew, at another threshold or with other limits of area, from its "
         "probabilities.tif. The model does not run again, so this takes seconds."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "A run missed pale roofs: its probabilities.tif with the threshold 0.3 instead of 0.5 gives more polygons, "
         "some of them wrong."
     )
-    TAGS = "threshold,vectorize,vectorise,probability,polygons,buildings,fields"
+    TAGS = mark("threshold,vectorize,vectorise,probability,polygons,buildings,fields")
     SECTION = Section.THRESHOLD
 
     def initAlgorithm(self, configuration: Values) -> None:

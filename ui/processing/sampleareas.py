@@ -22,7 +22,7 @@ from ...protocol import AreasRequest, Sampling
 from ..area_sampling import AreaSampler, FrozenSampling, NewAreas, frozen_strata, frozen_weights
 from ..help import Section
 from ..label_project import AREAS, style_areas
-from ..words import tr
+from ..words import mark, tr
 from .base import Group, OrthomaskAlgorithm, Values
 from .exporting import REAL, WHOLE
 from .loading import Styler
@@ -34,16 +34,16 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
     """Areas in a GeoPackage."""
 
     NAME = "sampleareas"
-    TITLE = "Make areas to label"
-    HELP = (
+    TITLE = mark("Make areas to label")
+    HELP = mark(
         "Places square areas on an image: anywhere, in a regular grid, or as many in each class, also by a weight such "
         "as population density. Where an object is labelled inside an area, all are to be; outside is unknown."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "Twenty squares of 50 m where people live: number 20, size 50, a raster of population as weights, and 0.6, "
         "0.2 and 0.2 as shares."
     )
-    TAGS = "random,grid,stratified,sampling,areas,label,population"
+    TAGS = mark("random,grid,stratified,sampling,areas,label,population")
     GROUP = Group.LABEL
     SECTION = Section.LABEL
 

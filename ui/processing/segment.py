@@ -25,7 +25,7 @@ from ..help import Section
 from ..own_models import gsd_of
 from ..picture_client import FrozenRun, PictureClient
 from ..rendering import Picture
-from ..words import area_in_words, time_in_words, tr
+from ..words import area_in_words, mark, time_in_words, tr
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import load_when_done
 
@@ -36,18 +36,18 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
     """Classes, probabilities and polygons of a region."""
 
     NAME = "segment"
-    TITLE = "Segment image"
-    HELP = (
+    TITLE = mark("Segment image")
+    HELP = mark(
         "Finds buildings or farmland in an orthophoto, on this computer, with an embedded model.\n\n"
         "The results are a folder: classes.tif, probabilities.tif, polygons.gpkg, and run.json with everything needed "
         "to know how they came about. A run that was cancelled goes on where it stopped when it is repeated into the "
         "same folder with “Go on”."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "The roofs of a village: the orthophoto as image, the polygon of the village as region, the model “buildings” "
         "and a folder. Outside QGIS: qgis_process run orthomask:segment -- IMAGE=village.tif MODEL=buildings OUTPUT=run"
     )
-    TAGS = "buildings,roofs,footprints,farmland,fields,segmentation,deep learning,u-net,orthophoto,extract,detect"
+    TAGS = mark("buildings,roofs,footprints,farmland,fields,segmentation,deep learning,u-net,orthophoto,extract,detect")
     SECTION = Section.SEGMENT
 
     def initAlgorithm(self, configuration: Values) -> None:

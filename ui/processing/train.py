@@ -31,7 +31,7 @@ from ..stages import Stage, told
 from ..training_data import DATA_DIR, recorded_data
 from ..training_defaults import FROM_SCRATCH
 from ..vector_snapshot import PREPARATION_PERCENT
-from ..words import time_in_words, tr
+from ..words import briefly, in_digits, mark, time_in_words, tr
 from .base import DEFAULT_MODEL, Group, Values, model_names
 from .labelled import LabelledAlgorithm
 
@@ -43,19 +43,19 @@ class TrainAlgorithm(LabelledAlgorithm):
     """A run folder with the best model."""
 
     NAME = "train"
-    TITLE = "Train model"
-    HELP = (
+    TITLE = mark("Train model")
+    HELP = mark(
         "Trains a model on labels, from scratch or further from one that there is.\n\n"
         "Only what lies inside an area counts: those for training are learnt from, those for validation tell which "
         "epoch is the best. The results are a folder: the best model (.safetensors), metrics.csv, preview.png, "
         "TensorBoard's files and run.json. A training that was cancelled goes on where it stopped when it is repeated "
         "into the same folder with “Go on”."
     )
-    EXAMPLE = (
+    EXAMPLE = mark(
         "Roofs that “buildings” misses: the image, the layers labels and areas of a label project in which some twenty "
         "squares are drawn, start from “buildings”, 30 epochs."
     )
-    TAGS = "training,fine-tuning,transfer learning,deep learning,u-net,own model,labels"
+    TAGS = mark("training,fine-tuning,transfer learning,deep learning,u-net,own model,labels")
     GROUP = Group.TRAIN
     SECTION = Section.TRAIN
 
@@ -150,9 +150,10 @@ class TrainAlgorithm(LabelledAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         iou, f1 = answer.scores.get("iou", 0.0), answer.scores.get("f1", 0.0)
-        words = tr("Best in epoch {} of {}: IoU {:.3f}, F1 {:.3f}, after {}.")
+        words = tr("Best in epoch {} of {}: IoU {}, F1 {}, after {}.")
         time = time_in_words(answer.seconds)
-        feedback.pushInfo(words.format(answer.best_epoch, answer.epochs, iou, f1, time))
+        scores = in_digits(iou, 3), in_digits(f1, 3)
+        feedback.pushInfo(words.format(answer.best_epoch, answer.epochs, *scores, time))
         if self._keep:
             feedback.pushInfo(tr("Copied to {}").format(own_models.adopt(Path(answer.model_path))))
         return {
@@ -161,10 +162,10 @@ class TrainAlgorithm(LabelledAlgorithm):
         }  # fmt: skip
 
     def _add_schedule(self) -> None:
-        either = tr("Nothing means {:g} when it starts from a model, {:g} from scratch.")
+        either = tr("Nothing means {} when it starts from a model, {} from scratch.")
         few, many, sound = FINE_TUNING, FROM_SCRATCH, Schedule()
         self._add_number("EPOCHS", tr("Epochs"), None, 1, either.format(few.epochs, many.epochs))
-        rate = either.format(few.learning_rate, many.learning_rate)
+        rate = either.format(briefly(few.learning_rate), briefly(many.learning_rate))
         self._add_number("LEARNING_RATE", tr("Learning rate"), None, 0, rate, kind=REAL)
         steps = either.format(few.steps, many.steps)
         self._add_number("STEPS", tr("Steps per epoch"), None, 1, steps, advanced=True)
