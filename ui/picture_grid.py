@@ -11,7 +11,7 @@ from qgis.core import QgsGeometry, QgsRectangle
 
 from ..protocol import ErrorCode, OrthomaskError
 from .pixels import CELL_PX, Step
-from .words import tr
+from .words import in_digits, tr
 
 BLOCK_CELLS = 4
 """Squares along a side of a block: a service is asked for up to 16 tiles at once, and a WMS for 1024 pixels."""
@@ -148,4 +148,4 @@ def _halves(size: int) -> list[tuple[int, int]]:
 def _too_large(name: str, tiles: int) -> OrthomaskError:
     sentence = tr("The part of {} that is needed is too large to be rendered.").format(name)
     remedy = tr("Choose a smaller region or fewer areas, or a coarser resolution.")
-    return OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, tr("{} tiles or more").format(f"{tiles:,}"))
+    return OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, tr("{} tiles or more").format(in_digits(tiles)))
