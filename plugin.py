@@ -14,10 +14,11 @@ from .ui.engine_client import EngineClient
 from .ui.environment import worker_command
 from .ui.processing import provider as processing  # its package named too, so that QGIS forgets it on unload
 from .ui.settings import SEEN
+from .ui.settings_page import SettingsFactory
 
 
 class OrthomaskPlugin:
-    """Actions, dock and Processing provider, around one engine client.
+    """Actions, dock, settings page and Processing provider, around one engine client.
 
     Args:
         iface: QGIS; None in `qgis_process`, which calls `initProcessing` alone.
@@ -29,6 +30,7 @@ class OrthomaskPlugin:
         self.provider: Optional[processing.OrthomaskProvider] = None
         self.actions: Optional[Actions] = None
         self.dock: Optional[OrthomaskDock] = None
+        self.settings: Optional[SettingsFactory] = None
 
     def initProcessing(self) -> None:
         """Add the algorithms to the toolbox."""
@@ -40,6 +42,8 @@ class OrthomaskPlugin:
         self.initProcessing()
         self.dock = OrthomaskDock(self.iface, self.client, self.iface.mainWindow())
         self.actions = Actions(self.iface, self.dock)
+        self.settings = SettingsFactory(self.dock)
+        self.iface.registerOptionsWidgetFactory(self.settings)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.setVisible(not SEEN.get())
         SEEN.set(True)
@@ -48,11 +52,12 @@ class OrthomaskPlugin:
         """Take away everything that `initGui` added, and end the engine."""
         if self.dock is not None:
             SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
+            self.iface.unregisterOptionsWidgetFactory(self.settings)
             self.actions.release()
             self.dock.release()
             self.iface.removeDockWidget(self.dock)
             self.dock.deleteLater()
-            self.dock = self.actions = None
+            self.dock = self.actions = self.settings = None
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None

@@ -98,6 +98,11 @@ class OrthomaskDock(QgsDockWidget):
         self.setWidget(body)
         name_widgets(self)
 
+    @property
+    def engine_problem(self) -> Optional[OrthomaskError]:
+        """Why the engine cannot work; None when it can, or was never tried."""
+        return None if self.banner.isHidden() else self.banner.error
+
     def ask_engine(self) -> None:
         """Ask the engine for its models, then for its device, in the background."""
         self.banner.hide()
@@ -127,7 +132,7 @@ class OrthomaskDock(QgsDockWidget):
         if self.setup is None or (not self.setup.isVisible() and not self.setup.busy):
             if self.setup is not None:
                 self.setup.deleteLater()
-            self.setup = SetupDialog(self.banner.error if self.banner.isVisible() else None, self)
+            self.setup = SetupDialog(self.engine_problem, self)
             self.setup.engine_unwanted.connect(self._client.restart)
             self.setup.engine_changed.connect(self._restart_engine)
         self.setup.show()

@@ -9,6 +9,7 @@ from .rendering import Picture
 from .settings import ASK_FROM
 from .words import briefly, in_digits, tr
 
+
 def picture_words(picture: Picture) -> str:
     """How a picture will come about, in a sentence."""
     size, requests = tr("{} m per pixel").format(briefly(picture.gsd_m, 2)), picture.requests

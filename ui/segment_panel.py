@@ -123,8 +123,8 @@ class SegmentPanel(QWidget):
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
         self.run_bar.layout().insertWidget(1, self.undo)
-        place = MakeshiftWords(self.options.folder_chooser, self)
-        lay_out(self, (image, self.region, self.model, self.preflight, self.options, place), self.run_bar)
+        self.place = MakeshiftWords(self.options.folder_chooser, self)
+        lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
 
     def _connect(self) -> None:
         self.layer_chooser.layerChanged.connect(self._set_image)

@@ -26,6 +26,7 @@ def iface(qgis_iface, bar, monkeypatch):
         ("addRasterToolBarIcon", "removeRasterToolBarIcon"),
         ("addPluginToRasterMenu", "removePluginRasterMenu"),
         ("addDockWidget", "removeDockWidget"),
+        ("registerOptionsWidgetFactory", "unregisterOptionsWidgetFactory"),
     ):
         monkeypatch.setattr(qgis_iface, add, lambda *a: added.append(a[-1]), raising=False)
         monkeypatch.setattr(qgis_iface, remove, lambda *a: added.remove(a[-1]), raising=False)
@@ -53,7 +54,7 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
     plugin = plugin_for(iface, engine, monkeypatch)
     assert isinstance(plugin, OrthomaskPlugin)
     plugin.initGui()
-    assert len(iface.added) == 7  # a button, five lines in the menu, the dock
+    assert len(iface.added) == 8  # a button, five lines in the menu, the dock, the settings
     assert QgsApplication.processingRegistry().algorithmById("orthomask:segment") is not None
     plugin.actions.dock.trigger()
     assert plugin.dock.isVisible()

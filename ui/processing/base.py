@@ -212,9 +212,9 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
 
     def add_request_limit(self) -> None:
         """Add how often a map service may be asked: what the panel asks the person before it begins."""
-        most = QgsProcessingParameterNumber.Type.Integer
+        title, whole = tr("Most requests to a service"), QgsProcessingParameterNumber.Type.Integer
         self.add(
-            QgsProcessingParameterNumber("MOST_REQUESTS", tr("Most requests to a service"), most, ASK_FROM.get(), minValue=0),
+            QgsProcessingParameterNumber("MOST_REQUESTS", title, whole, ASK_FROM.get(), minValue=0),
             tr("A layer that is no file is rendered first; nothing is begun that would take more requests than this."),
             advanced=True,
         )

@@ -1,0 +1,185 @@
+"""The page “Orthomask” of QGIS's options: where results go, what the engine runs on, when services are asked much."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.gui import QgsFileWidget, QgsOptionsPageWidget, QgsOptionsWidgetFactory
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .dock import OrthomaskDock
+from .environment import configured_python
+from .icons import icon
+from .installer import store
+from .run_folders import beside_project
+from .settings import ASK_FROM, DEVICE, FOLDER
+from .setup_dialog import LAMP_PX, state_of
+from .words import in_digits, tr
+
+MOST_REQUESTS = 1_000_000
+
+
+class SettingsFactory(QgsOptionsWidgetFactory):
+    """Makes the page whenever the options are opened.
+
+    Args:
+        dock: knows how the engine stands, and sets it up.
+    """
+
+    def __init__(self, dock: OrthomaskDock) -> None:
+        super().__init__("Orthomask", icon("orthomask"))
+        self._dock = dock
+
+    def createWidget(self, parent: Optional[QWidget] = None) -> QWidget:
+        """The page, as things stand now."""
+        return SettingsPage(self._dock, parent)
+
+
+class SettingsPage(QgsOptionsPageWidget):
+    """Changes nothing until the person presses OK or Apply; then at once."""
+
+    def __init__(self, dock: OrthomaskDock, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("OrthomaskOptions")
+        self.results, self.engine, self.services = ResultsBox(), EngineBox(dock), ServicesBox()
+        self.defaults = QDialogButtonBox(QDialogButtonBox.StandardButton.RestoreDefaults)
+        self.defaults.clicked.connect(self.restore_defaults)
+        self.engine.setup_button.clicked.connect(lambda: self._set_up(dock))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for box in (self.results, self.engine, self.services):
+            layout.addWidget(box)
+        layout.addStretch()
+        layout.addWidget(self.defaults)
+        self._show(FOLDER.get(), DEVICE.get(), ASK_FROM.get())
+
+    def apply(self) -> None:
+        """Keep what is chosen."""
+        FOLDER.set(self.results.folder())
+        DEVICE.set(self.engine.device.currentData())
+        ASK_FROM.set(self.services.ask_from.value())
+
+    def restore_defaults(self) -> None:
+        """Choose what Orthomask had chosen before anybody changed it."""
+        self._show(FOLDER.default, DEVICE.default, ASK_FROM.default)
+
+    def _show(self, folder: str, device: str, ask_from: int) -> None:
+        self.results.show_folder(folder)
+        self.engine.device.setCurrentIndex(max(0, self.engine.device.findData(device)))
+        self.services.ask_from.setValue(ask_from)
+
+    def _set_up(self, dock: OrthomaskDock) -> None:
+        """Leave the options as OK does, because nothing else can be used while they are open; then open Set up."""
+        window = self.window()
+        if isinstance(window, QDialog):
+            window.accept()
+        dock.set_up()
+
+
+class ResultsBox(QGroupBox):
+    """Beside the project, or always in one folder."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Results"), parent)
+        self.beside = QRadioButton(tr("Beside the project"))
+        self.chosen = QRadioButton(tr("In this folder"))
+        self.chooser = QgsFileWidget()
+        self.chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.chosen.toggled.connect(self.chooser.setEnabled)
+        words = tr(
+            "In a folder “Orthomask” beside the project file, or among your documents before it is saved; now {}."
+        )
+        row, layout = QHBoxLayout(), QVBoxLayout(self)
+        row.addWidget(self.chosen)
+        row.addWidget(self.chooser, 1)
+        layout.addWidget(self.beside)
+        layout.addWidget(_words(words.format(beside_project())))
+        layout.addLayout(row)
+        layout.addWidget(_words(tr("Every run makes a folder of its own there. “Save in” in a panel comes first.")))
+
+    def show_folder(self, folder: str) -> None:
+        """Choose this folder; beside the project where it is empty."""
+        self.chosen.setChecked(bool(folder))
+        self.beside.setChecked(not folder)
+        self.chooser.setEnabled(bool(folder))
+        self.chooser.setFilePath(folder)
+
+    def folder(self) -> str:
+        """The folder that is chosen; empty for beside the project."""
+        return str(self.chooser.filePath()).strip() if self.chosen.isChecked() else ""
+
+
+class EngineBox(QGroupBox):
+    """How the engine stands, and on which device it runs."""
+
+    def __init__(self, dock: OrthomaskDock, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Engine"), parent)
+        self.device = QComboBox()
+        self.device.addItem(tr("Best available"), "auto")
+        self.device.addItem(tr("Processor only"), "cpu")
+        self.setup_button = QPushButton(tr("Set up…"))
+        self.setup_button.setToolTip(tr("Closes this window, keeping what you chose in it"))
+        state, python, made = state_of(dock.engine_problem), configured_python(), store.environments()
+        lamp, form, row, layout = QLabel(), QFormLayout(), QHBoxLayout(), QVBoxLayout(self)
+        lamp.setPixmap(icon(state.lamp).pixmap(LAMP_PX, LAMP_PX))
+        sentence = dock.engine_problem.sentence if dock.engine_problem else state.sentence.format(python)
+        row.addWidget(lamp)
+        row.addWidget(_words(sentence), 1)
+        row.addWidget(self.setup_button)
+        path = _words(python or tr("none yet"))
+        path.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        form.addRow(tr("Python"), path)
+        form.addRow(tr("On the disk"), QLabel(_size(made)))
+        form.addRow(tr("Runs on"), self.device)
+        layout.addLayout(row)
+        layout.addLayout(form)
+        words = tr(
+            "The best is a GPU where there is one. It counts from the next run on, unless that names a device itself."
+        )
+        layout.addWidget(_words(words))
+
+
+class ServicesBox(QGroupBox):
+    """When rendering a map service takes a question."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Map services"), parent)
+        self.ask_from = QSpinBox()
+        self.ask_from.setRange(0, MOST_REQUESTS)
+        self.ask_from.setSingleStep(500)
+        self.ask_from.setGroupSeparatorShown(True)
+        self.ask_from.setSuffix(tr(" requests"))
+        form, layout = QFormLayout(), QVBoxLayout(self)
+        form.addRow(tr("Ask before more than"), self.ask_from)
+        layout.addLayout(form)
+        words = tr("{} are about 2.5 km² at 0.15 m per pixel. The owner of a service may limit or forbid many more.")
+        layout.addWidget(_words(words.format(in_digits(ASK_FROM.default))))
+
+
+def _words(text: str) -> QLabel:
+    """A sentence on a control."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
+def _size(made: tuple[store.Environment, ...]) -> str:
+    total_gb = sum(environment.record.disk_mb for environment in made) / 1000
+    if len(made) == 1:
+        return tr("{} GB").format(in_digits(total_gb, 1))
+    return tr("{} GB in {} environments").format(in_digits(total_gb, 1), len(made))
