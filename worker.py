@@ -32,6 +32,7 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
 from .engine import devices
 from .engine.progress import Progress
 from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
+from .protocol.words import tr
 
 CAPABILITIES = {
     "predict": "engine.predict",
@@ -140,8 +141,8 @@ def unexpected(error: Exception) -> OrthomaskError:
     """An error of ours for one that nobody foresaw, its traceback in the details."""
     return OrthomaskError(
         ErrorCode.INTERNAL,
-        f"Orthomask met a problem that it does not know: {error}",
-        "Please report it with the details; your data is as it was.",
+        tr("Orthomask met a problem that it does not know: {}").format(error),
+        tr("Please report it with the details; your data is as it was."),
         "".join(traceback.format_exception(error)),
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Optional
 
+from .words import tr
+
 
 class ErrorCode(str, enum.Enum):
     """What went wrong, for programs; the sentence is for people."""
@@ -76,7 +78,7 @@ class Cancelled(OrthomaskError):  # noqa: N818 (it is no error of the program)
     """Raised inside a capability when the person who started it cancels."""
 
     def __init__(self) -> None:
-        super().__init__(ErrorCode.CANCELLED, "Cancelled.", "Run it again at any time.")
+        super().__init__(ErrorCode.CANCELLED, tr("Cancelled."), tr("Run it again at any time."))
 
 
 def require(condition: bool, sentence: str, remedy: str) -> None:
@@ -88,4 +90,4 @@ def require(condition: bool, sentence: str, remedy: str) -> None:
 def require_threshold(threshold: Optional[float]) -> None:
     """Raise unless it is None or a probability."""
     inside = threshold is None or 0 < threshold < 1
-    require(inside, f"The threshold {threshold} is not a probability.", "Use a number between 0 and 1.")
+    require(inside, tr("The threshold {} is not a probability.").format(threshold), tr("Use a number between 0 and 1."))

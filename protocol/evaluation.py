@@ -8,6 +8,7 @@ from typing import Optional
 from .errors import require, require_threshold
 from .ground_truth import LabelledData, Split
 from .values import Existing
+from .words import tr
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class EvaluateRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(bool(self.model), "No model was given.", "Choose a model.")
-        require(bool(self.output_dir), "No output folder was given.", "Name a folder for the report.")
+        require(bool(self.model), tr("No model was given."), tr("Choose a model."))
+        require(bool(self.output_dir), tr("No output folder was given."), tr("Name a folder for the report."))
         require_threshold(self.threshold)
 
 
@@ -123,7 +124,9 @@ class CopyModelRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(self.output_path.endswith(".safetensors"), "The copy is no bundle.", "End its name in .safetensors.")
+        require(
+            self.output_path.endswith(".safetensors"), tr("The copy is no bundle."), tr("End its name in .safetensors.")
+        )
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,9 @@ class EnsembleRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(len(self.models) > 1, "An ensemble needs two models.", "Name two or more bundles.")
+        require(len(self.models) > 1, tr("An ensemble needs two models."), tr("Name two or more bundles."))
         require(
-            self.output_path.endswith(".safetensors"), "The ensemble is no bundle.", "End its name in .safetensors."
+            self.output_path.endswith(".safetensors"),
+            tr("The ensemble is no bundle."),
+            tr("End its name in .safetensors."),
         )

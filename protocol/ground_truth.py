@@ -8,6 +8,7 @@ from typing import Optional
 
 from .errors import require
 from .values import ClassInfo, Existing, Image, Region
+from .words import tr
 
 BACKGROUND = 0
 UNKNOWN = 255
@@ -42,7 +43,11 @@ class ClassValue:
     value: int
 
     def __post_init__(self) -> None:
-        require(0 <= self.value <= UNKNOWN, f"The class {self.value} is not in 0 to 255.", "Number classes from 1.")
+        require(
+            0 <= self.value <= UNKNOWN,
+            tr("The class {} is not in 0 to 255.").format(self.value),
+            tr("Number classes from 1."),
+        )
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,10 @@ class Labels:
     crs: str = ""
 
     def __post_init__(self) -> None:
-        require(bool(self.path), "No labels were given.", "Name a vector file with polygons.")
-        require(0 < self.class_value < UNKNOWN, "The class is not in 1 to 254.", "Number classes from 1.")
+        require(bool(self.path), tr("No labels were given."), tr("Name a vector file with polygons."))
+        require(0 < self.class_value < UNKNOWN, tr("The class is not in 1 to 254."), tr("Number classes from 1."))
         unique = len({entry.source for entry in self.mapping}) == len(self.mapping)
-        require(unique, "A value is mapped to two classes.", "Keep one line for each value.")
+        require(unique, tr("A value is mapped to two classes."), tr("Keep one line for each value."))
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,8 @@ class LabelledImage:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        require(len(self.labels) > 0, "No labels were given.", "Name at least one layer of labels.")
-        require(self.weight >= 0, "A weight is negative.", "Use weights of 0 or more.")
+        require(len(self.labels) > 0, tr("No labels were given."), tr("Name at least one layer of labels."))
+        require(self.weight >= 0, tr("A weight is negative."), tr("Use weights of 0 or more."))
 
 
 @dataclass(frozen=True)
@@ -142,10 +147,14 @@ class Pictures:
     boundary_trim_px: int = 0
 
     def __post_init__(self) -> None:
-        require(bool(self.images and self.masks), "No pictures were given.", "Name folders of images and masks.")
-        require(0.005 <= self.gsd_m <= 1000, f"{self.gsd_m} m per pixel is odd.", "Give metres per pixel.")
+        require(
+            bool(self.images and self.masks), tr("No pictures were given."), tr("Name folders of images and masks.")
+        )
+        require(
+            0.005 <= self.gsd_m <= 1000, tr("{} m per pixel is odd.").format(self.gsd_m), tr("Give metres per pixel.")
+        )
         least = min(self.weight, self.tile_step, self.boundary_trim_px)
-        require(least >= 0, "A weight, step or trim is negative.", "Use 0 or more.")
+        require(least >= 0, tr("A weight, step or trim is negative."), tr("Use 0 or more."))
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,7 @@ class LabelledData:
 
     def __post_init__(self) -> None:
         some = bool(self.projects or self.pictures or self.chips)
-        require(some, "There is nothing labelled.", "Give an image with labels, folders of pictures, or chips.")
+        require(some, tr("There is nothing labelled."), tr("Give an image with labels, folders of pictures, or chips."))
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class ProjectRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(self.output_path.endswith(".gpkg"), "The project is no GeoPackage.", "End its name in .gpkg.")
+        require(self.output_path.endswith(".gpkg"), tr("The project is no GeoPackage."), tr("End its name in .gpkg."))
         require_numbered(self.classes)
 
 
@@ -230,12 +239,12 @@ class AreasRequest:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require(self.output_path.endswith(".gpkg"), "The output is no GeoPackage.", "End its name in .gpkg.")
+        require(self.output_path.endswith(".gpkg"), tr("The output is no GeoPackage."), tr("End its name in .gpkg."))
         positive = self.count > 0 and self.size_m > 0 and self.min_distance_m >= 0
-        require(positive, "Number, size or distance of the areas is not positive.", "Use numbers above 0.")
+        require(positive, tr("Number, size or distance of the areas is not positive."), tr("Use numbers above 0."))
         require_shares(self.shares)
         given = self.sampling is not Sampling.STRATIFIED or self.strata is not None
-        require(given, "There is nothing to stratify by.", "Name a layer of classes.")
+        require(given, tr("There is nothing to stratify by."), tr("Name a layer of classes."))
 
 
 @dataclass(frozen=True)
@@ -272,11 +281,11 @@ class MaskRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(len(self.labels) > 0, "No labels were given.", "Name at least one layer of labels.")
-        require(self.output_path.endswith(".tif"), "The output is no GeoTIFF.", "End its name in .tif.")
+        require(len(self.labels) > 0, tr("No labels were given."), tr("Name at least one layer of labels."))
+        require(self.output_path.endswith(".tif"), tr("The output is no GeoTIFF."), tr("End its name in .tif."))
         apart = self.weights_path != self.output_path
-        require(apart, "Mask and weights have the same name.", "Choose another name for the weights.")
-        require(0 <= self.border_px <= 32, "The border is not 0 to 32 px wide.", "Use a few pixels.")
+        require(apart, tr("Mask and weights have the same name."), tr("Choose another name for the weights."))
+        require(0 <= self.border_px <= 32, tr("The border is not 0 to 32 px wide."), tr("Use a few pixels."))
 
 
 @dataclass(frozen=True)
@@ -348,14 +357,14 @@ class ChipsRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(len(self.data) > 0, "There is nothing labelled.", "Give an image with labels.")
-        require(bool(self.output_dir), "No output folder was given.", "Name a folder for the chips.")
+        require(len(self.data) > 0, tr("There is nothing labelled."), tr("Give an image with labels."))
+        require(bool(self.output_dir), tr("No output folder was given."), tr("Name a folder for the chips."))
         fits = 16 <= self.chip_px <= 8192 and self.stride_px > 0
-        require(fits, "The chip size does not fit.", "Use 16 to 8192 px, and a stride above 0.")
-        require(all(gsd > 0 for gsd in self.gsd_m), "A resolution is not positive.", "Give metres per pixel.")
-        require(len(self.rotations) > 0, "There is no rotation.", "Use 0 for chips that are not turned.")
+        require(fits, tr("The chip size does not fit."), tr("Use 16 to 8192 px, and a stride above 0."))
+        require(all(gsd > 0 for gsd in self.gsd_m), tr("A resolution is not positive."), tr("Give metres per pixel."))
+        require(len(self.rotations) > 0, tr("There is no rotation."), tr("Use 0 for chips that are not turned."))
         inside = 0 <= self.empty_share <= 1 and 0 <= self.max_unknown_share < 1
-        require(inside, "A share is not in 0 to 1.", "Use a number between 0 and 1.")
+        require(inside, tr("A share is not in 0 to 1."), tr("Use a number between 0 and 1."))
         require_shares(self.shares)
 
 
@@ -373,10 +382,16 @@ class ChipsResult:
 def require_numbered(classes: tuple[ClassInfo, ...]) -> None:
     """Raise unless there are classes, numbered 1, 2, 3 and so on."""
     numbered = [info.value for info in classes] == list(range(1, len(classes) + 1))
-    require(numbered and len(classes) > 0, "The classes are not numbered 1, 2, 3 …", "Number them without gaps.")
+    require(
+        numbered and len(classes) > 0, tr("The classes are not numbered 1, 2, 3 …"), tr("Number them without gaps.")
+    )
 
 
 def require_shares(shares: tuple[float, ...]) -> None:
     """Raise unless these are parts, of train, validation and test, of at most 1."""
     parts = len(shares) == 3 and min(shares) >= 0 and sum(shares) <= 1 + 1e-9
-    require(parts, f"{list(shares)} are no shares.", "Give three numbers from 0 on that add up to 1 at most.")
+    require(
+        parts,
+        tr("{} are no shares.").format(list(shares)),
+        tr("Give three numbers from 0 on that add up to 1 at most."),
+    )

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from .errors import require, require_threshold
 from .values import ClassInfo, Existing, Image, Level, PolygonOptions, Region
+from .words import tr
 
 WINDOW_PX = 512
 OVERLAP_PX = 128
@@ -37,11 +38,13 @@ class PredictRequest:
     polygons: PolygonOptions = PolygonOptions()
 
     def __post_init__(self) -> None:
-        require(bool(self.model), "No model was given.", "Choose a model.")
-        require(bool(self.output_dir), "No output folder was given.", "Name a folder for the results.")
+        require(bool(self.model), tr("No model was given."), tr("Choose a model."))
+        require(bool(self.output_dir), tr("No output folder was given."), tr("Name a folder for the results."))
         require_threshold(self.threshold)
         fits = self.window_px >= 64 and self.window_px % 32 == 0 and 0 <= self.overlap_px <= self.window_px // 2
-        require(fits, "The window does not fit.", "Use a multiple of 32 px from 64 on, overlapping by half at most.")
+        require(
+            fits, tr("The window does not fit."), tr("Use a multiple of 32 px from 64 on, overlapping by half at most.")
+        )
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,11 @@ class PolygonizeRequest:
 
     def __post_init__(self) -> None:
         require(
-            bool(self.probabilities_path), "No probability raster was given.", "Name the probabilities.tif of a run."
+            bool(self.probabilities_path),
+            tr("No probability raster was given."),
+            tr("Name the probabilities.tif of a run."),
         )
-        require(self.output_path.endswith(".gpkg"), "The output is no GeoPackage.", "End its name in .gpkg.")
+        require(self.output_path.endswith(".gpkg"), tr("The output is no GeoPackage."), tr("End its name in .gpkg."))
         require_threshold(self.threshold)
 
 
@@ -102,7 +107,7 @@ class CheckRequest:
     windows: int = 0
 
     def __post_init__(self) -> None:
-        require(bool(self.model), "No model was given.", "Choose a model.")
+        require(bool(self.model), tr("No model was given."), tr("Choose a model."))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .errors import require
+from .words import tr
 
 
 class Existing(str, enum.Enum):
@@ -81,7 +82,7 @@ class Image:
     access: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        require(bool(self.path), "No image was given.", "Name a raster file.")
+        require(bool(self.path), tr("No image was given."), tr("Name a raster file."))
 
 
 SPECK_PX = 64
@@ -98,7 +99,7 @@ class PolygonOptions:
 
     def __post_init__(self) -> None:
         positive = (self.min_area_m2 or 0) >= 0 and (self.min_hole_m2 or 0) >= 0
-        require(positive, "An area limit is negative.", "Give areas of 0 m² or more.")
+        require(positive, tr("An area limit is negative."), tr("Give areas of 0 m² or more."))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from . import evaluation, ground_truth, prediction, training
 from .errors import ErrorCode, OrthomaskError
+from .words import tr
 
 T = TypeVar("T")
 
@@ -66,8 +67,8 @@ def from_json(kind: type[T], data: object) -> T:
     except (TypeError, ValueError, KeyError) as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            f"This is not a valid {kind.__name__}.",
-            "Use the same version of Orthomask on both sides.",
+            tr("This is not a valid {}.").format(kind.__name__),
+            tr("Use the same version of Orthomask on both sides."),
             str(error),
         ) from error
 
