@@ -76,7 +76,8 @@ class PlanBox(QGroupBox):
     def use_folder(self, folder: str) -> None:
         """Install from that folder; from the internet where it is empty."""
         self._folder = folder
-        self._refresh()
+        if self._offer is not None:
+            self.show_offer(self._offer)
 
     def _lay_out(self) -> None:
         self.device.setToolTip(tr("Which build of PyTorch: what it computes on"))
@@ -107,6 +108,8 @@ class PlanBox(QGroupBox):
             self.plan, self.problem = self._chosen(self._offer), None
         except OrthomaskError as error:
             self.plan, self.problem = None, error
+        if self._folder and self.plan is not None:
+            self._choose(self._offer, self.plan)
         self.device.setEnabled(not self._folder)
         self.python.setEnabled(not self._folder)
         self.source.setText(self._folder or tr("the internet, as pip is set up here"))
@@ -123,6 +126,14 @@ class PlanBox(QGroupBox):
         if self._folder:
             return planning.from_folder(offer, Path(self._folder))
         return planning.from_internet(offer, self.device.currentData(), self.python.currentData(), of_qgis())
+
+    def _choose(self, offer: Offer, plan: Plan) -> None:
+        """Show for which device and which Python a folder's packages are."""
+        places = (offer.builds.index(plan.build), offer.usable.index(plan.python))
+        for chooser, place in zip((self.device, self.python), places):
+            chooser.blockSignals(True)
+            chooser.setCurrentIndex(place)
+            chooser.blockSignals(False)
 
     def _show(self, plan: Plan) -> None:
         free_gb, needed_gb = store.free_mb(plan.base) / 1000, plan.needed_mb / 1000

@@ -1,5 +1,6 @@
 """The window of Set up, its installer a stand-in."""
 
+import json
 import threading
 from dataclasses import replace
 
@@ -221,6 +222,19 @@ def test_a_folder_that_does_not_fit_is_told_and_cannot_be_run(open_dialog, monke
     assert not dialog.bar.run_button.isEnabled()
     dialog.plan_box.source_button.click()
     assert dialog.bar.run_button.isEnabled()
+
+
+def test_a_folder_says_for_which_device_and_python_it_is(open_dialog, tmp_path, offer, monkeypatch):
+    other = replace(offer, pythons=(FITS, Python("/opt/other", (3, 13, 2))))
+    monkeypatch.setattr(planning, "look", lambda: other)
+    box = open_dialog().plan_box
+    made = {"platform": "linux", "python": "3.13", "build": "cu130", "lock": builds.digest(planning.current_lock())}
+    (tmp_path / planning.DESCRIPTION).write_text(json.dumps(made))
+    for folder, build, python in ((str(tmp_path), "cu130", "/opt/other"), ("", "cpu", FITS.path)):
+        box.use_folder(folder)
+        assert (box.plan.build.name, box.plan.python.path) == (build, python)
+        assert (box.device.currentData().name, box.python.currentData().path) == (build, python)
+        assert ("would be best here" in box.why.text()) is bool(folder)
 
 
 def test_another_python_of_the_person_comes_before_all(open_dialog, base, monkeypatch):
