@@ -30,6 +30,7 @@ from ..protocol import (
     from_json,
     to_json,
 )
+from ..protocol.words import tr
 from .outputs import write_atomically
 from .progress import Progress
 from .unet import Ensemble, UNet, UNetArguments
@@ -101,7 +102,7 @@ class Bundle:
             weights = safetensors.torch.load_file(self.path)
             network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-            raise _unreadable(self.path, "its weights do not fit its description", error) from error
+            raise _unreadable(self.path, tr("its weights do not fit its description"), error) from error
         return network.eval()
 
     def normalise(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -168,8 +169,8 @@ def load(model: str) -> Bundle:
         names = ", ".join(found.stem for found in sorted(MODELS_DIR.glob("*.safetensors")))
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNREADABLE,
-            f"There is no model “{model}”.",
-            f"Choose one of {names}, or the path of a .safetensors file.",
+            tr("There is no model “{}”.").format(model),
+            tr("Choose one of {}, or the path of a .safetensors file.").format(names),
         )
     status = path.stat()
     return _load(path, (status.st_mtime_ns, status.st_size))
@@ -198,14 +199,14 @@ def _load(path: Path, _changed: tuple[int, int]) -> Bundle:
     if content[:4] == b"PK\x03\x04" or content[:1] == b"\x80":
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNSAFE,
-            f"“{path.name}” is a pickled PyTorch file, which can run code when it is opened.",
-            "Ask its author for a .safetensors bundle written by Orthomask.",
+            tr("“{}” is a pickled PyTorch file, which can run code when it is opened.").format(path.name),
+            tr("Ask its author for a .safetensors bundle written by Orthomask."),
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
-        raise _unreadable(path, "it is damaged or incomplete", error) from error
+        raise _unreadable(path, tr("it is damaged or incomplete"), error) from error
     return Bundle(path, hashlib.sha256(content).hexdigest(), _card(path, metadata))
 
 
@@ -214,25 +215,25 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
         data = json.loads(metadata[KEY])
         version = int(data["format"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, "it does not say how to run it", error) from error
+        raise _unreadable(path, tr("it does not say how to run it"), error) from error
     if version > FORMAT:
         raise OrthomaskError(
             ErrorCode.BUNDLE_NEWER,
-            f"“{path.name}” was made by a newer version of Orthomask.",
-            "Update the plugin, or choose another model.",
+            tr("“{}” was made by a newer version of Orthomask.").format(path.name),
+            tr("Update the plugin, or choose another model."),
             f"bundle format {version}, this version reads up to {FORMAT}",
         )
     try:
         return from_json(Card, data)
     except OrthomaskError as error:
-        raise _unreadable(path, "its description is not complete", error) from error
+        raise _unreadable(path, tr("its description is not complete"), error) from error
 
 
 def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.BUNDLE_UNREADABLE,
-        f"“{path.name}” cannot be used as a model: {why}.",
-        "Copy or download the file again, or choose another model.",
+        tr("“{}” cannot be used as a model: {}.").format(path.name, why),
+        tr("Copy or download the file again, or choose another model."),
         str(error),
     )
 

@@ -19,6 +19,7 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from ..protocol import ClassInfo
+from ..protocol.words import tr
 from .outputs import write_atomically, writing
 from .progress import Progress
 
@@ -112,7 +113,7 @@ def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -
         "driver": "COG", "compress": "deflate", "blocksize": BLOCK_PX, "overview_resampling": resampling,
         "num_threads": "all_cpus", "bigtiff": "if_safer",
     }  # fmt: skip
-    progress.report(0, f"Writing {target.name}")
+    progress.report(0, tr("Writing {}").format(target.name))
     with writing(target), ThreadPoolExecutor(1) as executor, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         copied = executor.submit(rasterio.shutil.copy, source, target, **options)
         while True:
@@ -120,7 +121,7 @@ def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -
                 copied.result(timeout=0.2)
                 break
             except StillRunning:
-                progress.report(0, f"Writing {target.name}")
+                progress.report(0, tr("Writing {}").format(target.name))
     _refuse_torn(target)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import safetensors.torch
 
 from ..protocol import CopyModelRequest, ErrorCode, Existing, ModelSummary, OrthomaskError
+from ..protocol.words import tr
 from . import bundle
 from .outputs import writing
 from .progress import Progress
@@ -19,7 +20,7 @@ def run(request: CopyModelRequest, progress: Progress) -> ModelSummary:
     Raises:
         OrthomaskError: there is no such model, or the copy exists or cannot be written.
     """
-    progress.report(0, "Copying the model")
+    progress.report(0, tr("Copying the model"))
     target = Path(request.output_path)
     source = bundle.load(request.model)
     source.model()  # a damaged bundle is not copied
@@ -37,5 +38,7 @@ def refuse_existing(target: Path, existing: Existing) -> None:
     """Raise where a bundle is there that must not be replaced."""
     if target.exists() and existing is not Existing.OVERWRITE:
         raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS, f"There is already a model “{target}”.", "Choose another name, or overwrite it."
+            ErrorCode.OUTPUT_EXISTS,
+            tr("There is already a model “{}”.").format(target),
+            tr("Choose another name, or overwrite it."),
         )

@@ -1,13 +1,12 @@
-"""Which processor runs the network, in which precision, and how fast."""
+"""Which processor runs the network and why, and in which precision."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import platform
-import time
 from configparser import ConfigParser
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ import shapely
 import torch
 from torch import Tensor, nn
 
-from ..protocol import ErrorCode, InfoRequest, InfoResult, OrthomaskError
+from ..protocol import ErrorCode, GpuProblem, InfoRequest, InfoResult, OrthomaskError
+from ..protocol.words import mark, tr
 from .bundle import Bundle
 from .progress import Progress
 from .unet import fused
@@ -26,18 +26,48 @@ METADATA = Path(__file__).resolve().parent.parent / "metadata.txt"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
 """Windows in one call of the network; more brings nothing on a CPU (docs/performance.md)."""
-TRIAL_PX = 256
+NVIDIA_DRIVER = "/proc/driver/nvidia/version"
+"""Where Linux tells of it."""
+COMPLAINTS = {
+    "too old": GpuProblem.DRIVER,
+    "driver combination": GpuProblem.DRIVER,
+    "forward compatibility": GpuProblem.DRIVER,
+    "no kernel image": GpuProblem.AGE,
+    "out of memory": GpuProblem.MEMORY,
+    "no cuda": GpuProblem.ABSENT,
+    "no nvidia driver": GpuProblem.ABSENT,
+}
+"""Parts of what PyTorch and CUDA say, in small letters, and what they mean."""
+REASONS = {
+    GpuProblem.CHOSEN: mark("The processor is used, as was chosen."),
+    GpuProblem.BUILD: mark(
+        "The processor is used: PyTorch was installed without GPU support, and no NVIDIA driver was found."
+    ),
+    GpuProblem.DRIVER: mark(
+        "The processor is used: the GPU's driver is too old for this PyTorch; update it, or set up the engine anew."
+    ),
+    GpuProblem.AGE: mark(
+        "The processor is used: this PyTorch was made for GPUs of another age; set up the engine anew."
+    ),
+    GpuProblem.MEMORY: mark("The processor is used: other programs have taken the GPU's memory; close them."),
+    GpuProblem.ABSENT: mark("The processor is used: PyTorch finds no NVIDIA GPU."),
+    GpuProblem.START: mark(
+        "The processor is used: the GPU could not be started; restart the computer, or update its driver."
+    ),
+}
 BF16_FEATURES = ("avx512_bf16", "amx_bf16")
 """Of a processor; with one of them bfloat16 is about twice as fast as float32 (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A processor, and in one sentence why it was chosen."""
+    """A processor, and in one sentence why it was chosen; with what keeps a GPU from being used, if one is not."""
 
     torch: torch.device
     name: str
     reason: str
+    problem: GpuProblem = GpuProblem.NONE
+    details: str = ""
 
     @property
     def batch(self) -> int:
@@ -64,12 +94,14 @@ def run(request: InfoRequest, progress: Progress) -> InfoResult:
         precision=precision_of(device.torch),
         versions={
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "gdal": rasterio.__gdal_version__,
             "rasterio": rasterio.__version__,
             "shapely": shapely.__version__,
             "numpy": numpy.__version__,
         },
+        gpu_problem=device.problem,
+        gpu_details=device.details,
     )
 
 
@@ -79,31 +111,47 @@ def choose(name: str = "auto") -> Device:
     Raises:
         OrthomaskError: there is no such device here.
     """
-    asked = name
-    if name in ("auto", "cuda") and torch.cuda.is_available():
+    problem, details = cuda_problem() if name in ("auto", "cuda") else (GpuProblem.CHOSEN, "")
+    if problem is GpuProblem.NONE:
         name = "cuda:0"
     elif name == "auto":
         name = "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cpu":
-        reason = _why_cpu() if asked == "auto" else "The processor is used, as was chosen."
-        return Device(torch.device("cpu"), _processor(), reason)
+        return Device(torch.device("cpu"), _processor(), _why_cpu(problem), problem, details)
     if name == "mps" and torch.backends.mps.is_available():
-        return Device(torch.device("mps"), "Apple GPU", "The Apple GPU is used.")
+        return Device(torch.device("mps"), "Apple GPU", tr("The Apple GPU is used."))
     if name.startswith("cuda:") and name[5:].isdigit() and int(name[5:]) < torch.cuda.device_count():
         title = torch.cuda.get_device_name(int(name[5:]))
-        return Device(torch.device(name), title, f"The GPU {title} is used.")
+        return Device(torch.device(name), title, tr("The GPU {} is used.").format(title))
     raise OrthomaskError(
-        ErrorCode.BAD_REQUEST, f"There is no device “{name}” on this computer.", "Use “auto”, or “cpu”.", _why_cpu()
+        ErrorCode.BAD_REQUEST,
+        tr("There is no device “{}” on this computer.").format(name),
+        tr("Use “auto”, or “cpu”."),
+        details,
     )
 
 
-def _why_cpu() -> str:
+def cuda_problem() -> tuple[GpuProblem, str]:
+    """Why the first CUDA device cannot be used, also in PyTorch's own words; NONE where it computes one number."""
     if torch.version.cuda is None and torch.version.hip is None:
-        has_driver = Path("/proc/driver/nvidia/version").exists()
-        if has_driver:
-            return "The processor is used: there is an NVIDIA GPU, but PyTorch was installed without CUDA."
-        return "The processor is used: PyTorch was installed without GPU support, and no NVIDIA driver was found."
-    return "The processor is used: PyTorch finds no usable GPU; check its driver."
+        return GpuProblem.BUILD, f"PyTorch {torch.__version__}"
+    try:
+        torch.zeros(1, device="cuda:0").add_(1).item()
+    except RuntimeError as error:
+        return problem_of(str(error)), str(error)
+    return GpuProblem.NONE, ""
+
+
+def problem_of(message: str) -> GpuProblem:
+    """What PyTorch or CUDA complains of."""
+    said = message.lower()
+    return next((problem for words, problem in COMPLAINTS.items() if words in said), GpuProblem.START)
+
+
+def _why_cpu(problem: GpuProblem) -> str:
+    if problem is GpuProblem.BUILD and Path(NVIDIA_DRIVER).exists():
+        return tr("The processor is used: there is an NVIDIA GPU, but PyTorch was installed without CUDA.")
+    return tr(REASONS[problem])
 
 
 def _processor() -> str:
@@ -129,6 +177,13 @@ def keep_pages() -> None:
         mallopt(m_arena_max, 1)
 
 
+@dataclass
+class Tally:
+    """How much a predictor has done since it was made."""
+
+    windows: int = 0
+
+
 @dataclass(frozen=True)
 class Predictor:
     """A network made ready for one device: windows `(B, bands, H, W)` to foreground probabilities `(B, K, H, W)`."""
@@ -136,7 +191,7 @@ class Predictor:
     network: nn.Module
     device: Device
     precision: str
-    seconds_per_mpx: float
+    tally: Tally = field(default_factory=Tally)
 
     def __call__(self, windows: Tensor) -> Tensor:
         """Probabilities of the foreground classes, fp32, on the device."""
@@ -144,6 +199,7 @@ class Predictor:
             logits = self.network(
                 windows.to(self.device.torch, PRECISIONS[self.precision]).contiguous(memory_format=torch.channels_last)
             )
+            self.tally.windows += len(windows)
             return torch.softmax(logits.float(), dim=1)[:, 1:]
 
 
@@ -157,21 +213,8 @@ def precision_of(device: torch.device) -> str:
 
 @functools.lru_cache(maxsize=2)
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
-    """Fuse, place and time a model in a precision, by default the device's own. Kept warm."""
-    return _calibrated(bundle.model(), len(bundle.card.bands), device, precision or precision_of(device.torch))
-
-
-def _calibrated(network: nn.Module, bands: int, device: Device, precision: str) -> Predictor:
-    ready = fused(network).to(device.torch, PRECISIONS[precision])
+    """Fuse and place a model in a precision, by default the device's own. Kept warm."""
+    precision = precision or precision_of(device.torch)
+    ready = fused(bundle.model()).to(device.torch, PRECISIONS[precision])
     ready = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trial = Predictor(ready, device, precision, 0.0)
-    windows = torch.zeros(device.batch, bands, TRIAL_PX, TRIAL_PX)
-    trial(windows)
-    seconds = min(_seconds(trial, windows) for _ in range(3))
-    return Predictor(ready, device, precision, seconds / (device.batch * TRIAL_PX**2 / 1e6))
-
-
-def _seconds(predictor: Predictor, windows: Tensor) -> float:
-    start = time.perf_counter()
-    predictor(windows).cpu()
-    return time.perf_counter() - start
+    return Predictor(ready, device, precision)

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..protocol import EnsembleRequest, ErrorCode, ModelSummary, OrthomaskError
+from ..protocol.words import mark, tr
 from . import bundle
 from .bundle import Bundle, Card
 from .copies import refuse_existing
@@ -15,10 +16,10 @@ from .progress import Progress
 from .unet import Ensemble, UNet
 
 COMMON: tuple[tuple[str, Callable[[Card], object]], ...] = (
-    ("reads other bands", lambda card: [band.name for band in card.bands]),
-    ("expects other values in its bands", lambda card: (card.bands, card.dtype)),
-    ("works at another resolution", lambda card: card.gsd_m),
-    ("finds other classes", lambda card: [(info.value, info.name) for info in card.classes]),
+    (mark("“{}” reads other bands than “{}”."), lambda card: [band.name for band in card.bands]),
+    (mark("“{}” expects other values in its bands than “{}”."), lambda card: (card.bands, card.dtype)),
+    (mark("“{}” works at another resolution than “{}”."), lambda card: card.gsd_m),
+    (mark("“{}” finds other classes than “{}”."), lambda card: [(info.value, info.name) for info in card.classes]),
 )
 """What members must have in common, and what to say where they do not."""
 
@@ -29,7 +30,7 @@ def run(request: EnsembleRequest, progress: Progress) -> ModelSummary:
     Raises:
         OrthomaskError: a model is missing or does not fit the others, or the output exists or cannot be written.
     """
-    progress.report(0, "Joining the models")
+    progress.report(0, tr("Joining the models"))
     target = Path(request.output_path)
     bundles = [bundle.load(model) for model in request.models]
     for other in bundles[1:]:
@@ -47,13 +48,13 @@ def run(request: EnsembleRequest, progress: Progress) -> ModelSummary:
 
 def refuse_different(first: Bundle, other: Bundle) -> None:
     """Raise unless both read the same images and find the same classes."""
-    for words, value in COMMON:
+    for sentence, value in COMMON:
         mine, theirs = value(first.card), value(other.card)
         if mine != theirs:
             raise OrthomaskError(
                 ErrorCode.BAD_REQUEST,
-                f"“{other.card.name}” {words} than “{first.card.name}”.",
-                "Join models that were trained for the same bands, resolution and classes.",
+                tr(sentence).format(other.card.name, first.card.name),
+                tr("Join models that were trained for the same bands, resolution and classes."),
                 f"{mine} and {theirs}",
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -110,21 +111,44 @@ class Selection:
         return sum(map(len, self.columns))
 
 
-def select(lattice: Lattice, geometry: Geometry | None) -> Selection:
+def select(lattice: Lattice, geometry: Geometry | None, within: Window | None = None) -> Selection:
     """The windows that touch `geometry` (in lattice pixels), whole, and the extent of the results.
 
     A window counts with its full extent, overlaps included: so every pixel of the region has all its windows.
+
+    Args:
+        within: a part of the extent, where that is all that is wanted; its pixels have all their windows too.
     """
     whole = shapely.box(0, 0, lattice.width_px, lattice.height_px)
     clipped = whole if geometry is None else geometry.intersection(whole)
-    left, top, right, bottom = clipped.bounds
-    x, y = math.floor(left), math.floor(top)
-    extent = Window(x, y, math.ceil(right) - x, math.ceil(bottom) - y)
+    extent = within or _bounding(clipped)
+    x, y = extent.x, extent.y
     rows = _touching(y, y + extent.height, lattice.rows, lattice)
     columns = _touching(x, x + extent.width, lattice.columns, lattice)
     shapely.prepare(clipped)
     chosen = tuple(_touching_columns(lattice, row, columns, clipped) for row in rows)
     return Selection(extent, rows.start, chosen, None if geometry is None else clipped)
+
+
+def _bounding(geometry: Geometry) -> Window:
+    left, top, right, bottom = geometry.bounds
+    x, y = math.floor(left), math.floor(top)
+    return Window(x, y, math.ceil(right) - x, math.ceil(bottom) - y)
+
+
+def blocks(lattice: Lattice, extent: Window, side: int) -> list[Window]:
+    """Cut an extent into blocks of at most `side` x `side` strides, row by row, where strips begin and end."""
+    step = side * lattice.stride_px
+    return [
+        Window(left, top, right - left, bottom - top)
+        for top, bottom in _cuts(extent.y, extent.y + extent.height, step)
+        for left, right in _cuts(extent.x, extent.x + extent.width, step)
+    ]
+
+
+def _cuts(start_px: int, stop_px: int, step_px: int) -> list[tuple[int, int]]:
+    inner = range((start_px // step_px + 1) * step_px, stop_px, step_px)
+    return list(pairwise([start_px, *inner, stop_px]))
 
 
 def _touching(start_px: int, stop_px: int, count: int, lattice: Lattice) -> range:

@@ -15,6 +15,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 
 from ..protocol import ErrorCode, OrthomaskError
+from ..protocol.words import tr
 
 
 @contextmanager
@@ -35,16 +36,16 @@ def output_error(path: Path, error: OSError) -> OrthomaskError:
     if full or (error.errno == errno.EIO and _is_full(folder)):
         return OrthomaskError(
             ErrorCode.DISK_FULL,
-            f"There is no space left for “{path.name}”.",
-            "Free some space, then run it again.",
+            tr("There is no space left for “{}”.").format(path.name),
+            tr("Free some space, then run it again."),
             str(error),
         )
     if isinstance(error, PermissionError) and path.exists() and os.access(folder, os.W_OK):
         return _in_use(path, str(error))
     return OrthomaskError(
         ErrorCode.OUTPUT_UNWRITABLE,
-        f"“{path}” cannot be written.",
-        "Choose a folder in which you may write.",
+        tr("“{}” cannot be written.").format(path),
+        tr("Choose a folder in which you may write."),
         str(error),
     )
 
@@ -122,8 +123,8 @@ def _replace(target: Path, new: Path, old: Path) -> None:
 def _in_use(path: Path, details: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.OUTPUT_IN_USE,
-        f"“{path.name}” is open in another program.",
-        "Close it there (in QGIS: remove the layer), or choose another folder.",
+        tr("“{}” is open in another program.").format(path.name),
+        tr("Close it there (in QGIS: remove the layer), or choose another folder."),
         details,
     )
 

@@ -28,6 +28,7 @@ from ..protocol import (
     PolygonOptions,
     from_json,
 )
+from ..protocol.words import tr
 from . import outlines, regions
 from .layers import write_layer
 from .outputs import refuse_in_use, writing
@@ -50,7 +51,9 @@ def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
     record = _record(source)
     if target.exists() and request.existing is not Existing.OVERWRITE:
         raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS, f"“{target}” already exists.", "Choose another name, or overwrite it."
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” already exists.").format(target),
+            tr("Choose another name, or overwrite it."),
         )
     refuse_in_use(target)
     partial = target.with_name(f".{target.stem}.partial.gpkg")
@@ -198,8 +201,8 @@ def _record(path: Path) -> dict[str, Any]:
     except (rasterio.errors.RasterioError, KeyError, ValueError) as error:
         raise OrthomaskError(
             ErrorCode.IMAGE_UNREADABLE,
-            f"“{path.name}” is no probability raster of Orthomask.",
-            "Choose the probabilities.tif in the folder of a run.",
+            tr("“{}” is no probability raster of Orthomask.").format(path.name),
+            tr("Choose the probabilities.tif in the folder of a run."),
             str(error),
         ) from error
     try:

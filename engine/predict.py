@@ -19,9 +19,10 @@ import torch
 from affine import Affine
 from torch import Tensor
 
-from ..protocol import ErrorCode, OrthomaskError, PredictRequest, PredictResult
+from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, PredictResult
+from ..protocol.words import tr
 from . import bundle as bundles
-from . import check, devices, polygons, regions, runs
+from . import check, devices, estimates, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
 from .raster import Reader, Source, open_image, open_reader
@@ -68,16 +69,17 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         OrthomaskError: bad input, an output that cannot be written, or `Cancelled`.
     """
     started = time.monotonic()
-    progress.report(0, "Opening the image")
+    progress.report(0, tr("Opening the image"))
     with open_image(request.image) as source:
         plan_, device = plan(source, request), devices.choose(request.device)
         folder, finished = runs.open_folder(request, plan_.bundle)
         if finished:
             return finished
-        progress.report(0.01, "Preparing the model")
+        progress.report(0.01, tr("Preparing the model"))
         # An unfinished run goes on in the precision that it began with.
         predictor = devices.prepare(plan_.bundle, device, folder.precision)
         folder.begin(folder.provenance(plan_.bundle, source, predictor))
+        before, fresh = predictor.tally.windows, folder.finished_strips() == 0
         _run_strips(plan_, predictor, folder, progress.part(0.02, 0.88))
         rasters = folder.write_rasters(plan_.lattice, plan_.selection, progress.part(0.88, 0.93))
         provenance = folder.provenance(plan_.bundle, source, predictor)
@@ -87,7 +89,10 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         )  # fmt: skip
         seconds = time.monotonic() - started
         result = folder.commit(provenance, counted, predictor.device.name, seconds, plan_.warnings)
-    progress.show(1, "Done")
+        windows = predictor.tally.windows - before
+        if fresh and request.window_px == WINDOW_PX and 2 * windows > plan_.selection.count:
+            estimates.learn(plan_.bundle, predictor, windows, seconds)
+    progress.show(1, tr("Done"))
     return result
 
 
@@ -120,8 +125,8 @@ def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolde
         folder.discard()
         raise OrthomaskError(
             ErrorCode.IMAGE_EMPTY,
-            f"“{plan_.source.name}” has no data in this region.",
-            "Draw the region where the image shows something.",
+            tr("“{}” has no data in this region.").format(plan_.source.name),
+            tr("Draw the region where the image shows something."),
         )
 
 
@@ -160,7 +165,7 @@ def strips(
             for place, probabilities, valid in batches(zip((_Place(row, c) for c in columns), windows)):
                 canvas.add(place, probabilities, valid)
                 done += 1
-                progress.report(done / total, f"Window {done} of {total}")
+                progress.report(done / total, tr("Window {} of {}").format(done, total))
             strip = canvas.finish(index, row)
             if index >= first:
                 yield strip
@@ -268,8 +273,8 @@ class _Batches:
         if self._size == 1:
             raise OrthomaskError(
                 ErrorCode.OUT_OF_MEMORY,
-                "There is not enough memory for a single window.",
-                "Close other programs, or use a smaller window.",
+                tr("There is not enough memory for a single window."),
+                tr("Close other programs, or use a smaller window."),
                 str(error),
             ) from error
         self._size //= 2

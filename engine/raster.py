@@ -21,6 +21,7 @@ from pyproj.database import query_utm_crs_info
 from rasterio.io import DatasetReader
 
 from ..protocol import ErrorCode, Image, OrthomaskError
+from ..protocol.words import tr
 from .grid import Lattice, Window
 
 SAME_GSD = 0.05
@@ -67,11 +68,13 @@ class Source:
         numbers = numbers or tuple(range(1, len(wanted) + 1))
         if len(numbers) == len(wanted) and all(1 <= number <= self.dataset.count for number in numbers):
             return numbers
+        sentence = tr("The model reads {} bands ({}), but “{}” has {}.")
+        if chosen:
+            sentence = tr("The model reads {} bands ({}), but “{}” has {} and bands {} were asked for.")
         raise OrthomaskError(
             ErrorCode.IMAGE_BANDS,
-            f"The model reads {len(wanted)} bands ({', '.join(wanted)}), but “{self.name}” has {self.dataset.count}"
-            + (f" and bands {', '.join(chosen)} were asked for." if chosen else "."),
-            "Choose an image with these bands, or name the bands to use.",
+            sentence.format(len(wanted), ", ".join(wanted), self.name, self.dataset.count, ", ".join(chosen)),
+            tr("Choose an image with these bands, or name the bands to use."),
         )
 
     def band_names(self) -> list[str]:
@@ -139,8 +142,10 @@ class Reader:
         except rasterio.errors.RasterioError as error:
             raise OrthomaskError(
                 ErrorCode.IMAGE_UNREADABLE,
-                f"“{self.source.name}” is damaged or incomplete: it cannot be read around row {inside.y}.",
-                "Copy or download the file again.",
+                tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(
+                    self.source.name, inside.y
+                ),
+                tr("Copy or download the file again."),
                 str(error.__cause__ or error),
             ) from error
         if part.dtype.kind == "f":
@@ -166,8 +171,8 @@ def open_image(image: Image) -> Iterator[Source]:
         if dataset.count == 0 or dataset.dtypes[0].startswith(("complex", "c")):
             raise OrthomaskError(
                 ErrorCode.IMAGE_TYPE,
-                f"“{os.path.basename(image.path)}” holds no plain pixel values.",
-                "Choose an image with 8-bit, 16-bit or floating point bands.",
+                tr("“{}” holds no plain pixel values.").format(os.path.basename(image.path)),
+                tr("Choose an image with 8-bit, 16-bit or floating point bands."),
                 ", ".join(dataset.dtypes),
             )
         crs = _crs(dataset, image)
@@ -225,12 +230,13 @@ def _clip(window: Window, lattice: Lattice) -> Window:
 def _not_a_raster(image: Image, error: Exception) -> OrthomaskError:
     name = os.path.basename(image.path) or image.path
     if os.path.isfile(image.path) and os.path.getsize(image.path) == 0:
-        why, remedy = "is empty", "Copy or download the file again."
+        sentence, remedy = tr("“{}” is empty."), tr("Copy or download the file again.")
     elif os.path.exists(image.path) or image.path.startswith("/vsi") or ":" in image.path[2:]:
-        why, remedy = "cannot be opened as a raster", "Choose a GeoTIFF or another raster that GDAL reads."
+        sentence = tr("“{}” cannot be opened as a raster.")
+        remedy = tr("Choose a GeoTIFF or another raster that GDAL reads.")
     else:
-        why, remedy = "does not exist", "Check the path of the image."
-    return OrthomaskError(ErrorCode.IMAGE_UNREADABLE, f"“{name}” {why}.", remedy, str(error))
+        sentence, remedy = tr("“{}” does not exist."), tr("Check the path of the image.")
+    return OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence.format(name), remedy, str(error))
 
 
 def _crs(dataset: DatasetReader, image: Image) -> pyproj.CRS:
@@ -240,15 +246,17 @@ def _crs(dataset: DatasetReader, image: Image) -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.IMAGE_CRS,
-            f"“{os.path.basename(image.path)}” has no coordinate reference system that is known here.",
-            "Set the layer's CRS in QGIS, or name it with --crs.",
+            tr("“{}” has no coordinate reference system that is known here.").format(os.path.basename(image.path)),
+            tr("Set the layer's CRS in QGIS, or name it with --crs."),
             str(error),
         ) from error
     if not (crs.is_projected or crs.is_geographic):
         raise OrthomaskError(
             ErrorCode.IMAGE_CRS,
-            f"The coordinate reference system of “{os.path.basename(image.path)}” is not tied to the Earth.",
-            "Georeference the image first.",
+            tr("The coordinate reference system of “{}” is not tied to the Earth.").format(
+                os.path.basename(image.path)
+            ),
+            tr("Georeference the image first."),
             crs.to_wkt(),
         )
     return crs

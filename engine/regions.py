@@ -8,6 +8,7 @@ from affine import Affine
 from shapely import Geometry
 
 from ..protocol import ErrorCode, OrthomaskError, Region
+from ..protocol.words import tr
 from .grid import Lattice
 
 DENSIFY = 100
@@ -25,8 +26,8 @@ def to_lattice(region: Region, lattice: Lattice) -> tuple[Geometry, tuple[str, .
     if polygon.is_empty or not polygon.intersects(shapely.box(0, 0, lattice.width_px, lattice.height_px)):
         raise OrthomaskError(
             ErrorCode.REGION_OUTSIDE,
-            "The region does not touch the image.",
-            "Draw it on the image; if you did, check the CRS of both layers.",
+            tr("The region does not touch the image."),
+            tr("Draw it on the image; if you did, check the CRS of both layers."),
             f"region in lattice pixels: {polygon.bounds}",
         )
     return polygon, warnings
@@ -49,10 +50,10 @@ def _parsed(region: Region) -> Geometry:
         geometry = shapely.from_wkt(region.wkt)
     except shapely.errors.ShapelyError as error:
         raise OrthomaskError(
-            ErrorCode.REGION_UNREADABLE, "The region cannot be read.", "Draw it again.", str(error)
+            ErrorCode.REGION_UNREADABLE, tr("The region cannot be read."), tr("Draw it again."), str(error)
         ) from error
     if geometry is None or geometry.is_empty or shapely.get_dimensions(geometry) < 2:
-        raise OrthomaskError(ErrorCode.REGION_EMPTY, "The region is empty.", "Draw or choose a polygon.")
+        raise OrthomaskError(ErrorCode.REGION_EMPTY, tr("The region is empty."), tr("Draw or choose a polygon."))
     return shapely.force_2d(geometry)
 
 
@@ -63,8 +64,8 @@ def _mended(geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
     mended = shapely.make_valid(geometry)
     parts = [part for part in shapely.get_parts(mended) if part.area > 0]
     if not parts:
-        raise OrthomaskError(ErrorCode.REGION_EMPTY, "The region has no area.", "Draw it again.", reason)
-    return shapely.union_all(parts), (f"The region was not valid ({reason}) and has been mended.",)
+        raise OrthomaskError(ErrorCode.REGION_EMPTY, tr("The region has no area."), tr("Draw it again."), reason)
+    return shapely.union_all(parts), (tr("The region was not valid ({}) and has been mended.").format(reason),)
 
 
 def _known_crs(region: Region) -> pyproj.CRS:
@@ -73,8 +74,8 @@ def _known_crs(region: Region) -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.REGION_CRS,
-            "The region has no coordinate reference system that is known here.",
-            "Set the CRS of the layer or file that the region comes from.",
+            tr("The region has no coordinate reference system that is known here."),
+            tr("Set the CRS of the layer or file that the region comes from."),
             str(error),
         ) from error
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from html import escape
@@ -31,10 +34,11 @@ from ..protocol import (
     from_json,
     to_json,
 )
+from ..protocol.words import tr
 from .bundle import Bundle
-from .cogs import Band, Frame, class_band, move, vrt, write_cog
-from .devices import Predictor, version
-from .grid import Lattice, Selection
+from .cogs import BLOCK_PX, Band, Frame, class_band, move, vrt, write_cog
+from .devices import version
+from .grid import Lattice, Selection, Window
 from .outputs import refuse_in_use, write_atomically, writing
 from .progress import Progress
 from .raster import Source
@@ -43,6 +47,8 @@ NODATA = 255
 """Outside the region or without data, in both rasters."""
 SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
+TILED = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
+"""How blocks lie on disk: a Cloud Optimized GeoTIFF is put together from squares, and reads each of them once."""
 RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 
@@ -53,6 +59,21 @@ class Strip:
     index: int
     top: int
     probabilities: np.ndarray
+
+
+class Part(NamedTuple):
+    """Finished pixels on disk: what the names of their files end in, and where they lie on the lattice."""
+
+    name: str
+    window: Window
+
+
+class Processor(NamedTuple):
+    """What a run computes on: the device's id and name, and the precision."""
+
+    id: str
+    name: str
+    precision: str
 
 
 class Paths(NamedTuple):
@@ -140,11 +161,11 @@ class RunFolder:
         begun = self._read_state().get("run_id", "" if existing else self.run_id)
         if begun == self.run_id and not self.final.run.exists():
             return  # nothing is there, or this very run, perhaps killed while its results were moved
-        what = ", ".join(existing) or "an unfinished run with other settings"
+        what = ", ".join(existing) or tr("an unfinished run with other settings")
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            f"The folder “{self.work.parent}” already holds {what}.",
-            "Choose another folder, or overwrite it.",
+            tr("The folder “{}” already holds {}.").format(self.work.parent, what),
+            tr("Choose another folder, or overwrite it."),
         )
 
     def finished_result(self) -> PredictResult | None:
@@ -180,42 +201,69 @@ class RunFolder:
         """Whether any pixel of any strip was predicted."""
         return (self.work / "data").exists()
 
-    def write_rasters(self, lattice: Lattice, selection: Selection, progress: Progress) -> Paths:
-        """Join the strips into two Cloud Optimized GeoTIFFs, still in the hidden folder."""
+    def strips(self, selection: Selection) -> list[Part]:
+        """All strips of a run, once they are written."""
+        extent, parts = selection.extent, []
+        for index in range(len(selection.columns)):
+            top, height = map(int, self._strip(index, "rows").read_text().split())
+            parts.append(Part(f"{index:06d}", Window(extent.x, top, extent.width, height)))
+        return [part for part in parts if part.window.height]
+
+    def block(self, window: Window) -> Part:
+        """A block of a run, finished or not. Its name tells it from any other run's, should a worker come late."""
+        return Part("-".join(map(str, (self.run_id, *window))), window)
+
+    def is_finished(self, block: Part) -> bool:
+        """Whether a block is on disk, or known to hold no data."""
+        return self._done(block).exists()
+
+    def write_block(self, block: Part, probabilities: np.ndarray, classes: np.ndarray) -> None:
+        """Keep a block, `(K, H, W)` and `(H, W)`; it counts once its mark is there. Two workers may both write it."""
+        filled = bool((classes != NODATA).any())
+        if filled:
+            _put(self._part(block.name, "probabilities"), _encoded(probabilities, **TILED))
+            _put(self._part(block.name, "classes"), _encoded(classes[None], **TILED))
+            (self.work / "data").touch()
+        _put(self._done(block), b"data" if filled else b"")
+
+    def filled(self, blocks: Sequence[Part]) -> list[Part]:
+        """Those of the finished blocks that hold data."""
+        return [block for block in blocks if self._done(block).read_bytes()]
+
+    def write_rasters(self, lattice: Lattice, extent: Window, parts: Sequence[Part], progress: Progress) -> Paths:
+        """Join the parts into two Cloud Optimized GeoTIFFs, still in the hidden folder."""
         scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
         probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
-        self._write_cog("classes", [class_band(self._classes)], "mode", lattice, selection, progress.part(0, 0.5))
-        self._write_cog("probabilities", probabilities, "average", lattice, selection, progress.part(0.5, 1))
+        transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
+        frame = Frame(extent.width, extent.height, lattice.crs, transform)
+        placed = [part._replace(window=_moved(part.window, extent)) for part in parts]
+        self._write_cog("classes", [class_band(self._classes)], "mode", frame, placed, progress.part(0, 0.5))
+        self._write_cog("probabilities", probabilities, "average", frame, placed, progress.part(0.5, 1))
         return self._staged
 
     def _write_cog(
-        self, kind: str, bands: list[str], resampling: str, lattice: Lattice, selection: Selection, progress: Progress
+        self, kind: str, bands: list[str], resampling: str, frame: Frame, parts: Sequence[Part], progress: Progress
     ) -> None:
         mosaic = self.work / f"{kind}.vrt"
-        write_atomically(mosaic, self._mosaic(kind, bands, lattice, selection).encode())
+        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts).encode())
         write_cog(mosaic, self.work / f"{kind}.tif", resampling, progress)
 
-    def _mosaic(self, kind: str, bands: list[str], lattice: Lattice, selection: Selection) -> str:
-        """A VRT of all strips, with what GDAL has to know of each band."""
-        extent = selection.extent
-        transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
-        rows = [self._strip(i, "rows").read_text().split() for i in range(len(selection.columns))]
+    def _mosaic(self, kind: str, bands: list[str], frame: Frame, parts: Sequence[Part]) -> str:
+        """A VRT of all parts, with what GDAL has to know of each band."""
         sources = [
-            f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._strip(i, kind).name}</SourceFilename>"
-            f"<SourceBand>%d</SourceBand><SrcRect xOff='0' yOff='0' xSize='{extent.width}' ySize='{height}'/>"
-            f"<DstRect xOff='0' yOff='{int(top) - extent.y}' xSize='{extent.width}' ySize='{height}'/></SimpleSource>"
-            for i, (top, height) in enumerate(rows)
-            if int(height)
+            f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._part(name, kind).name}</SourceFilename>"
+            f"<SourceBand>%d</SourceBand><SrcRect xOff='0' yOff='0' xSize='{at.width}' ySize='{at.height}'/>"
+            f"<DstRect xOff='{at.x}' yOff='{at.y}' xSize='{at.width}' ySize='{at.height}'/></SimpleSource>"
+            for name, at in parts
         ]
         record = json.dumps({"run_id": self.run_id, "classes": [to_json(info) for info in self._classes]})
-        frame = Frame(extent.width, extent.height, lattice.crs, transform)
         drawn = [
             (Band("uint8", NODATA, band, ""), "".join(source % number for source in sources))
             for number, band in enumerate(bands, 1)
         ]
         return vrt(frame, drawn, record)
 
-    def provenance(self, bundle: Bundle, source: Source, predictor: Predictor) -> dict[str, Any]:
+    def provenance(self, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
         """Everything needed to know, and to repeat, how the results came about."""
         return {
             "run_id": self.run_id,
@@ -229,8 +277,8 @@ class RunFolder:
             "threshold": self.threshold,
             "source": {**_origin(source), "crs": source.crs.to_wkt(), "gsd_m": list(source.gsd_m)},
             "image_date": self.request.image_date,
-            "device": {"id": str(predictor.device.torch), "name": predictor.device.name},
-            "precision": predictor.precision,
+            "device": {"id": processor.id, "name": processor.name},
+            "precision": processor.precision,
             "versions": {
                 "orthomask": version(), "torch": torch.__version__, "gdal": rasterio.__gdal_version__,
                 "python": platform.python_version(),
@@ -257,7 +305,14 @@ class RunFolder:
         return result
 
     def _strip(self, index: int, kind: str) -> Path:
-        return self.work / f"{kind}-{index:06d}{'.txt' if kind == 'rows' else '.tif'}"
+        name = f"{index:06d}"
+        return self.work / f"rows-{name}.txt" if kind == "rows" else self._part(name, kind)
+
+    def _part(self, name: str, kind: str) -> Path:
+        return self.work / f"{kind}-{name}.tif"
+
+    def _done(self, block: Part) -> Path:
+        return self.work / f"done-{block.name}.txt"
 
     def _read_state(self) -> dict[str, Any]:
         try:
@@ -273,7 +328,19 @@ def _origin(source: Source) -> dict[str, Any]:
     return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}
 
 
-def _encoded(bands: np.ndarray) -> bytes:
+def _moved(window: Window, origin: Window) -> Window:
+    return window._replace(x=window.x - origin.x, y=window.y - origin.y)
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file atomically, even when others write the same one."""
+    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    write_atomically(mine, content)
+    with writing(path):
+        os.replace(mine, path)
+
+
+def _encoded(bands: np.ndarray, **layout: Any) -> bytes:
     """Bands `(K, rows, width)` as the bytes of a lightly compressed GeoTIFF; empty for no rows."""
     if bands.shape[1] == 0:
         return b""
@@ -281,6 +348,7 @@ def _encoded(bands: np.ndarray) -> bytes:
         "driver": "GTiff", "dtype": "uint8", "count": bands.shape[0], "height": bands.shape[1],
         "width": bands.shape[2], "compress": "deflate", "zlevel": 1, "interleave": "band",
         "transform": Affine.translation(0, 1),  # the mosaic has its own; without any, rasterio warns
+        **layout,
     }  # fmt: skip
     with MemoryFile() as memory:
         with memory.open(**profile) as dataset:

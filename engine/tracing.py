@@ -19,6 +19,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 from shapely import Polygon
 
+from ..protocol.words import tr
 from .progress import Progress
 from .runs import classify
 
@@ -64,7 +65,7 @@ def traced(
     seam = _Seam(dataset.width)
     for top in rows:
         for left in range(0, dataset.width, TILE_PX):
-            progress.report(top / dataset.height, "Tracing outlines")
+            progress.report(top / dataset.height, tr("Tracing outlines"))
             width, height = min(TILE_PX, dataset.width - left), min(TILE_PX, dataset.height - top)
             seam.add(_Tile.read(dataset, Window(left, top, width, height), threshold), min_pixels)
         done, pending = seam.finish_row(last=top == rows[-1])

@@ -23,6 +23,7 @@ from ..engine.grid import Window
 from ..engine.progress import Progress
 from ..engine.raster import ellipsoid
 from ..protocol import AreaEstimate, ClassInfo, ErrorCode, OrthomaskError, from_json
+from ..protocol.words import tr
 from .scores import ratio
 
 SAMPLE = 300
@@ -96,7 +97,7 @@ def map_areas(path: Path, classes: Sequence[ClassInfo], progress: Progress) -> n
             _require_same(path, dataset.tags(), classes)
             crs, areas = pyproj.CRS.from_user_input(dataset.crs.to_wkt()), np.zeros(len(classes) + 1)
             for top in range(0, dataset.height, ROWS):
-                progress.report(top / dataset.height, "Measuring the map")
+                progress.report(top / dataset.height, tr("Measuring the map"))
                 window = Window(0, top, dataset.width, min(ROWS, dataset.height - top))
                 values = dataset.read(1, window=Block(*window))
                 areas += np.bincount(values.ravel(), minlength=256)[: areas.size] * pixel_m2(
@@ -116,8 +117,8 @@ def _require_same(path: Path, tags: dict[str, str], classes: Sequence[ClassInfo]
     if names[0] != names[1]:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            f"“{path.name}” shows other classes than the model finds.",
-            "Choose the classes.tif of a run with this model.",
+            tr("“{}” shows other classes than the model finds.").format(path.name),
+            tr("Choose the classes.tif of a run with this model."),
             f"{names[0]} and {names[1]}",
         )
 
@@ -125,7 +126,7 @@ def _require_same(path: Path, tags: dict[str, str], classes: Sequence[ClassInfo]
 def _no_map(path: Path, details: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.IMAGE_UNREADABLE,
-        f"“{path.name}” is no class raster of Orthomask.",
-        "Choose the classes.tif in the folder of a run.",
+        tr("“{}” is no class raster of Orthomask.").format(path.name),
+        tr("Choose the classes.tif in the folder of a run."),
         details,
     )

@@ -13,6 +13,7 @@ from ..engine.progress import Progress
 from ..engine.raster import open_image, open_reader
 from ..engine.regions import reprojected, to_lattice, transformed
 from ..protocol import AreasRequest, AreasResult, ErrorCode, OrthomaskError, Sampling, Split
+from ..protocol.words import tr
 from .chances import chances
 from .labels import Grid, image_grid
 from .placement import Site, anywhere, evenly
@@ -38,7 +39,7 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
     for field in ("name", "split") if has_areas else ():
         require_field(str(target), "areas", field)
     rng = np.random.default_rng(request.seed)
-    progress.report(0, "Placing areas")
+    progress.report(0, tr("Placing areas"))
     with open_image(request.image) as source:
         grid = image_grid(source)
         lattice = Lattice(grid.crs, grid.transform, grid.width_px, grid.height_px, 512, 0)
@@ -83,10 +84,10 @@ def _too_few(request: AreasRequest, count: int) -> str:
     if count == 0:
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
-            f"No area of {request.size_m:g} m fits.",
-            "Choose a smaller size or distance, or another region.",
+            tr("No area of {:g} m fits.").format(request.size_m),
+            tr("Choose a smaller size or distance, or another region."),
         )
-    return f"Only {count} of {request.count} areas fit."
+    return tr("Only {} of {} areas fit.").format(count, request.count)
 
 
 def _dealt(count: int, shares: tuple[float, ...], rng: np.random.Generator) -> list[Split]:

@@ -17,6 +17,7 @@ from rasterio.vrt import WarpedVRT
 from ..engine.grid import Window
 from ..engine.raster import Source
 from ..protocol import BACKGROUND, UNKNOWN, AreasRequest, ErrorCode, Labels, OrthomaskError, Touch
+from ..protocol.words import tr
 from .burning import burn
 from .labels import Grid, open_truth
 from .vectors import choose_layer, is_vector, read_polygons, require_field
@@ -62,8 +63,8 @@ def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.G
     if not maps:
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
-            "No place in the region has data, and a weight or class by which it could be drawn.",
-            "Check that image, region and weights or classes overlap.",
+            tr("No place in the region has data, and a weight or class by which it could be drawn."),
+            tr("Check that image, region and weights or classes overlap."),
         )
     return Chances(maps, cell)
 
@@ -85,8 +86,8 @@ def _weights(request: AreasRequest, grid: Grid) -> np.ndarray:
     except (rasterio.errors.RasterioError, rasterio.errors.CRSError) as error:
         raise OrthomaskError(
             ErrorCode.LABELS_UNREADABLE,
-            f"“{os.path.basename(path)}” cannot be read as weights.",
-            "Choose a georeferenced raster, or a layer of polygons.",
+            tr("“{}” cannot be read as weights.").format(os.path.basename(path)),
+            tr("Choose a georeferenced raster, or a layer of polygons."),
             str(error),
         ) from error
 
@@ -100,8 +101,8 @@ def _vector_weights(path: str, layer: str, field: str, grid: Grid) -> np.ndarray
     except ValueError as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            f"The attribute “{field}” of “{layer}” holds no numbers.",
-            "Choose an attribute with numbers.",
+            tr("The attribute “{}” of “{}” holds no numbers.").format(field, layer),
+            tr("Choose an attribute with numbers."),
             str(error),
         ) from error
     weights = np.zeros((grid.height_px, grid.width_px), np.float32)

@@ -16,6 +16,7 @@ from ..engine import regions
 from ..engine.grid import Lattice, Window
 from ..engine.raster import Source, open_image
 from ..protocol import Areas, ChipsRequest, LabelledImage, Split
+from ..protocol.words import tr
 from .labels import open_truth, read_areas
 from .vectors import Grid
 
@@ -166,8 +167,10 @@ def _stretched(source: Source, request: ChipsRequest) -> list[str]:
     if request.gsd_m or abs(east / north - 1) <= 0.05:
         return []
     return [
-        f"The pixels of “{source.name}” are not square on the ground ({east:.3g} m x {north:.3g} m), "
-        "and so are not the chips; give a resolution to have square ones."
+        tr(
+            "The pixels of “{}” are not square on the ground ({:.3g} m x {:.3g} m), and so are not the "
+            "chips; give a resolution to have square ones."
+        ).format(source.name, east, north)
     ]
 
 

@@ -33,6 +33,7 @@ from ..protocol import (
     OrthomaskError,
     Split,
 )
+from ..protocol.words import mark, tr
 from .catalogues import ArcGis, Coco, Entry
 from .chip_plan import Batch, Place, Plan, make_plan
 from .formats import ChipWriter, Cut, Style
@@ -41,6 +42,12 @@ from .manifest import LAYOUT, MANIFEST, Chip, Manifest, dump_manifest, image_pla
 
 CATALOGUES = {Catalogue.COCO: Coco, Catalogue.ARCGIS: ArcGis}
 EMPTY, FAULTY, CONSTANT, CROSSING = "empty", "faulty", "constant", "crossing"
+REASONS = {
+    EMPTY: mark("empty"),
+    FAULTY: mark("faulty"),
+    CONSTANT: mark("of one value"),
+    CROSSING: mark("touching another split"),
+}
 
 
 def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
@@ -54,7 +61,7 @@ def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
     target = Path(request.output_dir).resolve()
     with writing(target):
         _refuse_existing(target, request.existing)
-    progress.report(0.0, "Placing chips")
+    progress.report(0.0, tr("Placing chips"))
     style = _style(request)
     plan = make_plan(request)
     with building(target) as folder:
@@ -127,7 +134,7 @@ class _Export(ExitStack):
                 self._warnings |= dict.fromkeys(truth.warnings)
                 for place in group:
                     done += 1
-                    progress.report(done / len(places), f"Chip {done} of {len(places)}")
+                    progress.report(done / len(places), tr("Chip {} of {}").format(done, len(places)))
                     read = _read(reader, truth, place.window)
                     fault = read.fault(self._request.max_unknown_share)
                     if fault == EMPTY and set_aside:
@@ -167,16 +174,18 @@ class _Export(ExitStack):
         if not self._chips:
             raise OrthomaskError(
                 ErrorCode.CHIPS_EMPTY,
-                f"No chip is left: {_listed(self._left_out)}.",
-                "Make the chips smaller, allow more unknown pixels, or draw larger areas further apart.",
+                tr("No chip is left: {}.").format(_listed(self._left_out)),
+                tr("Make the chips smaller, allow more unknown pixels, or draw larger areas further apart."),
             )
         counts = Counter(chip.split for chip in self._chips)
         for split in self._plan.splits:
             if not counts[split]:
-                told = f"There is no chip for {split.value}; smaller chips, another seed or more areas may give some."
+                told = tr("There is no chip for {}; smaller chips, another seed or more areas may give some.").format(
+                    split.value
+                )
                 self._warnings[told] = None
             elif not self._positive[split]:
-                self._warnings[f"No chip for {split.value} shows any class."] = None
+                self._warnings[tr("No chip for {} shows any class.").format(split.value)] = None
         style = self._style
         return Manifest(
             LAYOUT, version(), self._request, style.classes, style.bands, style.dtype, nodata_text(style.nodata),
@@ -234,9 +243,10 @@ def _style(request: ChipsRequest) -> Style:
         if found and (len(style.bands), style.dtype) != (len(found.bands), found.dtype):
             raise OrthomaskError(
                 ErrorCode.IMAGE_BANDS,
-                f"“{source.name}” has {len(style.bands)} bands of {style.dtype}, but the first image "
-                f"{len(found.bands)} of {found.dtype}.",
-                "Export them one by one, or choose bands that all of them have.",
+                tr("“{}” has {} bands of {}, but the first image {} of {}.").format(
+                    source.name, len(style.bands), style.dtype, len(found.bands), found.dtype
+                ),
+                tr("Export them one by one, or choose bands that all of them have."),
             )
         found = style if found is None or (found.nodata is None and style.nodata is not None) else found
     common = cast(Style, found)  # a request has at least one image
@@ -265,8 +275,8 @@ def _sha256(array: np.ndarray) -> str:
 
 def _listed(left_out: Counter[str]) -> str:
     """Numbers of chips that were left out, as a list for people."""
-    told = [f"{count} {reason}" for reason, count in left_out.items() if count]
-    return "left out were " + ", ".join(told) if told else "none fits into the areas"
+    told = [f"{count} {tr(REASONS[reason])}" for reason, count in left_out.items() if count]
+    return tr("left out were {}").format(", ".join(told)) if told else tr("none fits into the areas")
 
 
 def _refuse_existing(target: Path, existing: Existing) -> None:
@@ -275,14 +285,16 @@ def _refuse_existing(target: Path, existing: Existing) -> None:
         return
     if existing is not Existing.OVERWRITE:
         raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS, f"“{target}” already exists.", "Choose another folder, or overwrite it."
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” already exists.").format(target),
+            tr("Choose another folder, or overwrite it."),
         )
     try:
         load_manifest(target)
     except OrthomaskError as error:
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            f"“{target}” holds other things than chips, and is not replaced.",
-            "Choose another folder, or empty this one.",
+            tr("“{}” holds other things than chips, and is not replaced.").format(target),
+            tr("Choose another folder, or empty this one."),
             error.sentence,
         ) from error

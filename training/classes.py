@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import pyogrio.raw
 
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ErrorCode, Labels, OrthomaskError, Outline
+from ..protocol.words import tr
 from . import label_rasters
 from .vectors import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, read_column
 
@@ -46,8 +47,10 @@ def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ())
     if not found or max(found) >= UNKNOWN:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            "The labels name no classes." if not found else f"The labels name {len(found)} classes; 254 are possible.",
-            "Say which value means which class.",
+            tr("The labels name no classes.")
+            if not found
+            else tr("The labels name {} classes; 254 are possible.").format(len(found)),
+            tr("Say which value means which class."),
         )
     colors = {entry.value: entry.source for source in labels for entry in source.mapping if _is_color(entry.source)}
     return tuple(ClassInfo(value, found[value], colors.get(value, color(value))) for value in sorted(found))
@@ -73,7 +76,7 @@ def named_otherwise(labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> l
         source.path for source in labels if not source.mapping and class_field(source) and is_project(source.path)
     }
     return [
-        f"Class {info.value} is “{info.name}” in the labels and “{names[info.value]}” in the model."
+        tr("Class {} is “{}” in the labels and “{}” in the model.").format(info.value, info.name, names[info.value])
         for path in sorted(projects)
         for info in project_classes(path)
         if names.get(info.value, info.name).casefold() != info.name.casefold()
@@ -101,12 +104,12 @@ def class_values(labels: Labels, texts: Iterable[str], classes: Sequence[ClassIn
     wanted = set(texts)
     strange = sorted(wanted - set(known))
     if strange:
-        told = ", ".join(f"“{text}”" if text else "an empty value" for text in strange[:SHOWN])
-        more = f" and {len(strange) - SHOWN} others" if len(strange) > SHOWN else ""
+        told = ", ".join(f"“{text}”" if text else tr("an empty value") for text in strange[:SHOWN])
+        more = tr(" and {} others").format(len(strange) - SHOWN) if len(strange) > SHOWN else ""
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            f"No class is known for {told}{more} in “{os.path.basename(labels.path)}”.",
-            "Map every value to a class, to 0 for background or to 255 for unknown.",
+            tr("No class is known for {}{} in “{}”.").format(told, more, os.path.basename(labels.path)),
+            tr("Map every value to a class, to 0 for background or to 255 for unknown."),
         )
     require_known({known[text] for text in wanted}, classes)
     return {text: known[text] for text in wanted}
@@ -118,8 +121,8 @@ def require_known(values: Iterable[int], classes: Sequence[ClassInfo]) -> None:
     if strange:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            f"There is no class {', '.join(map(str, strange))}.",
-            f"Use the classes {', '.join(f'{info.value} ({info.name})' for info in classes)}, or add one.",
+            tr("There is no class {}.").format(", ".join(map(str, strange))),
+            tr("Use the classes {}, or add one.").format(", ".join(f"{info.value} ({info.name})" for info in classes)),
         )
 
 

@@ -27,6 +27,7 @@ from ..protocol import (
     Split,
     to_json,
 )
+from ..protocol.words import tr
 from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
 from .comparison import PIECE_PX, Ground, open_ground, open_tile
@@ -61,7 +62,7 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
         result = replace(evaluation.result(), seconds=round(time.monotonic() - started, 2))
         evaluation.write(result)
         refuse_in_use(final / OBJECTS)
-    progress.show(1, "Done")
+    progress.show(1, tr("Done"))
     return result
 
 
@@ -74,7 +75,7 @@ class _Evaluation:
         self._mapped_m2 = None
         if request.map_path:
             self._mapped_m2 = map_areas(Path(request.map_path), bundle.card.classes, progress.part(0, 0.04))
-        progress.report(0.04, "Preparing the model")
+        progress.report(0.04, tr("Preparing the model"))
         self._predictor = devices.prepare(bundle, self._device)
         self._threshold = request.threshold or bundle.card.threshold
         self._tally = Tally(bundle.card.classes)
@@ -92,7 +93,7 @@ class _Evaluation:
                 self._add(ground, part)
         for number, tile in enumerate(self._tiles(), start=1):
             done = share + (1 - share) * number / (number + 20)  # nobody knows how many there are
-            progress.report(done, f"Picture {number}: {tile.name}")
+            progress.report(done, tr("Picture {}: {}").format(number, tile.name))
             with open_tile(tile, self._request) as ground:
                 self._add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
@@ -149,18 +150,22 @@ class _Evaluation:
         """What to keep in mind when reading the scores."""
         confusion, counts = self._tally.confusion, self._tally.sample.counts()
         if not confusion[1:].sum():
-            yield "Nothing is labelled as an object here, so IoU, precision and recall say nothing."
+            yield tr("Nothing is labelled as an object here, so IoU, precision and recall say nothing.")
         if not self._request.map_path:
             return
         areas = len(self._tally.areas())
         if areas < FEW_AREAS:
             yield (
-                f"There are only {areas} labelled areas: unless they are a fair picture of the whole map, the interval "
-                "of the area estimate is too narrow."
+                tr(
+                    "There are only {} labelled areas: unless they are a fair picture of the whole map, the "
+                    "interval of the area estimate is too narrow."
+                ).format(areas)
             )
         for name, count in zip(("background", *self._tally.names), counts.sum(axis=1)):
             if not count:
-                yield f"The labelled areas hold no pixel mapped as {name}: its area on the map was taken as it is."
+                yield tr(
+                    "The labelled areas hold no pixel mapped as {}: its area on the map was taken as it is."
+                ).format(name)
         yield from _other_run(Path(self._request.map_path), self._bundle, self._threshold)
 
     def write(self, result: EvaluateResult) -> None:
@@ -219,8 +224,8 @@ def _sources(data: LabelledData) -> dict[str, list[str]]:
 def _nothing(split: Split) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.AREAS_EMPTY,
-        f"There is nothing labelled for {split.value}.",
-        f"Give areas on the image the split “{split.value}”, or evaluate another split.",
+        tr("There is nothing labelled for {}.").format(split.value),
+        tr("Give areas on the image the split “{}”, or evaluate another split.").format(split.value),
     )
 
 
@@ -232,7 +237,7 @@ def _other_run(map_path: Path, bundle: Bundle, threshold: float) -> Iterator[str
     except (OSError, ValueError, KeyError, TypeError):
         return
     if made != (bundle.sha256, threshold):
-        yield "The map was made with another model or threshold, so its errors may be others than these."
+        yield tr("The map was made with another model or threshold, so its errors may be others than these.")
 
 
 def _refuse(final: Path, existing: Existing) -> None:
@@ -241,10 +246,11 @@ def _refuse(final: Path, existing: Existing) -> None:
     ours = (final / RECORD).exists()
     if existing is Existing.OVERWRITE and ours:
         return
+    sentence = tr("“{}” already holds an evaluation.") if ours else tr("“{}” already holds other files.")
     raise OrthomaskError(
         ErrorCode.OUTPUT_EXISTS,
-        f"“{final}” already holds {'an evaluation' if ours else 'other files'}.",
-        "Choose another folder, or overwrite it." if ours else "Choose another folder.",
+        sentence.format(final),
+        tr("Choose another folder, or overwrite it.") if ours else tr("Choose another folder."),
     )
 
 

@@ -13,6 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from ..engine.outputs import write_atomically, writing
 from ..protocol import ErrorCode, Existing, OrthomaskError, TrainRequest, TrainResult, from_json, to_json
+from ..protocol.words import tr
 
 
 class TrainingFolder:
@@ -44,8 +45,8 @@ class TrainingFolder:
         if begun and self._request.existing is Existing.REFUSE:
             raise OrthomaskError(
                 ErrorCode.OUTPUT_EXISTS,
-                f"The folder “{self.path}” already holds a training.",
-                "Choose another folder, overwrite it, or go on with it.",
+                tr("The folder “{}” already holds a training.").format(self.path),
+                tr("Choose another folder, overwrite it, or go on with it."),
                 ", ".join(begun),
             )
         if begun and self._request.existing is Existing.RESUME:
@@ -94,8 +95,8 @@ class TrainingFolder:
         different = sorted(name for name in wanted if wanted[name] != there.get(name))
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            f"The training in “{self.path}” was begun with other settings: {', '.join(different)}.",
-            "Give the same settings to go on with it, or choose another folder.",
+            tr("The training in “{}” was begun with other settings: {}.").format(self.path, ", ".join(different)),
+            tr("Give the same settings to go on with it, or choose another folder."),
         )
 
 

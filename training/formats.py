@@ -20,6 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from ..engine.outputs import writing
 from ..protocol import BACKGROUND, UNKNOWN, ChipFormat, ClassInfo, ErrorCode, OrthomaskError, Split
+from ..protocol.words import tr
 from .manifest import Chip, Manifest
 
 RASTERS = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
@@ -53,8 +54,10 @@ class Style(NamedTuple):
         if self.format is ChipFormat.PNG and not held:
             raise OrthomaskError(
                 ErrorCode.BAD_REQUEST,
-                f"PNG holds 1 to 4 bands of 8 or 16 bits, but the image has {len(self.bands)} of {self.dtype}.",
-                "Export GeoTIFF, NPZ or HDF5, or choose fewer bands.",
+                tr("PNG holds 1 to 4 bands of 8 or 16 bits, but the image has {} of {}.").format(
+                    len(self.bands), self.dtype
+                ),
+                tr("Export GeoTIFF, NPZ or HDF5, or choose fewer bands."),
             )
 
 
@@ -314,5 +317,5 @@ def open_arrays(path: Path) -> Any:
 
 def unreadable(path: Path, code: ErrorCode, details: str) -> OrthomaskError:
     """The error for a file of pictures or masks that is missing or damaged."""
-    sentence = f"“{path}” cannot be read."
-    return OrthomaskError(code, sentence, "Copy it again, or take it out of the data folder.", details)
+    sentence = tr("“{}” cannot be read.").format(path)
+    return OrthomaskError(code, sentence, tr("Copy it again, or take it out of the data folder."), details)

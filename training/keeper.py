@@ -17,6 +17,7 @@ from ..engine.bundle import Card
 from ..engine.outputs import write_atomically, writing
 from ..engine.progress import Progress
 from ..protocol import TrainRequest, TrainResult
+from ..protocol.words import tr
 from .augment import Range
 from .dataset import Views
 from .folder import TrainingFolder
@@ -74,8 +75,9 @@ class Keeper(Callback):
         """Report how far it is; here a person can cancel."""
         self._clock.done(self._schedule.batch * trainer.world_size)
         schedule, epoch = self._schedule, trainer.current_epoch + 1
-        score = f", IoU {self.best['iou']:.3f}" if self.best else ""
-        message = f"Epoch {epoch} of {schedule.epochs}{score}, {self._clock.images_per_second:.0f} images/s"
+        message = tr("Epoch {} of {}, {:.0f} images/s").format(epoch, schedule.epochs, self._clock.images_per_second)
+        if self.best:
+            message = tr("{}, IoU {:.3f}").format(message, self.best["iou"])
         self._progress.report(min(trainer.global_step / (schedule.epochs * schedule.steps), 1.0), message)
         self._clock.wait()
 

@@ -18,6 +18,7 @@ from rasterio.windows import Window as Block
 
 from ..engine.grid import Window
 from ..protocol import BACKGROUND, ErrorCode, Labels, OrthomaskError
+from ..protocol.words import tr
 from .vectors import Grid, plain, unreadable
 
 BLOCK_PX = 2048
@@ -68,7 +69,9 @@ def sources(path: str, colors: bool) -> dict[float, str]:
         found = _distinct(dataset, bands).tolist()
         if not found:
             raise OrthomaskError(
-                ErrorCode.LABELS_EMPTY, f"There is nothing in “{os.path.basename(path)}”.", "Choose other labels."
+                ErrorCode.LABELS_EMPTY,
+                tr("There is nothing in “{}”.").format(os.path.basename(path)),
+                tr("Choose other labels."),
             )
         if len(bands) == 3:
             return {value: f"#{value:06x}" for value in found}
@@ -143,8 +146,8 @@ def _bands(dataset: DatasetReader) -> tuple[int, ...]:
         return (1,)
     raise OrthomaskError(
         ErrorCode.LABELS_UNREADABLE,
-        f"“{os.path.basename(dataset.name)}” is no raster of labels: it has {dataset.count} bands.",
-        "Choose a raster with one band of class values, or an RGB label map.",
+        tr("“{}” is no raster of labels: it has {} bands.").format(os.path.basename(dataset.name), dataset.count),
+        tr("Choose a raster with one band of class values, or an RGB label map."),
     )
 
 
@@ -157,9 +160,10 @@ def _require_size(dataset: DatasetReader, grid: Grid) -> None:
     if (dataset.width, dataset.height) != (grid.width_px, grid.height_px):
         raise OrthomaskError(
             ErrorCode.LABELS_SIZE,
-            f"“{os.path.basename(dataset.name)}” is {dataset.width} x {dataset.height} px, but the image is "
-            f"{grid.width_px} x {grid.height_px} px, and nothing says where it lies.",
-            "Export the labels on the image's own grid, or with a georeference.",
+            tr("“{}” is {} x {} px, but the image is {} x {} px, and nothing says where it lies.").format(
+                os.path.basename(dataset.name), dataset.width, dataset.height, grid.width_px, grid.height_px
+            ),
+            tr("Export the labels on the image's own grid, or with a georeference."),
         )
 
 
@@ -169,8 +173,8 @@ def _crs(dataset: DatasetReader, labels: Labels) -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
-            f"“{os.path.basename(dataset.name)}” has no coordinate reference system that is known here.",
-            "Set the CRS of the labels, or name it.",
+            tr("“{}” has no coordinate reference system that is known here.").format(os.path.basename(dataset.name)),
+            tr("Set the CRS of the labels, or name it."),
             str(error),
         ) from error
 

@@ -27,6 +27,7 @@ from ..protocol import (
     Split,
     Touch,
 )
+from ..protocol.words import tr, tr_n
 from .burning import burn, strip_height
 from .classes import SHOWN, class_field, class_values, named_otherwise, raster_sources, require_known, resolve_classes
 from .label_rasters import RasterLabels, open_labels
@@ -265,12 +266,16 @@ def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[s
     names = read.columns.get("name", [""] * count)
     splits = [_split(text) for text in read.columns.get(areas.split_field, [Split.TRAIN.value] * count)]
     if all(split is Split.TODO for split in splits):
-        why = f"All {count} areas on the image are still to do." if count else "No area lies on the image."
-        remedy = "Set the split of areas that are labelled to train, validation or test."
+        why = (
+            tr("All {} areas on the image are still to do.").format(count)
+            if count
+            else tr("No area lies on the image.")
+        )
+        remedy = tr("Set the split of areas that are labelled to train, validation or test.")
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
-            why if read.tally.features else f"There are no areas in “{layer}”.",
-            remedy if count else "Draw an area on the image, and label everything inside; or go without areas.",
+            why if read.tally.features else tr("There are no areas in “{}”.").format(layer),
+            remedy if count else tr("Draw an area on the image, and label everything inside; or go without areas."),
         )
     named = zip(names, splits, read.geometries)
     found = (TruthArea(name or f"area {n}", split, area) for n, (name, split, area) in enumerate(named, 1))
@@ -284,8 +289,8 @@ def _split(text: str) -> Split:
     except ValueError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            f"“{text}” is no split of an area.",
-            "Use train, validation, test or todo.",
+            tr("“{}” is no split of an area.").format(text),
+            tr("Use train, validation, test or todo."),
         ) from error
 
 
@@ -321,8 +326,8 @@ def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:
     if not some and any(tally.features for tally in drawn.tallies):
         raise OrthomaskError(
             ErrorCode.LABELS_OUTSIDE,
-            f"The labels of “{os.path.basename(labels[0].path)}” lie outside the image.",
-            "Check that image and labels belong together, and the CRS of both.",
+            tr("The labels of “{}” lie outside the image.").format(os.path.basename(labels[0].path)),
+            tr("Check that image and labels belong together, and the CRS of both."),
         )
 
 
@@ -331,4 +336,5 @@ def _without_labels(classes: Sequence[ClassInfo], drawn: _Drawn) -> tuple[str, .
     there = set(drawn.values).union(*(layer.raster.classes.tolist() for layer in drawn.layers if layer.raster))
     missing = [f"“{info.name}”" for info in classes if info.value not in there]
     told = ", ".join(missing[:SHOWN]) + (" …" if len(missing) > SHOWN else "")
-    return (f"No label is of the {'classes' if len(missing) > 1 else 'class'} {told}.",) if missing else ()
+    words = tr_n("No label is of the class {}.", "No label is of the classes {}.", len(missing))
+    return (words.format(told),) if missing else ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from ..protocol import ErrorCode, OrthomaskError, Tracker, TrainRequest
+from ..protocol.words import tr
 
 
 def loggers(request: TrainRequest) -> list[Logger]:
@@ -30,7 +31,9 @@ def _tracker(tracker: Tracker, name: str, folder: Path) -> Logger:
     except ImportError as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            f"The tracker “{tracker.value}” is not installed.",
-            f"Install it in the engine's environment with “pip install {tracker.value}”, or train without it.",
+            tr("The tracker “{}” is not installed.").format(tracker.value),
+            tr("Install it in the engine's environment with “pip install {}”, or train without it.").format(
+                tracker.value
+            ),
             str(error),
         ) from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..protocol import ChipsRequest, ClassInfo, ErrorCode, LabelledImage, OrthomaskError, Split, from_json, to_json
+from ..protocol.words import tr
 
 MANIFEST = "manifest.json"
 LAYOUT = 1
@@ -100,15 +101,15 @@ def load_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, LookupError, TypeError, OrthomaskError) as error:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            f"“{folder}” holds no chips of Orthomask.",
-            f"Name the folder of an export, that with its {MANIFEST}.",
+            tr("“{}” holds no chips of Orthomask.").format(folder),
+            tr("Name the folder of an export, that with its {}.").format(MANIFEST),
             str(error),
         ) from error
     if manifest is None:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            f"The chips in “{folder}” were written by a newer version of Orthomask.",
-            "Update Orthomask, or export them again.",
+            tr("The chips in “{}” were written by a newer version of Orthomask.").format(folder),
+            tr("Update Orthomask, or export them again."),
         )
     return manifest
 

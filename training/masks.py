@@ -33,6 +33,7 @@ from ..protocol import (
     Touch,
     to_json,
 )
+from ..protocol.words import tr
 from .borders import REACH_PX, border_weights, borders
 from .burning import burn
 from .classes import color
@@ -87,7 +88,7 @@ def run(request: MaskRequest, progress: Progress) -> MaskResult:
     with open_image(request.image) as source:
         grid = image_grid(source)
     part = _part(request.region, grid)
-    progress.report(0, "Reading labels")
+    progress.report(0, tr("Reading labels"))
     with open_truth(request.labels, request.areas, request.classes, grid, request.touch) as truth:
         classes = (*truth.classes, *_border_class(truth.classes, request.border_px))
         count = _Count(truth, classes)
@@ -146,7 +147,7 @@ def _tiles(truth: Truth, strip: Window, margin_px: int) -> Iterator[tuple[slice,
 
 def _reported(truth: Truth, extent: Window, progress: Progress) -> Iterator[Window]:
     for strip in truth.strips(extent):
-        progress.report((strip.y - extent.y) / extent.height, "Burning labels")
+        progress.report((strip.y - extent.y) / extent.height, tr("Burning labels"))
         yield strip
 
 
@@ -188,6 +189,6 @@ def _refuse_existing(request: MaskRequest) -> None:
         if itself or (os.path.exists(path) and request.existing is not Existing.OVERWRITE):
             raise OrthomaskError(
                 ErrorCode.OUTPUT_EXISTS,
-                f"“{path}” is one of the inputs." if itself else f"“{path}” already exists.",
-                "Choose another name." if itself else "Choose another name, or overwrite it.",
+                tr("“{}” is one of the inputs.").format(path) if itself else tr("“{}” already exists.").format(path),
+                tr("Choose another name.") if itself else tr("Choose another name, or overwrite it."),
             )

@@ -29,6 +29,7 @@ from ..protocol import (
     TrainRequest,
 )
 from ..protocol.ground_truth import require_numbered
+from ..protocol.words import tr
 from .borders import W0, border_weights
 from .chip_plan import dealt
 from .classes import class_field, color, is_project, resolve_classes
@@ -91,15 +92,15 @@ def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Ma
     groups = reading.groups(progress)
     dtypes = sorted({piece.dtype for group in groups for piece in group.pieces})
     if len(dtypes) > 1:
-        sentence = f"The images have different pixel types: {' and '.join(dtypes)}."
-        raise OrthomaskError(ErrorCode.TRAINING_DATA, sentence, "Convert them to one type first.")
+        sentence = tr("The images have different pixel types: {}.").format(" and ".join(dtypes))
+        raise OrthomaskError(ErrorCode.TRAINING_DATA, sentence, tr("Convert them to one type first."))
     drawn = [(group.weight, _of(group, Split.TRAIN)) for group in groups]
     sources = tuple(Source(weight, scenes) for weight, scenes in drawn if weight and scenes)
     validation = tuple(scene for group in groups for scene in _of(group, Split.VALIDATION))
     _require_objects([scene for source in sources for scene in source.scenes], "training")
     if not validation:
         sources, validation = hold_back(sources, np.random.default_rng(request.schedule.seed))
-        reading.warnings.append("No area is for validation, so a part of the training areas was held back for it.")
+        reading.warnings.append(tr("No area is for validation, so a part of the training areas was held back for it."))
     _require_objects(validation, "validation")
     warnings = tuple(dict.fromkeys([*reading.warnings, *_missing_classes(sources, reading.classes)]))
     return Material(sources, validation, reading.classes, reading.bands, dtypes[0], reading.gsd_m, warnings)
@@ -171,7 +172,7 @@ class _Reading:
         for number, (weight, pieces) in enumerate(reads):
             groups.append(_Group(weight, []))
             for piece in pieces:
-                progress.report(number / len(reads), f"Reading images: {len(groups[-1].pieces) + 1}")
+                progress.report(number / len(reads), tr("Reading images: {}").format(len(groups[-1].pieces) + 1))
                 if piece.split in {Split.TRAIN, Split.VALIDATION} and piece.scene.known_px:
                     groups[-1].pieces.append(piece)
         self._require_classes(groups)
@@ -186,8 +187,8 @@ class _Reading:
         if most > len(self.classes):
             raise OrthomaskError(
                 ErrorCode.LABELS_CLASSES,
-                f"The labels have a class {most}, but there are only {len(self.classes)} classes.",
-                "Name all classes, or map the labels' values to those there are.",
+                tr("The labels have a class {}, but there are only {} classes.").format(most, len(self.classes)),
+                tr("Name all classes, or map the labels' values to those there are."),
             )
         if self.classes:
             require_numbered(self.classes)
@@ -257,8 +258,10 @@ def _chosen(names: Sequence[str], wanted: Sequence[str], picture: str) -> list[i
         return list(range(len(wanted)))
     raise OrthomaskError(
         ErrorCode.IMAGE_BANDS,
-        f"The model reads {len(wanted)} bands ({', '.join(wanted)}), but “{picture}” has {len(names)}.",
-        "Choose pictures with these bands, or name the bands to use.",
+        tr("The model reads {} bands ({}), but “{}” has {}.").format(
+            len(wanted), ", ".join(wanted), picture, len(names)
+        ),
+        tr("Choose pictures with these bands, or name the bands to use."),
     )
 
 
@@ -310,14 +313,14 @@ def _require_objects(scenes: Sequence[Scene], purpose: str) -> None:
     if not any(scene.known_px for scene in scenes):
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            f"There is nothing labelled for {purpose}.",
-            f"Draw areas on the image and mark some of them for {purpose}.",
+            tr("There is nothing labelled for {}.").format(purpose),
+            tr("Draw areas on the image and mark some of them for {}.").format(purpose),
         )
     if not any(scene.found.any() for scene in scenes):
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            f"The areas for {purpose} hold no object of any class, only background.",
-            f"Draw what is missing there, or add an area for {purpose} that holds objects.",
+            tr("The areas for {} hold no object of any class, only background.").format(purpose),
+            tr("Draw what is missing there, or add an area for {} that holds objects.").format(purpose),
         )
 
 
@@ -325,7 +328,7 @@ def _missing_classes(sources: Sequence[Source], classes: Sequence[ClassInfo]) ->
     """A sentence for each class that cannot be learnt."""
     present = {int(value) for source in sources for scene in source.scenes for value in np.unique(scene.mask)}
     return [
-        f"No training area holds the class “{info.name}”: the model will not learn it."
+        tr("No training area holds the class “{}”: the model will not learn it.").format(info.name)
         for info in classes
         if info.value not in present
     ]

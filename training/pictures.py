@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..protocol import UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
+from ..protocol.words import tr
 from .formats import ARRAYS, IMAGE_KEYS, MASK_KEYS, RASTERS, ChipReader, read_arrays, read_raster
 from .manifest import load_manifest
 
@@ -108,8 +109,8 @@ def _pairs(images: Sequence[Path], masks: Sequence[Path], pictures: Pictures) ->
     if not images:
         raise OrthomaskError(
             ErrorCode.IMAGE_UNREADABLE,
-            f"There are no pictures in “{pictures.images}”.",
-            "Name a folder, a pattern of files, or an HDF5 or NPZ file.",
+            tr("There are no pictures in “{}”.").format(pictures.images),
+            tr("Name a folder, a pattern of files, or an HDF5 or NPZ file."),
         )
     return [_Pair(image, mask) for image, mask in zip(images, _partners(images, masks, pictures.masks))]
 
@@ -125,8 +126,8 @@ def _partners(images: Sequence[Path], others: Sequence[Path], folder: str) -> li
     if missing:
         raise OrthomaskError(
             ErrorCode.LABELS_UNREADABLE,
-            f"“{missing[0]}” has no mask in “{folder}”.",
-            "Give each mask the name of its picture, or take the picture away.",
+            tr("“{}” has no mask in “{}”.").format(missing[0], folder),
+            tr("Give each mask the name of its picture, or take the picture away."),
             f"{len(missing)} without a mask: {', '.join(missing)}",
         )
     return [other for other in found if other is not None]
@@ -156,8 +157,10 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
 def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.LABELS_SIZE,
-        f"The mask “{path.name}” has {mask[1]} x {mask[0]} px, but its picture {picture[1]} x {picture[0]} px.",
-        "Export picture and mask on the same grid.",
+        tr("The mask “{}” has {} x {} px, but its picture {} x {} px.").format(
+            path.name, mask[1], mask[0], picture[1], picture[0]
+        ),
+        tr("Export picture and mask on the same grid."),
     )
 
 
@@ -206,12 +209,14 @@ def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -
     found, inverse = np.unique(codes, return_inverse=True)
     strange = [f"#{int(code):06x}" if colours else f"{code:g}" for code in found if float(code) not in known]
     if strange:
-        more = f" and {len(strange) - SHOWN} others" if len(strange) > SHOWN else ""
+        sentence = tr("No class is known for the value {}{} in the mask “{}”.")
+        if colours:
+            sentence = tr("No class is known for the colour {}{} in the mask “{}”.")
+        more = tr(" and {} others").format(len(strange) - SHOWN) if len(strange) > SHOWN else ""
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            f"No class is known for the {'colour' if colours else 'value'} {', '.join(strange[:SHOWN])}{more} "
-            f"in the mask “{name}”.",
-            "Map every value to a class, to 0 for background or to 255 for unknown.",
+            sentence.format(", ".join(strange[:SHOWN]), more, name),
+            tr("Map every value to a class, to 0 for background or to 255 for unknown."),
         )
     table = np.array([known[float(code)] for code in found], np.uint8)
     return table[inverse].reshape(codes.shape)
@@ -245,8 +250,8 @@ def _position(path: Path) -> tuple[float, float]:
     except ValueError as error:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            f"The name of “{path.name}” does not end in its column and row.",
-            "Set the tile step to 0 to keep every picture for itself.",
+            tr("The name of “{}” does not end in its column and row.").format(path.name),
+            tr("Set the tile step to 0 to keep every picture for itself."),
         ) from error
 
 
@@ -262,8 +267,8 @@ def _mosaic(tiles: Mapping[int, Tile], layout: np.ndarray) -> Tile:
     if odd:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            f"“{odd.name}” and “{first.name}” are not of one size.",
-            "Set the tile step to 0 to keep every picture for itself.",
+            tr("“{}” and “{}” are not of one size.").format(odd.name, first.name),
+            tr("Set the tile step to 0 to keep every picture for itself."),
         )
     rows, columns = layout.shape
     pixels = np.zeros((bands, rows * height, columns * width), first.pixels.dtype)

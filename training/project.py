@@ -12,6 +12,7 @@ from ..engine.layers import write_layer
 from ..engine.outputs import refuse_in_use, writing
 from ..engine.progress import Progress
 from ..protocol import ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult, Split
+from ..protocol.words import tr
 from .vectors import CLASS_TABLE
 
 NOTHING = np.empty(0, object)
@@ -29,9 +30,11 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
     crs = _known_crs(request.crs)
     if target.exists() and request.existing is not Existing.OVERWRITE:
         raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS, f"“{target}” already exists.", "Choose another name, or overwrite it."
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” already exists.").format(target),
+            tr("Choose another name, or overwrite it."),
         )
-    progress.report(0, f"Making {target.name}")
+    progress.report(0, tr("Making {}").format(target.name))
     refuse_in_use(target)
     partial = target.with_name(f".{target.stem}.partial.gpkg")
     with writing(target):
@@ -69,7 +72,7 @@ def _known_crs(text: str) -> str:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
-            f"“{text}” is no coordinate reference system that is known here.",
-            "Name one as EPSG:n, best the one of the image.",
+            tr("“{}” is no coordinate reference system that is known here.").format(text),
+            tr("Name one as EPSG:n, best the one of the image."),
             str(error),
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol import ErrorCode, Existing, OrthomaskError, TrainRequest, from_json, to_json
+from ..protocol.words import tr
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,13 +31,15 @@ def load(path: Path, output_dir: str, root: str = "") -> TrainRequest:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        sentence = f"The recipe “{path}” cannot be read."
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Name a TOML file.", str(error)) from error
+        sentence = tr("The recipe “{}” cannot be read.").format(path)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Name a TOML file."), str(error)) from error
     try:
         request = from_json(TrainRequest, {**values, "output_dir": output_dir})
     except OrthomaskError as error:
-        sentence = f"The recipe “{path.name}” is not valid: {error.details or error.sentence}"
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Correct it and start again.", error.details) from error
+        sentence = tr("The recipe “{}” is not valid: {}").format(path.name, error.details or error.sentence)
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST, sentence, tr("Correct it and start again."), error.details
+        ) from error
     return replace(request, data=replace(request.data, root=root)) if root else request
 
 
@@ -65,14 +68,16 @@ def with_settings(request: TrainRequest, settings: Mapping[str, Any]) -> TrainRe
         return from_json(TrainRequest, values)
     except OrthomaskError as error:
         given = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
-        sentence = f"A training does not take {given}: {error.details or error.sentence}"
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Give another value.", error.details) from error
+        sentence = tr("A training does not take {}: {}").format(given, error.details or error.sentence)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Give another value."), error.details) from error
 
 
 def _unknown(name: str, part: Any, values: dict[str, Any]) -> OrthomaskError:
     known = ", ".join(sorted(part if isinstance(part, dict) else values))
     return OrthomaskError(
-        ErrorCode.BAD_REQUEST, f"A training has no setting “{name}”.", f"Choose among {known}; write section.name."
+        ErrorCode.BAD_REQUEST,
+        tr("A training has no setting “{}”.").format(name),
+        tr("Choose among {}; write section.name.").format(known),
     )
 
 

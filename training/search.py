@@ -25,6 +25,7 @@ from ..protocol import (
     TrainRequest,
     Trial,
 )
+from ..protocol.words import tr
 from . import train
 from .recipe import with_settings
 
@@ -45,9 +46,9 @@ def run(request: SearchRequest, progress: Progress) -> SearchResult:
     trainings = [_training(request.training, settings, folder, number) for number, settings in enumerate(combined, 1)]
     table = folder / TABLE
     if table.exists() and request.training.existing is Existing.REFUSE:
-        sentence = f"The folder “{folder}” already holds a search."
+        sentence = tr("The folder “{}” already holds a search.").format(folder)
         raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS, sentence, "Choose another folder, overwrite it, or go on with it."
+            ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, overwrite it, or go on with it.")
         )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from ..engine.bundle import BandStatistics, Bundle, Card
 from ..engine.devices import choose
 from ..engine.unet import UNet, UNetArguments
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError, TrainRequest
+from ..protocol.words import tr
 from .material import Material
 from .recipe import digest
 from .scenes import Source
@@ -41,8 +42,8 @@ def parent_of(request: TrainRequest) -> Bundle | None:
     if parent and parent.card.members:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            f"“{parent.card.title}” is an ensemble, which cannot be trained further.",
-            "Start from one of its members.",
+            tr("“{}” is an ensemble, which cannot be trained further.").format(parent.card.title),
+            tr("Start from one of its members."),
         )
     return parent
 
@@ -99,14 +100,14 @@ def _resembles(band: BandStatistics, old: BandStatistics) -> bool:
 
 def _require_single(parent: Bundle | None) -> None:
     if parent and parent.card.members:
-        sentence = f"“{parent.card.name}” is an ensemble, which cannot be trained further."
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Start from one of its members.")
+        sentence = tr("“{}” is an ensemble, which cannot be trained further.").format(parent.card.name)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Start from one of its members."))
 
 
 def _require_divisible(chip_px: int, divisor: int) -> None:
     if chip_px % divisor:
-        sentence = f"Chips of {chip_px} px do not fit the network."
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, f"Use a multiple of {divisor} px.")
+        sentence = tr("Chips of {} px do not fit the network.").format(chip_px)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use a multiple of {} px.").format(divisor))
 
 
 def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
@@ -158,9 +159,15 @@ def _band_notes(card: Card, before: Card) -> list[str]:
     foreign = foreign_bands(card, before)
     fresh, lost = [name for name in wanted if name not in known], [name for name in known if name not in wanted]
     return [
-        *(f"The values of {name} are unlike those that “{before.name}” was trained on." for name in foreign),
-        *(f"The model did not know the band {name}: it begins with the mean of the others." for name in fresh),
-        *(f"The model knew a band {name}, which is no longer there." for name in lost),
+        *(
+            tr("The values of {} are unlike those that “{}” was trained on.").format(name, before.name)
+            for name in foreign
+        ),
+        *(
+            tr("The model did not know the band {}: it begins with the mean of the others.").format(name)
+            for name in fresh
+        ),
+        *(tr("The model knew a band {}, which is no longer there.").format(name) for name in lost),
     ]
 
 
@@ -170,7 +177,9 @@ def _class_rows(
     """For each class that the parent knows by name, background included, its value now and its value there."""
     known = {_plain(info.name): info.value for info in before}
     new = [info.name for info in classes if _plain(info.name) not in known]
-    warnings += [f"“{model}” does not know the class “{name}”: it is learnt from scratch." for name in new]
+    warnings += [
+        tr("“{}” does not know the class “{}”: it is learnt from scratch.").format(model, name) for name in new
+    ]
     return {0: 0} | {info.value: known[_plain(info.name)] for info in classes if _plain(info.name) in known}
 
 

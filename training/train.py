@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from ..engine.devices import choose, precision_of
 from ..engine.progress import Progress
 from ..protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
+from ..protocol.words import tr
 from . import material as materials
 from .augment import usual_range
 from .dataset import Chips, Numbers, Views
@@ -63,7 +64,7 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
     said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
     result = keeper.result(stopped, tuple(said))
     folder.finish(result)
-    progress.show(1, "Done")
+    progress.show(1, tr("Done"))
     return result
 
 
@@ -99,8 +100,8 @@ def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Seq
             deterministic="warn",
         )
     except (ValueError, MisconfigurationException) as error:
-        sentence = "The training cannot run with these settings for precision and hardware."
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Use “auto” for them.", str(error)) from error
+        sentence = tr("The training cannot run with these settings for precision and hardware.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use “auto” for them."), str(error)) from error
 
 
 def precision(schedule: Schedule, device: torch.device) -> str:
@@ -114,8 +115,8 @@ def _require_one_device(request: TrainRequest) -> None:
     """Raise where an encoder is to be frozen on several devices: they would not agree on what learns."""
     several = request.hardware.devices * request.hardware.machines > 1
     if several and request.schedule.frozen_epochs:
-        sentence = "The encoder can be frozen on a single device only."
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, "Set frozen_epochs to 0, or use one device.")
+        sentence = tr("The encoder can be frozen on a single device only.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Set frozen_epochs to 0, or use one device."))
 
 
 def _averages(schedule: Schedule) -> list[Callback]:
@@ -155,7 +156,8 @@ def fit(
     except (RuntimeError, MemoryError) as error:
         if "memory" not in str(error) and not isinstance(error, MemoryError):
             raise
-        sentence, remedy = "There is not enough memory for this training.", "Use a smaller batch, or smaller chips."
+        sentence = tr("There is not enough memory for this training.")
+        remedy = tr("Use a smaller batch, or smaller chips.")
         raise OrthomaskError(ErrorCode.OUT_OF_MEMORY, sentence, remedy, str(error)) from error
     finally:
         torch.use_deterministic_algorithms(False)
@@ -170,8 +172,13 @@ def _diverged(stopped: str, keeper: Keeper) -> list[str]:
     """
     if stopped != "diverged":
         return []
-    sentence = f"The loss became infinite in epoch {len(keeper.rows) + 1}"
+    epoch = len(keeper.rows) + 1
     if not keeper.best:
-        remedy = "Try a learning rate that is ten times lower, or the precision 32-true."
-        raise OrthomaskError(ErrorCode.TRAINING_DIVERGED, f"{sentence}.", remedy)
-    return [f"{sentence}, so the training stopped; the best model so far was kept. Try a lower learning rate."]
+        sentence = tr("The loss became infinite in epoch {}.").format(epoch)
+        remedy = tr("Try a learning rate that is ten times lower, or the precision 32-true.")
+        raise OrthomaskError(ErrorCode.TRAINING_DIVERGED, sentence, remedy)
+    words = tr(
+        "The loss became infinite in epoch {}, so the training stopped; the best model so far was kept. "
+        "Try a lower learning rate."
+    )
+    return [words.format(epoch)]

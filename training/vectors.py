@@ -18,6 +18,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from ..engine import regions
 from ..protocol import ErrorCode, OrthomaskError
+from ..protocol.words import tr
 
 CLASS_TABLE = "orthomask_classes"
 """The table of a GeoPackage that makes it a label project."""
@@ -65,12 +66,12 @@ class Tally:
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each thing that was mended or left out."""
         told = (
-            (self.mended, f"of “{self.name}” were not valid and have been mended"),
-            (self.without_geometry, f"of “{self.name}” have no geometry and were left out"),
-            (self.not_polygons, f"of “{self.name}” are points or lines and were left out"),
-            (self.outside, f"of “{self.name}” lie outside the image"),
+            (self.mended, tr("{} of {} features of “{}” were not valid and have been mended.")),
+            (self.without_geometry, tr("{} of {} features of “{}” have no geometry and were left out.")),
+            (self.not_polygons, tr("{} of {} features of “{}” are points or lines and were left out.")),
+            (self.outside, tr("{} of {} features of “{}” lie outside the image.")),
         )
-        return tuple(f"{count} of {self.features} features {what}." for count, what in told if count)
+        return tuple(words.format(count, self.features, self.name) for count, words in told if count)
 
 
 class Polygons(NamedTuple):
@@ -126,11 +127,11 @@ def choose_layer(path: str, wanted: str, usual: str) -> str:
         return wanted
     spatial = [name for name, kind in layers.items() if kind is not None]
     if wanted or not spatial:
-        what = f"no layer “{wanted}”" if wanted else "no layer with geometry"
+        sentence = tr("“{}” has no layer “{}”.") if wanted else tr("“{}” has no layer with geometry.")
         raise OrthomaskError(
             ErrorCode.LABELS_UNREADABLE,
-            f"“{os.path.basename(path)}” has {what}.",
-            f"Choose one of: {', '.join(spatial)}." if spatial else "Choose a file with polygons.",
+            sentence.format(os.path.basename(path), wanted),
+            tr("Choose one of: {}.").format(", ".join(spatial)) if spatial else tr("Choose a file with polygons."),
         )
     return usual if usual in spatial else spatial[0]
 
@@ -166,8 +167,8 @@ def require_field(path: str, layer: str, field: str) -> None:
     if field not in fields:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            f"The layer “{layer}” has no attribute “{field}”.",
-            f"Choose one of: {', '.join(fields)}." if fields else "Give it one class for everything.",
+            tr("The layer “{}” has no attribute “{}”.").format(layer, field),
+            tr("Choose one of: {}.").format(", ".join(fields)) if fields else tr("Give it one class for everything."),
         )
 
 
@@ -221,10 +222,11 @@ def to_pixels(geometries: np.ndarray, transform: Affine) -> np.ndarray:
 def unreadable(path: str, error: Exception) -> OrthomaskError:
     """The error for labels that cannot be opened."""
     missing = not os.path.exists(path) and not path.startswith("/vsi") and ":" not in path[2:]
+    sentence = tr("“{}” does not exist.") if missing else tr("“{}” cannot be read.")
     return OrthomaskError(
         ErrorCode.LABELS_UNREADABLE,
-        f"“{os.path.basename(path) or path}” " + ("does not exist." if missing else "cannot be read."),
-        "Check the path." if missing else "Choose a vector file such as a GeoPackage, or a raster of classes.",
+        sentence.format(os.path.basename(path) or path),
+        tr("Check the path.") if missing else tr("Choose a vector file such as a GeoPackage, or a raster of classes."),
         str(error),
     )
 
@@ -306,8 +308,8 @@ def _known_crs(text: str, layer: str) -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
-            f"The layer “{layer}” has no coordinate reference system that is known here.",
-            "Set the CRS of the layer, or name it.",
+            tr("The layer “{}” has no coordinate reference system that is known here.").format(layer),
+            tr("Set the CRS of the layer, or name it."),
             str(error),
         ) from error
 
@@ -315,6 +317,6 @@ def _known_crs(text: str, layer: str) -> pyproj.CRS:
 def _no_polygons(layer: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.LABELS_EMPTY,
-        f"The layer “{layer}” holds no polygons.",
-        "Choose a layer of polygons; buffer points and lines first.",
+        tr("The layer “{}” holds no polygons.").format(layer),
+        tr("Choose a layer of polygons; buffer points and lines first."),
     )
