@@ -100,6 +100,12 @@ package: $(ENGINE)/.ready
 	@cd dist && rm -f orthomask-*.zip && \
 	  ../$(ENGINE)/bin/python -m zipfile -c orthomask-$(VERSION).zip orthomask && ls -l orthomask-$(VERSION).zip
 
+# The zip in a fresh profile of real QGIS: installed, set up without network, upgraded, uninstalled. Minutes, and 3 GB of disk.
+.PHONY: test-package
+test-package: package .venv/.qgis-installed
+	$(ENGINE)/bin/orthomask wheelhouse .venv/wheels --python $$($(QGIS_PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	$(QGIS_PYTHON) tests/package/install_zip.py dist/orthomask-$(VERSION).zip .venv/wheels
+
 bench: setup .venv/imagenet.safetensors
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/memory.py
