@@ -9,7 +9,6 @@ QT6 := .venv/qt6
 PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
-SERVED := tests/ui/test_rendering.py tests/ui/test_any_image.py tests/e2e/test_any_layer.py
 PACKAGED := metadata.txt __init__.py plugin.py worker.py protocol cli ui engine training resources \
             docs/user-guide.md docs/images docs/models docs/performance.md LICENSE README.md CHANGELOG.md .bandit
 
@@ -17,7 +16,7 @@ export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
 export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
 
-.PHONY: setup demo test test-engine test-qgis test-services lint format qgis package bench screenshots lock clean
+.PHONY: setup demo test test-engine test-qgis lint translations format qgis package bench screenshots lock clean
 .DEFAULT_GOAL := setup
 
 setup: $(ENGINE)/.ready $(QGIS)/.ready
@@ -70,11 +69,7 @@ test-engine: setup
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
 
 test-qgis: setup
-	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest $(addprefix --ignore=,$(SERVED)) tests/ui tests/e2e
-
-# With map servers of their own. Not part of `make test` yet: under load they fail now and then, or end QGIS (CHANGELOG.md).
-test-services: setup
-	for file in $(SERVED); do QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest $$file || exit 1; done
+	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e
 
 lint: setup $(QT6)/.ready
 	$(ENGINE)/bin/ruff check .
@@ -84,6 +79,17 @@ lint: setup $(QT6)/.ready
 	$(QT6)/bin/python tests/qt6/check.py
 	git ls-files -- $(PACKAGED) | grep '\.py$$' | xargs $(ENGINE)/bin/bandit --quiet --ini .bandit
 	git ls-files -z -- $(PACKAGED) | xargs -0 $(ENGINE)/bin/detect-secrets-hook
+
+# Texts for translators (.po), and the catalogues that are read from them (.mo). Both are committed, so that a checkout, the
+# zip and a wheel speak every language without a tool.
+TRANSLATIONS := resources/translations
+translations: $(ENGINE)/.ready
+	$(ENGINE)/bin/pybabel --quiet extract --no-default-keywords -k tr -k tr_n:1,2 -k mark --add-location=file --sort-by-file \
+	  --width=120 --project=Orthomask --version=$(VERSION) --output=.venv/orthomask.pot \
+	  plugin.py worker.py protocol engine training ui
+	$(ENGINE)/bin/pybabel --quiet update --input-file=.venv/orthomask.pot --output-dir=$(TRANSLATIONS) --domain=orthomask \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=120
+	$(ENGINE)/bin/pybabel compile --directory=$(TRANSLATIONS) --domain=orthomask --statistics
 
 format: setup
 	$(ENGINE)/bin/ruff check --fix .

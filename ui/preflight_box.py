@@ -16,10 +16,13 @@ from .icons import icon
 from .rendering import Picture
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
-from .words import time_in_words, tr
+from .words import mark, time_in_words, tr
 
 DEBOUNCE_MS = 400
 LIGHT_PX = 14
+ASPECTS = (mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"))
+"""What the engine looks at, by its own names; the colours of its lights are below."""
+COLOURS = (mark("green"), mark("amber"), mark("red"))
 
 
 class PreflightBox(QGroupBox):
@@ -121,11 +124,11 @@ class PreflightBox(QGroupBox):
         for row, light in enumerate(lights):
             lamp = QLabel()
             lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
-            lamp.setToolTip(light.level.value)
-            lamp.setAccessibleName(light.level.value)
+            lamp.setToolTip(tr(light.level.value))
+            lamp.setAccessibleName(tr(light.level.value))
             words = QLabel(light.reason)
             words.setWordWrap(True)
-            words.setToolTip(light.name)
+            words.setToolTip(tr(light.name))
             self._lights.addWidget(lamp, row, 0)
             self._lights.addWidget(words, row, 1)
         self.estimate.setText(estimate)

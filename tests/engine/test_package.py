@@ -16,8 +16,8 @@ REQUIRED = (
     "homepage",
 )  # fmt: skip
 SUFFIXES = {
-    "", ".geojson", ".j2", ".json", ".lock", ".md", ".py", ".qm", ".qml", ".safetensors", ".svg", ".tif", ".toml",
-    ".ts", ".txt", ".xml",
+    "", ".geojson", ".j2", ".json", ".lock", ".md", ".mo", ".po", ".py", ".qml", ".safetensors", ".svg", ".tif", ".toml",
+    ".txt", ".xml",
 }  # fmt: skip
 OLDEST_PYTHON = (3, 9)
 """Of the QGIS versions that the plugin says it runs in."""
