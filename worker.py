@@ -38,6 +38,7 @@ CAPABILITIES = {
     "predict": "engine.predict",
     "polygonize": "engine.polygons",
     "check": "engine.check",
+    "calibrate": "engine.estimates",
     "info": "engine.devices",
     "models": "engine.bundle",
     "copy_model": "engine.copies",

@@ -108,7 +108,7 @@ def check(image: str, model: str, region: str | None, bands: str, crs: str, devi
     """
 
     def request() -> CheckRequest:
-        return CheckRequest(Image(image, crs, listed(bands)), model, region_of(region), device)
+        return CheckRequest(Image(image, crs, listed(bands)), model, region_of(region), device, calibrate=True)
 
     result: CheckResult = run("check", request, as_json, _say_checked)
     sys.exit(2 if result.level is Level.RED else 0)
@@ -157,7 +157,9 @@ def _say_polygonized(result: PolygonizeResult) -> None:
 def _say_checked(result: CheckResult) -> None:
     for light in result.lights:
         click.echo(click.style(f"{light.level.value:>6}", fg=COLOURS[light.level]) + f"  {light.name}: {light.reason}")
-    click.echo(f"About {result.seconds:.0f} s for {result.windows} windows on {result.device}.")
+    if result.seconds is not None:
+        memory = f", {result.memory_mb:.0f} MB of memory" if result.memory_mb else ""
+        click.echo(f"About {result.seconds:.0f} s{memory} for {result.windows} windows on {result.device}.")
 
 
 def _say_info(result: InfoResult) -> None:

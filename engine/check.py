@@ -17,7 +17,8 @@ from ..protocol import (
     Light,
     OrthomaskError,
 )
-from . import devices, regions
+from ..protocol.words import tr
+from . import devices, estimates, regions
 from .bundle import BandStatistics, Bundle, load
 from .grid import Lattice, Selection, Window, select
 from .progress import Progress
@@ -31,8 +32,6 @@ SHIFT = (1.0, 2.5)
 """Distance between the image's mean and the training images', in their standard deviations: amber, and red."""
 CONTRAST = (0.4, 2.0)
 """The image's standard deviation in the training images': amber outside of this."""
-START_SECONDS, REST = 1.0, 1.15
-"""What a run takes beside the network: to begin, and in proportion, to write rasters and polygons."""
 SAMPLES = 4
 """Pieces read along each axis to see how the values are distributed."""
 
@@ -46,12 +45,12 @@ class Finding:
 
 
 def run(request: CheckRequest, progress: Progress) -> CheckResult:
-    """Look at image, model and region; estimate the run's time.
+    """Look at image, model and region; say what a run would take, where that is known or shall be measured.
 
     Raises:
         OrthomaskError: the image or the model cannot be opened, or the region is not on the image.
     """
-    progress.report(0, "Opening the image")
+    progress.report(0, tr("Opening the image"))
     bundle = load(request.model)
     with open_image(request.image) as source:
         findings = list(_findings(source, bundle))
@@ -59,16 +58,22 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         geometry = regions.to_lattice(request.region, lattice)[0] if request.region else None
         selection = select(lattice, geometry)
         if not any(finding.error for finding in findings):
-            progress.report(0.3, "Looking at the image's values")
+            progress.report(0.3, tr("Looking at the image's values"))
             found = _values(source, bundle, lattice, selection)
             findings += found[-1:] if request.windows else found  # how much of a sample holds data says nothing
-    progress.report(0.6, "Measuring this computer's speed")
-    device = devices.choose(request.device)
-    speed = devices.prepare(bundle, device).seconds_per_mpx
-    windows = request.windows or selection.count
-    seconds = START_SECONDS + REST * speed * windows * WINDOW_PX**2 / 1e6
-    lights = tuple(finding.light for finding in findings)
-    return CheckResult(lights, windows, round(seconds, 2), device.name)
+        device = devices.choose(request.device)
+        work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
+    if request.calibrate:
+        estimates.calibrate(bundle, device, progress.part(0.6, 1))
+    expected = estimates.expected(bundle, device, work)
+    return CheckResult(
+        (*(finding.light for finding in findings), *((expected.light,) if expected.light else ())),
+        request.windows or selection.count,
+        expected.seconds,
+        device.name,
+        expected.memory_mb,
+        None if estimates.is_complete(bundle, device) else work,
+    )
 
 
 def refuse(source: Source, bundle: Bundle) -> None:
@@ -93,35 +98,41 @@ def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bun
 
 def _bands(source: Source, bundle: Bundle) -> Light:
     numbers = source.bands([band.name for band in bundle.card.bands])
-    named = ", ".join(f"{band.name} from band {number}" for band, number in zip(bundle.card.bands, numbers))
-    return Light("bands", Level.GREEN, f"The model reads {named}.")
+    named = ", ".join(
+        tr("{} from band {}").format(band.name, number) for band, number in zip(bundle.card.bands, numbers)
+    )
+    return Light("bands", Level.GREEN, tr("The model reads {}.").format(named))
 
 
 def _pixel_type(source: Source, bundle: Bundle) -> Light:
     dtype = source.dataset.dtypes[0]
     if dtype == bundle.card.dtype:
-        return Light("pixel type", Level.GREEN, f"The image has {dtype} pixels, as the model expects.")
+        return Light("pixel type", Level.GREEN, tr("The image has {} pixels, as the model expects.").format(dtype))
     raise OrthomaskError(
         ErrorCode.IMAGE_TYPE,
-        f"“{source.name}” has {dtype} pixels, but the model was trained on {bundle.card.dtype}.",
-        f"Convert it to {bundle.card.dtype} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.",
+        tr("“{}” has {} pixels, but the model was trained on {}.").format(source.name, dtype, bundle.card.dtype),
+        tr("Convert it to {} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.").format(
+            bundle.card.dtype
+        ),
     )
 
 
 def _resolution(source: Source, bundle: Bundle) -> Light:
     model, image = bundle.card.gsd_m, max(source.gsd_m)
-    words = f"The image has {image:.2g} m per pixel, the model was made for {model:.2g} m"
+    words = tr("The image has {:.2g} m per pixel, the model was made for {:.2g} m").format(image, model)
     if image > model * COARSER[1]:
         raise OrthomaskError(
             ErrorCode.IMAGE_GSD,
-            f"{words}: it is {image / model:.0f} times too coarse.",
-            "Choose sharper imagery, or a model made for this resolution.",
+            tr("{}: it is {:.0f} times too coarse.").format(words, image / model),
+            tr("Choose sharper imagery, or a model made for this resolution."),
         )
     if image > model * COARSER[0]:
-        return Light("resolution", Level.AMBER, f"{words}: expect rough outlines and missed small objects.")
+        return Light("resolution", Level.AMBER, tr("{}: expect rough outlines and missed small objects.").format(words))
     if image * FINER < model:
         return Light(
-            "resolution", Level.AMBER, f"{words}: it is averaged down, and detail finer than that is not used."
+            "resolution",
+            Level.AMBER,
+            tr("{}: it is averaged down, and detail finer than that is not used.").format(words),
         )
     return Light("resolution", Level.GREEN, f"{words}.")
 
@@ -132,12 +143,14 @@ def _values(source: Source, bundle: Bundle, lattice: Lattice, selection: Selecti
     with open_reader(source, lattice, numbers) as reader:
         pixels, share = _sample(reader, selection.extent)
     if not pixels.size:
-        reason = "None of the places that were looked at holds data; draw the region where the image shows something."
+        reason = tr(
+            "None of the places that were looked at holds data; draw the region where the image shows something."
+        )
         return [Finding(Light("data", Level.RED, reason))]
     nodata = Light(
         "data",
         Level.GREEN if share > 0.5 else Level.AMBER,
-        f"{share:.0%} of the region holds data; the rest is left out.",
+        tr("{:.0%} of the region holds data; the rest is left out.").format(share),
     )
     return [Finding(nodata), Finding(_distribution(pixels, bundle.card.bands))]
 
@@ -157,9 +170,15 @@ def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Ligh
     shifts = [abs(m - band.mean) / band.std for m, band in zip(mean, bands)]
     contrasts = [s / band.std for s, band in zip(std, bands)]
     worst = int(np.argmax(shifts))
-    words = f"{bands[worst].name} averages {mean[worst]:.0f}, {bands[worst].mean:.0f} in the training images"
+    words = tr("{} averages {:.0f}, {:.0f} in the training images").format(
+        bands[worst].name, mean[worst], bands[worst].mean
+    )
     if max(shifts) > SHIFT[1]:
-        return Light("values", Level.RED, f"The colours are foreign to the model ({words}): expect wrong results.")
+        return Light(
+            "values", Level.RED, tr("The colours are foreign to the model ({}): expect wrong results.").format(words)
+        )
     if max(shifts) > SHIFT[0] or min(contrasts) < CONTRAST[0] or max(contrasts) > CONTRAST[1]:
-        return Light("values", Level.AMBER, f"Brightness or contrast differ from the training images ({words}).")
-    return Light("values", Level.GREEN, f"Brightness and contrast resemble the training images ({words}).")
+        return Light(
+            "values", Level.AMBER, tr("Brightness or contrast differ from the training images ({}).").format(words)
+        )
+    return Light("values", Level.GREEN, tr("Brightness and contrast resemble the training images ({}).").format(words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -98,6 +99,7 @@ class CheckRequest:
 
     Attributes:
         windows: of the run, where the image is only a sample of what it will read; 0 to count them.
+        calibrate: measure this computer's speed first where it is not known, which takes some seconds.
     """
 
     image: Image
@@ -105,6 +107,7 @@ class CheckRequest:
     region: Optional[Region] = None
     device: str = "auto"
     windows: int = 0
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))
@@ -120,13 +123,59 @@ class Light:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """What a run has to do.
+
+    Attributes:
+        windows: that go through the network, batches filled up.
+        strip_mb: memory that the region takes beside the network.
+    """
+
+    windows: int
+    strip_mb: float
+
+
+@dataclass(frozen=True)
+class CalibrateRequest:
+    """Measure how fast a model runs here, unless that is known from before, and say what the workload takes."""
+
+    model: str
+    workload: Workload
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        require(bool(self.model), tr("No model was given."), tr("Choose a model."))
+
+
+@dataclass(frozen=True)
+class CalibrateResult:
+    """What a run is expected to take; None for what is not known.
+
+    Attributes:
+        memory_mb: the most that the engine's process takes at once.
+        light: where the memory that is free will not do.
+    """
+
+    seconds: Optional[float] = None
+    memory_mb: Optional[float] = None
+    light: Optional[Light] = None
+
+
+@dataclass(frozen=True)
 class CheckResult:
-    """The preflight lights, and an estimate of the run."""
+    """The preflight lights, and what a run is expected to take, as far as that is known.
+
+    Attributes:
+        memory_mb: the most that the engine's process takes at once.
+        workload: to be asked about in a `CalibrateRequest`; None where that would tell no more.
+    """
 
     lights: tuple[Light, ...]
     windows: int
-    seconds: float
+    seconds: Optional[float]
     device: str
+    memory_mb: Optional[float] = None
+    workload: Optional[Workload] = None
 
     @property
     def level(self) -> Level:
@@ -178,9 +227,35 @@ class InfoRequest:
     device: str = "auto"
 
 
+class GpuProblem(str, enum.Enum):
+    """Why the engine computes on the processor."""
+
+    NONE = "none"
+    """It does not: a GPU is used."""
+    CHOSEN = "chosen"
+    """The processor was asked for."""
+    BUILD = "build"
+    """PyTorch was installed without CUDA."""
+    DRIVER = "driver"
+    """The GPU's driver is too old for this build of PyTorch."""
+    AGE = "age"
+    """This build of PyTorch has no code for a GPU of this age."""
+    MEMORY = "memory"
+    """Other programs have taken the GPU's memory."""
+    ABSENT = "absent"
+    """PyTorch finds no GPU."""
+    START = "start"
+    """The GPU could not be started."""
+
+
 @dataclass(frozen=True)
 class InfoResult:
-    """Versions and device. `device_reason` says why this device, in one sentence."""
+    """Versions and device. `device_reason` says why this device, in one sentence.
+
+    Attributes:
+        gpu_problem: why no GPU is used.
+        gpu_details: the same in PyTorch's own words, for experts.
+    """
 
     version: str
     device: str
@@ -188,3 +263,5 @@ class InfoResult:
     device_reason: str
     precision: str
     versions: dict[str, str]
+    gpu_problem: GpuProblem = GpuProblem.NONE
+    gpu_details: str = ""

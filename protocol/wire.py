@@ -18,6 +18,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "predict": (prediction.PredictRequest, prediction.PredictResult),
     "polygonize": (prediction.PolygonizeRequest, prediction.PolygonizeResult),
     "check": (prediction.CheckRequest, prediction.CheckResult),
+    "calibrate": (prediction.CalibrateRequest, prediction.CalibrateResult),
     "info": (prediction.InfoRequest, prediction.InfoResult),
     "models": (prediction.ModelsRequest, prediction.ModelsResult),
     "copy_model": (evaluation.CopyModelRequest, prediction.ModelSummary),

@@ -373,7 +373,7 @@ def test_polygons_lie_where_the_object_is_in_any_georeference(
     pixels = np.full((3, 240, 300), 20, np.uint8)
     pixels[:, 60:150, 80:220] = 230
     image = make_raster(pixels, crs=crs, transform=transform)
-    ready = devices.Predictor(Bright(), devices.choose("cpu"), "fp32", 0.0)
+    ready = devices.Predictor(Bright(), devices.choose("cpu"), "fp32")
     monkeypatch.setattr(devices, "prepare", lambda *_: ready)
     result = predict.run(PredictRequest(Image(str(image)), str(tiny), str(tmp_path / "out")), Progress())
     meta, _, geometries, _ = pyogrio.raw.read(result.polygons_path, layer="polygons")

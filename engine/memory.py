@@ -1,0 +1,128 @@
+"""How much memory a run takes, foreseen, and how much there is.
+
+Constants are those of CPython 3.11 and PyTorch 2.13 on Linux (docs/performance.md); elsewhere they are about right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..protocol import OVERLAP_PX, WINDOW_PX
+from . import cogs
+from .bundle import Bundle
+from .devices import PRECISIONS, Device
+from .grid import Lattice, Selection
+from .raster import CACHE_BYTES, Source, cache_bytes
+from .unet import fused
+
+BASE_MB = 345.0
+"""The engine with its libraries, before a model is loaded."""
+SCRATCH = 1.3
+"""What the network takes on a processor, in proportion to its activations: libraries work in copies of their own."""
+
+
+def activations_mb(bundle: Bundle, precision: str) -> float:
+    """The most memory that the activations of one window take at once: from a rehearsal without numbers."""
+    dtype = PRECISIONS[precision]
+    network = fused(bundle.model()).to("meta", dtype)  # the first time, PyTorch takes a second to load what this needs
+    window = torch.empty(1, len(bundle.card.bands), WINDOW_PX, WINDOW_PX, device="meta", dtype=dtype)
+    with torch.inference_mode(), _Live() as live:
+        network(window.contiguous(memory_format=torch.channels_last))
+    return float(live.peak) / 1e6
+
+
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that exist at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0.0
+        self._now = 0.0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, and count what it made."""
+        made = function(*args, **(kwargs or {}))
+        for tensor in _pytree.tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage._cdata in self._seen:
+            return
+        self._seen.add(storage._cdata)
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, identity: int, size: int) -> None:
+        self._seen.discard(identity)
+        self._now -= size
+
+
+def network_mb(bundle: Bundle, device: Device, precision: str, activations: float) -> float:
+    """What a run takes whatever its region: libraries, weights, activations and the windows read ahead."""
+    weights = bundle.path.stat().st_size / 1e6  # of half precision
+    copies = 4 + PRECISIONS[precision].itemsize / 2  # as loaded, as fused, and in the precision of the device
+    ahead = (device.batch + 3) * len(bundle.card.bands) * WINDOW_PX**2 * 9 / 1e6  # as read, as float32 and a copy
+    return BASE_MB + copies * weights + SCRATCH * device.batch * activations + ahead
+
+
+def strip_mb(source: Source, lattice: Lattice, selection: Selection, classes: int) -> float:
+    """What a run takes for its region: one strip of windows, and GDAL's cache of what is read and written."""
+    used = [column for columns in selection.columns for column in columns]
+    width = (max(used, default=0) - min(used, default=0)) * lattice.stride_px + lattice.window_px
+    dataset, extent = source.dataset, selection.extent
+    finer = dataset.width / lattice.width_px * dataset.height / lattice.height_px
+    read = extent.width * extent.height * finer * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    written = extent.width * extent.height * (1 + classes)
+    cache = min(read + written, max(cache_bytes(source, lattice), cogs.CACHE_BYTES))
+    return float(_strip_bytes(width, classes) + cache) / 1e6
+
+
+def square_strip_mb(windows: int, classes: int) -> float:
+    """The same where only the number of windows is known: as if the region were square."""
+    width = int(np.ceil(np.sqrt(windows))) * (WINDOW_PX - OVERLAP_PX) + OVERLAP_PX
+    return (_strip_bytes(width, classes) + CACHE_BYTES[0]) / 1e6
+
+
+def _strip_bytes(width_px: int, classes: int) -> float:
+    """Sums of probabilities and what is valid, then two finished strips: one being blended, one being written."""
+    stride = WINDOW_PX - OVERLAP_PX
+    return width_px * (WINDOW_PX * (4 * classes + 1) + stride * (3 * classes + 3))
+
+
+def free_mb() -> float | None:
+    """Memory that programs can still have; None where the system has no plain answer."""
+    if sys.platform == "win32":
+        status = _MemoryStatus()
+        status.length = ctypes.sizeof(status)
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return float(status.available_physical / 1e6)
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+class _MemoryStatus(ctypes.Structure):
+    """`MEMORYSTATUSEX` of Windows."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32), ("load", ctypes.c_uint32), ("total_physical", ctypes.c_uint64),
+        ("available_physical", ctypes.c_uint64), ("total_page_file", ctypes.c_uint64),
+        ("available_page_file", ctypes.c_uint64), ("total_virtual", ctypes.c_uint64),
+        ("available_virtual", ctypes.c_uint64), ("available_extended_virtual", ctypes.c_uint64),
+    )  # fmt: skip
