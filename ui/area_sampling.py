@@ -18,12 +18,15 @@ from qgis.core import (
 from ..protocol import AreasRequest, AreasResult
 from .class_table import matched, values_of
 from .engine_client import EngineClient, Feedback, NoFeedback
+from .images import FrozenImage, written
 from .label_project import AREAS, NAME_FIELD, SPLIT_FIELD
 from .label_sources import FrozenAreas, FrozenLabels, LabelSource, is_labels_layer
 from .sources import image_of
 from .vector_snapshot import VectorSnapshot, temporary_folder
 
 WEIGHT_FIELD = "weight"
+PIXELS_ACROSS = 64.0
+"""Of an area, in the picture of a map service: enough to see where it shows something, and to place areas."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,20 @@ class FrozenSampling:
 
     Attributes:
         request: its `output_path` and what follows here are filled in when the files are written.
+        image: what they are placed on.
         existing: areas that are there already.
         weights: polygons whose weights places are drawn by; with a number `weight` each, or all alike.
     """
 
     request: AreasRequest
+    image: FrozenImage
     existing: Optional[FrozenAreas] = None
     weights: Optional[VectorSnapshot] = None
     strata: Optional[FrozenLabels] = None
 
     def write(self, folder: Path, feedback: Feedback) -> AreasRequest:
         """The request, with its files written; any thread."""
-        request = self.request
+        request = replace(self.request, image=written(self.image, folder, feedback))
         if self.existing is not None:
             areas = replace(self.existing.snapshot, name=AREAS).write(folder, feedback)
             request = replace(request, output_path=str(areas))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.core import QgsMapLayerProxyModel, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsMapLayerProxyModel, QgsVectorLayer
 from qgis.gui import QgisInterface, QgsCollapsibleGroupBox, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
@@ -19,13 +19,17 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..protocol import AreasRequest, Sampling
-from .area_sampling import FrozenSampling, frozen_strata, frozen_weights
+from ..protocol import AreasRequest, Cancelled, Sampling
+from .area_sampling import PIXELS_ACROSS, FrozenSampling, frozen_strata, frozen_weights
 from .class_table import class_field_of
 from .field_chooser import FieldChooser
+from .images import frozen, is_rendered, places_of, planned
 from .label_project import CLASS_FIELD, LabelProject
 from .label_sources import FrozenAreas, is_labels_layer
-from .sources import extent_region, image_of
+from .map_view import ImageSource
+from .picture_words import are_wanted
+from .rendering import Picture
+from .sources import extent_region
 from .words import mark, tr
 
 WAYS = {
@@ -58,6 +62,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.size.setMinimum(1.0)
         self.distance = _metres(0.0, tr("At least so far apart, from those that are there too"))
         self.visible_only = QCheckBox(tr("Only in the visible map"))
+        self.visible_only.setToolTip(tr("A map service has no end, so there they lie in the visible map in any case"))
         self.weights, self.weight_field = _layer_chooser(), FieldChooser(tr("all alike"), only_numbers=True)
         self.weights.setToolTip(tr("Places are drawn by its values, such as population density: a raster or polygons"))
         self.strata, self.strata_field = _layer_chooser(), FieldChooser(tr("one class for all"))
@@ -72,31 +77,37 @@ class AreasBox(QgsCollapsibleGroupBox):
         self._connect()
         self.setCollapsed(True)
 
-    def freeze(self, image: Optional[QgsRasterLayer], project: LabelProject) -> FrozenSampling:
-        """What is filled in, frozen. Main thread only.
+    def freeze(self, image: Optional[ImageSource], project: LabelProject) -> FrozenSampling:
+        """What is filled in, frozen. Main thread only. Of what is no file, the visible part is looked at.
 
         Raises:
+            Cancelled: the person does not want so many requests to a service.
             OrthomaskError: a layer cannot be used, or the numbers make no sense.
         """
         stratified = self.way.currentData() is Sampling.STRATIFIED and self.strata.currentLayer() is not None
         strata = frozen_strata(self.strata.currentLayer(), self.strata_field.field) if stratified else None
         path, weights = frozen_weights(self.weights.currentLayer(), self.weight_field.field)
         settings = self._iface.mapCanvas().mapSettings()
-        visible = extent_region(settings.visibleExtent(), settings.destinationCrs()).request()
+        visible = extent_region(settings.visibleExtent(), settings.destinationCrs())
+        places = places_of(visible, image.crs()) if is_rendered(image) else []
+        looked_at = planned(image, self.size.value() / PIXELS_ACROSS, places, 0)
+        is_picture = isinstance(looked_at, Picture)
+        if is_picture and not are_wanted(looked_at, self):
+            raise Cancelled
         request = AreasRequest(
-            image=image_of(image),
+            image=looked_at.key if is_picture else looked_at,
             output_path=project.path,
             sampling=self.way.currentData(),
             count=self.count.value(),
             size_m=self.size.value(),
             min_distance_m=self.distance.value(),
-            region=visible if self.visible_only.isChecked() else None,
+            region=visible.request() if self.visible_only.isChecked() or is_picture else None,
             weight_path=path,
             strata=strata.labels if strata else None,
             shares=tuple(share.value() / 100 for share in self.shares),
             seed=int(project.areas.featureCount()) + 1,  # a second press gives other places
         )
-        return FrozenSampling(request, FrozenAreas.of(project.areas), weights, strata)
+        return FrozenSampling(request, frozen(looked_at), FrozenAreas.of(project.areas), weights, strata)
 
     def _lay_out(self) -> None:
         self._form = form = QFormLayout(self)

@@ -83,7 +83,15 @@ def layer(qgis_new_project, photo):
 
 
 @pytest.fixture
-def server(qgis_new_project, monkeypatch):
+def unseen(qgis_iface, qgis_new_project):
+    """Layers are not shown at once: a canvas that an earlier test has left would ask their servers, too."""
+    QgsProject.instance().layersAdded.disconnect(qgis_iface.addLayers)
+    yield
+    QgsProject.instance().layersAdded.connect(qgis_iface.addLayers)
+
+
+@pytest.fixture
+def server(unseen, monkeypatch):
     """The bundled photograph as map services; what does not come is asked for again at once."""
     monkeypatch.setattr(block_reader, "PAUSE_SECONDS", 0.02)
     with serving(SAMPLE) as server:

@@ -63,9 +63,10 @@ class MapServer(ThreadingHTTPServer):
             f"crs=EPSG:3857&format=GTiff&identifier=photo&url={self.url}/wcs&version=1.0.0", "wcs", "wcs"
         )
 
-    def arcgis(self, kind="drawn") -> QgsRasterLayer:
-        """A MapServer that draws any extent, or one that is `cached`: it has tiles."""
-        source = f"crs='EPSG:3857' format='PNG32' layer='0' url='{self.url}/arcgis/{kind}/MapServer'"
+    def arcgis(self, kind) -> QgsRasterLayer:
+        """A `MapServer` or `ImageServer`, which draws any extent, or a MapServer that is `cached`: it has tiles."""
+        service = "cached/MapServer" if kind == "cached" else f"drawn/{kind}"
+        source = f"crs='EPSG:3857' format='PNG32' layer='0' url='{self.url}/arcgis/{service}'"
         return self._layer(source, "arcgis", "arcgismapserver")
 
     def handle_error(self, request, address):

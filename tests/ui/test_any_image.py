@@ -1,6 +1,7 @@
 """What is no file, in the panels and algorithms, with the scripted engine: questions, cancelling, training, masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from qgis.PyQt.QtWidgets import QMessageBox
 from scene import wait_until
 
 from orthomask.protocol import Image, OrthomaskError, PredictRequest, Rendered
-from orthomask.ui import map_view, picture_words
+from orthomask.ui import map_view, settings
 from orthomask.ui.map_view import MapView, utm_zone
 from orthomask.ui.picture_client import PICTURE_DIR, FrozenRun, PictureClient
 from orthomask.ui.sources import extent_region
@@ -62,7 +63,7 @@ def test_the_engine_gets_a_picture_and_its_origin(segment, engine):
 
 
 def test_many_requests_are_asked_about(segment, engine, server, monkeypatch):
-    monkeypatch.setattr(picture_words, "ASK_FROM", 3)
+    settings.ASK_FROM.set(3)
     said = []
 
     def answer(role):
@@ -211,3 +212,21 @@ def test_a_mask_of_a_map_service_has_its_picture_beside_it(dock, engine, server,
     assert image["path"] == str(tmp_path / "mask-image.tif")
     assert QgsRasterLayer(image["path"], "image").isValid()
     assert json.dumps(image["rendered"])
+
+
+def test_areas_are_placed_where_the_map_shows_a_service(dock, engine, server, box, run_folder, tmp_path, qgis_iface):
+    shutil.copy(run_folder / "project.gpkg", tmp_path / "town.gpkg")
+    panel = dock.label
+    panel.open_project(str(tmp_path / "town.gpkg"))
+    panel.layer_chooser.setLayer(server.tiles())
+    canvas = qgis_iface.mapCanvas()
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
+    canvas.setExtent(box)
+    panel.areas.size.setValue(8)
+    panel.areas.button.click()
+    ended(panel)
+    asked = engine.asked("areas")[-1]
+    assert asked["image"]["rendered"]["gsd_m"] < 8 / 50
+    region = QgsGeometry.fromWkt(asked["region"]["wkt"])
+    assert region.boundingBox().center().distance(box.center()) < 1
+    assert len(set(server.asked)) < 50

@@ -39,7 +39,7 @@ TEXTURE = 0.14
 
 
 @pytest.fixture
-def tiles(qgis_new_project):
+def tiles(unseen):
     with serving_tiles() as layer:
         yield layer
 
@@ -330,8 +330,9 @@ def test_the_map_is_drawn_where_tasks_hold_all_threads(server, somewhere, tmp_pa
         pool.setMaxThreadCount(before)
 
 
-def test_an_arcgis_service_without_tiles_draws_what_it_is_asked_for(server, somewhere, tmp_path):
-    dataset, rendered = render(server.arcgis("drawn"), 0.3, somewhere, folder=tmp_path)
+@pytest.mark.parametrize("kind", ["MapServer", "ImageServer"])
+def test_an_arcgis_service_without_tiles_draws_what_it_is_asked_for(server, somewhere, tmp_path, kind):
+    dataset, rendered = render(server.arcgis(kind), 0.3, somewhere, folder=tmp_path)
     assert rendered.gsd_m == pytest.approx(0.3, rel=1e-3)
     expected = gdal.Open(str(SAMPLE))
     for dx, dy in ((0, 0), (-20, 20), (30, -30)):

@@ -19,9 +19,10 @@ from qgis.core import (
 )
 
 from ...protocol import AreasRequest, Sampling
-from ..area_sampling import AreaSampler, FrozenSampling, NewAreas, frozen_strata, frozen_weights
+from ..area_sampling import PIXELS_ACROSS, AreaSampler, FrozenSampling, NewAreas, frozen_strata, frozen_weights
 from ..help import Section
 from ..label_project import AREAS, style_areas
+from ..rendering import Picture
 from ..words import mark, tr
 from .base import Group, OrthomaskAlgorithm, Values
 from .exporting import REAL, WHOLE
@@ -67,10 +68,11 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         )
         self.add(
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
-            tr("Place them inside this extent only."),
+            tr("Place them inside this extent only; a map service needs one."),
         )
         self._add_layers(kinds)
         self._add_shares()
+        self.add_request_limit()
         self.add(
             QgsProcessingParameterVectorDestination("OUTPUT", tr("Areas"), QgsProcessing.SourceType.TypeVectorPolygon),
             tr("A GeoPackage, such as a label project: the areas are added to its layer areas."),
@@ -88,13 +90,16 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         field = self.parameterAsString(parameters, "STRATA_FIELD", context)
         shares = ("SHARE_TRAIN", "SHARE_VALIDATION", "SHARE_TEST")
         frozen = frozen_strata(strata, field) if strata is not None else None
+        size_m = self.parameterAsDouble(parameters, "SIZE", context)
+        image = self.planned(parameters, context, size_m / PIXELS_ACROSS)
+        self.require_few(image, parameters, context)
         path, snapshot = frozen_weights(weights, self.parameterAsString(parameters, "WEIGHT_FIELD", context))
         request = AreasRequest(
-            image=self.image(parameters, context),
+            image=image.key if isinstance(image, Picture) else image,
             output_path=self.parameterAsOutputLayer(parameters, "OUTPUT", context),
             sampling=WAYS[self.parameterAsEnum(parameters, "SAMPLING", context)],
             count=self.parameterAsInt(parameters, "COUNT", context),
-            size_m=self.parameterAsDouble(parameters, "SIZE", context),
+            size_m=size_m,
             min_distance_m=self.parameterAsDouble(parameters, "DISTANCE", context),
             region=self.extent(parameters, context),
             weight_path=path,
@@ -102,7 +107,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
             shares=tuple(self.parameterAsDouble(parameters, name, context) for name in shares),
             seed=self.parameterAsInt(parameters, "SEED", context),
         )
-        return FrozenSampling(request, None, snapshot, frozen)
+        return FrozenSampling(request, image, None, snapshot, frozen)
 
     def results(self, answer: NewAreas, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The layer of areas, styled."""
