@@ -16,7 +16,7 @@ from qgis.core import (
 )
 from qgis.gui import QgsColorButton
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtGui import QColor
+from qgis.PyQt.QtGui import QColor, QShowEvent
 from qgis.PyQt.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ClassValue, ErrorCode, OrthomaskError
@@ -27,7 +27,7 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 """Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
 MOST_VALUES = UNKNOWN - 1
 COLOR_BANDS, MOST_COLORS, SAMPLE_PX = 3, 64, 1024
-ROW_PX, SHOWN_ROWS = 26, 5
+ROW_PX, ROW_MARGIN_PX, SHOWN_ROWS = 26, 10, 5
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,37 @@ def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
     return [LayerValue(color, color, color) for color in colors]
 
 
-class ClassTable(QTableWidget):
+class FittedTable(QTableWidget):
+    """Two columns, the second one as wide as there is room, and as high as its lines, up to a few."""
+
+    def __init__(self, heads: Sequence[str], parent: Optional[QWidget] = None) -> None:
+        super().__init__(0, 2, parent)
+        self.setHorizontalHeaderLabels(heads)
+        self.verticalHeader().hide()
+        self.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Only now is the font known: QGIS's style sheet sets it."""
+        super().showEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Take the height that the lines need."""
+        row_px = max(ROW_PX, self.fontMetrics().height() + ROW_MARGIN_PX)
+        self.verticalHeader().setDefaultSectionSize(row_px)
+        rows = min(max(self.rowCount(), 1), SHOWN_ROWS)
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * row_px + 4)
+
+
+class ClassTable(FittedTable):
     """The classes: colour and name, both of which can be changed. The number is the row's."""
 
     changed = pyqtSignal()
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
-        super().__init__(0, 2, parent)
-        self.setHorizontalHeaderLabels([tr("Colour"), tr("Class")])
+        super().__init__([tr("Colour"), tr("Class")], parent)
         self.setAccessibleName(tr("Classes"))
-        _plain_look(self)
         self.itemChanged.connect(self.changed)
 
     @property
@@ -160,24 +181,22 @@ class ClassTable(QTableWidget):
             item.setData(_OUTLINE, info.outline)
             self.setItem(row, 1, item)
         self.blockSignals(False)
-        _fit_height(self)
+        self.fit()
         self.changed.emit()
 
     def _color(self, row: int) -> str:
         return str(self.cellWidget(row, 0).color().name())
 
 
-class MappingTable(QTableWidget):
+class MappingTable(FittedTable):
     """One line for each value of a layer, with the class that it means."""
 
     changed = pyqtSignal()
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
-        super().__init__(0, 2, parent)
-        self.setHorizontalHeaderLabels([tr("Value"), tr("Class")])
+        super().__init__([tr("Value"), tr("Class")], parent)
         self.setAccessibleName(tr("Classes of the values"))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        _plain_look(self)
 
     @property
     def mapping(self) -> tuple[ClassValue, ...]:
@@ -200,7 +219,7 @@ class MappingTable(QTableWidget):
             chooser.setCurrentIndex(chooser.findData(entry.value))
             chooser.currentIndexChanged.connect(self.changed)
             self.setCellWidget(row, 1, chooser)
-        _fit_height(self)
+        self.fit()
 
 
 def fill_classes(chooser: QComboBox, classes: Sequence[ClassInfo], *, others: bool = False) -> None:
@@ -217,16 +236,3 @@ def fill_classes(chooser: QComboBox, classes: Sequence[ClassInfo], *, others: bo
 
 
 _SOURCE = _OUTLINE = Qt.ItemDataRole.UserRole
-
-
-def _plain_look(table: QTableWidget) -> None:
-    table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(ROW_PX)
-    table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-
-
-def _fit_height(table: QTableWidget) -> None:
-    """As high as its lines, up to a few."""
-    rows = min(max(table.rowCount(), 1), SHOWN_ROWS)
-    table.setFixedHeight(table.horizontalHeader().sizeHint().height() + rows * ROW_PX + 4)

@@ -7,15 +7,26 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
-from qgis.PyQt.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
+from qgis.PyQt.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QTextOption,
+)
 from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
 
 from .training_run import Epoch, best_epoch
 from .words import in_digits, tr
 
-LEFT_PX, RIGHT_PX, TITLE_PX, GAP_PX, BOTTOM_PX = 36, 8, 18, 6, 18
-HEIGHT_PX = 220
+RIGHT_PX, GAP_PX, PLOT_PX = 8, 6, 74
 TICKS = 4
+SMALLER = 0.85
+"""The size of the words, as a part of that of other labels."""
 
 
 class Curve(NamedTuple):
@@ -51,15 +62,14 @@ class Curves(QLabel):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(300, HEIGHT_PX)
+        line = self._metrics().height()
+        return QSize(300, len(self._curves) * (line + 2 * GAP_PX + PLOT_PX) + line)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw one plot under the other."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        font = painter.font()
-        font.setPointSizeF(0.85 * font.pointSizeF())
-        painter.setFont(font)
+        painter.setFont(self._font())
         for row, curve in enumerate(self._curves):
             self._draw(painter, curve, self._plot(row))
         self._draw_epoch_axis(painter, self._plot(len(self._curves) - 1))
@@ -72,11 +82,19 @@ class Curves(QLabel):
             text = numbers.format(near.epoch, *(in_digits(value, 3) for value in (near.iou, near.f1, near.loss)))
             QToolTip.showText(self.mapToGlobal(event.pos()), text, self)
 
+    def _font(self) -> QFont:
+        font = QFont(self.font())
+        font.setPointSizeF(SMALLER * font.pointSizeF())
+        return font
+
+    def _metrics(self) -> QFontMetrics:
+        return QFontMetrics(self._font())
+
     def _plot(self, row: int) -> QRectF:
         """Where the plot of that row lies, without its title and axes."""
-        height = (self.height() - BOTTOM_PX) / len(self._curves)
-        top = row * height + TITLE_PX
-        return QRectF(LEFT_PX, top, self.width() - LEFT_PX - RIGHT_PX, height - TITLE_PX - GAP_PX)
+        line, left = self._metrics().height(), self._metrics().horizontalAdvance("0.000")
+        height, title = (self.height() - line) / len(self._curves), line + GAP_PX
+        return QRectF(left, row * height + title, self.width() - left - RIGHT_PX, height - title - GAP_PX)
 
     def _x(self, epoch: int) -> float:
         plot = self._plot(0)
@@ -101,16 +119,17 @@ class Curves(QLabel):
 
     def _draw_grid(self, painter: QPainter, plot: QRectF, ticks: Sequence[float], y: Callable[[float], float]) -> None:
         words, line = self.palette().windowText().color(), self.palette().mid().color()
+        height = painter.fontMetrics().height()
         right = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         for tick in ticks:
             painter.setPen(QPen(line, 0.5))
             painter.drawLine(QPointF(plot.left(), y(tick)), QPointF(plot.right(), y(tick)))
             painter.setPen(words)
-            painter.drawText(QRectF(0, y(tick) - 8, LEFT_PX - 5, 16), f"{tick:g}", right)
+            painter.drawText(QRectF(0, y(tick) - height / 2, plot.left() - 5, height), f"{tick:g}", right)
 
     def _draw_epoch_axis(self, painter: QPainter, plot: QRectF) -> None:
         painter.setPen(self.palette().windowText().color())
-        base = plot.bottom() + BOTTOM_PX
+        base = self.height() - painter.fontMetrics().descent()
         painter.drawText(QPointF(plot.left(), base), tr("Epoch 1"))
         last = str(self._total)
         painter.drawText(QPointF(plot.right() - painter.fontMetrics().horizontalAdvance(last), base), last)

@@ -8,7 +8,7 @@ from typing import Optional
 from qgis.core import QgsFeatureRequest, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
+from qgis.PyQt.QtGui import QColor, QIcon, QPixmap, QShowEvent
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -184,9 +184,19 @@ class ProjectBox(QGroupBox):
         if project is not None:
             self.legend.setCurrentRow(_row(project.classes, project.current_class))
             self.split_chooser.setCurrentIndex(list(SPLIT_NAMES).index(project.current_split))
-            self.legend.setFixedHeight(min(len(project.classes), SHOWN_ROWS) * ROW_PX + 6)
+            self._fit_legend()
         self.legend.blockSignals(False)
         self._count()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Only now is the font known: QGIS's style sheet sets it."""
+        super().showEvent(event)
+        self._fit_legend()
+
+    def _fit_legend(self) -> None:
+        """Take the height that the classes need, up to a few."""
+        row_px = max(ROW_PX, self.legend.sizeHintForRow(0))
+        self.legend.setFixedHeight(min(self.legend.count(), SHOWN_ROWS) * row_px + 6)
 
     def _count(self) -> None:
         """Show how many labels and areas there are, unsaved ones too."""

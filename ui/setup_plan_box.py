@@ -142,7 +142,7 @@ class PlanBox(QGroupBox):
         room = tr("{} GB must be free while it is made, {} GB are").format(
             in_digits(needed_gb, 1), in_digits(free_gb, 1)
         )
-        colour = "" if free_gb >= needed_gb else " style='color:#c0392b'"
+        colour = "" if free_gb >= needed_gb else " style='color:#e0483c'"
         count = tr("{} packages").format(plan.package_count)
         self.size.setText(f"{count}, {fetched}, {disk};<br><span{colour}>{room}</span>")
         self.place.setText(html.escape(str(plan.base)))

@@ -19,7 +19,7 @@ def help_page(algorithm: QgsProcessingAlgorithm, text: str, example: str) -> str
 
 
 def _head(title: str) -> str:
-    return f"<b>{title}</b>"
+    return f"<h3>{title}</h3>"
 
 
 def _entries(entries: Iterable[tuple[str, str]]) -> list[str]:
