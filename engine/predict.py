@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from . import check, devices, estimates, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
 from .raster import Reader, Source, open_image, open_reader
-from .runs import NODATA, SCALE, Strip
+from .runs import NODATA, SCALE, Part, Processor, Strip
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
 """A window to its pixels `(bands, H, W)`, float32, and what of them is valid `(H, W)`."""
@@ -46,8 +46,11 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def plan(source: Source, request: PredictRequest) -> Plan:
+def plan(source: Source, request: PredictRequest, within: Window | None = None) -> Plan:
     """Choose bands, lattice and windows.
+
+    Args:
+        within: the block of the lattice that is wanted; None for all that the request asks for.
 
     Raises:
         OrthomaskError: the model cannot read this image, or the region is not on it.
@@ -57,7 +60,7 @@ def plan(source: Source, request: PredictRequest) -> Plan:
     lattice = source.lattice(bundle.card.gsd_m, request.window_px, request.overlap_px)
     geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
     numbers = source.bands([band.name for band in bundle.card.bands])
-    return Plan(source, bundle, lattice, select(lattice, geometry), numbers, warnings)
+    return Plan(source, bundle, lattice, select(lattice, geometry, within), numbers, warnings)
 
 
 def run(request: PredictRequest, progress: Progress) -> PredictResult:
@@ -78,20 +81,44 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         progress.report(0.01, tr("Preparing the model"))
         # An unfinished run goes on in the precision that it began with.
         predictor = devices.prepare(plan_.bundle, device, folder.precision)
-        folder.begin(folder.provenance(plan_.bundle, source, predictor))
+        processor = Processor(str(device.torch), device.name, predictor.precision)
+        folder.begin(folder.provenance(plan_.bundle, source, processor))
         before, fresh = predictor.tally.windows, folder.finished_strips() == 0
         _run_strips(plan_, predictor, folder, progress.part(0.02, 0.88))
-        rasters = folder.write_rasters(plan_.lattice, plan_.selection, progress.part(0.88, 0.93))
-        provenance = folder.provenance(plan_.bundle, source, predictor)
-        counted = polygons.write(
-            rasters.probabilities, folder.threshold, request.polygons, provenance, rasters.polygons,
-            progress.part(0.93, 0.99),
-        )  # fmt: skip
-        seconds = time.monotonic() - started
-        result = folder.commit(provenance, counted, predictor.device.name, seconds, plan_.warnings)
+        parts = folder.strips(plan_.selection) if folder.has_data() else []
+        result = finish(plan_, folder, parts, processor, started, progress.part(0.88, 1))
         windows = predictor.tally.windows - before
         if fresh and request.window_px == WINDOW_PX and 2 * windows > plan_.selection.count:
-            estimates.learn(plan_.bundle, predictor, windows, seconds)
+            estimates.learn(plan_.bundle, predictor, windows, result.seconds)
+    return result
+
+
+def finish(
+    plan_: Plan, folder: runs.RunFolder, parts: Sequence[Part], processor: Processor, started: float, progress: Progress
+) -> PredictResult:
+    """Join what was predicted, part by part, into rasters and polygons, and give them their final names.
+
+    Args:
+        started: when the run began, by `time.monotonic`.
+
+    Raises:
+        OrthomaskError: there is no data at all, or the results cannot be written.
+    """
+    if not parts:
+        folder.discard()
+        raise OrthomaskError(
+            ErrorCode.IMAGE_EMPTY,
+            tr("“{}” has no data in this region.").format(plan_.source.name),
+            tr("Draw the region where the image shows something."),
+        )
+    rasters = folder.write_rasters(plan_.lattice, plan_.selection.extent, parts, progress.part(0, 0.4))
+    provenance = folder.provenance(plan_.bundle, plan_.source, processor)
+    counted = polygons.write(
+        rasters.probabilities, folder.threshold, folder.request.polygons, provenance, rasters.polygons,
+        progress.part(0.4, 0.9),
+    )  # fmt: skip
+    seconds = time.monotonic() - started
+    result = folder.commit(provenance, counted, processor.name, seconds, plan_.warnings)
     progress.show(1, tr("Done"))
     return result
 
@@ -121,13 +148,6 @@ def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolde
             written = writer.submit(folder.write, strip)
         if written:
             written.result()
-    if not folder.has_data():
-        folder.discard()
-        raise OrthomaskError(
-            ErrorCode.IMAGE_EMPTY,
-            tr("“{}” has no data in this region.").format(plan_.source.name),
-            tr("Draw the region where the image shows something."),
-        )
 
 
 def strips(
