@@ -21,6 +21,7 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
 from . import own_models
 from .accessible import name_widgets
+from .device_badge import DeviceBadge
 from .engine_client import EngineClient
 from .evaluate_box import EvaluateDialog
 from .help import Section, help_button
@@ -81,8 +82,9 @@ class OrthomaskDock(QgsDockWidget):
         self._add_panel(tr("Models"), Tab(self.models, Section.MODELS))
         self._connect_models()
         news.changed.connect(self._follow_settings)
-        self.device = QLabel(tr("Starting the engine…"))
-        self.device.setWordWrap(True)
+        self.device = DeviceBadge()
+        self.device.setup_wanted.connect(self.set_up)
+        self.device.look_wanted.connect(self.ask_engine)
         self.engine_button = QToolButton()
         self.engine_button.setText(tr("Engine…"))
         self.engine_button.setToolTip(tr("Set up, update, repair or remove the engine"))
@@ -106,7 +108,7 @@ class OrthomaskDock(QgsDockWidget):
     def ask_engine(self) -> None:
         """Ask the engine for its models, then for its device, in the background."""
         self.banner.hide()
-        self.device.setText(tr("Starting the engine…"))
+        self.device.say(tr("Starting the engine…"))
         self._ask(tr("Orthomask: models"), ModelsRequest(folders=(str(own_models.own_folder()),)), self._show_models)
 
     def segment_with(self, path: str, threshold: Optional[float] = None) -> None:
@@ -157,6 +159,7 @@ class OrthomaskDock(QgsDockWidget):
         news.changed.disconnect(self._follow_settings)
         if self._task is not None:
             self._task.cancel()
+        self.device.release()
         if self.setup is not None:
             self.setup.release()
             self.setup.close()
@@ -212,14 +215,11 @@ class OrthomaskDock(QgsDockWidget):
 
     def _show_device(self, info: InfoResult) -> None:
         self._task = None
-        slow = info.device == "cpu"
-        words = f"<b>{info.device_name}</b><br>{info.device_reason}" if slow else f"<b>GPU</b> {info.device_name}"
-        self.device.setText(words)
-        self.device.setToolTip(info.device_reason)
+        self.device.show_device(info)
 
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
-        self.device.setText("")
+        self.device.say("")
         self.segment.model.explain(tr("The models appear when the engine runs."))
         if not isinstance(error, Cancelled):
             self.banner.explain(error)
