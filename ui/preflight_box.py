@@ -1,4 +1,4 @@
-"""Preflight: lights with reasons and an estimate of time, refreshed in the background."""
+"""Preflight: lights with reasons and what a run will take in time and memory, refreshed in the background."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
-from ..protocol import Cancelled, CheckRequest, CheckResult, Level, Light, OrthomaskError
+from ..protocol import (
+    CalibrateRequest,
+    CalibrateResult,
+    Cancelled,
+    CheckRequest,
+    CheckResult,
+    Level,
+    Light,
+    OrthomaskError,
+)
 from .engine_client import EngineClient, Feedback
 from .icons import icon
 from .rendering import Picture
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
-from .words import mark, time_in_words, tr
+from .words import mark, megabytes_in_words, time_in_words, tr
 
 DEBOUNCE_MS = 400
 LIGHT_PX = 14
-ASPECTS = (mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"))
+ASPECTS = (mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"), mark("memory"))
 """What the engine looks at, by its own names; the colours of its lights are below."""
 COLOURS = (mark("green"), mark("amber"), mark("red"))
 
@@ -41,7 +50,9 @@ class PreflightBox(QGroupBox):
         self._client = client
         self._wanted: Optional[CheckRequest] = None
         self._sample: Optional[Picture] = None
+        self._paused = False
         self._task: Optional[EngineTask] = None
+        self._calibration: Optional[EngineTask] = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DEBOUNCE_MS)
@@ -60,9 +71,10 @@ class PreflightBox(QGroupBox):
         Args:
             sample: a part of a picture, to be rendered and looked at in place of the request's image.
         """
-        if request == self._wanted:
+        cut_short = self._paused and (self.result is None or self.result.workload is not None)
+        if request == self._wanted and not cut_short:
             return
-        self._wanted, self._sample = request, sample
+        self._wanted, self._sample, self._paused = request, sample, False
         self._forget(tr("Checking image and model…"))
         self._timer.start()
 
@@ -73,12 +85,15 @@ class PreflightBox(QGroupBox):
         self._forget(text)
 
     def pause(self) -> None:
-        """Start no more checks: a run is about to begin, and the engine does one job at a time."""
+        """Start nothing more: a run is about to begin, and the engine does one job at a time."""
         self._timer.stop()
+        self._paused = True
+        self._end_calibration()
 
     def release(self) -> None:
         """Stop what runs, and start no more."""
         self._timer.stop()
+        self._end_calibration()
         if self._task is not None:
             self._task.abandon()
 
@@ -103,6 +118,7 @@ class PreflightBox(QGroupBox):
             self.result = outcome
             self._show(outcome.lights, _estimate(outcome))
             self.checked.emit()
+            self._calibrate(asked, outcome)
         elif isinstance(outcome, Cancelled):
             self.explain("")
         elif isinstance(outcome, OrthomaskError):
@@ -111,7 +127,40 @@ class PreflightBox(QGroupBox):
             self._show((Light("", Level.RED, reason),), "")
             self.checked.emit()
 
+    def _calibrate(self, asked: CheckRequest, answer: CheckResult) -> None:
+        """Measure what is not known yet, once the lights are there."""
+        if answer.workload is None or answer.level is Level.RED or self._paused:
+            return
+        request = CalibrateRequest(asked.model, answer.workload, asked.device)
+        self._calibration = EngineTask(tr("Orthomask: measuring the speed"), self._client, request)
+        self._calibration.answered.connect(self._show_calibrated)
+        QgsApplication.taskManager().addTask(self._calibration)
+        self.estimate.setText(tr("Measuring how fast this computer is…"))
+        self.estimate.show()
+
+    def _show_calibrated(self, found: CalibrateResult) -> None:
+        self._calibration = None
+        if self.result is None:
+            return
+        others = tuple(light for light in self.result.lights if light.name != "memory")
+        lights = (*others, found.light) if found.light else others
+        self.result = replace(
+            self.result, lights=lights, seconds=found.seconds, memory_mb=found.memory_mb, workload=None
+        )
+        self._show(lights, _estimate(self.result))
+        self.checked.emit()
+
+    def _end_calibration(self) -> None:
+        """Give it up; it begins anew with the next check that needs it."""
+        if self._calibration is None:
+            return
+        self._calibration.abandon()
+        self._calibration = None
+        if self.result is not None:
+            self._show(self.result.lights, _estimate(self.result))
+
     def _forget(self, text: str) -> None:
+        self._end_calibration()
         self.result = None
         self._show((), text)
         self.checked.emit()
@@ -141,6 +190,10 @@ def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback
 
 
 def _estimate(result: CheckResult) -> str:
-    if result.level is Level.RED:
+    """What a run will take, as far as it is known: the rest is not guessed."""
+    if result.level is Level.RED or result.seconds is None:
         return ""
-    return tr("About {} on {}").format(time_in_words(result.seconds), result.device)
+    time = time_in_words(result.seconds)
+    if result.memory_mb is None:
+        return tr("About {} on {}").format(time, result.device)
+    return tr("About {} and {} of memory on {}").format(time, megabytes_in_words(result.memory_mb), result.device)

@@ -6,7 +6,7 @@ from qgis.PyQt.QtCore import QLocale
 
 from ..protocol.words import mark, tr, tr_n
 
-__all__ = ["area_in_words", "briefly", "in_digits", "mark", "time_in_words", "tr", "tr_n"]
+__all__ = ["area_in_words", "briefly", "in_digits", "mark", "megabytes_in_words", "time_in_words", "tr", "tr_n"]
 
 M2_PER_HA = 10_000.0
 M2_PER_KM2 = 1_000_000.0
@@ -39,6 +39,13 @@ def time_in_words(seconds: float) -> str:
         return tr("{} min").format(round(seconds / 60))
     hours, minutes = divmod(round(seconds / 60), 60)
     return tr("{} h {} min").format(hours, minutes)
+
+
+def megabytes_in_words(megabytes: float) -> str:
+    """An amount of data or memory in megabytes, or from a thousand of them on in gigabytes."""
+    if megabytes < 1000:
+        return tr("{} MB").format(in_digits(megabytes))
+    return tr("{} GB").format(in_digits(megabytes / 1000, 1))
 
 
 def _three_digits(number: float) -> str:

@@ -20,19 +20,20 @@ from ..help import Section
 from ..own_models import gsd_of
 from ..rendering import Picture
 from ..vector_snapshot import SnapshotClient
-from ..words import mark, time_in_words, tr
+from ..words import mark, megabytes_in_words, time_in_words, tr
 from .base import OrthomaskAlgorithm, Values
 
 
 class CheckAlgorithm(OrthomaskAlgorithm):
-    """Preflight lights and an estimate of time."""
+    """Preflight lights and what a run would take in time and memory."""
 
     NAME = "check"
     TITLE = mark("Check image against model")
     HELP = mark(
         "Says before anything runs whether a model fits an image: resolution, bands, pixel type, missing data, and how "
         "the image's values compare with those the model was trained on. Each is green, amber or red, with a reason. "
-        "Also estimates how long a run would take."
+        "Also estimates how long a run would take and how much memory, from what was measured on this computer; the "
+        "first time that takes some seconds."
     )
     EXAMPLE = mark(
         "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In the model "
@@ -49,6 +50,7 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputString("LIGHTS", tr("All lights, as JSON")))
         self.addOutput(QgsProcessingOutputNumber("WINDOWS", tr("Windows that a run would look at")))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds that a run would take")))
+        self.addOutput(QgsProcessingOutputNumber("MEMORY_MB", tr("Memory that a run would take, in megabytes")))
 
     def engine(self) -> Any:
         """The engine, asked when a sample of what is no file is there."""
@@ -59,10 +61,10 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         model, device = self.model(parameters, context), self.parameterAsString(parameters, "DEVICE", context)
         image = self.planned(parameters, context, gsd_of(model))
         if isinstance(image, Picture):
-            build, sample = functools.partial(CheckRequest, model=model, device=device), image.sample()
-            windows = image.windows(gsd_of(model))
-            return lambda folder, feedback: build(image=sample.write(folder, feedback), windows=windows)
-        request = CheckRequest(image, model, self.region(parameters, context), device)
+            sample, windows = image.sample(), image.windows(gsd_of(model))
+            build = functools.partial(CheckRequest, model=model, device=device, windows=windows, calibrate=True)
+            return lambda folder, feedback: build(image=sample.write(folder, feedback))
+        request = CheckRequest(image, model, self.region(parameters, context), device, calibrate=True)
         return lambda *_: request
 
     def results(self, answer: CheckResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
@@ -70,10 +72,15 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         for light in answer.lights:
             say = feedback.pushInfo if light.level is Level.GREEN else feedback.pushWarning
             say(f"{light.level.value}: {light.reason}")
-        feedback.pushInfo(tr("A run would take about {} on {}.").format(time_in_words(answer.seconds), answer.device))
+        if answer.seconds is not None:
+            words = tr("A run would take about {} on {}.").format(time_in_words(answer.seconds), answer.device)
+            feedback.pushInfo(words)
+        if answer.memory_mb is not None:
+            feedback.pushInfo(tr("It would take about {} of memory.").format(megabytes_in_words(answer.memory_mb)))
         return {
             "LEVEL": answer.level.value,
             "LIGHTS": json.dumps(to_json(answer)["lights"]),
             "WINDOWS": answer.windows,
             "SECONDS": answer.seconds,
+            "MEMORY_MB": answer.memory_mb,
         }
