@@ -13,10 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import qgis.utils
@@ -32,19 +29,16 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 from qgis.PyQt.QtCore import QSize, Qt, QTimer
-from qgis.PyQt.QtGui import QImage, QPainter, QPen, QPixmap
-from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollArea, QWidget
+from qgis.PyQt.QtGui import QPainter, QPen, QPixmap
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollArea
 from qgis.utils import iface
+
+from orthomask.docs.pictures import OUT, Condition, Director, picture, settled
 
 SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
 TUTORIAL = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "docs" / "tutorial"
 MODEL, MODEL_FILES = "Roofs of Kampala", "Roofs-of-Kampala*"
-OUT = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "screenshots"))
 WORK = Path(tempfile.mkdtemp(dir=os.environ["QGIS_CUSTOM_CONFIG_PATH"]))  # QGIS marks layers among temporary files
-LIMIT_SECONDS = 600
-WIDTH_PX, EVEN_COLOURS = 1100, 64
-
-Condition = Callable[[], bool]
 
 
 def scenes() -> Iterator[Condition]:
@@ -91,11 +85,24 @@ def scenes() -> Iterator[Condition]:
     yield from cancelled(panel)
     yield from errors(plugin, dock, panel, sample)
     yield from narrow(dock)
+    yield from options("settings")
     yield from learning(dock)
     dock.tabs.setCurrentWidget(panel)
     QgsApplication.setUITheme("Night Mapping")
     yield settled()
     picture("dock-dark")
+    yield from options("settings-dark")
+
+
+def options(name: str) -> Iterator[Condition]:
+    """The page of the settings in QGIS's options."""
+    QTimer.singleShot(0, lambda: iface.showOptionsDialog(iface.mainWindow(), "OrthomaskOptions"))
+    yield lambda: QApplication.activeModalWidget() is not None
+    QApplication.activeModalWidget().resize(920, 620)
+    yield settled()
+    picture(name, QApplication.activeModalWidget())
+    QApplication.activeModalWidget().close()
+    yield settled()  # the dialog is over only when QGIS goes on after it
 
 
 def learning(dock) -> Iterator[Condition]:
@@ -323,68 +330,10 @@ def window_with(dialog) -> QPixmap:
     return window
 
 
-def settled(seconds: float = 1.0) -> Condition:
-    """Holds when the canvas has been drawn and some time has passed."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end and not iface.mapCanvas().isDrawing()
-
-
-def picture(name: str, shown: QWidget | QPixmap | None = None) -> None:
-    """Save what is shown, by default the whole window: at most `WIDTH_PX` wide and in 256 colours."""
-    QgsApplication.processEvents()
-    shown = shown or iface.mainWindow()
-    image = (shown if isinstance(shown, QPixmap) else shown.grab()).toImage()
-    smooth = Qt.TransformationMode.SmoothTransformation
-    small = image.scaledToWidth(min(WIDTH_PX, image.width()), smooth)
-    plain = Qt.ImageConversionFlag.AvoidDither
-    indexed = small.convertToFormat(QImage.Format.Format_Indexed8, palette(small), plain)
-    indexed.save(str(OUT / f"{name}.png"))
-    print(f"{name}.png", flush=True)
-
-
-def palette(image: QImage) -> list[int]:
-    """256 colours as `0xAARRGGBB`: those of even areas, as they are, and what suits the rest best (median cut)."""
-    pixels = image.convertToFormat(QImage.Format.Format_RGBA8888)
-    data = pixels.constBits().asstring(pixels.sizeInBytes())
-    dataset = gdal.GetDriverByName("MEM").Create("", pixels.width(), pixels.height(), 3)
-    for band in range(3):
-        dataset.GetRasterBand(band + 1).WriteRaster(0, 0, pixels.width(), pixels.height(), data[band::4])
-    table = gdal.ColorTable()
-    gdal.ComputeMedianCutPCT(*(dataset.GetRasterBand(band) for band in (1, 2, 3)), 256 - EVEN_COLOURS, table)
-    colours, row = list(zip(data[0::4], data[1::4], data[2::4])), pixels.width()
-    neighbours = zip(colours[row:], colours[row - 1 :], colours)
-    even = Counter(here for here, left, above in neighbours if here == left == above).most_common(EVEN_COLOURS)
-    entries = [table.GetColorEntry(index)[:3] for index in range(table.GetCount())] + [colour for colour, _ in even]
-    return [0xFF000000 | red << 16 | green << 8 | blue for red, green, blue in entries]
-
-
-class Director:
-    """Goes from scene to scene as their conditions come true, without blocking QGIS."""
-
-    def __init__(self, scenes: Iterator[Condition]) -> None:
-        self._scenes, self._condition = scenes, lambda: True
-        self._deadline = time.monotonic() + LIMIT_SECONDS
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._look)
-        self._timer.start(50)
-
-    def _look(self) -> None:
-        try:
-            if time.monotonic() > self._deadline:
-                raise TimeoutError("a scene took too long")
-            while self._condition():
-                self._condition = next(self._scenes)
-        except StopIteration:
-            self._end(0)
-        except Exception:  # noqa: BLE001 (the script's edge: QGIS must end, whatever happened)
-            traceback.print_exc()
-            self._end(1)
-
-    def _end(self, status: int) -> None:
-        self._timer.stop()
-        qgis.utils.unloadPlugin("orthomask")
-        shutil.rmtree(WORK, ignore_errors=True)
-        os._exit(status)
+def end(status: int) -> None:
+    qgis.utils.unloadPlugin("orthomask")
+    shutil.rmtree(WORK, ignore_errors=True)
+    os._exit(status)
 
 
 def main() -> None:
@@ -394,7 +343,7 @@ def main() -> None:
     qgis.utils.updateAvailablePlugins()
     qgis.utils.loadPlugin("orthomask")
     qgis.utils.startPlugin("orthomask")
-    iface.orthomask_director = Director(scenes())  # kept alive
+    iface.orthomask_director = Director(scenes(), end)  # kept alive
 
 
 QTimer.singleShot(2000, main)

@@ -17,20 +17,23 @@ from qgis.PyQt.QtWidgets import (
     QPushButton,
     QRadioButton,
     QSpinBox,
+    QStyle,
     QVBoxLayout,
     QWidget,
 )
 
+from ..protocol import OrthomaskError
 from .dock import OrthomaskDock
 from .environment import configured_python
 from .icons import icon
 from .installer import store
 from .run_folders import beside_project
 from .settings import ASK_FROM, DEVICE, FOLDER
-from .setup_dialog import LAMP_PX, state_of
+from .setup_dialog import LAMP_PX, State, state_of
 from .words import in_digits, tr
 
 MOST_REQUESTS = 1_000_000
+GAP_PX = 6
 
 
 class SettingsFactory(QgsOptionsWidgetFactory):
@@ -100,14 +103,14 @@ class ResultsBox(QGroupBox):
         self.chooser = QgsFileWidget()
         self.chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.chosen.toggled.connect(self.chooser.setEnabled)
-        words = tr(
-            "In a folder “Orthomask” beside the project file, or among your documents before it is saved; now {}."
-        )
-        row, layout = QHBoxLayout(), QVBoxLayout(self)
+        words = tr("A folder “Orthomask” beside its file, or among your documents while it has none; now {}.")
+        row, below, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         row.addWidget(self.chosen)
         row.addWidget(self.chooser, 1)
+        below.addSpacing(self.beside.style().pixelMetric(QStyle.PixelMetric.PM_ExclusiveIndicatorWidth) + GAP_PX)
+        below.addWidget(_words(words.format(beside_project())), 1)
         layout.addWidget(self.beside)
-        layout.addWidget(_words(words.format(beside_project())))
+        layout.addLayout(below)
         layout.addLayout(row)
         layout.addWidget(_words(tr("Every run makes a folder of its own there. “Save in” in a panel comes first.")))
 
@@ -133,23 +136,23 @@ class EngineBox(QGroupBox):
         self.device.addItem(tr("Processor only"), "cpu")
         self.setup_button = QPushButton(tr("Set up…"))
         self.setup_button.setToolTip(tr("Closes this window, keeping what you chose in it"))
-        state, python, made = state_of(dock.engine_problem), configured_python(), store.environments()
+        self._lay_out(dock.engine_problem)
+
+    def _lay_out(self, problem: Optional[OrthomaskError]) -> None:
+        state, python, made = state_of(problem), configured_python(), store.environments()
         lamp, form, row, layout = QLabel(), QFormLayout(), QHBoxLayout(), QVBoxLayout(self)
         lamp.setPixmap(icon(state.lamp).pixmap(LAMP_PX, LAMP_PX))
-        sentence = dock.engine_problem.sentence if dock.engine_problem else state.sentence.format(python)
         row.addWidget(lamp)
-        row.addWidget(_words(sentence), 1)
+        row.addWidget(_words(problem.sentence if problem else state.sentence.format(python)), 1)
         row.addWidget(self.setup_button)
-        path = _words(python or tr("none yet"))
-        path.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        form.addRow(tr("Python"), path)
-        form.addRow(tr("On the disk"), QLabel(_size(made)))
-        form.addRow(tr("Runs on"), self.device)
         layout.addLayout(row)
         layout.addLayout(form)
-        words = tr(
-            "The best is a GPU where there is one. It counts from the next run on, unless that names a device itself."
-        )
+        if python and state is not State.OWN:  # whose sentence names it
+            form.addRow(tr("Python"), _words(python))
+        if made:
+            form.addRow(tr("On the disk"), QLabel(_size(made)))
+        form.addRow(tr("Runs on"), self.device)
+        words = tr("The best is a GPU where there is one. It counts from the next run on that names no device itself.")
         layout.addWidget(_words(words))
 
 
@@ -163,9 +166,11 @@ class ServicesBox(QGroupBox):
         self.ask_from.setSingleStep(500)
         self.ask_from.setGroupSeparatorShown(True)
         self.ask_from.setSuffix(tr(" requests"))
-        form, layout = QFormLayout(), QVBoxLayout(self)
-        form.addRow(tr("Ask before more than"), self.ask_from)
-        layout.addLayout(form)
+        row, layout = QHBoxLayout(), QVBoxLayout(self)
+        row.addWidget(QLabel(tr("Ask before more than")))
+        row.addWidget(self.ask_from)
+        row.addStretch()
+        layout.addLayout(row)
         words = tr("{} are about 2.5 km² at 0.15 m per pixel. The owner of a service may limit or forbid many more.")
         layout.addWidget(_words(words.format(in_digits(ASK_FROM.default))))
 
@@ -175,6 +180,7 @@ def _words(text: str) -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
 
 

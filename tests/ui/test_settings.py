@@ -3,14 +3,24 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsProject, QgsSettings
-from qgis.PyQt.QtWidgets import QDialog, QMessageBox, QVBoxLayout
+from qgis.PyQt.QtWidgets import QDialog, QLabel, QMessageBox, QVBoxLayout
 from scene import wait_until
 from test_dock import press, run
 
-from orthomask.protocol import CheckRequest, Hardware, Image, InfoRequest, ModelsRequest, PredictRequest
-from orthomask.ui import run_folders
+from orthomask.protocol import (
+    CheckRequest,
+    ErrorCode,
+    Hardware,
+    Image,
+    InfoRequest,
+    ModelsRequest,
+    OrthomaskError,
+    PredictRequest,
+)
+from orthomask.ui import environment, run_folders
 from orthomask.ui.engine_client import on_chosen_device
 from orthomask.ui.folder_chooser import FolderChooser
+from orthomask.ui.installer import store
 from orthomask.ui.picture_words import are_wanted
 from orthomask.ui.processing.segment import SegmentAlgorithm
 from orthomask.ui.settings import ASK_FROM, DEVICE, FOLDER, MODEL_FILES, PYTHON, SEEN, news
@@ -84,6 +94,25 @@ def test_the_factory_makes_a_page_each_time(dock):
     assert factory.title() == "Orthomask"
     assert not factory.icon().isNull()
     assert isinstance(factory.createWidget(), SettingsPage)
+
+
+def words_of(widget):
+    return " ".join(label.text() for label in widget.findChildren(QLabel))
+
+
+def test_the_page_says_how_the_engine_stands(dock, monkeypatch):
+    record = store.Record("0.3.0", "lock", "cpu", "/usr/bin/python3", "3.12", "cpu", 1.0, 1440, "2026-11-21T04:00:00")
+    made = (store.Environment(Path("/profile/engine-0.3.0"), record),)
+    monkeypatch.setattr(store, "environments", lambda *_: made)
+    monkeypatch.delenv(environment.PYTHON_VARIABLE, raising=False)
+    words = words_of(SettingsPage(dock).engine)
+    assert made[0].python in words
+    assert "1.4 GB" in words
+    dock.banner.explain(OrthomaskError(ErrorCode.ENGINE_MISSING, "It lacks torch.", "Press Set up.", ""))
+    assert "It lacks torch." in words_of(SettingsPage(dock).engine)
+    PYTHON.set("/envs/mine/bin/python")
+    dock.banner.hide()
+    assert "that you chose: /envs/mine/bin/python" in words_of(SettingsPage(dock).engine)
 
 
 def test_set_up_leaves_the_options_as_ok_does(dock, page):
