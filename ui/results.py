@@ -24,10 +24,12 @@ from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtXml import QDomDocument
 
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
-from .words import tr
+from .words import briefly, tr
 
 STYLES_DIR = Path(__file__).resolve().parent.parent / "resources" / "styles"
 POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilities.tif"
+LAYERS = (POLYGONS, CLASSES, PROBABILITIES)
+RECORD = "run.json"
 RASTER_ALPHA = 150
 
 
@@ -44,26 +46,33 @@ class Run:
         return tuple(from_json(ClassInfo, info) for info in self.record["model"]["classes"])
 
     @property
+    def image(self) -> str:
+        """What was looked at, by a short name."""
+        rendered = self.record["source"].get("rendered")
+        return str(rendered["name"] if rendered else Path(self.record["source"]["path"]).stem)
+
+    @property
     def title(self) -> str:
         """Source, model and local time."""
-        rendered = self.record["source"].get("rendered")
-        source = rendered["name"] if rendered else Path(self.record["source"]["path"]).stem
-        time = datetime.fromisoformat(self.record["time"]).astimezone()
-        return f"{source} · {self.record['model']['name']} · {time:%Y-%m-%d %H:%M}"
+        return f"{self.image} · {self.record['model']['name']} · {_local(self.record['time'])}"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """How the results came about: names and values in words."""
+        model, source, version = self.record["model"], self.record["source"], self.record["versions"]["orthomask"]
+        return [
+            *_source_facts(source),
+            (tr("Image date"), self.record["image_date"] or tr("unknown")),
+            (tr("Model"), f"{model['title']} ({model['sha256'][:12]})"),
+            (tr("Threshold"), briefly(self.record["threshold"])),
+            (tr("Made"), tr("{} with Orthomask {}").format(_local(self.record["time"]), version)),
+            (tr("Run"), self.record["run_id"]),
+        ]
 
     @property
     def provenance(self) -> str:
         """How the results came about, a line for each fact, in plain text."""
-        model, source = self.record["model"], self.record["source"]
-        facts = [
-            *_source_facts(source),
-            (tr("Image date"), self.record["image_date"] or tr("unknown")),
-            (tr("Model"), f"{model['title']} ({model['sha256'][:12]})"),
-            (tr("Threshold"), f"{self.record['threshold']:g}"),
-            (tr("Made"), tr("{} with Orthomask {}").format(self.record["time"], self.record["versions"]["orthomask"])),
-            (tr("Run"), self.record["run_id"]),
-        ]
-        return "\n".join(f"{name}: {value}" for name, value in facts)
+        return "\n".join(f"{name}: {value}" for name, value in self.facts)
 
 
 def read_run(folder: Path) -> Run:
@@ -73,7 +82,7 @@ def read_run(folder: Path) -> Run:
         OrthomaskError: the folder holds no finished run.
     """
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         sentence = tr("The folder {} holds no finished run.").format(folder)
         remedy = tr("Choose a folder with a run.json, or run again.")
@@ -131,7 +140,7 @@ def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
         symbol.symbolLayer(0).setStrokeColor(QColor(info.color))
         categories.append(QgsRendererCategory(info.value, symbol, info.name))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class_value", categories))
-    _describe(layer, run)
+    _describe(layer, run, tr("Outlines of what was found, with class, mean confidence and area."))
 
 
 def style_classes(layer: QgsRasterLayer, run: Run) -> None:
@@ -140,7 +149,7 @@ def style_classes(layer: QgsRasterLayer, run: Run) -> None:
         QgsPalettedRasterRenderer.Class(info.value, _fill(info.color, RASTER_ALPHA), info.name) for info in run.classes
     ]
     layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, values))
-    _describe(layer, run)
+    _describe(layer, run, tr("The class of each pixel: the likeliest one whose probability reaches the threshold."))
 
 
 def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
@@ -149,7 +158,8 @@ def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
     text = (STYLES_DIR / "probabilities.qml").read_text(encoding="utf-8")
     style.setContent(text.replace('band="1"', f'band="{band}"'))
     layer.importNamedStyle(style)
-    _describe(layer, run)
+    name = run.classes[band - 1].name
+    _describe(layer, run, tr("How likely each pixel is {}, from 0 to 1; before the threshold.").format(name))
 
 
 def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
@@ -157,19 +167,25 @@ def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
     rendered = source.get("rendered")
     if not rendered:
         return [(tr("Source"), source["path"])]
-    words = tr("{} at {:.3g} m per pixel, {} of {} tiles missing")
-    how = words.format(rendered["time"], rendered["gsd_m"], rendered["missing"], rendered["tiles"])
+    words = tr("{} at {} m per pixel, {} of {} tiles missing")
+    how = words.format(_local(rendered["time"]), briefly(rendered["gsd_m"], 3), rendered["missing"], rendered["tiles"])
     return [(tr("Source"), f"{rendered['name']} ({rendered['source']})"), (tr("Rendered"), how)]
 
 
-def _describe(layer: QgsMapLayer, run: Run) -> None:
-    """Provenance as the layer's notes and in its metadata."""
+def _local(time: str) -> str:
+    """A time of the record, to the minute, as the clock on the wall has it."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _describe(layer: QgsMapLayer, run: Run, meaning: str) -> None:
+    """What the layer shows, and its provenance, as notes; the latter in the layer's metadata too."""
     metadata = layer.metadata()
     metadata.setTitle(run.title)
     metadata.setAbstract(run.provenance)
     metadata.setLicenses([run.record["model"]["licence"]])
     layer.setMetadata(metadata)
-    QgsLayerNotesUtils.setLayerNotes(layer, html.escape(run.provenance).replace("\n", "<br>"))
+    facts = "<br>".join(f"<b>{html.escape(name)}</b>: {html.escape(value)}" for name, value in run.facts)
+    QgsLayerNotesUtils.setLayerNotes(layer, f"<p>{html.escape(meaning)}</p><p>{facts}</p>")
 
 
 def _fill(color: str, alpha: int) -> QColor:

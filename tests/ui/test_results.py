@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 from qgis.core import QgsLayerNotesUtils, QgsProject
+from qgis.PyQt.QtGui import QTextDocument
 
 from orthomask.protocol import OrthomaskError
 from orthomask.ui import results
@@ -51,6 +54,28 @@ def test_layers_carry_their_provenance(qgis_new_project, run):
     assert "Farmland (cdcdcdcdcdcd)" in layer.metadata().abstract()
     assert "/data/photo.tif" in QgsLayerNotesUtils.layerNotes(layer)
     assert layer.metadata().licenses() == ["CC-BY-4.0"]
+
+
+def test_every_layer_says_in_its_notes_what_it_shows_and_where_it_comes_from(qgis_new_project, run):
+    results.add_run(QgsProject.instance(), run)
+    notes = {layer.name(): QgsLayerNotesUtils.layerNotes(layer) for layer in QgsProject.instance().mapLayers().values()}
+    assert len(notes) == 4
+    assert all("<b>Source</b>: /data/photo.tif<br>" in text and "Farmland" in text for text in notes.values())
+    assert "Outlines" in notes["Polygons"]
+    assert "likeliest" in notes["Classes"]
+    assert "How likely each pixel is orchard" in notes["Probability of orchard"]
+
+
+def test_notes_outlive_the_project_file_and_show_names_as_they_are(qgis_new_project, run, tmp_path):
+    strange = replace(run, record={**run.record, "source": {"path": "/data/<b>&.tif"}})
+    QgsProject.instance().addMapLayer(results.class_layer(strange))
+    QgsProject.instance().write(str(tmp_path / "project.qgs"))
+    QgsProject.instance().clear()
+    QgsProject.instance().read(str(tmp_path / "project.qgs"))
+    (layer,) = QgsProject.instance().mapLayers().values()
+    shown = QTextDocument()
+    shown.setHtml(QgsLayerNotesUtils.layerNotes(layer))
+    assert "Source: /data/<b>&.tif" in shown.toPlainText()
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
