@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QProgressBar,
+    QPushButton,
     QTabBar,
     QTextEdit,
     QWidget,
@@ -28,9 +29,10 @@ WHOLE = (QComboBox, QAbstractSpinBox, QLineEdit, QTabBar)
 
 
 def used_widgets(root: QWidget) -> Iterator[QWidget]:
-    """What a person can use inside `root`, seen at present or not."""
+    """What a person can use inside `root`, seen at present or not, but for buttons that get their words when shown."""
     for widget in root.findChildren(QWidget):
-        if isinstance(widget, USED) and not _is_part(widget):
+        blank = isinstance(widget, QPushButton) and not widget.text() and widget.icon().isNull()
+        if isinstance(widget, USED) and not blank and not _is_part(widget):
             yield widget
 
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Optional
 
 from qgis.PyQt.QtCore import QSize, Qt, QUrl
-from qgis.PyQt.QtGui import QDesktopServices, QMouseEvent, QPainter, QPaintEvent, QPixmap
+from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from .curves import Curves
 from .training_run import Epoch, best_epoch
 from .words import in_digits, tr
+
+FOCUS_PX = 4
 
 
 class TrainingView(QGroupBox):
@@ -26,6 +28,7 @@ class TrainingView(QGroupBox):
         self.picture = Picture()
         self.picture.setToolTip(tr("Click to see them in full size"))
         self.caption = QLabel(tr("Validation: image, truth, prediction"))
+        self.picture.setAccessibleName(self.caption.text())
         layout = QVBoxLayout(self)
         layout.addWidget(self.facts)
         layout.addWidget(self.curves)
@@ -52,7 +55,7 @@ class TrainingView(QGroupBox):
 
 
 class Picture(QWidget):
-    """A picture as wide as there is room, opened in full size by a click."""
+    """A picture as wide as there is room, opened in full size by a click or the space bar."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -62,6 +65,7 @@ class Picture(QWidget):
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.hide()
 
     @property
@@ -97,9 +101,23 @@ class Picture(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawPixmap(0, 0, self.width(), self.heightForWidth(self.width()), self._pixels)
+        if self.hasFocus():
+            painter.setPen(QPen(self.palette().highlight().color(), FOCUS_PX))
+            painter.drawRect(self.rect())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Open the file in whatever shows pictures here."""
+        """Open the file."""
+        self._open()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open the file with the space bar, as a button would."""
+        if event.key() == Qt.Key.Key_Space:
+            self._open()
+        else:
+            super().keyPressEvent(event)
+
+    def _open(self) -> None:
+        """Have whatever shows pictures here show it."""
         QDesktopServices.openUrl(QUrl.fromLocalFile(self._path))
 
 

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from qgis.gui import QgsOptionsPageWidget
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QGroupBox, QLabel, QPushButton, QToolButton
 
 from orthomask import ui
 from orthomask.protocol import ClassInfo, Level, Light
+from orthomask.ui import training_view
 from orthomask.ui.accessible import name_of, used_widgets
 from orthomask.ui.evaluate_box import EvaluateDialog
 from orthomask.ui.help import HelpWindow
@@ -33,7 +36,10 @@ def make(dock, layer, qgis_iface, client):
     made = []
     makers = {
         "EvaluateDialog": lambda kind: kind(qgis_iface, client, "/models/fields.safetensors", "Farmland"),
+        "HistoryDialog": lambda kind: kind(list, str),
         "NewProjectDialog": lambda kind: kind("/tmp", layer.crs(), ()),
+        "HistoryDialog": lambda kind: kind(list, str),
+        "SettingsPage": lambda kind: kind(dock),
     }
 
     def make(kind):
@@ -102,3 +108,15 @@ def test_pictures_that_say_something_say_it_in_words_too(dock):
     dock.segment.preflight._show((Light("bands", Level.RED, "There is one band."),), "")
     lamps = [label for label in dock.segment.preflight.findChildren(QLabel) if label.pixmap()]
     assert [lamp.accessibleName() for lamp in lamps] == ["red"]
+
+
+def test_the_picture_of_a_training_opens_from_the_keyboard_too(dock, photo, monkeypatch):
+    opened = []
+    monkeypatch.setattr(training_view.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    picture = dock.train.view.picture
+    picture.show_file(photo)
+    QTest.keyClick(picture, Qt.Key.Key_A)
+    QTest.keyClick(picture, Qt.Key.Key_Space)
+    assert opened == [photo]
+    assert picture.focusPolicy() == Qt.FocusPolicy.TabFocus
+    assert picture.accessibleName()
