@@ -32,6 +32,7 @@ class Section(enum.Enum):
     TRAIN = "train-a-model-of-your-own"
     MODELS = "models"
     EVALUATE = "how-good-is-it"
+    SETTINGS = "settings"
     TOOLBOX = "in-the-toolbox-in-models-in-batch"
 
     @property

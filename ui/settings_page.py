@@ -23,8 +23,10 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import OrthomaskError
+from .accessible import name_widgets
 from .dock import OrthomaskDock
 from .environment import configured_python
+from .help import Section, help_button
 from .icons import icon
 from .installer import store
 from .run_folders import beside_project
@@ -67,7 +69,11 @@ class SettingsPage(QgsOptionsPageWidget):
         for box in (self.results, self.engine, self.services):
             layout.addWidget(box)
         layout.addStretch()
-        layout.addWidget(self.defaults)
+        foot = QHBoxLayout()
+        foot.addWidget(help_button(lambda: Section.SETTINGS))
+        foot.addWidget(self.defaults, 1)
+        layout.addLayout(foot)
+        name_widgets(self)
         self._show(FOLDER.get(), DEVICE.get(), ASK_FROM.get())
 
     def apply(self) -> None:
@@ -102,6 +108,7 @@ class ResultsBox(QGroupBox):
         self.chosen = QRadioButton(tr("In this folder"))
         self.chooser = QgsFileWidget()
         self.chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.chooser.lineEdit().setAccessibleName(tr("Folder"))
         self.chosen.toggled.connect(self.chooser.setEnabled)
         words = tr("A folder “Orthomask” beside its file, or among your documents while it has none; now {}.")
         row, below, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
@@ -132,6 +139,7 @@ class EngineBox(QGroupBox):
     def __init__(self, dock: OrthomaskDock, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Engine"), parent)
         self.device = QComboBox()
+        self.device.setAccessibleName(tr("Device"))
         self.device.addItem(tr("Best available"), "auto")
         self.device.addItem(tr("Processor only"), "cpu")
         self.setup_button = QPushButton(tr("Set up…"))
@@ -162,6 +170,7 @@ class ServicesBox(QGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Map services"), parent)
         self.ask_from = QSpinBox()
+        self.ask_from.setAccessibleName(tr("Ask before more than"))
         self.ask_from.setRange(0, MOST_REQUESTS)
         self.ask_from.setSingleStep(500)
         self.ask_from.setGroupSeparatorShown(True)
