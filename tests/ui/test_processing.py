@@ -68,6 +68,14 @@ def box(engine):
     return geometry.boundingBox()
 
 
+@pytest.mark.parametrize("temporary", [True, False])
+def test_results_that_qgis_will_delete_are_said_to_be_temporary(provider, layer, tmp_path, temporary):
+    feedback = QgsProcessingFeedback(False)
+    given = {"IMAGE": layer, "OUTPUT": "TEMPORARY_OUTPUT" if temporary else str(tmp_path / "run")}
+    processing.run("orthomask:segment", given, feedback=feedback)
+    assert ("These results are temporary" in feedback.textLog()) is temporary
+
+
 def test_the_provider_offers_algorithms_with_help(provider):
     algorithms = {algorithm.id(): algorithm for algorithm in provider.algorithms()}
     names = {"segment", "polygonize", "check", "train", "evaluate"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Any, Optional
 
 from qgis.core import (
@@ -20,6 +21,7 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProcessingUtils,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -131,11 +133,15 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     ) -> Values:
         """Ask the engine. A cancelled algorithm has no results."""
         try:
-            return self.results(self.engine().call(self._request, _Milestones(feedback)), context, feedback)
+            found = self.results(self.engine().call(self._request, _Milestones(feedback)), context, feedback)
         except Cancelled:
             return {}
         except OrthomaskError as error:
             raise _exception(error, feedback) from error
+        if any(map(_is_temporary, found.values())):
+            words = tr("These results are temporary: QGIS deletes them when it closes. Choose a folder to keep them.")
+            feedback.pushWarning(words)
+        return found
 
     def add(self, parameter: QgsProcessingParameterDefinition, description: str, *, advanced: bool = False) -> None:
         """Add a parameter with its help."""
@@ -308,6 +314,11 @@ def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumbe
     """The probability from which a pixel counts; optional where it has no default."""
     number = QgsProcessingParameterNumber.Type.Double
     return QgsProcessingParameterNumber("THRESHOLD", tr("Threshold"), number, default, default is None, 0.01, 0.99)
+
+
+def _is_temporary(value: Any) -> bool:
+    """Whether an output is a file or folder that goes away with QGIS."""
+    return isinstance(value, str) and Path(QgsProcessingUtils.tempFolder()) in Path(value).parents
 
 
 def _exception(error: OrthomaskError, feedback: QgsProcessingFeedback) -> QgsProcessingException:
