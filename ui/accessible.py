@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -24,7 +25,7 @@ from qgis.PyQt.QtWidgets import (
 USED = (
     QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QAbstractItemView, QPlainTextEdit, QTextEdit, QProgressBar,
 )  # fmt: skip
-WHOLE = (QComboBox, QAbstractSpinBox, QLineEdit, QTabBar)
+WHOLE = (QComboBox, QAbstractSpinBox, QLineEdit, QTabBar, QgsMessageBar)
 """What is inside these is part of them."""
 
 
