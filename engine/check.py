@@ -63,16 +63,16 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
             findings += found[-1:] if request.windows else found  # how much of a sample holds data says nothing
         device = devices.choose(request.device)
         work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
-    if request.calibrate:
-        estimates.calibrate(bundle, device, progress.part(0.6, 1))
-    expected = estimates.expected(bundle, device, work)
+    measure = request.calibrate
+    speed = estimates.calibrate(bundle, device, progress.part(0.6, 1)) if measure else estimates.known(bundle, device)
+    expected = estimates.expected(bundle, device, work, speed)
     return CheckResult(
         (*(finding.light for finding in findings), *((expected.light,) if expected.light else ())),
         request.windows or selection.count,
         expected.seconds,
         device.name,
         expected.memory_mb,
-        None if estimates.is_complete(bundle, device) else work,
+        work if speed is None or speed.activations_mb is None else None,
     )
 
 

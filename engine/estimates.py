@@ -45,8 +45,7 @@ def run(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
     """
     bundle, device = load(request.model), devices.choose(request.device)
     progress.report(0, tr("Measuring this computer's speed"))
-    calibrate(bundle, device, progress)
-    return expected(bundle, device, request.workload)
+    return expected(bundle, device, request.workload, calibrate(bundle, device, progress))
 
 
 def workload(
@@ -60,26 +59,29 @@ def workload(
     return Workload(filled, round(memory.strip_mb(source, lattice, selection, classes), 1))
 
 
-def expected(bundle: Bundle, device: Device, work: Workload) -> CalibrateResult:
+def known(bundle: Bundle, device: Device) -> Speed | None:
+    """What was measured before, in the precision that a new run has."""
+    return speeds.known(bundle, device, devices.precision_of(device.torch))
+
+
+def expected(bundle: Bundle, device: Device, work: Workload, speed: Speed | None) -> CalibrateResult:
     """Seconds and memory as far as they are known, with a light where the memory will not do."""
-    precision = devices.precision_of(device.torch)
-    speed = speeds.known(bundle, device, precision)
     if speed is None:
         return CalibrateResult()
-    seconds = START_SECONDS + work.windows * speed.seconds * (1 if speed.of_runs else REST)
+    seconds = seconds_of(work, speed)
     if speed.activations_mb is None or device.torch.type == "mps":
         return CalibrateResult(_rounded(seconds))
     if device.torch.type == "cuda":
         light = _gpu_light(bundle, device, speed.activations_mb)
         return CalibrateResult(_rounded(seconds), None, light)
+    precision = devices.precision_of(device.torch)
     needed = memory.network_mb(bundle, device, precision, speed.activations_mb) + work.strip_mb
     return CalibrateResult(_rounded(seconds), _rounded(needed), _light(needed, memory.free_mb()))
 
 
-def is_complete(bundle: Bundle, device: Device) -> bool:
-    """Whether a calibration would tell no more."""
-    speed = speeds.known(bundle, device, devices.precision_of(device.torch))
-    return speed is not None and speed.activations_mb is not None
+def seconds_of(work: Workload, speed: Speed) -> float:
+    """The time that a run takes at that speed."""
+    return START_SECONDS + work.windows * speed.seconds * (1 if speed.of_runs else REST)
 
 
 def learn(bundle: Bundle, predictor: Predictor, windows: int, seconds: float) -> None:
@@ -93,17 +95,21 @@ def learn(bundle: Bundle, predictor: Predictor, windows: int, seconds: float) ->
     speeds.keep(bundle, predictor.device, predictor.precision, speed)
 
 
-def calibrate(bundle: Bundle, device: Device, progress: Progress) -> None:
-    """Time a few windows, and rehearse what memory they take; nothing, where both are known. Checks for cancel."""
-    precision = devices.precision_of(device.torch)
-    speed = speeds.known(bundle, device, precision)
+def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | None:
+    """Time a few windows, and rehearse what memory they take, as far as they are not known, and keep it.
+
+    Returns:
+        None where not even one window fits into memory.
+    """
+    precision, speed = devices.precision_of(device.torch), known(bundle, device)
     if speed is None:
         seconds = _seconds(devices.prepare(bundle, device), len(bundle.card.bands), device.batch, progress)
         speed = Speed(seconds) if seconds else None
     if speed is not None and speed.activations_mb is None:
         progress.report(0.9)
-        measured = replace(speed, activations_mb=round(memory.activations_mb(bundle, precision), 1))
-        speeds.keep(bundle, device, precision, measured)
+        speed = replace(speed, activations_mb=round(memory.activations_mb(bundle, precision), 1))
+        speeds.keep(bundle, device, precision, speed)
+    return speed
 
 
 def _rounded(number: float) -> float:
