@@ -89,7 +89,7 @@ class TrainingFolder:
     def _refuse_others(self) -> None:
         """Raise where the folder's training was begun with other settings."""
         wanted = _comparable(to_json(replace(self._request, existing=Existing.REFUSE)))
-        there = _comparable(_read(self.request))
+        there = _comparable(self._begun())
         if there == wanted:
             return
         different = sorted(name for name in wanted if wanted[name] != there.get(name))
@@ -98,6 +98,14 @@ class TrainingFolder:
             tr("The training in “{}” was begun with other settings: {}.").format(self.path, ", ".join(different)),
             tr("Give the same settings to go on with it, or choose another folder."),
         )
+
+    def _begun(self) -> dict[str, Any]:
+        """The request of the folder's training; what an earlier version did not know yet has its default."""
+        record = _read(self.request)
+        try:
+            return to_json(from_json(TrainRequest, record))
+        except OrthomaskError:
+            return record
 
 
 def _comparable(request: dict[str, Any]) -> dict[str, Any]:
