@@ -114,9 +114,7 @@ class OrthomaskDock(QgsDockWidget):
     def segment_with(self, path: str, threshold: Optional[float] = None) -> None:
         """Go to *Segment* with the model of that file, and with a threshold other than its own where one is given."""
         self.tabs.setCurrentWidget(self.segment)
-        self.segment.model.choose(path)
-        if threshold is not None:
-            self.segment.model.threshold.setValue(threshold)
+        self.segment.model.choose(path, threshold)
 
     def fine_tune(self, path: str) -> None:
         """Go to *Train*, to start from the model of that file."""
@@ -196,6 +194,7 @@ class OrthomaskDock(QgsDockWidget):
             panel.evaluate_wanted.connect(self.evaluate)
             panel.models_changed.connect(self.ask_engine)
         self.models.fine_tune_wanted.connect(self.fine_tune)
+        self.segment.wanted.connect(lambda: self.tabs.setCurrentWidget(self.segment))
 
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)

@@ -27,6 +27,7 @@ class Section(enum.Enum):
     SETUP = "set-up"
     SEGMENT = "a-first-run"
     THRESHOLD = "the-threshold"
+    HISTORY = "run-history"
     LABEL = "label-draw-what-is-there"
     EXPORT = "masks-and-chips"
     TRAIN = "train-a-model-of-your-own"

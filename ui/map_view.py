@@ -99,6 +99,11 @@ class ImageChooser(QgsMapLayerComboBox):
             return self._map
         return self.currentLayer()
 
+    @property
+    def map_name(self) -> str:
+        """What the map itself is called among the layers."""
+        return self._map.name()
+
     def choose_map(self) -> None:
         """Choose the map itself."""
         self.setCurrentIndex(self.count() - 1)

@@ -23,7 +23,7 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import ModelSummary
 from .icons import icon
 from .own_models import titles_of
-from .words import tr
+from .words import briefly, tr
 
 
 class ModelBox(QGroupBox):
@@ -41,6 +41,7 @@ class ModelBox(QGroupBox):
         self.chooser.setAccessibleName(tr("Model"))
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.chooser.currentIndexChanged.connect(self._show_model)
+        self._thresholds: dict[str, float] = {}  # by path, of models that the engine is looking at
         self._facts = QLabel(tr("Waiting for the engine…"))
         self._facts.setWordWrap(True)
         self._facts.setTextFormat(Qt.TextFormat.RichText)
@@ -57,6 +58,11 @@ class ModelBox(QGroupBox):
     def model(self) -> Optional[ModelSummary]:
         """The model that is chosen; None before the engine has told of any."""
         return self.chooser.currentData()
+
+    @property
+    def models(self) -> list[ModelSummary]:
+        """All that can be chosen."""
+        return [self.chooser.itemData(index) for index in range(self.chooser.count())]
 
     def explain(self, text: str) -> None:
         """Say why there is nothing to choose from yet."""
@@ -85,14 +91,23 @@ class ModelBox(QGroupBox):
         """Add the model of a file, and choose it."""
         self.chooser.addItem(model.title, model)
         self.chooser.setCurrentIndex(self.chooser.count() - 1)
+        self.threshold.setValue(self._thresholds.pop(model.path, model.threshold))
 
-    def choose(self, path: str) -> None:
-        """Choose the model of that file, which the engine looks at first where the list lacks it."""
-        paths = [self.chooser.itemData(index).path for index in range(self.chooser.count())]
-        if path in paths:
-            self.chooser.setCurrentIndex(paths.index(path))
-        else:
+    def choose(self, path: str, threshold: Optional[float] = None) -> None:
+        """Choose the model of that file, which the engine looks at first where the list lacks it.
+
+        Args:
+            threshold: other than the model's own.
+        """
+        paths = [model.path for model in self.models]
+        if path not in paths:
+            if threshold is not None:
+                self._thresholds[path] = threshold
             self.file_wanted.emit(path)
+            return
+        self.chooser.setCurrentIndex(paths.index(path))
+        if threshold is not None:
+            self.threshold.setValue(threshold)
 
     def _lay_out(self) -> None:
         file_button = QToolButton()
@@ -127,4 +142,4 @@ class ModelBox(QGroupBox):
 
 def _facts(model: ModelSummary) -> str:
     swatches = ", ".join(f'<span style="color:{c.color}">■</span> {c.name}' for c in model.classes)
-    return tr("{} · {} m per pixel · {}").format(swatches, f"{model.gsd_m:g}", model.licence.split(";")[0])
+    return tr("{} · {} m per pixel · {}").format(swatches, briefly(model.gsd_m), model.licence.split(";")[0])

@@ -43,6 +43,14 @@ class OptionsBox(QgsCollapsibleGroupBox):
         """How polygons are cleaned."""
         return PolygonOptions(self.min_area.value() or None, self.min_hole.value() or None, self.simplify.isChecked())
 
+    def fill(self, image_date: str, polygons: PolygonOptions) -> None:
+        """Show these instead of what was chosen."""
+        self.min_area.setValue(polygons.min_area_m2 or 0)
+        self.min_hole.setValue(polygons.min_hole_m2 or 0)
+        self.simplify.setChecked(polygons.simplify)
+        self.image_date.setText(image_date)
+        self.changed.emit()
+
     def _lay_out(self) -> None:
         layout = QFormLayout(self)
         layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)

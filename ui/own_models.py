@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qgis.core import QgsApplication
-from qgis.PyQt.QtCore import QFile
 
 from ..protocol import ErrorCode, ModelSummary, OrthomaskError
 from .settings import MODEL_FILES
+from .trash import moved_to_trash
 from .words import tr
 
 EMBEDDED_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
@@ -123,7 +123,7 @@ def discard(path: Path) -> None:
     Raises:
         OrthomaskError: it is open in another program, or may not be deleted.
     """
-    if hasattr(QFile, "moveToTrash") and QFile(str(path)).moveToTrash():  # new in Qt 5.15
+    if moved_to_trash(path):
         return
     try:
         path.unlink(missing_ok=True)

@@ -41,10 +41,11 @@ class PictureClient:
 
     def call(self, run: FrozenRun, feedback: Optional[Feedback] = None) -> PredictResult:
         """Render the picture and run the model; raises what either raises."""
-        watcher = feedback or NoFeedback()
-        if not isinstance(run.image, Picture):
-            return self._client.call(run.request, watcher)
-        folder = Path(run.request.output_dir)
+        watcher, folder = feedback or NoFeedback(), Path(run.request.output_dir)
+        if not isinstance(run.image, Picture):  # a file, or the picture of a run that is gone on with
+            result = told(run.request, self._client.call(run.request, watcher))
+            shutil.rmtree(folder / PICTURE_DIR, ignore_errors=True)
+            return result
         _refuse_finished(folder, run.request)
         try:
             image = _picture(folder / PICTURE_DIR, run.image, Stage(watcher, 0, RENDERING_PERCENT))

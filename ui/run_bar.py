@@ -33,15 +33,19 @@ class RunBar(QWidget):
         self.progress.setAccessibleName(tr("Progress"))
         self.status = QLabel()
         self.status.setWordWrap(True)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run_button, 1)
-        buttons.addWidget(self.cancel_button)
+        self._buttons = QHBoxLayout()
+        self._buttons.addWidget(self.run_button, 1)
+        self._buttons.addWidget(self.cancel_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.status)
         layout.addWidget(self.progress)
-        layout.addLayout(buttons)
+        layout.addLayout(self._buttons)
         self.stop("")
+
+    def add_button(self, button: QWidget) -> None:
+        """Put one more button beside Run."""
+        self._buttons.addWidget(button)
 
     def set_ready(self, ready: bool, label: str, reason: str) -> None:
         """Whether Run can be pressed, and in `reason` why not, or what it would do. Forgets how the last run ended."""

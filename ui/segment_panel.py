@@ -24,6 +24,7 @@ from ..protocol import (
 from . import results, run_folders
 from .engine_client import EngineClient
 from .folder_chooser import MakeshiftWords
+from .history_button import HistoryButton
 from .images import FrozenImage, frozen, is_rendered, places_of
 from .images import planned as planned_image
 from .map_view import ImageChooser, MapView
@@ -54,12 +55,17 @@ class SegmentPanel(QWidget):
 
     engine_failed = pyqtSignal(object)
     """The `OrthomaskError` that says that the engine cannot work."""
+    wanted = pyqtSignal()
+    """It has something to show, and wants to be seen."""
+    ended = pyqtSignal()
+    """A run has ended, well or not."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self._iface = iface
         self._client = client
         self._task: Optional[EngineTask] = None
+        self.running_folder = ""
         self._project_closed = False
         self._look: Optional[EngineTask] = None
         self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to look at"))
@@ -70,6 +76,7 @@ class SegmentPanel(QWidget):
         self.options = OptionsBox()
         self.run_bar = RunBar()
         self.undo = UndoButton(iface)
+        self.history = HistoryButton(iface, self)
         self._lay_out()
         self._connect()
         self._set_image()
@@ -82,6 +89,7 @@ class SegmentPanel(QWidget):
         news.changed.disconnect(self._follow_settings)
         self.cancel()
         self.undo.forget()
+        self.history.release()
         self.preflight.release()
         self.region.release()
 
@@ -96,12 +104,20 @@ class SegmentPanel(QWidget):
         if isinstance(planned, Picture) and not are_wanted(planned, self):
             return
         name, model = self.layer_chooser.image.name(), self.model.model
-        run = FrozenRun(run_folders.begin(request, name, model.name), frozen(planned))
+        self.start(FrozenRun(run_folders.begin(request, name, model.name), frozen(planned)), model.title, name)
+
+    def start(self, run: FrozenRun, model: str, image: str) -> None:
+        """Run this in the background; what is chosen does not matter.
+
+        Args:
+            model, image: what they are called.
+        """
+        self.running_folder = run.request.output_dir
         self._project_closed = False
         self.undo.forget()
         self.preflight.pause()
         self.run_bar.start()
-        title = tr("Orthomask: {} in {}").format(model.title, name)
+        title = tr("Orthomask: {} in {}").format(model, image)
         self._task = EngineTask(title, PictureClient(self._client), run)
         self._task.reported.connect(self.run_bar.report)
         self._task.answered.connect(self._finish)
@@ -123,6 +139,7 @@ class SegmentPanel(QWidget):
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
         self.run_bar.layout().insertWidget(1, self.undo)
+        self.run_bar.add_button(self.history)
         self.place = MakeshiftWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
 
@@ -219,7 +236,7 @@ class SegmentPanel(QWidget):
         QgsApplication.taskManager().addTask(self._look)
 
     def _finish(self, result: PredictResult) -> None:
-        self._task = None
+        self._end()
         run_folders.end()
         found = tr("{} polygons, {}").format(result.polygon_count, area_in_words(result.polygon_area_m2))
         words = tr("{} in {}.").format(found, time_in_words(result.seconds))
@@ -243,8 +260,12 @@ class SegmentPanel(QWidget):
         self._project_closed = True
         self.region.pick(None)  # it lay on an image of that project
 
+    def _end(self) -> None:
+        self._task, self.running_folder = None, ""
+        self.ended.emit()
+
     def _fail(self, error: OrthomaskError) -> None:
-        self._task = None
+        self._end()
         if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model have changed since: the next run is a new one
             run_folders.end()
         self._refresh()

@@ -68,10 +68,12 @@ MODEL_FILES = Setting("model-files", "")
 """Paths of models elsewhere that were added once, as JSON."""
 UNFINISHED_RUN = Setting("unfinished", "")
 """Request and folder of the run that was begun last and has not ended, as JSON."""
+RUN_PARENTS = Setting("run-parents", "")
+"""Folders in which runs have their folders, the last one first, as JSON."""
 UNFINISHED_TRAINING = Setting("unfinished-training", "")
 """The request of the training that was begun last and has not ended, as JSON."""
 SEEN = Setting("seen", False)
 """Whether the plugin has been loaded before: only the first time does it open its dock by itself."""
 ALL: tuple[Setting[Any], ...] = (
-    FOLDER, DEVICE, ASK_FROM, PYTHON, MODEL_FILES, UNFINISHED_RUN, UNFINISHED_TRAINING, SEEN,
+    FOLDER, DEVICE, ASK_FROM, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS, UNFINISHED_TRAINING, SEEN,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
     QgsDistanceArea,
     QgsGeometry,
     QgsProject,
@@ -37,9 +38,12 @@ class PickedRegion:
 
     @property
     def area_m2(self) -> float:
-        """Ellipsoidal area; planar where the CRS has no ellipsoid."""
+        """Ellipsoidal area; planar where the CRS has no ellipsoid. Main thread only."""
+        return self.measured_m2(QgsProject.instance().transformContext())
+
+    def measured_m2(self, context: QgsCoordinateTransformContext) -> float:
+        """The same, with the transformations of that context; any thread."""
         measure = QgsDistanceArea()
-        context = QgsProject.instance().transformContext()
         measure.setSourceCrs(self.crs, context)
         measure.setEllipsoid(self.crs.ellipsoidAcronym())
         return float(measure.measureArea(self.geometry))
@@ -136,6 +140,19 @@ def selected_region(layer: Optional[QgsVectorLayer]) -> PickedRegion:
         remedy = tr("Make a polygon layer the active one, select polygons in it, and try again.")
         raise OrthomaskError(ErrorCode.REGION_EMPTY, sentence, remedy)
     return region_of((feature.geometry() for feature in layer.getSelectedFeatures()), layer.crs())
+
+
+def picked_region(region: Region) -> PickedRegion:
+    """The region of a request as QGIS holds it, just as it was; any thread.
+
+    Raises:
+        OrthomaskError: it cannot be read.
+    """
+    geometry, crs = QgsGeometry.fromWkt(region.wkt), QgsCoordinateReferenceSystem()
+    if geometry.isEmpty() or not crs.createFromUserInput(region.crs):
+        sentence, remedy = tr("The region cannot be read."), tr("Draw it again.")
+        raise OrthomaskError(ErrorCode.REGION_UNREADABLE, sentence, remedy, f"{region.crs}\n{region.wkt[:200]}")
+    return PickedRegion(geometry, crs)
 
 
 def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:

@@ -36,7 +36,6 @@ def make(dock, layer, qgis_iface, client):
     made = []
     makers = {
         "EvaluateDialog": lambda kind: kind(qgis_iface, client, "/models/fields.safetensors", "Farmland"),
-        "HistoryDialog": lambda kind: kind(list, str),
         "NewProjectDialog": lambda kind: kind("/tmp", layer.crs(), ()),
         "HistoryDialog": lambda kind: kind(list, str),
         "SettingsPage": lambda kind: kind(dock),

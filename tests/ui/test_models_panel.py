@@ -7,6 +7,7 @@ from test_dock import press, shown
 
 from orthomask.protocol import ClassInfo, ErrorCode, ModelSummary, OrthomaskError
 from orthomask.ui import own_models
+from orthomask.ui import trash as trash_module
 from orthomask.ui.model_card import card_html
 
 CARD = {
@@ -184,7 +185,7 @@ def test_delete_asks_first(panel, own, own_folder, monkeypatch):
 
 
 def test_without_a_trash_a_model_is_deleted(own, own_folder, monkeypatch):
-    monkeypatch.setattr(own_models, "QFile", object)
+    monkeypatch.setattr(trash_module, "QFile", object)
     own_models.discard(own_folder / "roofs.safetensors")
     assert not (own_folder / "roofs.safetensors").exists()
     own_models.discard(own_folder / "roofs.safetensors")

@@ -25,6 +25,7 @@ from ..help import Section
 from ..own_models import gsd_of
 from ..picture_client import FrozenRun, PictureClient
 from ..rendering import Picture
+from ..run_folders import remember_parent
 from ..words import area_in_words, mark, time_in_words, tr
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import load_when_done
@@ -106,8 +107,9 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Read the layers, and whether the results are to be loaded."""
+        """Read the layers, and whether the results are to be loaded; the history knows where to look for the run."""
         self._load = self.parameterAsBool(parameters, "LOAD", context)
+        remember_parent(self.parameterAsFileOutput(parameters, "OUTPUT", context))
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def results(self, answer: PredictResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:

@@ -1,0 +1,162 @@
+"""A run of the history in the panel *Segment* again: filled in to be changed, or gone on with where it stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Optional
+
+from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsVectorTileLayer
+
+from ..protocol import WINDOW_PX, ErrorCode, Image, OrthomaskError, PredictRequest
+from . import run_folders
+from .engine_client import on_chosen_device
+from .history import PastRun
+from .images import is_rendered, pixels_of
+from .picture_client import FrozenRun
+from .settings import DEVICE
+from .sources import extent_region, image_of, is_file, picked_region
+from .words import tr
+
+if TYPE_CHECKING:
+    from .segment_panel import SegmentPanel
+
+Load = Callable[[str], bool]
+"""Whether a file that the project lacks shall be added to it."""
+
+
+def fill(panel: SegmentPanel, run: PastRun, load: Load) -> list[str]:
+    """Fill the panel with what a run was made with; nothing runs. Main thread only.
+
+    Returns:
+        What could not be taken over, in a sentence each.
+    """
+    request = run.request
+    if request is None:
+        return []
+    model = run.run.record["model"]
+    return [
+        *_fill_image(panel, request.image, load),
+        *_fill_region(panel, request),
+        *_fill_model(panel, model["name"], model["sha256"], request.model, run.run.record["threshold"]),
+        *_fill_options(panel, request),
+    ]
+
+
+def go_on(panel: SegmentPanel, run: PastRun) -> None:
+    """Go on with a run that did not end, with exactly what it was begun with. Main thread only.
+
+    Raises:
+        OrthomaskError: another run is going on, or what it needs is not there.
+    """
+    if panel.running_folder:
+        sentence, remedy = tr("Another run is going on."), tr("Wait for its end, or cancel it.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+    image = run.request.image
+    if _is_missing(image.path):
+        sentence = tr("The image “{}” is not there any more.").format(image.path)
+        remedy = tr("Put it back there, or repeat the run with another image.")
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
+    if on_chosen_device(run.request) != run.request:
+        sentence = tr("The run was begun on the best device there is, and the settings say “{}” now.")
+        remedy = tr("Choose the best device in the settings, or repeat the run.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(DEVICE.get()), remedy)
+    fill(panel, run, lambda _: False)  # what it lacks is no matter: the run does not read the panel
+    known = next((found for found in _files() if found.path == image.path), image)
+    request = replace(run.request, image=replace(image, access=known.access))
+    request = run_folders.go_on(request, str(run.folder))
+    panel.start(FrozenRun(request, request.image), run.model, run.image)
+
+
+def _fill_image(panel: SegmentPanel, image: Image, load: Load) -> Iterator[str]:
+    found = _rendered_layer(image) if image.rendered else _file_layer(image)
+    if found is None and image.rendered is None and not _is_missing(image.path) and load(image.path):
+        found = _loaded(image)
+    if found is not None:
+        panel.layer_chooser.setLayer(found)
+    elif image.rendered is not None and image.rendered.name == panel.layer_chooser.map_name:
+        panel.layer_chooser.choose_map()
+        yield tr("The map looks as it does now; the run saw {}.").format(image.rendered.source)
+    elif image.rendered is not None:
+        yield tr("The layer “{}” is not in the project: choose an image.").format(image.rendered.name)
+    elif _is_missing(image.path):
+        yield tr("The image “{}” is not there any more: choose another.").format(image.path)
+    else:
+        yield tr("The image “{}” is not in the project: choose an image.").format(image.path)
+    if image.bands:
+        yield tr("It read the bands {}; the panel lets the model choose.").format(", ".join(image.bands))
+
+
+def _fill_region(panel: SegmentPanel, request: PredictRequest) -> Iterator[str]:
+    try:
+        if request.region is not None:
+            panel.region.pick(picked_region(request.region))
+        elif panel.layer_chooser.image is not None:
+            panel.region.pick(extent_region(panel.layer_chooser.image.extent(), panel.layer_chooser.image.crs()))
+    except OrthomaskError as error:
+        yield f"{error.sentence} {error.remedy}"
+
+
+def _fill_model(panel: SegmentPanel, name: str, sha256: str, path: str, threshold: float) -> Iterator[str]:
+    known = panel.model.models
+    same = next((model for model in known if model.sha256 == sha256), None)
+    namesake = next((model for model in known if model.path == path or model.name == name), None)
+    if same is not None:
+        panel.model.choose(same.path, threshold)
+    elif namesake is not None:
+        panel.model.choose(namesake.path, threshold)
+        yield tr("The model “{}” has changed since that run.").format(namesake.title)
+    elif os.path.isfile(path):
+        panel.model.choose(path, threshold)
+    else:
+        yield tr("The model “{}” is not there any more: choose another.").format(name)
+
+
+def _fill_options(panel: SegmentPanel, request: PredictRequest) -> Iterator[str]:
+    panel.options.fill(request.image_date, request.polygons)
+    if request.device != DEVICE.get():
+        yield tr("It ran on “{}”; the device is chosen in the settings.").format(request.device)
+    if request.window_px != WINDOW_PX:
+        yield tr("It used windows of {} px; the panel uses {}.").format(request.window_px, WINDOW_PX)
+
+
+def _rendered_layer(image: Image) -> Optional[object]:
+    """The layer of the project that a picture was rendered from."""
+    layers = [layer for layer in _layers() if is_rendered(layer)]
+    return next((layer for layer in layers if pixels_of(layer).source == image.rendered.source), None)
+
+
+def _file_layer(image: Image) -> Optional[QgsRasterLayer]:
+    """The layer of the project that shows a file; one in the CRS that was assumed for it, where there is such."""
+    layers = [layer for layer in _layers() if is_file(layer) and image_of(layer).path == image.path]
+    return min(layers, key=lambda layer: image_of(layer).crs != image.crs, default=None)
+
+
+def _files() -> list[Image]:
+    """The files behind the layers of the project."""
+    return [image_of(layer) for layer in _layers() if is_file(layer)]
+
+
+def _layers() -> list[object]:
+    layers = QgsProject.instance().mapLayers().values()
+    return [each for each in layers if isinstance(each, (QgsRasterLayer, QgsVectorTileLayer)) and each.isValid()]
+
+
+def _loaded(image: Image) -> Optional[QgsRasterLayer]:
+    """A new layer of a file, in the project; None where QGIS cannot open it."""
+    layer = QgsRasterLayer(image.path, Path(image.path).stem)
+    if not layer.isValid():
+        return None
+    if image.crs:
+        crs = QgsCoordinateReferenceSystem()
+        crs.createFromUserInput(image.crs)
+        layer.setCrs(crs)
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def _is_missing(path: str) -> bool:
+    """Whether it is the path of a file that is not there; of addresses nothing is known."""
+    return os.path.isabs(path) and not path.startswith("/vsi") and not os.path.exists(path)
