@@ -134,6 +134,7 @@ class PreflightBox(QGroupBox):
         request = CalibrateRequest(asked.model, answer.workload, asked.device)
         self._calibration = EngineTask(tr("Orthomask: measuring the speed"), self._client, request)
         self._calibration.answered.connect(self._show_calibrated)
+        self._calibration.failed.connect(lambda _: self._show_calibrated(CalibrateResult(answer.seconds)))
         QgsApplication.taskManager().addTask(self._calibration)
         self.estimate.setText(tr("Measuring how fast this computer is…"))
         self.estimate.show()

@@ -123,6 +123,7 @@ ANSWERS = {
     "predict": predict,
     "polygonize": polygonize,
     "check": lambda params: CHECK,
+    "calibrate": lambda params: {"seconds": 45.0, "memory_mb": 1230.0},
     "models": lambda params: MODELS if not params["model"] else {"models": [MODELS["models"][1]]},
     "info": lambda params: INFO,
 }
