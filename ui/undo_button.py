@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
-from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsVectorLayer
+from qgis.core import QgsApplication, QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QMessageBox, QPushButton, QWidget
@@ -30,7 +30,7 @@ class UndoButton(QPushButton):
     forgotten = pyqtSignal()
 
     def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
-        super().__init__(tr("Undo: take the layers out"), parent)
+        super().__init__(QgsApplication.getThemeIcon("/mActionUndo.svg"), tr("Undo: take the layers out"), parent)
         self.setToolTip(tr("Take the layers that the run added out of the project; their files stay"))
         self.clicked.connect(self.undo)
         self.hide()
@@ -77,6 +77,7 @@ class UndoButton(QPushButton):
         for group in list(_groups(QgsProject.instance().layerTreeRoot())):
             if group.customProperty(MARK) == mark and not group.children():
                 group.parent().removeChildNode(group)
+        self._iface.mapCanvas().refresh()  # of layers that are gone it takes no notice by itself
         words = tr("The layers are out of the project again; their files are still there.")
         show_success(self._iface.messageBar(), words)
 

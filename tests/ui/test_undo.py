@@ -62,6 +62,14 @@ def test_undo_takes_out_what_the_run_added_and_leaves_the_files(added, bar, engi
     assert all((folder / name).exists() for name in ("classes.tif", "polygons.gpkg", "probabilities.tif", "run.json"))
 
 
+def test_the_map_is_asked_to_be_drawn_anew(added, canvas, monkeypatch):
+    """QGIS itself goes on showing layers that are gone; the stub's canvas does not, so only the call can be seen."""
+    asked = []
+    monkeypatch.setattr(type(canvas), "refresh", lambda _: asked.append(True))
+    press(added.undo)
+    assert asked
+
+
 def test_nothing_else_is_offered(added, bar, engine):
     added.model.threshold.setValue(0.7)
     assert added.undo.isVisible()  # other choices do not end it
