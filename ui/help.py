@@ -43,41 +43,48 @@ class Section(enum.Enum):
 
 
 class GuideBrowser(QTextBrowser):
-    """Shows Markdown files of `docs/`, their pictures no wider than the window; other links go to the web browser."""
+    """Shows Markdown files of `docs/`, their pictures no wider than the window; other links go to the web browser.
+
+    Alt+Left goes back.
+    """
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self._path = Path()
         self.setOpenLinks(False)
         self.setAccessibleName(tr("User guide"))
         self.anchorClicked.connect(self._follow)
+        self.sourceChanged.connect(self._find)
 
     def show_page(self, path: Path, anchor: str = "") -> None:
         """Show that file from the heading with that anchor on; from its beginning where there is none."""
-        if path != self._path:
-            self._path = path
-            text = path.read_text(encoding="utf-8")
-            show = getattr(self, "setMarkdown", self.setPlainText)  # Qt 5.12, of Ubuntu 20.04, knows no Markdown
-            show(text)
-            self.document().setDocumentMargin(MARGIN_PX)
-        blocks = (self.document().findBlockByNumber(number) for number in range(self.document().blockCount()))
-        found = next((block for block in blocks if anchor and _anchor_of(block) == anchor), self.document().begin())
-        self.setTextCursor(QTextCursor(found))
-        layout = self.document().documentLayout()
-        self.verticalScrollBar().setValue(round(layout.blockBoundingRect(found).top()))
+        page = QUrl.fromLocalFile(str(path))
+        if anchor:
+            page.setFragment(anchor)
+        self.setSource(page)
 
     def loadResource(self, kind: int, name: QUrl) -> object:
         """A picture of the page, sharp where the screen has many pixels."""
-        picture = QImage(str(self._path.parent / name.path()))
-        if kind != QTextDocument.ResourceType.ImageResource or picture.isNull():
+        if kind != QTextDocument.ResourceType.ImageResource:
             return super().loadResource(kind, name)
+        picture = QImage(self.source().resolved(name).toLocalFile())
         picture.setDevicePixelRatio(max(1.0, picture.width() / PICTURE_PX))
         return picture
 
+    def _find(self, page: QUrl) -> None:
+        """Go to the heading: Qt gives the headings of Markdown no anchors of their own."""
+        document = self.document()
+        document.setDocumentMargin(MARGIN_PX)
+        blocks = (document.findBlockByNumber(number) for number in range(document.blockCount()))
+        anchor = page.fragment()
+        found = next((block for block in blocks if anchor and _anchor_of(block) == anchor), document.begin())
+        self.setTextCursor(QTextCursor(found))
+        self.verticalScrollBar().setValue(round(document.documentLayout().blockBoundingRect(found).top()))
+
     def _follow(self, link: QUrl) -> None:
-        path = (self._path.parent / link.path()).resolve() if link.path() else self._path
-        if link.isRelative() and path.suffix == ".md" and path.exists():
-            self.show_page(path, link.fragment())
+        page = self.source().resolved(link)
+        path = Path(page.toLocalFile())
+        if page.isLocalFile() and path.suffix == ".md" and path.exists():
+            self.setSource(page)
         else:
             QDesktopServices.openUrl(QUrl(ONLINE).resolved(link))
 

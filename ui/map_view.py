@@ -87,6 +87,7 @@ class ImageChooser(QgsMapLayerComboBox):
         self.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer | QgsMapLayerProxyModel.Filter.VectorTileLayer)
         self.setAdditionalItems([self._map.name()])
         self.setToolTip(tip)
+        self.setAccessibleName(tr("Image"))
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.activated.connect(self._note_choice)
         self.model().rowsInserted.connect(self._prefer_layer)

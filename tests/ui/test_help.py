@@ -115,7 +115,8 @@ def test_links_stay_in_the_window_where_the_page_is_here(window, opened):
     window.browser.show_page(GUIDE)
     window.browser.anchorClicked.emit(QUrl("models/buildings.md"))
     assert heading(window) == (GUIDE.parent / "models" / "buildings.md").read_text().splitlines()[0].lstrip("# ")
-    window.browser.show_page(GUIDE)
+    window.browser.backward()
+    assert window.browser.source() == QUrl.fromLocalFile(str(GUIDE))
     window.browser.anchorClicked.emit(QUrl("#keyboard"))
     assert heading(window) == "Keyboard"
     window.browser.anchorClicked.emit(QUrl("tutorial.ipynb"))
