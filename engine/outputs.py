@@ -8,14 +8,18 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import rasterio
+from filelock import FileLock, Timeout
 from rasterio._err import CPLE_BaseError
 
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
+
+LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems answer that know no locks."""
 
 
 @contextmanager
@@ -64,6 +68,38 @@ def refuse_in_use(path: Path) -> None:
         return  # not a database: then nobody has it open as one
     finally:
         connection.close()
+
+
+@contextmanager
+def locked(lock: Path, target: Path) -> Iterator[None]:
+    """Keep other processes from writing `target`. The system holds the lock, so it ends with its process, however.
+
+    Args:
+        lock: the file that is locked; it is made, and goes away again.
+
+    Raises:
+        OrthomaskError: another process is writing `target`, or it may not be written.
+    """
+    held = FileLock(lock, timeout=0, thread_local=False)
+    with writing(target):
+        try:
+            held.acquire()
+        except Timeout as error:
+            raise OrthomaskError(
+                ErrorCode.OUTPUT_IN_USE,
+                tr("Another run is writing to “{}”.").format(target),
+                tr("Wait until it has ended, or choose another folder."),
+                str(error),
+            ) from error
+        except OSError as error:
+            if error.errno not in LOCKLESS:
+                raise
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()  # before it is released: whoever has opened it already sees that its name is gone
+        held.release()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -7,9 +7,9 @@ weighted probabilities, and a writer thread encodes finished strips. Memory is t
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,8 +25,10 @@ from . import bundle as bundles
 from . import check, devices, estimates, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
+from .provenance import Processor
 from .raster import Reader, Source, open_image, open_reader
-from .runs import NODATA, SCALE, Part, Processor, Strip
+from .runs import NODATA, SCALE, Part, Strip
+from .waiting import ahead
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
 """A window to its pixels `(bands, H, W)`, float32, and what of them is valid `(H, W)`."""
@@ -73,8 +75,10 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
     """
     started = time.monotonic()
     progress.report(0, tr("Opening the image"))
-    with open_image(request.image) as source:
+    with ExitStack() as stack:
+        source = stack.enter_context(open_image(request.image, progress))
         plan_, device = plan(source, request), devices.choose(request.device)
+        stack.enter_context(runs.claimed(request.output_dir))
         folder, finished = runs.open_folder(request, plan_.bundle)
         if finished:
             return finished
@@ -111,6 +115,7 @@ def finish(
             tr("“{}” has no data in this region.").format(plan_.source.name),
             tr("Draw the region where the image shows something."),
         )
+    folder.refuse_changed(plan_.source.stamp())
     rasters = folder.write_rasters(plan_.lattice, plan_.selection.extent, parts, progress.part(0, 0.4))
     provenance = folder.provenance(plan_.bundle, plan_.source, processor)
     counted = polygons.write(
@@ -125,7 +130,7 @@ def finish(
 
 def blended(
     plan_: Plan, reader: Reader, predictor: devices.Predictor, progress: Progress, first: int = 0
-) -> Iterator[Strip]:
+) -> Generator[Strip, None, None]:
     """The strips of a plan from `first` on, each as soon as its pixels are final (see `strips`)."""
 
     def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -140,14 +145,24 @@ def blended(
 
 
 def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:
-    with open_reader(plan_.source, plan_.lattice, plan_.numbers) as reader, ThreadPoolExecutor(1) as writer:
-        written: Future[None] | None = None
-        for strip in blended(plan_, reader, predictor, progress, folder.finished_strips()):
+    first = folder.finished_strips()
+    try:
+        with (
+            open_reader(plan_.source, plan_.lattice, plan_.numbers) as reader,
+            ThreadPoolExecutor(1) as writer,
+            closing(blended(plan_, reader, predictor, progress, first)) as strips_,
+        ):
+            written: Future[None] | None = None
+            for strip in strips_:
+                if written:
+                    written.result()
+                written = writer.submit(folder.write, strip)
             if written:
                 written.result()
-            written = writer.submit(folder.write, strip)
-        if written:
-            written.result()
+    except OrthomaskError as error:
+        if error.code is ErrorCode.IMAGE_UNREADABLE:
+            folder.refuse_changed(plan_.source.stamp())
+        raise
 
 
 def strips(
@@ -161,7 +176,7 @@ def strips(
     batch: int = 1,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     first: int = 0,
-) -> Iterator[Strip]:
+) -> Generator[Strip, None, None]:
     """Predict and blend the selected windows; yield each strip as soon as its pixels are final.
 
     Args:
@@ -178,8 +193,7 @@ def strips(
     places = [_Place(selection.first_row + index, column) for index, columns in todo for column in columns]
     total, done = max(1, len(places)), 0
     batches = _Batches(predict, batch)
-    with ThreadPoolExecutor(1) as reader:
-        windows = _ahead(reader, lambda place: read(lattice.window(*place)), places, depth=batch + 2)
+    with closing(ahead(lambda place: read(lattice.window(*place)), places, batch + 2, progress)) as windows:
         for index, columns in todo:
             row = selection.first_row + index
             for place, probabilities, valid in batches(zip((_Place(row, c) for c in columns), windows)):
@@ -300,23 +314,3 @@ class _Batches:
         self._size //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _ahead(
-    executor: ThreadPoolExecutor,
-    work: Callable[[_Place], tuple[np.ndarray, np.ndarray]],
-    places: Iterable[_Place],
-    depth: int,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Results of `work` in order, up to `depth` of them made ahead; an error surfaces where its result was due."""
-    pending: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
-    try:
-        for place in places:
-            pending.append(executor.submit(work, place))
-            if len(pending) > depth:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -23,6 +25,8 @@ from rasterio.io import DatasetReader
 from ..protocol import ErrorCode, Image, OrthomaskError
 from ..protocol.words import tr
 from .grid import Lattice, Window
+from .progress import Progress
+from .waiting import patiently
 
 SAME_GSD = 0.05
 """A raster whose gsd is this close to the model's, relatively, is read as it is."""
@@ -30,6 +34,15 @@ STRETCH = 0.05
 """Pixels of a CRS whose east and north ground sizes differ by more than this lie on a UTM lattice instead."""
 NAMELESS = ("undefined", "gray", "palette")
 """Colours that say nothing about a band."""
+ASIDE = (".aux.xml", ".ovr")
+"""Endings of files beside a raster that do not change its pixels."""
+SERVERS = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "30", "GDAL_HTTP_LOW_SPEED_TIME": "60", "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
+}  # fmt: skip
+"""How long a server may take to connect, and to say nothing, in seconds; GDAL would wait for ever."""
+STUCK_S = 0.5
+"""How long a read may still take once nobody waits for it."""
 CACHE_BYTES = (64 << 20, 1 << 30)
 """Least and most of GDAL's block cache."""
 
@@ -52,6 +65,15 @@ class Source:
     def name(self) -> str:
         """The file's name, for people."""
         return os.path.basename(self.image.path) or self.image.path
+
+    def stamp(self) -> str:
+        """Says of the files that the raster lies in, as they are now, how long they are and when they were written.
+
+        Statistics and overviews beside them do not count: QGIS writes them while it shows a layer.
+        """
+        files = sorted(name for name in self.dataset.files if not name.endswith(ASIDE) and os.path.isfile(name))
+        seen = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in files]
+        return hashlib.sha256(repr(seen).encode(errors="surrogateescape")).hexdigest()[:12]
 
     def bands(self, wanted: Sequence[str]) -> tuple[int, ...]:
         """One-based numbers of the raster's bands for the `wanted` band names of a model.
@@ -115,12 +137,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the bands of a model on a lattice. One thread at a time may use it."""
+    """Reads the bands of a model on a lattice. One thread at a time may use it.
+
+    Attributes:
+        busy: held while it reads.
+    """
 
     source: Source
     dataset: DatasetReader | rasterio.vrt.WarpedVRT
     lattice: Lattice
     numbers: tuple[int, ...]
+    busy: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels `(bands, height, width)` in the raster's own type, and what of them is valid `(height, width)`.
@@ -137,8 +164,9 @@ class Reader:
         columns = slice(inside.x - window.x, inside.x - window.x + inside.width)
         block = rasterio.windows.Window(inside.x, inside.y, inside.width, inside.height)
         try:
-            part = self.dataset.read(self.numbers, window=block)
-            mask = self.dataset.dataset_mask(window=block) > 0
+            with self.busy:
+                part = self.dataset.read(self.numbers, window=block)
+                mask = self.dataset.dataset_mask(window=block) > 0
         except rasterio.errors.RasterioError as error:
             raise OrthomaskError(
                 ErrorCode.IMAGE_UNREADABLE,
@@ -156,15 +184,17 @@ class Reader:
 
 
 @contextmanager
-def open_image(image: Image) -> Iterator[Source]:
+def open_image(image: Image, progress: Progress | None = None) -> Iterator[Source]:
     """Open a raster, know its CRS and its ground sampling distance.
+
+    Args:
+        progress: cancels the opening too, which can get stuck.
 
     Raises:
         OrthomaskError: it is missing, empty, no raster, of complex numbers, or without CRS.
     """
     try:
-        with rasterio.Env(**image.access):  # an open file keeps what it was opened with
-            dataset = rasterio.open(image.path)
+        dataset = patiently(lambda: _opened(image), progress or Progress())
     except (rasterio.errors.RasterioError, OSError) as error:
         raise _not_a_raster(image, error) from error
     with dataset:
@@ -179,6 +209,11 @@ def open_image(image: Image) -> Iterator[Source]:
         yield Source(dataset, image, crs, _gsd(dataset, crs))
 
 
+def _opened(image: Image) -> DatasetReader:
+    with rasterio.Env(**{**SERVERS, **image.access}):  # an open file keeps what it was opened with
+        return rasterio.open(image.path)
+
+
 @contextmanager
 def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scale: float = 0.0) -> Iterator[Reader]:
     """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows.
@@ -186,25 +221,35 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scal
     Args:
         scale: pixels of the lattice for each of the raster; 0 lets GDAL estimate it, which blurs a turned lattice.
     """
-    options = {**source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
-    with rasterio.Env(**options), rasterio.open(source.image.path) as dataset:
-        if lattice.transform == dataset.transform:
-            yield Reader(source, dataset, lattice, numbers)
-            return
-        has_alpha = rasterio.enums.ColorInterp.alpha in dataset.colorinterp
-        with rasterio.vrt.WarpedVRT(
-            dataset,
-            src_crs=source.crs.to_wkt(),
-            crs=lattice.crs,
-            transform=lattice.transform,
-            width=lattice.width_px,
-            height=lattice.height_px,
-            resampling=rasterio.enums.Resampling.bilinear,
-            add_alpha=not has_alpha,
-            UNIFIED_SRC_NODATA="YES",
-            **({"XSCALE": scale, "YSCALE": scale} if scale else {}),
-        ) as warped:
-            yield Reader(source, warped, lattice, numbers)
+    options = {**SERVERS, **source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
+    with rasterio.Env(**options), ExitStack() as files:
+        dataset = files.enter_context(rasterio.open(source.image.path))
+        if lattice.transform != dataset.transform:
+            dataset = files.enter_context(_warped(source, dataset, lattice, scale))
+        reader = Reader(source, dataset, lattice, numbers)
+        try:
+            yield reader
+        finally:
+            opened = files.pop_all()
+            if reader.busy.acquire(timeout=STUCK_S):  # closing a file under a read that is stuck would crash
+                opened.close()
+                reader.busy.release()
+
+
+def _warped(source: Source, dataset: DatasetReader, lattice: Lattice, scale: float) -> rasterio.vrt.WarpedVRT:
+    has_alpha = rasterio.enums.ColorInterp.alpha in dataset.colorinterp
+    return rasterio.vrt.WarpedVRT(
+        dataset,
+        src_crs=source.crs.to_wkt(),
+        crs=lattice.crs,
+        transform=lattice.transform,
+        width=lattice.width_px,
+        height=lattice.height_px,
+        resampling=rasterio.enums.Resampling.bilinear,
+        add_alpha=not has_alpha,
+        UNIFIED_SRC_NODATA="YES",
+        **({"XSCALE": scale, "YSCALE": scale} if scale else {}),
+    )
 
 
 def cache_bytes(source: Source, lattice: Lattice) -> int:

@@ -6,22 +6,18 @@ results are then moved to their final names one by one, `run.json` last. A strip
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import shutil
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio
-import torch
 from affine import Affine
 from rasterio.io import MemoryFile
 
@@ -37,10 +33,10 @@ from ..protocol import (
 from ..protocol.words import tr
 from .bundle import Bundle
 from .cogs import BLOCK_PX, Band, Frame, class_band, move, vrt, write_cog
-from .devices import version
 from .grid import Lattice, Selection, Window
-from .outputs import refuse_in_use, write_atomically, writing
+from .outputs import locked, refuse_in_use, write_atomically, writing
 from .progress import Progress
+from .provenance import Processor, image_changed, provenance, run_id, settings
 from .raster import Source
 
 NODATA = 255
@@ -49,6 +45,8 @@ SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
 TILED = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
 """How blocks lie on disk: a Cloud Optimized GeoTIFF is put together from squares, and reads each of them once."""
+WORK, LOCK = ".orthomask", "lock"
+"""Hidden folder of what is unfinished, inside a run's folder, and in it the file that only one process may have."""
 RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 
@@ -66,14 +64,6 @@ class Part(NamedTuple):
 
     name: str
     window: Window
-
-
-class Processor(NamedTuple):
-    """What a run computes on: the device's id and name, and the precision."""
-
-    id: str
-    name: str
-    precision: str
 
 
 class Paths(NamedTuple):
@@ -104,19 +94,30 @@ def classify(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     return classes
 
 
-def run_id(request: PredictRequest, bundle: Bundle) -> str:
-    """Twelve hexadecimal digits that are the same for the same image, model and settings, and only for these."""
-    settings = to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=bundle.sha256))
-    image = Path(request.image.path)
-    seen = [image.stat().st_size, image.stat().st_mtime_ns] if image.exists() else []
-    return hashlib.sha256(json.dumps([settings, seen], sort_keys=True).encode()).hexdigest()[:12]
+@contextmanager
+def claimed(output_dir: str) -> Iterator[None]:
+    """Keep a run's folder for this process. Strips that are in it outlive a claim, however it ends.
+
+    Raises:
+        OrthomaskError: another process has it, or it cannot be written.
+    """
+    folder = Path(output_dir)
+    work = folder / WORK
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(work / LOCK, folder):
+            yield
+    finally:
+        with suppress(OSError):  # it holds strips
+            work.rmdir()
 
 
 def open_folder(request: PredictRequest, bundle: Bundle) -> tuple[RunFolder, PredictResult | None]:
-    """The folder for a run, and its result where exactly this run has already been finished there.
+    """The folder for a run, which is `claimed`, and its result where exactly this run has already been finished there.
 
     Raises:
-        OrthomaskError: the folder holds other results, or cannot be written.
+        OrthomaskError: the folder holds other results.
     """
     folder = RunFolder(Path(request.output_dir), request, bundle, run_id(request, bundle))
     finished = folder.finished_result() if request.existing is Existing.RESUME else None
@@ -124,13 +125,10 @@ def open_folder(request: PredictRequest, bundle: Bundle) -> tuple[RunFolder, Pre
         return folder, finished
     if request.existing is Existing.OVERWRITE:
         refuse_in_use(folder.final.polygons)
-        folder.discard()
+        if not folder.is_begun():
+            folder.discard()
     else:
         folder.refuse_others()
-    with writing(folder.work):
-        folder.work.mkdir(parents=True, exist_ok=True)
-        with open(folder.work / "probe", "wb"):
-            pass
     return folder, None
 
 
@@ -140,10 +138,10 @@ class RunFolder:
     def __init__(self, path: Path, request: PredictRequest, bundle: Bundle, identity: str) -> None:
         self.request, self.run_id = request, identity
         self.threshold = request.threshold or bundle.card.threshold
-        self.work = path / ".orthomask"
+        self.work = path / WORK
         self.final = Paths(*(path / name for name in RESULTS))
         self._staged = Paths(*(self.work / name for name in RESULTS))
-        self._classes = bundle.card.classes
+        self._classes, self._model = bundle.card.classes, bundle.sha256
         self._state = self.work / "state.json"
 
     @property
@@ -151,8 +149,18 @@ class RunFolder:
         """The precision that the unfinished run in this folder began with; empty for a new run."""
         return str(self._read_state().get("precision", ""))
 
+    def is_begun(self) -> bool:
+        """Whether the unfinished run in this folder is this very one."""
+        return bool(self._read_state().get("run_id") == self.run_id)
+
     def begin(self, provenance: dict[str, Any]) -> None:
-        """Note down what the run needs to go on after a crash, and what lists of runs show of it until it has ended."""
+        """Note down what the run needs to go on after a crash, and what lists of runs show of it until it has ended.
+
+        Raises:
+            OrthomaskError: it was begun already, and the image has changed since.
+        """
+        if self.is_begun():
+            self.refuse_changed(provenance["source"]["stamp"])
         write_atomically(self._state, json.dumps(provenance, ensure_ascii=False).encode())
 
     def refuse_others(self) -> None:
@@ -161,12 +169,36 @@ class RunFolder:
         begun = self._read_state().get("run_id", "" if existing else self.run_id)
         if begun == self.run_id and not self.final.run.exists():
             return  # nothing is there, or this very run, perhaps killed while its results were moved
+        if not existing and self._begun_on_another_image():
+            raise image_changed(self.request.image)
         what = ", ".join(existing) or tr("an unfinished run with other settings")
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
             tr("The folder “{}” already holds {}.").format(self.work.parent, what),
             tr("Choose another folder, or overwrite it."),
         )
+
+    def _begun_on_another_image(self) -> bool:
+        """Whether the unfinished run differs from this one in what the image was then, and in nothing else."""
+        state = self._read_state()
+        try:
+            begun = settings(from_json(PredictRequest, state["request"]), state["model"]["sha256"])
+        except (OrthomaskError, KeyError, TypeError):
+            return False
+        return begun == settings(self.request, self._model)
+
+    def refuse_changed(self, stamp: str) -> None:
+        """Raise where the image is no longer what it was when the run began; its strips are of no use then, and go.
+
+        Args:
+            stamp: of the image now.
+
+        Raises:
+            OrthomaskError: it has changed.
+        """
+        if self._read_state().get("source", {}).get("stamp", stamp) != stamp:
+            self.discard()
+            raise image_changed(self.request.image)
 
     def finished_result(self) -> PredictResult | None:
         """The result that lies in the folder, if it is this very run's."""
@@ -177,8 +209,18 @@ class RunFolder:
         return from_json(PredictResult, record["result"]) if record.get("run_id") == self.run_id else None
 
     def discard(self) -> None:
-        """Remove the strips and whatever else is unfinished."""
-        shutil.rmtree(self.work, ignore_errors=True)
+        """Remove what is unfinished: strips first, then whose they are, lest another run takes them.
+
+        Raises:
+            OrthomaskError: another program has one of the files open.
+        """
+        with writing(self.work):
+            for path in self.work.iterdir() if self.work.exists() else ():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in (LOCK, self._state.name):
+                    path.unlink()
+            self._state.unlink(missing_ok=True)
 
     def finished_strips(self) -> int:
         """How many strips, counted from the first, are on disk."""
@@ -265,26 +307,8 @@ class RunFolder:
 
     def provenance(self, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
         """Everything needed to know, and to repeat, how the results came about."""
-        return {
-            "run_id": self.run_id,
-            "request": to_json(self.request),
-            "model": {
-                "name": bundle.card.name, "title": bundle.card.title, "sha256": bundle.sha256,
-                "gsd_m": bundle.card.gsd_m, "threshold": bundle.card.threshold,
-                "licence": bundle.card.licence, "attribution": bundle.card.attribution,
-                "classes": [to_json(info) for info in bundle.card.classes],
-            },
-            "threshold": self.threshold,
-            "source": {**_origin(source), "crs": source.crs.to_wkt(), "gsd_m": list(source.gsd_m)},
-            "image_date": self.request.image_date,
-            "device": {"id": processor.id, "name": processor.name},
-            "precision": processor.precision,
-            "versions": {
-                "orthomask": version(), "torch": torch.__version__, "gdal": rasterio.__gdal_version__,
-                "python": platform.python_version(),
-            },
-            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }  # fmt: skip
+        about = provenance(self.request, bundle, source, processor)
+        return {"run_id": self.run_id, "threshold": self.threshold, **about}
 
     def commit(
         self, provenance: dict[str, Any], counted: Counted, device: str, seconds: float, warnings: tuple[str, ...]
@@ -301,7 +325,8 @@ class RunFolder:
             self.final.run.unlink(missing_ok=True)
             for staged, final in zip(self._staged, self.final):
                 move(staged, final)
-        self.discard()
+        with suppress(OrthomaskError):  # the results are there
+            self.discard()
         return result
 
     def _strip(self, index: int, kind: str) -> Path:
@@ -320,12 +345,6 @@ class RunFolder:
             return state
         except (OSError, ValueError):
             return {}
-
-
-def _origin(source: Source) -> dict[str, Any]:
-    """What was looked at: a file, or what a temporary picture was rendered from."""
-    rendered = source.image.rendered
-    return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}
 
 
 def _moved(window: Window, origin: Window) -> Window:

@@ -18,6 +18,7 @@ class ErrorCode(str, enum.Enum):
     ENGINE_DIED = "engine_died"
     ENGINE_SETUP = "engine_setup"
     IMAGE_UNREADABLE = "image_unreadable"
+    IMAGE_CHANGED = "image_changed"
     IMAGE_BANDS = "image_bands"
     IMAGE_TYPE = "image_type"
     IMAGE_CRS = "image_crs"

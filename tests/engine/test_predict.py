@@ -331,7 +331,7 @@ def test_an_image_that_changed_is_not_taken_for_the_same_run(
     make_raster(scene(500, 333) // 2)
     with pytest.raises(OrthomaskError) as caught:
         predict.run(request_, Progress())
-    assert caught.value.code is ErrorCode.OUTPUT_EXISTS
+    assert caught.value.code is ErrorCode.IMAGE_CHANGED
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
