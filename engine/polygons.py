@@ -31,9 +31,9 @@ from ..protocol import (
 from ..protocol.words import tr
 from . import outlines, regions
 from .layers import write_layer
+from .measure import measured
 from .outputs import refuse_in_use, writing
 from .progress import Progress
-from .raster import ellipsoid
 from .runs import SCALE, Counted
 from .tracing import Part, traced
 
@@ -99,13 +99,13 @@ class _Finisher:
     ) -> None:
         self.count, self.area_m2 = 0, 0.0
         self._classes = {info.value: info for info in classes}
-        self._options, self._crs, self._run = options, crs, run
+        self._options, self._crs, self._run = options, pyproj.CRS.from_user_input(crs), run
         self._transform, self._lattice_crs = dataset.transform, dataset.crs.to_wkt()
-        self._geographic, self._geod = ellipsoid(pyproj.CRS.from_user_input(crs))
         self._context: list[Polygon] = []
         center = shapely.box(-0.5, -0.5, 0.5, 0.5)
         middle = Affine.translation(dataset.width / 2, dataset.height / 2)
-        self._pixel_m2 = float(self._measured(np.array([regions.transformed(center, middle)]))[0][0])
+        pixel = np.array([regions.transformed(center, middle)])
+        self._pixel_m2 = float(measured(self._in_source_crs(pixel), self._crs)[0][0])
 
     @property
     def min_pixels(self) -> float:
@@ -162,9 +162,8 @@ class _Finisher:
     def write(self, rows: list[tuple[Part, Geometry, str]], target: Path) -> None:
         """Append objects to the layer `polygons`; the first call makes it."""
         parts = [part for part, _, _ in rows]
-        on_lattice = np.array([geometry for _, geometry, _ in rows], object)
-        areas, perimeters = self._measured(on_lattice)
-        moved = self._in_source_crs(on_lattice)
+        moved = self._in_source_crs(np.array([geometry for _, geometry, _ in rows], object))
+        areas, perimeters = measured(moved, self._crs)
         infos = [self._classes[part.value] for part in parts]
         columns = (
             np.arange(self.count + 1, self.count + len(rows) + 1),
@@ -176,21 +175,15 @@ class _Finisher:
             np.array([outline for _, _, outline in rows], object),
             np.array([self._run] * len(rows), object),
         )
-        write_layer(target, "polygons", dict(zip(FIELDS, columns)), shapely.to_wkb(moved), "Polygon", self._crs)
+        crs = self._crs.to_wkt()
+        write_layer(target, "polygons", dict(zip(FIELDS, columns)), shapely.to_wkb(moved), "Polygon", crs)
         self.count += len(rows)
         self.area_m2 += float(areas.sum())
 
     def _in_source_crs(self, polygons: np.ndarray) -> np.ndarray:
         placed = regions.transformed(polygons, self._transform)
-        same = pyproj.CRS(self._crs) == pyproj.CRS(self._lattice_crs)
+        same = self._crs == pyproj.CRS(self._lattice_crs)
         return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self._crs))
-
-    def _measured(self, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Area in m² and perimeter in m of each polygon, on the ellipsoid (Karney 2013)."""
-        placed = regions.transformed(polygons, self._transform)
-        geographic = regions.reprojected(placed, self._lattice_crs, self._geographic)
-        measures = [self._geod.geometry_area_perimeter(shapely.orient_polygons(polygon)) for polygon in geographic]
-        return np.array([abs(area) for area, _ in measures]), np.array([length for _, length in measures])
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -11,15 +11,14 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-import rasterio.features
 import shapely
-from affine import Affine
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from scipy import ndimage
 from shapely import Polygon
 
 from ..protocol.words import tr
+from . import contours
 from .progress import Progress
 from .runs import classify
 
@@ -96,25 +95,21 @@ class _Tile:
 
     def parts(self, min_pixels: float) -> dict[int, Part]:
         """The objects by label; those too small that do not reach the tile's edge are left out."""
-        flat = self.labels.ravel()
-        pixels = np.bincount(flat)
-        probability = np.bincount(flat, weights=self.probability.ravel())
+        inside = np.flatnonzero(self.labels)
+        flat = self.labels.ravel()[inside]
+        pixels = np.bincount(flat, minlength=1)
+        probability = np.bincount(flat, self.probability.ravel()[inside], minlength=1)
         value = np.zeros(pixels.size, np.uint8)
-        value[flat] = self.classes.ravel()
+        value[flat] = self.classes.ravel()[inside]
         keep = pixels >= min_pixels
         for edge in (self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1]):
             keep[edge] = True
         keep[0] = False
+        polygons, found = contours.outlines(np.where(keep[self.labels], self.labels, 0), (self.left, self.top))
         return {
             label: Part(int(value[label]), [polygon], int(pixels[label]), float(probability[label]))
-            for label, polygon in self._polygons(keep)
+            for label, polygon in zip(found.tolist(), polygons)
         }
-
-    def _polygons(self, keep: np.ndarray) -> Iterator[tuple[int, Polygon]]:
-        transform = Affine.translation(self.left, self.top)
-        for geometry, label in rasterio.features.shapes(self.labels, keep[self.labels], 4, transform):
-            rings = geometry["coordinates"]
-            yield int(label), Polygon(rings[0], rings[1:])
 
 
 @dataclass
