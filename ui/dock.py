@@ -68,7 +68,6 @@ class OrthomaskDock(QgsDockWidget):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.help = help_button(lambda: self._front.section)
-        self.tabs.setCornerWidget(self.help)
         self._tabs: list[Tab] = []
         bar = self.segment.run_bar
         self._add_panel(tr("Segment"), Tab(self.segment, Section.SEGMENT, bar.run_button, bar.cancel_button))
@@ -92,6 +91,7 @@ class OrthomaskDock(QgsDockWidget):
         foot = QHBoxLayout()
         foot.addWidget(self.device, 1)
         foot.addWidget(self.engine_button)
+        foot.addWidget(self.help)
         body = QWidget()
         layout = QVBoxLayout(body)
         layout.addWidget(self.banner)
