@@ -6,7 +6,7 @@ import html
 from typing import Optional
 
 from qgis.core import QgsApplication
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..protocol import InfoResult, OrthomaskError
@@ -40,7 +40,7 @@ class DeviceBadge(QWidget):
         self.cure.clicked.connect(self._cure)
         row, body, below = QHBoxLayout(self), QVBoxLayout(), QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.lamp)
+        row.addWidget(self.lamp, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(body, 1)
         below.addWidget(self.cure)
         below.addStretch()

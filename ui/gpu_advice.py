@@ -71,7 +71,7 @@ def advice(info: InfoResult, graphics: Graphics) -> Optional[Advice]:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return _of_apple(info)
     if graphics.makers:
-        words = tr("The GPU by {} is not used: the engine computes on those by NVIDIA and Apple only.")
+        words = tr("GPUs by {} are not used: the engine computes on those by NVIDIA and Apple only.")
         return Advice(words.format(", ".join(graphics.makers)), is_warning=False)
     return None
 
