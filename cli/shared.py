@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -77,17 +77,25 @@ def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[A
     try:
         result = worker.answer(method, request(), bar)
     except OrthomaskError as error:
-        bar.close()
-        if as_json:
-            click.echo(json.dumps({"error": error.to_json()}))
-        click.echo(f"{error.sentence}\n{error.remedy}", err=True)
-        sys.exit(exit_status(error.code))
+        _end(bar, error, as_json)
+    except Exception as error:  # noqa: BLE001 (the boundary: a person sees a sentence, never a bare traceback)
+        _end(bar, worker.unexpected(error), as_json)
     bar.close()
     if as_json:
         click.echo(json.dumps(to_json(result), ensure_ascii=False, indent=1))
     else:
         say(result)
     return result
+
+
+def _end(bar: _Bar, error: OrthomaskError, as_json: bool) -> NoReturn:
+    bar.close()
+    if as_json:
+        click.echo(json.dumps({"error": error.to_json()}))
+    click.echo(f"{error.sentence}\n{error.remedy}", err=True)
+    if error.code is ErrorCode.INTERNAL:
+        click.echo(error.details, err=True)
+    sys.exit(exit_status(error.code))
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import sys
 import weakref
 from pathlib import Path
@@ -29,6 +30,11 @@ BASE_MB = 345.0
 """The engine with its libraries, before a model is loaded."""
 SCRATCH = 1.3
 """What the network takes on a processor, in proportion to its activations: libraries work in copies of their own."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, or that of PyTorch's allocators."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
 
 
 def activations_mb(bundle: Bundle, precision: str) -> float:
@@ -104,16 +110,16 @@ def _strip_bytes(width_px: int, classes: int) -> float:
 
 
 def free_mb() -> float | None:
-    """Memory that programs can still have; None where the system has no plain answer."""
+    """Memory that this process can have, with what it has; None where the system has no plain answer (macOS)."""
     if sys.platform == "win32":
         status = _MemoryStatus()
         status.length = ctypes.sizeof(status)
         ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
         return float(status.available_physical / 1e6)
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 / 1e6
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        available_kib = int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0])
+        held_pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return (available_kib * 1024 + held_pages * mmap.PAGESIZE) / 1e6
     return None
 
 

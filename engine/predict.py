@@ -22,7 +22,7 @@ from torch import Tensor
 from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, PredictResult
 from ..protocol.words import tr
 from . import bundle as bundles
-from . import check, devices, estimates, polygons, regions, runs
+from . import check, devices, estimates, memory, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
 from .provenance import Processor
@@ -302,7 +302,7 @@ class _Batches:
             start += len(part)
 
     def _back_off(self, error: Exception) -> None:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not memory.out_of_memory(error):
             raise error
         if self._size == 1:
             raise OrthomaskError(
