@@ -57,7 +57,7 @@ class DeviceBadge(QWidget):
         """Show a text in place of a device: it is not known yet, or not any more."""
         self._info = None
         self.words.setText(text)
-        self.setToolTip(text)
+        self.setToolTip("")
         self.lamp.hide()
         self._show_advice(None)
 
