@@ -30,6 +30,7 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     sys.exit()
 
 from .engine import devices
+from .engine.memory import out_of_memory
 from .engine.progress import Progress
 from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
 from .protocol.words import tr
@@ -53,6 +54,11 @@ CAPABILITIES = {
 }
 """The module whose function `run` answers each request; imported when it is first asked."""
 
+IDENTITY = (int, str, type(None))
+"""What identifies a job."""
+GRACE_SECONDS = 3.0
+"""How long the job in hand may tidy up once there are no more messages; results are resumable, so an end is safe."""
+
 
 def answer(method: str, request: Any, progress: Progress) -> Any:
     """The result of a request."""
@@ -71,38 +77,45 @@ class Worker:
         self._messages, self._answers = messages, answers
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._cancelled: set[Any] = set()
-        self._writing = threading.Lock()
+        self._writing, self._ended = threading.Lock(), threading.Event()
 
     def serve(self) -> None:
-        """Answer until there are no more messages, then end the job in hand."""
+        """Answer until there are no more messages, then cancel the job in hand and give it a moment to tidy up."""
         thread = threading.Thread(target=self._work, daemon=True)
         thread.start()
         for line in self._messages:
             self._receive(line)
+        self._ended.set()
         self._jobs.put(None)
+        thread.join(GRACE_SECONDS)
 
     def _receive(self, line: str) -> None:
         try:
-            message = json.loads(line)
-            method, identity = message["method"], message.get("id")
-        except (ValueError, TypeError, KeyError) as error:
+            message = _message(line)
+        except (ValueError, RecursionError) as error:
             self._fail(None, -32700, f"This is no JSON-RPC message: {error}")
             return
+        method, identity = message["method"], message["id"]
         if method == "cancel":
-            self._cancelled.add(message.get("params", {}).get("id"))
+            self._cancel(message["params"])
         elif method in CAPABILITIES:
             self._jobs.put(message)
         else:
             self._fail(identity, -32601, f"There is no method “{method}”.")
 
+    def _cancel(self, params: Any) -> None:
+        identity = params.get("id") if isinstance(params, dict) else None
+        if isinstance(identity, IDENTITY):
+            self._cancelled.add(identity)
+
     def _work(self) -> None:
-        while (message := self._jobs.get()) is not None:
+        while (message := self._jobs.get()) is not None and not self._ended.is_set():
             self._answer(message)
 
     def _answer(self, message: dict[str, Any]) -> None:
-        identity, method = message.get("id"), message["method"]
+        identity, method = message["id"], message["method"]
         try:
-            request: Any = from_json(REQUESTS[method][0], message.get("params", {}))
+            request: Any = from_json(REQUESTS[method][0], message["params"])
             result = answer(method, request, _Notifier(self, identity))
             self.send({"id": identity, "result": to_json(result)})
         except OrthomaskError as error:
@@ -115,14 +128,32 @@ class Worker:
         self.send({"id": identity, "error": {"code": code, "message": message, **data}})
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one message."""
-        with self._writing:
-            self._answers.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-            self._answers.flush()
+        """Write one message; when nobody reads any more, whatever runs is cancelled."""
+        try:
+            with self._writing:
+                self._answers.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+                self._answers.flush()
+        except OSError:
+            self._ended.set()
 
     def is_cancelled(self, identity: Any) -> bool:
-        """Whether the job of that id has been cancelled."""
-        return identity in self._cancelled
+        """Whether the job of that id has been cancelled, or nobody waits for it any more."""
+        return identity in self._cancelled or self._ended.is_set()
+
+
+def _message(line: str) -> dict[str, Any]:
+    """A JSON-RPC message with method, id and params.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+    """
+    message = json.loads(line)
+    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        raise ValueError("a method is missing")
+    if not isinstance(message.get("id"), IDENTITY):
+        raise ValueError("an id is a number, a text or null")
+    return {"params": {}, "id": None, **message}
 
 
 class _Notifier(Progress):
@@ -140,6 +171,13 @@ class _Notifier(Progress):
 
 def unexpected(error: Exception) -> OrthomaskError:
     """An error of ours for one that nobody foresaw, its traceback in the details."""
+    if out_of_memory(error):
+        return OrthomaskError(
+            ErrorCode.OUT_OF_MEMORY,
+            tr("There is not enough memory for this."),
+            tr("Close other programs, then run it again: what is finished is kept."),
+            "".join(traceback.format_exception(error)),
+        )
     return OrthomaskError(
         ErrorCode.INTERNAL,
         tr("Orthomask met a problem that it does not know: {}").format(error),
@@ -154,3 +192,5 @@ def main(answers_fd: int) -> None:
     messages = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
     devices.keep_pages()
     Worker(messages, answers).serve()
+    sys.stderr.flush()
+    os._exit(0)  # an ordinary end would wait for a read that is stuck
