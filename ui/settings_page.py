@@ -8,7 +8,6 @@ from qgis.gui import QgsFileWidget, QgsOptionsPageWidget, QgsOptionsWidgetFactor
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
     QComboBox,
-    QDialog,
     QDialogButtonBox,
     QFormLayout,
     QGroupBox,
@@ -92,11 +91,16 @@ class SettingsPage(QgsOptionsPageWidget):
         self.services.ask_from.setValue(ask_from)
 
     def _set_up(self, dock: OrthomaskDock) -> None:
-        """Leave the options as OK does, because nothing else can be used while they are open; then open Set up."""
-        window = self.window()
-        if isinstance(window, QDialog):
-            window.accept()
-        dock.set_up()
+        """Press the options' OK, because nothing else can be used while they are open; then open Set up.
+
+        Their `accept` alone keeps nothing in QGIS 3.44.
+        """
+        for box in self.window().findChildren(QDialogButtonBox):
+            ok = box.button(QDialogButtonBox.StandardButton.Ok)
+            if ok is not None:
+                ok.click()
+        if not self.isVisible():  # else another page refuses what was chosen there
+            dock.set_up()
 
 
 class ResultsBox(QGroupBox):

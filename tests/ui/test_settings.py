@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsProject, QgsSettings
-from qgis.PyQt.QtWidgets import QDialog, QLabel, QMessageBox, QVBoxLayout
+from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QLabel, QMessageBox, QVBoxLayout
 from scene import wait_until
 from test_dock import press, run
 
@@ -116,9 +116,12 @@ def test_the_page_says_how_the_engine_stands(dock, monkeypatch):
 
 
 def test_set_up_leaves_the_options_as_ok_does(dock, page):
-    options = QDialog()
-    QVBoxLayout(options).addWidget(page)
-    options.accepted.connect(page.apply)  # QGIS does so
+    options, buttons = QDialog(), QDialogButtonBox(QDialogButtonBox.StandardButton.Ok)
+    layout = QVBoxLayout(options)
+    layout.addWidget(page)
+    layout.addWidget(buttons)
+    buttons.accepted.connect(page.apply)  # QGIS does so
+    buttons.accepted.connect(options.accept)
     page.services.ask_from.setValue(12)
     options.show()
     press(page.engine.setup_button)
