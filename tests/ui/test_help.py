@@ -11,6 +11,7 @@ from qgis.PyQt.QtWidgets import QDialogButtonBox, QToolButton
 from orthomask.ui import help as guide
 from orthomask.ui.help import GUIDE, GuideLinks, HelpWindow, Section, anchors, show_help
 from orthomask.ui.new_project_dialog import NewProjectDialog
+from orthomask.ui.processing import help_page
 from orthomask.ui.processing.provider import ALGORITHMS, OrthomaskProvider
 
 ROOT = GUIDE.parent.parent
@@ -168,3 +169,10 @@ def test_algorithms_have_groups_tags_and_help(algorithms):
         assert text.startswith(type(algorithm).HELP.splitlines()[0])
         assert type(algorithm).EXAMPLE
         assert text.endswith(type(algorithm).EXAMPLE)
+
+
+def test_help_in_a_terminal_has_no_markup(algorithms, monkeypatch):
+    monkeypatch.setattr(help_page.QgsApplication, "platform", lambda: "qgis_process")
+    for algorithm in algorithms:
+        assert not re.search(r"</?\w+>", algorithm.shortHelpString())
+        assert algorithm.shortHelpString().endswith(type(algorithm).EXAMPLE)

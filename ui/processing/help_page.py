@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qgis.core import QgsProcessingAlgorithm
+from qgis.core import QgsApplication, QgsProcessingAlgorithm
 
 from ..words import tr
 
 
 def help_page(algorithm: QgsProcessingAlgorithm, text: str, example: str) -> str:
-    """One paragraph a line, as QGIS takes it: its own help has no more markup than this."""
+    """One paragraph a line, as QGIS takes it. `qgis_process` lists inputs and outputs itself, and shows no markup."""
+    lines = [line for line in text.splitlines() if line]
+    if QgsApplication.platform() == "qgis_process":
+        return "\n".join([*lines, "", tr("Example"), example])
     inputs = ((parameter.description(), parameter.help()) for parameter in algorithm.parameterDefinitions())
     outputs = ((output.name(), output.description()) for output in algorithm.outputDefinitions())
-    lines = [line for line in text.splitlines() if line]
     lines += [_head(tr("Inputs")), *_entries(inputs), _head(tr("Outputs")), *_entries(outputs)]
     return "\n".join([*lines, _head(tr("Example")), example])
 
