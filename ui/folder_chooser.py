@@ -28,6 +28,7 @@ class FolderChooser(QgsFileWidget):
         super().__init__(parent)
         self.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.setToolTip(tip)
+        self._shown = "", False
         self.fileChanged.connect(self.changed)
         project = QgsProject.instance()
         for moved in (project.readProject, project.projectSaved, project.cleared, news.changed):
@@ -44,7 +45,9 @@ class FolderChooser(QgsFileWidget):
         return not (self.filePath() or FOLDER.get() or QgsProject.instance().absolutePath())
 
     def _follow(self, *_: object) -> None:
-        if self.lineEdit().placeholderText() != default_parent():
+        now = default_parent(), self.is_makeshift  # a project may be saved among the documents
+        if now != self._shown:
+            self._shown = now
             self.lineEdit().setPlaceholderText(default_parent())
             self.lineEdit().setToolTip(default_parent())
             self.changed.emit()

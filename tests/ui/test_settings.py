@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsProject, QgsSettings
+from qgis.PyQt.QtCore import QStandardPaths
 from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QLabel, QMessageBox, QVBoxLayout
 from scene import wait_until
 from test_dock import press, run
@@ -166,6 +167,17 @@ def test_results_go_beside_the_project_once_it_is_saved_and_the_dock_says_where_
     assert dock.segment.options.folder() == str(tmp_path / "maps" / "Orthomask")
     QgsProject.instance().clear()
     assert words.isVisible()
+
+
+def test_a_project_saved_among_the_documents_is_no_makeshift(dock, tmp_path, monkeypatch):
+    monkeypatch.setattr(QStandardPaths, "writableLocation", lambda _: str(tmp_path))
+    dock.segment.options.folder_chooser.setFilePath("")
+    FOLDER.set("/elsewhere")
+    FOLDER.reset()
+    assert str(tmp_path / "Orthomask") in dock.segment.place.text()
+    QgsProject.instance().write(str(tmp_path / "town.qgs"))
+    assert dock.segment.options.folder() == str(tmp_path / "Orthomask")
+    assert dock.segment.place.isHidden()
 
 
 IMAGE = Image("/photo.tif")
