@@ -112,7 +112,13 @@ test-package: package .venv/.qgis-installed
 	$(ENGINE)/bin/orthomask wheelhouse .venv/wheels --python $$($(QGIS_PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(QGIS_PYTHON) tests/package/install_zip.py dist/orthomask-$(VERSION).zip .venv/wheels
 
-bench: setup .venv/imagenet.safetensors
+# Other tools, to be measured beside ours; they use the engine's PyTorch.
+.venv/peers/.ready: requirements/peers.lock $(ENGINE)/.ready
+	@$(ENGINE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/peers -r $<
+	@touch $@
+
+bench: setup .venv/imagenet.safetensors .venv/peers/.ready
+	$(ENGINE)/bin/python benchmarks/endtoend.py
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/memory.py
 	$(ENGINE)/bin/python benchmarks/masks.py --size 30000 --polygons 50000
