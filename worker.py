@@ -37,6 +37,8 @@ from .protocol.words import tr
 
 CAPABILITIES = {
     "predict": "engine.predict",
+    "scale": "engine.scale",
+    "mosaic": "engine.mosaic",
     "polygonize": "engine.polygons",
     "check": "engine.check",
     "calibrate": "engine.estimates",

@@ -9,6 +9,8 @@ import click
 import pyogrio
 import shapely
 
+from .. import worker
+from ..engine.progress import Progress
 from ..protocol import (
     SPECK_PX,
     CheckRequest,
@@ -19,6 +21,7 @@ from ..protocol import (
     InfoRequest,
     InfoResult,
     Level,
+    MosaicRequest,
     OrthomaskError,
     PolygonizeRequest,
     PolygonizeResult,
@@ -26,18 +29,24 @@ from ..protocol import (
     PredictRequest,
     PredictResult,
     Region,
+    ScaleRequest,
 )
 from .shared import existing_options, json_option, listed, options, run
 
 COLOURS = {Level.GREEN: "green", Level.AMBER: "yellow", Level.RED: "red"}
 
-_image_options = [
-    click.argument("image"),
+_model_options = [
     click.option("--model", default="buildings", show_default=True, help="Embedded model, or path of a bundle."),
     click.option("--region", type=click.Path(), help="Vector file whose polygons bound the prediction."),
     click.option("--bands", default="", help="Bands to use, by name or number, separated by commas."),
     click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+]
+_scale_options = [
+    click.option(
+        "--processes", type=click.IntRange(1), help="Share the work among processes, each with its cores or GPU."
+    ),
+    click.option("--scheduler", default="", help="Share it among the workers of the Dask scheduler at this address."),
 ]
 _polygon_options = [
     click.option("--min-area", type=float, help=f"Smallest polygon, m²; by default {SPECK_PX} pixels of the model."),
@@ -47,31 +56,43 @@ _polygon_options = [
 
 
 @click.command()
-@options(_image_options)
+@click.argument("images", nargs=-1, required=True)
+@options(_model_options)
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option("--threshold", type=float, help="Probability from which a pixel belongs to a class.")
 @options(existing_options)
 @click.option("--date", "image_date", default="", help="When the image was taken, for the provenance.")
 @options(_polygon_options)
+@options(_scale_options)
 @json_option
 def predict(
-    image: str, model: str, region: str | None, bands: str, crs: str, device: str, out: str, threshold: float | None,
-    existing: str | None, image_date: str, min_area: float | None, min_hole: float | None, simplify: bool,
-    as_json: bool,
+    images: tuple[str, ...], model: str, region: str | None, bands: str, crs: str, device: str, out: str,
+    threshold: float | None, existing: str | None, image_date: str, min_area: float | None, min_hole: float | None,
+    simplify: bool, processes: int | None, scheduler: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run a model over IMAGE.
+    """Run a model over IMAGES.
 
-    Rasters, polygons and the record of the run go into the folder OUT.
+    Rasters, polygons and the record of the run go into the folder OUT. Several images, or a folder of them, must lie
+    on one grid; they are joined in OUT/image.vrt and predicted as one, without seams.
     """
+    policy, shared = Existing(existing or "refuse"), bool(processes or scheduler)
 
-    def request() -> PredictRequest:
-        return PredictRequest(
-            Image(image, crs, listed(bands)), model, out, region_of(region), threshold,
-            Existing(existing or "refuse"), device=device, image_date=image_date,
-            polygons=PolygonOptions(min_area, min_hole, simplify),
+    def request() -> PredictRequest | ScaleRequest:
+        asked = PredictRequest(
+            Image(_joined(images, out, policy), crs, listed(bands)), model, out, region_of(region), threshold, policy,
+            device=device, image_date=image_date, polygons=PolygonOptions(min_area, min_hole, simplify),
         )  # fmt: skip
+        return ScaleRequest(asked, processes or 0, scheduler) if shared else asked
 
-    run("predict", request, as_json, _say_predicted)
+    run("scale" if shared else "predict", request, as_json, _say_predicted)
+
+
+def _joined(images: tuple[str, ...], out: str, existing: Existing) -> str:
+    """The image itself, or a virtual raster of all of them."""
+    if len(images) == 1 and not Path(images[0]).is_dir():
+        return images[0]
+    result = worker.answer("mosaic", MosaicRequest(images, str(Path(out) / "image.vrt"), existing), Progress())
+    return str(result.path)
 
 
 @click.command()
@@ -99,7 +120,8 @@ def polygonize(
 
 
 @click.command()
-@options(_image_options)
+@click.argument("image")
+@options(_model_options)
 @json_option
 def check(image: str, model: str, region: str | None, bands: str, crs: str, device: str, as_json: bool) -> None:
     """Preflight: would this model work on IMAGE?

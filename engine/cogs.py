@@ -26,7 +26,11 @@ from .progress import Progress
 CACHE_BYTES = 64 << 20
 """GDAL's block cache while rasters are written."""
 BLOCK_PX = 512
-VRT_TYPES = {"uint8": "Byte", "float32": "Float32"}
+VRT_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
+"""GDAL's names of numpy's types."""
 
 
 class Frame(NamedTuple):

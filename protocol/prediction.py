@@ -64,6 +64,56 @@ class PredictResult:
 
 
 @dataclass(frozen=True)
+class ScaleRequest:
+    """Run a prediction in several processes of this computer, or on the computers of a Dask cluster.
+
+    The result is that of the prediction itself, in the same folder.
+
+    Attributes:
+        processes: on this computer; with GPUs, one for each of them is a good number.
+        scheduler: address of a running Dask scheduler, whose workers are used instead.
+        block_windows: side of a block, in strides of windows; a block is what a worker does at a time.
+    """
+
+    predict: PredictRequest
+    processes: int = 0
+    scheduler: str = ""
+    block_windows: int = 32
+
+    def __post_init__(self) -> None:
+        one = (self.processes > 0) != bool(self.scheduler)
+        require(one, tr("Neither processes nor a scheduler were named, or both."), tr("Name one of the two."))
+        require(self.block_windows > 0, tr("A block has no windows."), tr("Use a block of one window or more."))
+
+
+@dataclass(frozen=True)
+class MosaicRequest:
+    """Join rasters of one grid into a virtual raster, which is then predicted as one image, without seams.
+
+    Attributes:
+        rasters: files, and folders whose GeoTIFFs and JPEG 2000 files all belong to it; the last lies on top.
+    """
+
+    rasters: tuple[str, ...]
+    output_path: str
+    existing: Existing = Existing.REFUSE
+
+    def __post_init__(self) -> None:
+        require(bool(self.rasters), tr("No image was given."), tr("Choose an image."))
+        require(self.output_path.endswith(".vrt"), tr("The output is no virtual raster."), tr("End its name in .vrt."))
+
+
+@dataclass(frozen=True)
+class MosaicResult:
+    """The virtual raster, and its size."""
+
+    path: str
+    rasters: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
 class PolygonizeRequest:
     """Make polygons from the `probabilities.tif` of a run, at any threshold, without running the model again."""
 

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 REQUESTS: dict[str, tuple[type, type]] = {
     "predict": (prediction.PredictRequest, prediction.PredictResult),
+    "scale": (prediction.ScaleRequest, prediction.PredictResult),
+    "mosaic": (prediction.MosaicRequest, prediction.MosaicResult),
     "polygonize": (prediction.PolygonizeRequest, prediction.PolygonizeResult),
     "check": (prediction.CheckRequest, prediction.CheckResult),
     "calibrate": (prediction.CalibrateRequest, prediction.CalibrateResult),
