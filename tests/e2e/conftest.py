@@ -31,8 +31,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def python(monkeypatch):
-    """The engine's Python, as the variable names it or `make setup` builds it."""
+def python(monkeypatch, tmp_path_factory):
+    """The engine's Python, as the variable names it or `make setup` builds it; what it measures is not kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     if not os.environ.get(environment.PYTHON_VARIABLE):
         monkeypatch.setenv(environment.PYTHON_VARIABLE, str(ENGINE_PYTHON))
     for name in ("unfinished", "unfinished-training"):

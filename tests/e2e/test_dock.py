@@ -71,7 +71,9 @@ def test_lights_estimate_and_device_come_before_the_run(dock, panel):
     assert result.level is Level.GREEN
     assert {"bands", "pixel type", "resolution", "data", "values"} == {light.name for light in result.lights}
     assert result.windows >= 1
-    assert "About" in panel.preflight.estimate.text()
+    wait_until(lambda: "About" in panel.preflight.estimate.text(), PATIENCE_SECONDS)
+    assert "of memory" in panel.preflight.estimate.text()
+    assert panel.preflight.result.seconds >= 1
     assert result.device in dock.device.text()
 
 
