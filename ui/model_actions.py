@@ -30,9 +30,9 @@ class ModelActions(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for buttons in (
             (self.use, self.fine_tune),
-            (self.evaluate, self.duplicate, self.rename),
-            (self.delete, self.reveal),
-            (self.add, self.join),
+            (self.evaluate, self.duplicate),
+            (self.rename, self.reveal),
+            (self.delete, self.add, self.join),
         ):
             row = QHBoxLayout()
             for button in buttons:
