@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..protocol import ErrorCode, GpuProblem, InfoRequest, InfoResult, OrthomaskError
 from ..protocol.words import mark, tr
+from . import onednn
 from .bundle import Bundle
 from .progress import Progress
 from .unet import fused
@@ -215,6 +216,8 @@ def precision_of(device: torch.device) -> str:
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
     """Fuse and place a model in a precision, by default the device's own. Kept warm."""
     precision = precision or precision_of(device.torch)
-    ready = fused(bundle.model()).to(device.torch, PRECISIONS[precision])
-    ready = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ready = fused(bundle.model()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.torch.type == "cpu" and onednn.is_available():
+        return Predictor(onednn.merged(ready, PRECISIONS[precision]), device, precision)
+    ready = ready.to(device.torch, PRECISIONS[precision])
     return Predictor(ready, device, precision)

@@ -1,0 +1,77 @@
+"""Merged convolutions give what the network gives."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from torch import nn
+
+from orthomask.engine import bundle, onednn
+from orthomask.engine.unet import UNet, UNetArguments, fused
+from orthomask.protocol import Encoder
+
+SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "banepa.tif"
+needed = pytest.mark.skipif(not onednn.is_available(), reason="this PyTorch or processor has no oneDNN")
+NETWORKS = (
+    UNetArguments(3, 2, (8, 12), 1, 4),
+    UNetArguments(4, 3, (8, 12), 2, 4, attention=True),
+    UNetArguments(3, 2, (8, 8, 8, 8, 8), 1, 4, encoder=Encoder.EFFICIENTNET_LITE0),
+)
+
+
+def network(arguments):
+    """A network whose biases and statistics are not zero, as after a training."""
+    torch.manual_seed(1)
+    model = UNet(arguments)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.bias)
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+    return fused(model).requires_grad_(False)
+
+
+@needed
+@pytest.mark.parametrize("arguments", NETWORKS)
+def test_in_fp32_nothing_changes(arguments):
+    plain = network(arguments)
+    merged = onednn.merged(copy.deepcopy(plain), torch.float32)
+    for side in (64, 96):  # the weights were ordered for the first one
+        image = torch.rand(1, arguments.bands, side, side)
+        torch.testing.assert_close(merged(image), plain(image), rtol=1e-3, atol=1e-3)
+
+
+@needed
+@pytest.mark.parametrize("name", ["buildings", "farmland"])
+def test_in_bf16_classes_are_nearer_to_those_of_fp32_than_with_rounded_biases(name):
+    model = bundle.load(name)
+    with rasterio.open(SAMPLE) as dataset:
+        pixels = dataset.read(window=((700, 1212), (700, 1212)))
+    image = torch.from_numpy(model.normalise(pixels, np.ones((512, 512), bool)))[None]
+    plain = fused(model.model()).requires_grad_(False)
+
+    def changed(network):
+        probability = torch.softmax(network(image.to(torch.bfloat16)).float(), 1)[:, 1]
+        return float(((probability >= 0.5) != expected).float().mean())
+
+    expected = torch.softmax(plain(image), 1)[:, 1] >= 0.5
+    rounded = copy.deepcopy(plain).to(torch.bfloat16)
+    assert changed(onednn.merged(plain, torch.bfloat16)) < min(0.003, changed(rounded))
+
+
+def test_rounding_keeps_the_sum_of_a_kernel():
+    weight = torch.randn(6, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    rounded = onednn._rounded(weight, torch.bfloat16).float()
+    lost, usual = ((other - weight).sum((2, 3)).abs().max() for other in (rounded, weight.to(torch.bfloat16).float()))
+    assert lost < usual / 4
+    assert (rounded - weight).abs().max() < 2 * weight.abs().max() * 2**-8
+
+
+def test_without_the_operator_the_network_is_used_as_it_is(monkeypatch):
+    monkeypatch.setattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight", None)
+    onednn.is_available.cache_clear()
+    assert not onednn.is_available()
+    onednn.is_available.cache_clear()
