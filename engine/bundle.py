@@ -33,6 +33,7 @@ from ..protocol import (
 from ..protocol.words import tr
 from .outputs import write_atomically
 from .progress import Progress
+from .shortage import out_of_memory
 from .unet import Ensemble, UNet, UNetArguments
 
 FORMAT = 1
@@ -102,6 +103,8 @@ class Bundle:
             weights = safetensors.torch.load_file(self.path)
             network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+            if out_of_memory(error):
+                raise
             raise _unreadable(self.path, tr("its weights do not fit its description"), error) from error
         return network.eval()
 

@@ -24,17 +24,15 @@ from .bundle import Bundle
 from .devices import PRECISIONS, Device
 from .grid import Lattice, Selection
 from .raster import CACHE_BYTES, Source, cache_bytes
+from .tracing import TILE_PX
 from .unet import fused
 
 BASE_MB = 345.0
 """The engine with its libraries, before a model is loaded."""
+TRACING = 16
+"""Bytes for each pixel of the tile whose objects are being traced."""
 SCRATCH = 1.3
 """What the network takes on a processor, in proportion to its activations: libraries work in copies of their own."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, or that of PyTorch's allocators."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
 
 
 def activations_mb(bundle: Bundle, precision: str) -> float:
@@ -86,7 +84,7 @@ def network_mb(bundle: Bundle, device: Device, precision: str, activations: floa
 
 
 def strip_mb(source: Source, lattice: Lattice, selection: Selection, classes: int) -> float:
-    """What a run takes for its region: one strip of windows, and GDAL's cache of what is read and written."""
+    """What a run takes for its region: a strip of windows, GDAL's cache of what is read and written, a tile traced."""
     used = [column for columns in selection.columns for column in columns]
     width = (max(used, default=0) - min(used, default=0)) * lattice.stride_px + lattice.window_px
     dataset, extent = source.dataset, selection.extent
@@ -94,19 +92,23 @@ def strip_mb(source: Source, lattice: Lattice, selection: Selection, classes: in
     read = extent.width * extent.height * finer * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
     written = extent.width * extent.height * (1 + classes)
     cache = min(read + written, max(cache_bytes(source, lattice), cogs.CACHE_BYTES))
-    return float(_strip_bytes(width, classes) + cache) / 1e6
+    return float(_strip_bytes(width, classes) + cache + _tile_bytes(extent.width, extent.height)) / 1e6
 
 
 def square_strip_mb(windows: int, classes: int) -> float:
     """The same where only the number of windows is known: as if the region were square."""
     width = int(np.ceil(np.sqrt(windows))) * (WINDOW_PX - OVERLAP_PX) + OVERLAP_PX
-    return (_strip_bytes(width, classes) + CACHE_BYTES[0]) / 1e6
+    return (_strip_bytes(width, classes) + CACHE_BYTES[0] + _tile_bytes(width, width)) / 1e6
 
 
 def _strip_bytes(width_px: int, classes: int) -> float:
     """Sums of probabilities and what is valid, then two finished strips: one being blended, one being written."""
     stride = WINDOW_PX - OVERLAP_PX
     return width_px * (WINDOW_PX * (4 * classes + 1) + stride * (3 * classes + 3))
+
+
+def _tile_bytes(width_px: int, height_px: int) -> int:
+    return TRACING * min(width_px, TILE_PX) * min(height_px, TILE_PX)
 
 
 def free_mb() -> float | None:

@@ -18,6 +18,7 @@ from rasterio._err import CPLE_BaseError
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems answer that know no locks."""
 
@@ -36,8 +37,7 @@ def writing(path: Path) -> Iterator[None]:
 def output_error(path: Path, error: OSError) -> OrthomaskError:
     """The error of ours for an error of the operating system."""
     folder = path if path.is_dir() else path.parent
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    if full or (error.errno == errno.EIO and _is_full(folder)):
+    if error.errno in FULL or (error.errno == errno.EIO and _is_full(folder)):
         return OrthomaskError(
             ErrorCode.DISK_FULL,
             tr("There is no space left for “{}”.").format(path.name),
@@ -166,6 +166,12 @@ def _in_use(path: Path, details: str) -> OrthomaskError:
 
 
 def _is_full(folder: Path) -> bool:
+    """Whether a megabyte more cannot be written, for want of space or by a quota."""
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free < 1 << 20
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+    except OSError as error:
+        return error.errno in FULL
+    return False

@@ -22,12 +22,13 @@ from torch import Tensor
 from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, PredictResult
 from ..protocol.words import tr
 from . import bundle as bundles
-from . import check, devices, estimates, memory, polygons, regions, runs
+from . import check, devices, estimates, polygons, regions, runs
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
 from .provenance import Processor
 from .raster import Reader, Source, open_image, open_reader
 from .runs import NODATA, SCALE, Part, Strip
+from .shortage import out_of_memory
 from .waiting import ahead
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
@@ -302,7 +303,7 @@ class _Batches:
             start += len(part)
 
     def _back_off(self, error: Exception) -> None:
-        if not memory.out_of_memory(error):
+        if not out_of_memory(error):
             raise error
         if self._size == 1:
             raise OrthomaskError(

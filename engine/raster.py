@@ -26,6 +26,7 @@ from ..protocol import ErrorCode, Image, OrthomaskError
 from ..protocol.words import tr
 from .grid import Lattice, Window
 from .progress import Progress
+from .shortage import out_of_memory
 from .waiting import patiently
 
 SAME_GSD = 0.05
@@ -168,6 +169,8 @@ class Reader:
                 part = self.dataset.read(self.numbers, window=block)
                 mask = self.dataset.dataset_mask(window=block) > 0
         except rasterio.errors.RasterioError as error:
+            if out_of_memory(error):
+                raise
             raise OrthomaskError(
                 ErrorCode.IMAGE_UNREADABLE,
                 tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(

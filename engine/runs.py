@@ -122,6 +122,7 @@ def open_folder(request: PredictRequest, bundle: Bundle) -> tuple[RunFolder, Pre
     folder = RunFolder(Path(request.output_dir), request, bundle, run_id(request, bundle))
     finished = folder.finished_result() if request.existing is Existing.RESUME else None
     if finished:
+        folder.tidy()
         return folder, finished
     if request.existing is Existing.OVERWRITE:
         refuse_in_use(folder.final.polygons)
@@ -222,6 +223,11 @@ class RunFolder:
                     path.unlink()
             self._state.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove the strips of a run whose results are there, as far as that is possible."""
+        with suppress(OrthomaskError):
+            self.discard()
+
     def finished_strips(self) -> int:
         """How many strips, counted from the first, are on disk."""
         count = 0
@@ -235,7 +241,7 @@ class RunFolder:
         classes = classify(strip.probabilities, self.threshold)
         write_atomically(self._strip(strip.index, "probabilities"), _encoded(strip.probabilities))
         if (classes != NODATA).any():
-            (self.work / "data").touch()
+            write_atomically(self.work / "data", b"")
         write_atomically(self._strip(strip.index, "rows"), f"{strip.top} {height}".encode())
         write_atomically(self._strip(strip.index, "classes"), _encoded(classes[None]))
 
@@ -265,7 +271,7 @@ class RunFolder:
         if filled:
             _put(self._part(block.name, "probabilities"), _encoded(probabilities, **TILED))
             _put(self._part(block.name, "classes"), _encoded(classes[None], **TILED))
-            (self.work / "data").touch()
+            write_atomically(self.work / "data", b"")
         _put(self._done(block), b"data" if filled else b"")
 
     def filled(self, blocks: Sequence[Part]) -> list[Part]:
@@ -325,8 +331,7 @@ class RunFolder:
             self.final.run.unlink(missing_ok=True)
             for staged, final in zip(self._staged, self.final):
                 move(staged, final)
-        with suppress(OrthomaskError):  # the results are there
-            self.discard()
+        self.tidy()
         return result
 
     def _strip(self, index: int, kind: str) -> Path:
