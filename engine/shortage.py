@@ -1,0 +1,18 @@
+"""Knowing errors that mean that memory ran out, whoever raised them."""
+
+from __future__ import annotations
+
+import errno
+
+SIGNS = ("memory", "allocate", "could not create a primitive", "can't start new thread")
+"""What PyTorch, oneDNN, GDAL and Python say then, other than by a `MemoryError`."""
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory ran out, or the one that it was raised from does."""
+    if error is None:
+        return False
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    says = isinstance(error, Exception) and any(sign in str(error).lower() for sign in SIGNS)
+    return (says and not isinstance(error, (ValueError, KeyError))) or out_of_memory(error.__cause__)
