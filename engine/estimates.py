@@ -6,7 +6,6 @@ A calibration times a few windows, once for each model, device, precision and ve
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from dataclasses import replace
 
@@ -128,7 +127,7 @@ def _seconds(predictor: Predictor, bands: int, batch: int, progress: Progress) -
 
 
 def _timed(predictor: Predictor, windows: torch.Tensor, progress: Progress) -> float:
-    """The median of a few rounds, after one that only warms up: another program may take the processor for a moment."""
+    """The fastest of a few rounds, after one that only warms up: other programs take the processor for moments."""
     rounds: list[float] = []
     for number in range(1 + ROUNDS):
         progress.report(0.1 + 0.8 * number / (1 + ROUNDS))
@@ -137,7 +136,7 @@ def _timed(predictor: Predictor, windows: torch.Tensor, progress: Progress) -> f
         rounds.append(time.perf_counter() - start)
         if number and sum(rounds[1:]) > ENOUGH_SECONDS:
             break
-    return statistics.median(rounds[1:]) / len(windows)
+    return min(rounds[1:]) / len(windows)
 
 
 def _light(needed_mb: float, free_mb: float | None) -> Light | None:
