@@ -83,6 +83,7 @@ def scenes() -> Iterator[Condition]:
         node.setItemVisibilityChecked(node.name() == "Polygons")
 
     yield from cancelled(panel)
+    yield from history(panel, sample)
     yield from errors(plugin, dock, panel, sample)
     yield from narrow(dock)
     yield from options("settings")
@@ -231,6 +232,29 @@ def cancelled(panel) -> Iterator[Condition]:
     yield panel.run_bar.run_button.isVisible
     yield settled()
     picture("dock-cancelled")
+
+
+def history(panel, sample) -> Iterator[Condition]:
+    """Three runs, of which one did not end."""
+    settings = sys.modules["orthomask.ui.settings"]
+    settings.RUN_PARENTS.reset()
+    settings.FOLDER.set(str(WORK))  # whatever lies among the documents is no part of the picture
+    panel.region.pick(middle_of(sample, 0.4))
+    panel.model.threshold.setValue(0.6)
+    panel.run()
+    yield lambda: panel.run_bar.progress.value() > 400
+    yield panel.run_bar.run_button.isVisible
+    iface.messageBar().clearWidgets()
+    panel.history.open()
+    dialog = panel.history.dialog
+    yield lambda: dialog.view.table.rowCount() == 3
+    dialog.view.selectRow(1)
+    yield settled()
+    picture("history", dialog)
+    dialog.close()
+    settings.FOLDER.reset()
+    QgsProject.instance().layerTreeRoot().removeChildNode(QgsProject.instance().layerTreeRoot().children()[0])
+    panel.region.pick(middle_of(sample, 0.75))
 
 
 def errors(plugin, dock, panel, sample) -> Iterator[Condition]:

@@ -113,8 +113,10 @@ def look_at(folder: Path) -> Optional[PastRun]:
 
 
 def size_in_words(size_bytes: int) -> str:
-    """A size on disk in megabytes or gigabytes."""
+    """A size on disk in kilobytes, megabytes or gigabytes."""
     megabytes = size_bytes / MB
+    if megabytes < 0.1:
+        return tr("{} kB").format(in_digits(megabytes * 1000))
     if megabytes < 1000:
         return tr("{} MB").format(in_digits(megabytes, 0 if megabytes >= 10 else 1))
     return tr("{} GB").format(in_digits(megabytes / 1000, 1))
@@ -145,7 +147,7 @@ def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: i
         *_ending(record, result),
         (tr("Region"), region),
         (tr("Classes"), ", ".join(info.name for info in run.classes)),
-        *([(tr("Polygons"), _cleaning(request))] if request else []),
+        *([(tr("Polygon options"), _cleaning(request))] if request else []),
         *run.facts,
         *((tr("Warning"), str(warning)) for warning in result.get("warnings", ())),
         _place(folder, size_bytes),

@@ -33,7 +33,7 @@ from .run_deletion_box import delete_runs
 from .tasks import EngineTask
 from .words import tr, tr_n
 
-SIZE = QSize(980, 620)
+SIZE = QSize(1160, 620)
 LEAST_BOX_PX = 90
 
 

@@ -40,6 +40,7 @@ class HistoryView(QTableView):
         self.setWordWrap(False)
         self.verticalHeader().hide()
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.horizontalHeader().setStretchLastSection(True)
         self.horizontalHeader().setHighlightSections(False)
         self.selectionModel().selectionChanged.connect(lambda *_: self.chosen_changed.emit())
         self.doubleClicked.connect(lambda _: self.add_wanted.emit())
@@ -84,5 +85,5 @@ class HistoryView(QTableView):
 
     def _fit_columns(self) -> None:
         self.resizeColumnsToContents()
-        for column in range(self._proxy.columnCount()):
+        for column in range(self._proxy.columnCount() - 1):  # the last one takes what is left
             self.setColumnWidth(column, min(self.columnWidth(column), WIDEST_PX))
