@@ -26,6 +26,7 @@ from .devices import Device, Predictor
 from .grid import Lattice, Selection
 from .progress import Progress
 from .raster import Source
+from .shortage import out_of_memory
 from .speeds import Speed
 
 START_SECONDS, REST = 1.5, 1.3
@@ -121,7 +122,7 @@ def _seconds(predictor: Predictor, bands: int, batch: int, progress: Progress) -
     try:
         return _timed(predictor, torch.zeros(batch, bands, WINDOW_PX, WINDOW_PX), progress)
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not out_of_memory(error):
             raise
         return _seconds(predictor, bands, batch // 2, progress) if batch > 1 else 0.0
 
