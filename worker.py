@@ -30,8 +30,8 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     sys.exit()
 
 from .engine import devices
-from .engine.memory import out_of_memory
 from .engine.progress import Progress
+from .engine.shortage import out_of_memory
 from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
 from .protocol.words import tr
 
