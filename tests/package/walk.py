@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pyplugin_installer
 import qgis.utils
+from osgeo import gdal
 from qgis.core import Qgis, QgsApplication, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QPoint, QSize, Qt, QTimer
 from qgis.PyQt.QtTest import QTest
@@ -36,7 +38,6 @@ def walk() -> Iterator[Condition]:
     yield from install()
     yield from set_up()
     yield from segment("6-segmented")
-    check_that_nothing_is_held()
     yield from upgrade_while_it_runs()
     yield from uninstall_while_it_runs()
 
@@ -111,16 +112,42 @@ def segment(name: str) -> Iterator[Condition]:
     done(f"segmented: {polygons.featureCount()} polygons on {dock().device.text()}")
 
 
-def start_run() -> Iterator[Condition]:
-    """Begin another run and let it get somewhere."""
+def large_photograph() -> QgsRasterLayer:
+    """The photograph nine times, side by side, so that a run takes its time."""
+    dataset = gdal.Open(str(WORK / "photograph.tif"))
+    left, pixel, _, top, _, line = dataset.GetGeoTransform()
+    width, height = pixel * dataset.RasterXSize, line * dataset.RasterYSize
+    parts = []
+    for column, row in itertools.product(range(3), repeat=2):
+        x, y = left + column * width, top + row * height
+        parts.append(str(WORK / f"{column}{row}.vrt"))
+        gdal.Translate(parts[-1], dataset, outputBounds=(x, y, x + width, y + height))
+    gdal.BuildVRT(str(WORK / "town.vrt"), parts)
+    return QgsRasterLayer(str(WORK / "town.vrt"), "Town")
+
+
+def choose_run() -> Iterator[Condition]:
+    """The settings of a long run."""
     panel = dock().segment
+    yield lambda: panel.model.model is not None
+    if not QgsProject.instance().mapLayersByName("Town"):
+        QgsProject.instance().addMapLayer(large_photograph())
+    panel.layer_chooser.setLayer(QgsProject.instance().mapLayersByName("Town")[0])
+    panel.options.folder_chooser.setFilePath(str(WORK / "runs"))
     panel.region.extent_button.click()
     panel.model.threshold.setValue(0.37)
     yield lambda: panel.preflight.result is not None and panel.run_bar.run_button.isEnabled()
     yield settled()
-    press(panel.run_bar.run_button)
-    yield lambda: panel.run_bar.progress.value() > 50
-    assert panel.run_bar.cancel_button.isVisible()
+
+
+def start_run() -> Iterator[Condition]:
+    """Begin that run and let it get somewhere."""
+    yield from choose_run()
+    run_bar = dock().segment.run_bar
+    press(run_bar.run_button)
+    yield lambda: run_bar.progress.value() > 50
+    assert run_bar.progress.value() < run_bar.progress.maximum() / 2
+    assert run_bar.cancel_button.isVisible()
 
 
 def upgrade_while_it_runs() -> Iterator[Condition]:
@@ -129,7 +156,7 @@ def upgrade_while_it_runs() -> Iterator[Condition]:
     old_modules = own_modules()
     yield from start_run()
     old = engines()
-    assert old
+    check_that_nothing_is_held(old)
     install_zip(TASK["newer"])
     assert not set(old) & set(engines()), "the engine of the older version still runs"
     yield settled()
@@ -141,6 +168,8 @@ def upgrade_while_it_runs() -> Iterator[Condition]:
     assert len(iface.mainWindow().findChildren(QDockWidget, "OrthomaskDock")) == 1
     assert len([action for action in iface.rasterToolBar().actions() if action.text() == "Orthomask"]) == 1
     assert dock().isVisible(), "the dock was open before"
+    yield from choose_run()
+    assert dock().segment.run_bar.run_button.text() == "Resume"
     yield from segment("7-upgraded")
     press(dock().engine_button)
     window = dock().setup
@@ -171,14 +200,13 @@ def uninstall_while_it_runs() -> Iterator[Condition]:
     done(f"uninstalled in mid-run; left in the profile: {', '.join(left)}")
 
 
-def check_that_nothing_is_held() -> None:
+def check_that_nothing_is_held(pids: list[int]) -> None:
     """No process stands in the plugin's folder or has one of its files open: Windows could not replace the folder."""
-    warm = engines()
-    assert warm
-    paths = [(pid, path) for pid in (*warm, os.getpid()) for path in open_paths(pid)]
+    assert pids
+    paths = [(pid, path) for pid in (*pids, os.getpid()) for path in open_paths(pid)]
     held = [(pid, path) for pid, path in paths if PLUGIN in (path, *path.parents)]
     assert not held, held
-    done(f"nothing in {PLUGIN} is held open by QGIS or the warm engine")
+    done(f"nothing in {PLUGIN} is held open by QGIS or the engine at work")
 
 
 def open_paths(pid: int) -> Iterator[Path]:
