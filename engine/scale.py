@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,12 @@ from .provenance import Processor
 from .raster import open_image, open_reader
 from .runs import NODATA, Part, RunFolder
 
-WAITING_S = 60.0
+WAITING_S = 120.0
 """How long to wait for the first worker."""
 CONNECTING_S = 10.0
 """How long to look for a scheduler."""
+LARGEST = 32
+"""Largest side of a block, in strides: of 12,288 x 12,288 px a worker holds a byte for each class, and one more."""
 JOB = "job.json"
 """File in the run's hidden folder with all that workers need."""
 
@@ -55,6 +58,7 @@ class Job:
     run_id: str
     model_sha256: str
     precision: str
+    block_windows: int
 
 
 def run(request: ScaleRequest, progress: Progress) -> PredictResult:
@@ -72,25 +76,42 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
         folder, finished = runs.open_folder(asked, plan.bundle)
         if finished:
             return finished
-        parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection.extent, request.block_windows)]
         with _cluster(request, progress) as client:
             processor = _processor(client, asked.device, folder.precision, progress)
             folder.begin(folder.provenance(plan.bundle, source, processor))
-            job = Job(_absolute(asked), folder.run_id, plan.bundle.sha256, processor.precision)
+            side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, len(client.nthreads()))
+            job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
+            parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection.extent, side)]
             write_atomically(folder.work / JOB, json.dumps(to_json(job)).encode())
             _run_blocks(client, folder, parts, asked.image.access, progress.part(0.02, 0.88))
         return predict.finish(plan, folder, folder.filled(parts), processor, started, progress.part(0.88, 1))
 
 
-def _absolute(request: PredictRequest) -> PredictRequest:
-    """The request with paths that hold in any working folder."""
-    image = replace(request.image, path=_path(request.image.path))
-    return replace(request, image=image, model=_path(request.model), output_dir=str(Path(request.output_dir).resolve()))
+def _side(windows: int, workers: int) -> int:
+    """A side of blocks, in strides, with which each worker has two, or more.
+
+    A block's upper and left windows run in its neighbours too: of a square of n x n, (n + 1)² run.
+    """
+    return min(LARGEST, math.ceil(math.sqrt(windows / workers / 2)))
 
 
-def _path(name: str) -> str:
-    """The absolute path of a file; the names of embedded models and addresses stay as they are."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
+def _begun_side(folder: RunFolder) -> int:
+    """The side of the blocks that are in the folder already; 0 if there are none."""
+    try:
+        return int(json.loads((folder.work / JOB).read_text(encoding="utf-8"))["block_windows"])
+    except (OSError, ValueError):
+        return 0
+
+
+def _absolute(request: PredictRequest, bundle: bundles.Bundle) -> PredictRequest:
+    """The request with paths that hold in any working folder; names of embedded models and addresses stay."""
+    path, embedded = Path(request.image.path), bundle.path.parent == bundles.MODELS_DIR
+    return replace(
+        request,
+        image=replace(request.image, path=str(path.resolve()) if path.exists() else str(request.image.path)),
+        model=request.model if embedded else str(bundle.path.resolve()),
+        output_dir=str(Path(request.output_dir).resolve()),
+    )
 
 
 def _run_blocks(
@@ -147,22 +168,19 @@ def _compute(window: Window, work_dir: Path, access: dict[str, str]) -> None:
     folder.write_block(folder.block(window), probabilities, classes)
 
 
-def describe(device: str) -> tuple[str, str, str]:
-    """Id, name and precision of the device that a worker would use."""
+def describe(device: str) -> tuple[str, str, str] | dict[str, str]:
+    """Id, name and precision of the device that a worker would use; an error of ours is returned, as JSON."""
     try:
         chosen = devices.choose(device)
     except OrthomaskError as error:
-        return "", error.sentence, error.remedy
+        return error.to_json()
     return str(chosen.torch), chosen.name, devices.precision_of(chosen.torch)
 
 
 def _processor(client: Client, device: str, precision: str, progress: Progress) -> Processor:
     """What the workers compute on, by the word of one of them, in the precision that the run began with."""
-    (found,) = _results([client.submit(describe, device, pure=False)], progress)
-    identity, name, usual = found
-    if not identity:
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, name, usual)
-    return Processor(identity, f"{_workers(client)} × {name}", precision or usual)
+    ((identity, name, usual),) = _results([client.submit(describe, device, pure=False)], progress)
+    return Processor(identity, f"{len(client.nthreads())} × {name}", precision or usual)
 
 
 def _results(futures: Sequence[Future[Any]], progress: Progress) -> Iterator[Any]:
@@ -197,16 +215,17 @@ def _result(future: Future[Any]) -> Any:
 def _failed(error: BaseException | None) -> BaseException:
     """Why a task ended without a result, in words where that can happen to anyone."""
     again = tr("Then run it again with --resume: what is finished is kept.")
+    code = ErrorCode.ENGINE_DIED
     if error is None:
         sentence, remedy = tr("The connection to Dask's scheduler was lost."), tr("Start it again.")
-        return OrthomaskError(ErrorCode.ENGINE_DIED, sentence, f"{remedy} {again}")
-    if isinstance(error, KilledWorker):
+    elif isinstance(error, KilledWorker):
         sentence, remedy = tr("One block ended every worker that tried it."), tr("Give each worker more memory.")
-        return OrthomaskError(ErrorCode.ENGINE_DIED, sentence, f"{remedy} {again}", str(error))
-    if isinstance(error, ImportError):
+    elif isinstance(error, ImportError):
         sentence, remedy = tr("A worker does not have Orthomask."), tr("Install the same version on all computers.")
-        return OrthomaskError(ErrorCode.ENGINE_SETUP, sentence, f"{remedy} {again}", repr(error))
-    return error
+        code = ErrorCode.ENGINE_SETUP
+    else:
+        return error
+    return OrthomaskError(code, sentence, f"{remedy} {again}", str(error or ""))
 
 
 @contextlib.contextmanager
@@ -225,17 +244,13 @@ def _cluster(request: ScaleRequest, progress: Progress) -> Iterator[Client]:
             stack.enter_context(_processes(address, request))
         client = stack.enter_context(_client(address))
         deadline = time.monotonic() + WAITING_S
-        while not _workers(client):
+        while not client.nthreads():
             progress.check_cancelled()
             if time.monotonic() > deadline:
                 sentence, remedy = tr("No worker has come to Dask's scheduler."), tr("Start some, then try again.")
                 raise OrthomaskError(ErrorCode.ENGINE_MISSING, sentence, remedy, address)
             time.sleep(0.1)
         yield client
-
-
-def _workers(client: Client) -> int:
-    return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
 def _client(address: str) -> Client:
@@ -258,13 +273,12 @@ def _processes(address: str, request: ScaleRequest) -> Iterator[None]:
     command = [sys.executable, "-m", "dask", "worker", address, "--nworkers", "1", "--nthreads", "1"]
     command += ["--memory-limit", "0", "--no-dashboard", "--death-timeout", "30"]
     with tempfile.TemporaryDirectory(prefix="orthomask-", ignore_cleanup_errors=True) as scratch:
+        command += ["--local-directory", scratch]
         processes = []
         for number in range(request.processes):
             gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
-            own = [*command, "--local-directory", scratch]
-            silent = subprocess.DEVNULL
-            started = subprocess.Popen(own, env={**environment, **gpu}, stdin=silent, stdout=silent, stderr=silent)
-            processes.append(started)
+            own = {**environment, **gpu}
+            processes.append(Popen(command, env=own, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL))
         try:
             yield
         finally:
@@ -275,10 +289,10 @@ def _processes(address: str, request: ScaleRequest) -> Iterator[None]:
 def _gpus() -> list[str]:
     """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+    return named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Popen[bytes]) -> None:
     """End a process at once, and those that it started."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for each in (*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)):

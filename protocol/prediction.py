@@ -72,18 +72,19 @@ class ScaleRequest:
     Attributes:
         processes: on this computer; with GPUs, one for each of them is a good number.
         scheduler: address of a running Dask scheduler, whose workers are used instead.
-        block_windows: side of a block, in strides of windows; a block is what a worker does at a time.
+        block_windows: side of a block, which is what a worker does at a time, in strides of windows. 0 for what suits
+            the image and the workers, or as an unfinished run has it.
     """
 
     predict: PredictRequest
     processes: int = 0
     scheduler: str = ""
-    block_windows: int = 32
+    block_windows: int = 0
 
     def __post_init__(self) -> None:
         one = (self.processes > 0) != bool(self.scheduler)
         require(one, tr("Neither processes nor a scheduler were named, or both."), tr("Name one of the two."))
-        require(self.block_windows > 0, tr("A block has no windows."), tr("Use a block of one window or more."))
+        require(self.block_windows >= 0, tr("A block has no windows."), tr("Use a block of one window or more."))
 
 
 @dataclass(frozen=True)

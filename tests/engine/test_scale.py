@@ -147,7 +147,7 @@ def test_a_repeated_run_skips_finished_blocks(request_of: Callable[..., PredictR
 
     kept = []
     meddler = Meddler(1, lambda: kept.append(all(path.stat().st_mtime_ns == time for path, time in times.items())))
-    shared = scale.run(ScaleRequest(asked, processes=1, block_windows=2), meddler)
+    shared = scale.run(ScaleRequest(asked, processes=1), meddler)
     assert kept == [True]
     assert len(meddler.seen) == BLOCKS - len(times)
     assert_same(predict.run(request_of("alone"), Progress()), shared)
@@ -223,7 +223,7 @@ def begun(request: PredictRequest) -> tuple[Path, Window]:
         plan = predict.plan(source, request)
         folder, _ = runs.open_folder(request, plan.bundle)
         folder.work.mkdir(parents=True)
-        job = scale.Job(request, folder.run_id, plan.bundle.sha256, "fp32")
+        job = scale.Job(request, folder.run_id, plan.bundle.sha256, "fp32", 2)
         (folder.work / scale.JOB).write_text(json.dumps(to_json(job)))
         return folder.work, blocks(plan.lattice, plan.selection.extent, 2)[0]
 
@@ -284,7 +284,7 @@ def test_a_scheduler_that_is_not_there_is_named(
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"processes": 2, "scheduler": "tcp://a:1"}, {"processes": 2, "block_windows": 0}]
+    "changes", [{}, {"processes": 2, "scheduler": "tcp://a:1"}, {"processes": 2, "block_windows": -1}]
 )
 def test_processes_or_a_scheduler(request_of: Callable[..., PredictRequest], changes: dict[str, Any]) -> None:
     with pytest.raises(OrthomaskError) as caught:
