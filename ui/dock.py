@@ -6,6 +6,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from qgis.core import QgsApplication
 from qgis.gui import QgisInterface, QgsDockWidget
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QFrame,
@@ -67,6 +68,8 @@ class OrthomaskDock(QgsDockWidget):
         self.segment = SegmentPanel(iface, client)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
+        self.tabs.setUsesScrollButtons(False)  # in a narrow dock long names are shortened, and none is out of sight
+        self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
         self.help = help_button(lambda: self._front.section)
         self._tabs: list[Tab] = []
         bar = self.segment.run_bar
@@ -175,7 +178,7 @@ class OrthomaskDock(QgsDockWidget):
     def _add_panel(self, title: str, tab: Tab) -> None:
         tab.panel.engine_failed.connect(self.banner.explain)
         self._tabs.append(tab)
-        self.tabs.addTab(tab.panel, title)
+        self.tabs.setTabToolTip(self.tabs.addTab(tab.panel, title), title)
 
     @property
     def _front(self) -> Tab:

@@ -162,7 +162,7 @@ def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: i
 def _undescribed(folder: Path, state: State, time: datetime, size_bytes: int) -> PastRun:
     """A run whose record cannot be read."""
     problem = tr("Its record cannot be read. You can open its folder, or delete it.")
-    facts = ((tr("Run"), problem), _place(folder, size_bytes))
+    facts = ((tr("State"), problem), _place(folder, size_bytes))
     return PastRun(folder, state, time, size_bytes, folder.name, folder.name, facts)
 
 

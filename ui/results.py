@@ -66,7 +66,7 @@ class Run:
             (tr("Model"), f"{model['title']} ({model['sha256'][:12]})"),
             (tr("Threshold"), briefly(self.record["threshold"])),
             (tr("Made"), tr("{} with Orthomask {}").format(_local(self.record["time"]), version)),
-            (tr("Run"), self.record["run_id"]),
+            (tr("Run id"), self.record["run_id"]),
         ]
 
     @property

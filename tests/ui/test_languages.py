@@ -57,6 +57,7 @@ def test_the_dock_speaks_the_language_and_nothing_in_it_is_cut_off(translated_do
     tabs = translated_dock.findChild(QTabWidget)
     assert [tabs.tabText(index).replace("&", "") for index in range(tabs.count())] == TABS[language]
     assert translated_dock.widget().minimumSizeHint().width() <= NARROW_PX
+    assert tabs.tabBar().tabRect(tabs.count() - 1).right() <= tabs.width()
     for index in range(tabs.count()):
         tabs.setCurrentIndex(index)
         for _ in range(3):

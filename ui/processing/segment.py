@@ -142,7 +142,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds it took")))
         self.addOutput(QgsProcessingOutputString("DEVICE_USED", tr("Device it ran on")))
-        self.addOutput(QgsProcessingOutputString("RUN_ID", tr("Run")))
+        self.addOutput(QgsProcessingOutputString("RUN_ID", tr("Run id")))
 
 
 def _load(context: QgsProcessingContext, folder: Path) -> None:
