@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -117,26 +118,24 @@ class _Finisher:
 
     def rows(self, objects: list[Part], pending: list[Part]) -> list[tuple[Part, Geometry, str]]:
         """Each object with its outline in raster pixels, and how that was drawn."""
-        shared = [part for part in objects if self._outline(part) is Outline.SHARED]
-        borders = dict(zip(map(id, shared), self._shared(shared, pending)))
-        rows = []
-        for part in objects:
-            if id(part) in borders:
-                rows.append((part, borders[id(part)], "shared"))
-            else:
-                rows.append((part, *self._drawn(part)))
-        return rows
+        kinds = {
+            kind: [part for part in objects if self._outline(part) is kind]
+            for kind in (Outline.PIXELS, Outline.SQUARED, Outline.SHARED)
+        }
+        pixels = ((self._without_small_holes(part.polygon), "pixels") for part in kinds[Outline.PIXELS])
+        shared = ((polygon, "shared") for polygon in self._shared(kinds[Outline.SHARED], pending))
+        drawn = chain(pixels, self._squared(kinds[Outline.SQUARED]), shared)
+        by_part = dict(zip(map(id, chain(*kinds.values())), drawn))
+        return [(part, *by_part[id(part)]) for part in objects]
 
     def _outline(self, part: Part) -> Outline:
         return self._classes[part.value].outline if self._options.simplify else Outline.PIXELS
 
-    def _drawn(self, part: Part) -> tuple[Geometry, str]:
-        """A building squared where that does not hurt, anything else as it is."""
-        polygon = self._without_small_holes(part.polygon)
-        if self._outline(part) is Outline.PIXELS:
-            return polygon, "pixels"
-        square = outlines.squared(polygon)
-        return (square, "squared") if square else (outlines.simplified(polygon), "kept")
+    def _squared(self, objects: list[Part]) -> list[tuple[Geometry, str]]:
+        """Buildings squared where that does not hurt, else without the staircase of their pixels."""
+        polygons = np.array([self._without_small_holes(part.polygon) for part in objects], object)
+        drawn, is_squared = outlines.squared(polygons)
+        return [(polygon, "squared" if square else "kept") for polygon, square in zip(drawn, is_squared)]
 
     def _shared(self, objects: list[Part], pending: list[Part]) -> list[Geometry]:
         """Outlines of fields with common borders. Neighbours that are not written now take part as context.

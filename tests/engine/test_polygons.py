@@ -199,14 +199,14 @@ def test_a_squared_outline_is_valid_and_overlaps_the_pixels_well(seed: int) -> N
     random = np.random.default_rng(seed)
     blob = ndimage.gaussian_filter(random.random((60, 60)), 4)
     labels, _ = ndimage.label(blob > np.quantile(blob, 0.7))
-    for geometry, _ in rasterio.features.shapes(labels.astype(np.int32), labels > 0, 4):
-        polygon = shapely.geometry.shape(geometry)
-        square = outlines.squared(polygon)
-        if square is not None:
-            assert square.is_valid
-            assert len(square.interiors) == len(polygon.interiors)
-            common = square.intersection(polygon).area
-            assert common / (square.area + polygon.area - common) >= outlines.SQUARE_IOU
+    shapes = rasterio.features.shapes(labels.astype(np.int32), labels > 0, 4)
+    polygons = np.array([shapely.geometry.shape(geometry) for geometry, _ in shapes], object)
+    drawn, is_squared = outlines.squared(polygons)
+    assert shapely.is_valid(drawn).all()
+    for polygon, square in zip(polygons[is_squared], drawn[is_squared]):
+        assert len(square.interiors) == len(polygon.interiors)
+        common = square.intersection(polygon).area
+        assert common / (square.area + polygon.area - common) >= outlines.SQUARE_IOU
 
 
 def test_a_raster_of_someone_else_is_refused(tmp_path: Path, make_raster: Callable[..., Path]) -> None:
