@@ -88,9 +88,10 @@ def predict(
 
 
 def _joined(images: tuple[str, ...], out: str, existing: Existing) -> str:
-    """The image itself, or a virtual raster of all of them."""
-    if len(images) == 1 and not Path(images[0]).is_dir():
-        return images[0]
+    """The image itself, with its whole path for the record of the run, or a virtual raster of all of them."""
+    first = Path(images[0])
+    if len(images) == 1 and not first.is_dir():
+        return str(first.absolute()) if first.exists() else images[0]
     result = worker.answer("mosaic", MosaicRequest(images, str(Path(out) / "image.vrt"), existing), Progress())
     return str(result.path)
 

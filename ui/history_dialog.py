@@ -123,12 +123,12 @@ class HistoryDialog(QDialog):
 
     def delete(self) -> None:
         """Delete the chosen runs, after asking."""
-        chosen, running = self.view.chosen(), self._running()
+        chosen, running = [run for run in self.view.chosen() if run.folder.is_dir()], self._running()
         try:
             if any(str(run.folder) == running for run in chosen):
                 sentence, remedy = tr("This run is going on."), tr("Wait for its end, or cancel it first.")
                 raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, remedy)
-            done = delete_runs(chosen, self)
+            done = delete_runs(chosen, self) if chosen else ""
         except OrthomaskError as error:
             show_error(self.bar, error)
         else:

@@ -66,6 +66,16 @@ def test_predict_writes_results_and_says_what_it_found(
     assert {path.name for path in (tmp_path / "out").iterdir()} >= set(runs.RESULTS)
 
 
+def test_the_record_of_a_run_has_the_whole_path_of_its_image(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = make_raster((200, 200))
+    monkeypatch.chdir(image.parent)
+    invoke("predict", image.name, "--out", tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert record["request"]["image"]["path"] == record["source"]["path"] == str(image)
+
+
 def test_json_is_for_machines(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
     found = json.loads(invoke("predict", make_raster(), "--out", tmp_path / "out", "--json").stdout)
     assert Path(found["polygons_path"]).exists()

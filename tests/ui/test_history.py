@@ -3,8 +3,9 @@ import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import processing
 import pytest
-from qgis.core import QgsGeometry, QgsProject, QgsRasterLayer
+from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt, QUrl
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtTest import QTest
@@ -12,11 +13,14 @@ from qgis.PyQt.QtWidgets import QApplication, QLabel, QMessageBox
 from scene import CLASSES, CRS, GSD, square, wait_until
 from test_dock import groups, press, run, shown
 
-from orthomask.protocol import Cancelled, Image, PolygonOptions, PredictRequest, Region, to_json
+from orthomask.protocol import Cancelled, Image, PolygonOptions, PredictRequest, PredictResult, Region, to_json
 from orthomask.ui import history, run_deletion, run_deletion_box, run_folders, trash
 from orthomask.ui.engine_client import NoFeedback
 from orthomask.ui.history import HistoryReader, State
-from orthomask.ui.settings import FOLDER, RUN_PARENTS
+from orthomask.ui.images import pixels_of
+from orthomask.ui.picture_client import FrozenRun, PictureClient
+from orthomask.ui.processing.provider import OrthomaskProvider
+from orthomask.ui.settings import DEVICE, FOLDER, RUN_PARENTS
 
 FILES = ("classes.tif", "probabilities.tif", "polygons.gpkg")
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -596,3 +600,84 @@ def test_the_details_are_in_words_and_safe(open_history, make):
     assert "<b>bold" in words
     assert "1,234 polygons, 250 m²" in words
     assert not [label for label in dialog.findChildren(QLabel) if "Traceback" in label.text()]
+
+
+def test_runs_of_the_toolbox_are_found(qgis_processing, client, layer, tmp_path):
+    provider = OrthomaskProvider(client)
+    QgsApplication.processingRegistry().addProvider(provider)
+    processing.run("orthomask:segment", {"IMAGE": layer, "OUTPUT": str(tmp_path / "box" / "run"), "LOAD": False})
+    QgsApplication.processingRegistry().removeProvider(provider)
+    assert tmp_path / "box" in run_folders.parents()
+
+
+@pytest.fixture
+def tiles(layer):
+    """A map service that nobody asks."""
+    tiles = QgsRasterLayer("type=xyz&url=http://localhost:1/{z}/{x}/{y}.png", "Tiles", "wms")
+    QgsProject.instance().addMapLayer(tiles, addToLegend=False)
+    return tiles
+
+
+def rendered(folder, name, source):
+    """The image of a run that looked at a picture, as its record has it."""
+    return {
+        "path": f"{folder}/.picture/picture.tif", "crs": "", "bands": [],
+        "rendered": {"name": name, "source": source, "gsd_m": 0.3, "time": "2026-11-20", "tiles": 4, "missing": 1},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Tiles", "Gone", "Map as it looks now"])
+def test_repeat_finds_what_a_picture_was_rendered_from(dock, tiles, open_history, make, parent, bar, name):
+    source = pixels_of(tiles).source if name == "Tiles" else "elsewhere"
+    make(request={**record()["request"], "image": rendered(parent / "first", name, source)})
+    press(open_history(1).actions.repeat)
+    chooser = dock.segment.layer_chooser
+    if name == "Tiles":
+        assert chooser.currentLayer() is tiles
+    elif name == "Gone":
+        assert "The layer “Gone” is not in the project" in shown(bar)
+    else:
+        assert chooser.image.name() == name
+        assert "the run saw elsewhere" in shown(bar)
+
+
+def test_a_picture_that_was_kept_for_resuming_goes_when_the_run_has_ended(make_unfinished, parent):
+    folder = make_unfinished()
+    (folder / ".picture").mkdir()
+    (folder / ".picture" / "picture.tif").write_bytes(b"pixels")
+    text = json.loads((folder / ".orthomask" / "state.json").read_text())
+    text["request"]["image"] = rendered(folder, "Tiles", "elsewhere")
+    (folder / ".orthomask" / "state.json").write_text(json.dumps(text))
+    (run,) = found(parent)
+    assert run.size_bytes > len(b"pixels")
+    result = PredictResult("0123456789ab", "", "", "", 2, 250.0, "cpu", 3.0)
+
+    class Engine:
+        def call(self, request, feedback):
+            assert Path(request.image.path).exists()
+            return result
+
+    request = run_folders.go_on(run.request, str(folder))
+    ended = PictureClient(Engine()).call(FrozenRun(request, request.image))
+    assert "1 of 4 tiles of Tiles" in ended.warnings[0]
+    assert not (folder / ".picture").exists()
+
+
+def test_resume_says_where_the_settings_choose_another_device(dock, engine, open_history, make_unfinished, photo):
+    make_unfinished(image=photo)
+    DEVICE.set("cpu")
+    dialog = open_history(1)
+    press(dialog.actions.resume)
+    assert "the settings say “cpu” now" in shown(dialog.bar)
+    assert engine.asked("predict") == []
+
+
+def test_a_run_that_has_just_gone_is_no_error_to_delete(open_history, make, answer):
+    folder = make()
+    dialog = open_history(1)
+    shutil.rmtree(folder)
+    asked = answer(True)
+    press(dialog.actions.delete)
+    assert asked == []
+    assert shown(dialog.bar) == ""
+    wait_until(lambda: dialog.view.table.rowCount() == 0)
