@@ -114,7 +114,7 @@ def vrt(frame: Frame, bands: Sequence[tuple[Band, str]], record: str) -> str:
 def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -> None:
     """Copy a raster into a COG with overviews, in a thread of its own, so that it can be cancelled."""
     options = {
-        "driver": "COG", "compress": "deflate", "blocksize": BLOCK_PX, "overview_resampling": resampling,
+        "driver": "COG", "compress": "deflate", "level": 1, "blocksize": BLOCK_PX, "overview_resampling": resampling,
         "num_threads": "all_cpus", "bigtiff": "if_safer",
     }  # fmt: skip
     progress.report(0, tr("Writing {}").format(target.name))
