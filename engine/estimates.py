@@ -96,19 +96,24 @@ def learn(bundle: Bundle, predictor: Predictor, windows: int, seconds: float) ->
 
 
 def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | None:
-    """Time a few windows, and rehearse what memory they take, as far as they are not known, and keep it.
+    """Time a few windows and count the memory that they take, as far as that is not known, and keep it.
 
     Returns:
         None where not even one window fits into memory.
     """
-    precision, speed = devices.precision_of(device.torch), known(bundle, device)
-    if speed is None:
-        seconds = _seconds(devices.prepare(bundle, device), len(bundle.card.bands), device.batch, progress)
-        speed = Speed(seconds) if seconds else None
-    if speed is not None and speed.activations_mb is None:
-        progress.report(0.9)
-        speed = replace(speed, activations_mb=round(memory.activations_mb(bundle, precision), 1))
-        speeds.keep(bundle, device, precision, speed)
+    speed = known(bundle, device)
+    if speed is not None and speed.activations_mb is not None:
+        return speed
+    predictor, bands = devices.prepare(bundle, device), len(bundle.card.bands)
+    try:
+        activations_mb = round(memory.activations_mb(predictor, bands), 1)
+        speed = speed or Speed(_seconds(predictor, bands, device.batch, progress))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return None
+    speed = replace(speed, activations_mb=activations_mb)
+    speeds.keep(bundle, device, predictor.precision, speed)
     return speed
 
 
@@ -118,13 +123,13 @@ def _rounded(number: float) -> float:
 
 
 def _seconds(predictor: Predictor, bands: int, batch: int, progress: Progress) -> float:
-    """Seconds for one window in batches of that size, or smaller ones; 0 where not even one fits into memory."""
+    """Seconds for one window in batches of that size, or smaller ones where so many do not fit into memory."""
     try:
         return _timed(predictor, torch.zeros(batch, bands, WINDOW_PX, WINDOW_PX), progress)
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if batch == 1 or not out_of_memory(error):
             raise
-        return _seconds(predictor, bands, batch // 2, progress) if batch > 1 else 0.0
+        return _seconds(predictor, bands, batch // 2, progress)
 
 
 def _timed(predictor: Predictor, windows: torch.Tensor, progress: Progress) -> float:

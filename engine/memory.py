@@ -21,27 +21,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..protocol import OVERLAP_PX, WINDOW_PX
 from . import cogs
 from .bundle import Bundle
-from .devices import PRECISIONS, Device
+from .devices import PRECISIONS, Device, Predictor
 from .grid import Lattice, Selection
 from .raster import CACHE_BYTES, Source, cache_bytes
 from .tracing import TILE_PX
-from .unet import fused
 
-BASE_MB = 345.0
+BASE_MB = 350.0
 """The engine with its libraries, before a model is loaded."""
 TRACING = 16
 """Bytes for each pixel of the tile whose objects are being traced."""
-SCRATCH = 1.3
+SCRATCH = 1.9
 """What the network takes on a processor, in proportion to its activations: libraries work in copies of their own."""
 
 
-def activations_mb(bundle: Bundle, precision: str) -> float:
-    """The most memory that the activations of one window take at once: from a rehearsal without numbers."""
-    dtype = PRECISIONS[precision]
-    network = fused(bundle.model()).to("meta", dtype)  # the first time, PyTorch takes a second to load what this needs
-    window = torch.empty(1, len(bundle.card.bands), WINDOW_PX, WINDOW_PX, device="meta", dtype=dtype)
-    with torch.inference_mode(), _Live() as live:
-        network(window.contiguous(memory_format=torch.channels_last))
+def activations_mb(predictor: Predictor, bands: int) -> float:
+    """The most memory that the tensors of one window take at once, counted while it goes through the network."""
+    window = torch.zeros(1, bands, WINDOW_PX, WINDOW_PX)
+    predictor(window)  # the first one brings the weights into order
+    with _Live() as live:
+        predictor(window)
     return float(live.peak) / 1e6
 
 
@@ -59,16 +57,20 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = function(*args, **(kwargs or {}))
         for tensor in _pytree.tree_leaves(made):
             if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
+                self._count(tensor)
         return made
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if storage._cdata in self._seen:
+    def _count(self, tensor: torch.Tensor) -> None:
+        """Count a tensor by its storage, which others may share; one in oneDNN's own order has none that is seen."""
+        owner = tensor.untyped_storage() if tensor.layout is torch.strided else tensor
+        identity = owner._cdata
+        if identity in self._seen:
             return
-        self._seen.add(storage._cdata)
-        self._now += storage.nbytes()
+        size = tensor.numel() * tensor.element_size() if owner is tensor else tensor.untyped_storage().nbytes()
+        self._seen.add(identity)
+        self._now += size
         self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+        weakref.finalize(owner, self._forget, identity, size)
 
     def _forget(self, identity: int, size: int) -> None:
         self._seen.discard(identity)
