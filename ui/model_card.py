@@ -32,21 +32,25 @@ def card_html(model: ModelSummary) -> str:
     parts += _accuracy(model.card.get("accuracy") or {})
     training = model.card.get("training") or {}
     if training:
-        parts += [f"<h4>{tr('Training')}</h4>", _table(_facts(training))]
+        parts += [_heading(tr("Training")), _table(_facts(training))]
     return "".join(parts)
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
     """A table of scores for each data set, its places below it."""
     if not accuracy:
-        return [f"<h4>{tr('Accuracy')}</h4>", f"<p>{tr('Not measured yet.')}</p>"]
+        return [_heading(tr("Accuracy")), "<p>" + tr("Not measured yet.") + "</p>"]
     heads = ("IoU", "F1", tr("precision"), tr("recall"))
     head = "".join(f'<td align="right">{name}</td>' for name in heads)
     rows = []
     for name, scores in accuracy.items():
         rows.append(_score_row(name, scores))
         rows += [_score_row(f"– {place}", found) for place, found in (scores.get("by_place") or {}).items()]
-    return [f"<h4>{tr('Accuracy')}</h4>", f'<table cellpadding="2"><tr>{head}</tr>{"".join(rows)}</table>']
+    return [_heading(tr("Accuracy")), f'<table cellpadding="2"><tr>{head}</tr>{"".join(rows)}</table>']
+
+
+def _heading(text: str) -> str:
+    return f"<h4>{text}</h4>"
 
 
 def _score_row(name: str, scores: Mapping[str, Any]) -> str:

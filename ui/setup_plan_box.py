@@ -68,7 +68,8 @@ class PlanBox(QGroupBox):
         for python in offer.usable:
             self.python.addItem(python.title, python)
         self.python.addItem(tr("fetch Python {} with uv").format(builds.table()["pythons"][0]), None)
-        self.python.setToolTip("\n".join(f"{python.title}: {python.problem or tr('fits')}" for python in offer.pythons))
+        fits = tr("fits")
+        self.python.setToolTip("\n".join(f"{python.title}: {python.problem or fits}" for python in offer.pythons))
         for chooser in (self.device, self.python):
             chooser.blockSignals(False)
         self._refresh()

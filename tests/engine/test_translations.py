@@ -119,6 +119,7 @@ def test_no_text_is_shown_without_translation(path: Path) -> None:
     if str(path.relative_to(ROOT)) not in ENGLISH:
         tree = ast.parse(path.read_text())
         assert not list(bare_texts(tree))
+        assert not hidden_texts(tree) - texts(), "Babel does not look into f-strings"
         assert not [node.lineno for node in imported_texts(tree)], "at import the language is not known: use mark"
 
 
@@ -132,6 +133,12 @@ def test_no_text_is_shown_without_translation(path: Path) -> None:
 )  # fmt: skip
 def test_bare_texts_are_found(code: str, count: int) -> None:
     assert len({text for _, text in bare_texts(ast.parse(code))}) == count
+
+
+def hidden_texts(tree: ast.Module) -> set[str]:
+    """Literals that are given to `tr` or `mark`."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) in {"tr", "mark"}]
+    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant) and call.args[0].value}
 
 
 def bare_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
