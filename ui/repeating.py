@@ -110,6 +110,8 @@ def _fill_model(panel: SegmentPanel, name: str, sha256: str, path: str, threshol
         yield tr("The model “{}” has changed since that run.").format(namesake.title)
     elif os.path.isfile(path):
         panel.model.choose(path, threshold)
+    elif not known:
+        yield tr("The engine does not run yet: choose the model “{}” when it does.").format(name)
     else:
         yield tr("The model “{}” is not there any more: choose another.").format(name)
 
