@@ -40,7 +40,7 @@ def fill(panel: SegmentPanel, run: PastRun, load: Load) -> list[str]:
     return [
         *_fill_image(panel, request.image, load),
         *_fill_region(panel, request),
-        *_fill_model(panel, model["name"], model["sha256"], request.model, run.run.record["threshold"]),
+        *_fill_model(panel, model["name"], model["sha256"], request.model, float(run.run.record["threshold"])),
         *_fill_options(panel, request),
     ]
 
@@ -90,11 +90,12 @@ def _fill_image(panel: SegmentPanel, image: Image, load: Load) -> Iterator[str]:
 
 
 def _fill_region(panel: SegmentPanel, request: PredictRequest) -> Iterator[str]:
+    layer = None if request.region else _file_layer(request.image)
     try:
         if request.region is not None:
             panel.region.pick(picked_region(request.region))
-        elif panel.layer_chooser.image is not None:
-            panel.region.pick(extent_region(panel.layer_chooser.image.extent(), panel.layer_chooser.image.crs()))
+        else:  # the whole image
+            panel.region.pick(extent_region(layer.extent(), layer.crs()) if layer else None)
     except OrthomaskError as error:
         yield f"{error.sentence} {error.remedy}"
 

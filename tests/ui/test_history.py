@@ -349,6 +349,14 @@ def test_repeat_fills_the_panel_and_runs_nothing(dock, engine, open_history, mak
     assert engine.asked("predict") == []
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_of_the_whole_image_is_repeated_on_the_whole_image(dock, layer, open_history, make, photo, there):
+    make(request={**record(image=photo if there else "/data/gone.tif")["request"], "region": None})
+    press(open_history(1).actions.repeat)
+    region = dock.segment.region.region
+    assert (region.geometry.boundingBox() == layer.extent()) if there else region is None
+
+
 def test_repeat_offers_to_add_an_image_that_the_project_lacks(dock, open_history, make, photo, monkeypatch, bar):
     make(image=photo)
     QgsProject.instance().clear()
