@@ -20,7 +20,7 @@ from orthomask.ui.history import HistoryReader, State
 from orthomask.ui.images import pixels_of
 from orthomask.ui.picture_client import FrozenRun, PictureClient
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.settings import DEVICE, FOLDER, RUN_PARENTS
+from orthomask.ui.settings import DEVICE, RUN_PARENTS
 
 FILES = ("classes.tif", "probabilities.tif", "polygons.gpkg")
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -48,11 +48,11 @@ def record(image="/data/photo.tif", model="/models/fields.safetensors", hours=0,
 
 
 @pytest.fixture
-def parent(tmp_path):
-    """The folder in which runs have theirs, in the settings and in the panel."""
+def parent(tmp_path, monkeypatch):
+    """The folder in which runs have theirs, by default and in the panel."""
     folder = tmp_path / "runs"
     folder.mkdir()
-    FOLDER.set(str(folder))
+    monkeypatch.setattr(run_folders, "beside_project", lambda: str(folder))
     return folder
 
 
