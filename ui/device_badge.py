@@ -7,7 +7,7 @@ from typing import Optional
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from ..protocol import InfoResult, OrthomaskError
 from .gpu_advice import Advice, Cure, advice
@@ -38,15 +38,13 @@ class DeviceBadge(QWidget):
         for label in (self.words, self.reason):
             label.setWordWrap(True)
         self.cure.clicked.connect(self._cure)
-        row, body, below = QHBoxLayout(self), QVBoxLayout(), QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.lamp, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(body, 1)
-        below.addWidget(self.cure)
-        below.addStretch()
-        body.addWidget(self.words)
-        body.addWidget(self.reason)
-        body.addLayout(below)
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setColumnStretch(1, 1)
+        layout.addWidget(self.lamp, 0, 0)
+        layout.addWidget(self.words, 0, 1)
+        layout.addWidget(self.reason, 1, 1)
+        layout.addWidget(self.cure, 2, 1, Qt.AlignmentFlag.AlignLeft)
         self.say("")
 
     def text(self) -> str:
