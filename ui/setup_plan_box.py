@@ -27,7 +27,7 @@ from .installer import builds, planning, store
 from .installer.network import of_qgis
 from .installer.plan import Plan
 from .installer.planning import Offer
-from .words import in_digits, tr
+from .words import in_digits, megabytes_in_words, tr
 
 LIST_PX = 110
 
@@ -138,8 +138,9 @@ class PlanBox(QGroupBox):
 
     def _show(self, plan: Plan) -> None:
         free_gb, needed_gb = store.free_mb(plan.base) / 1000, plan.needed_mb / 1000
-        fetched = tr("nothing to fetch") if plan.wheels else tr("about {} to fetch").format(_amount(plan.download_mb))
-        disk = tr("{} on the disk").format(_amount(plan.build.disk_mb))
+        download = tr("about {} to fetch").format(megabytes_in_words(plan.download_mb))
+        fetched = tr("nothing to fetch") if plan.wheels else download
+        disk = tr("{} on the disk").format(megabytes_in_words(plan.build.disk_mb))
         room = tr("{} GB must be free while it is made, {} GB are").format(
             in_digits(needed_gb, 1), in_digits(free_gb, 1)
         )
@@ -158,10 +159,6 @@ class PlanBox(QGroupBox):
         folder = QFileDialog.getExistingDirectory(self, tr("Folder made with “orthomask wheelhouse”"))
         if folder:
             self.use_folder(folder)
-
-
-def _amount(megabytes: float) -> str:
-    return f"{in_digits(megabytes)} MB" if megabytes < 1000 else f"{in_digits(megabytes / 1000, 1)} GB"
 
 
 def _label() -> QLabel:
