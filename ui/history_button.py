@@ -44,6 +44,7 @@ class HistoryButton(QToolButton):
         if self.dialog is None:
             self.dialog = HistoryDialog(self._folders, lambda: self._panel.running_folder, self._panel)
             self.dialog.added.connect(self._tell_added)
+            self.dialog.deleted.connect(self._iface.mapCanvas().refresh)  # of layers that are gone it takes no notice
             self.dialog.repeat_wanted.connect(self._repeat)
             self.dialog.resume_wanted.connect(self._resume)
         self.dialog.show()

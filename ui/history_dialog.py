@@ -51,6 +51,8 @@ class HistoryDialog(QDialog):
     """That `PastRun` shall go on where it stopped."""
     added = pyqtSignal(object)
     """The group of layers that was added."""
+    deleted = pyqtSignal()
+    """Layers may have gone out of the project."""
 
     def __init__(
         self, folders: Callable[[], list[Path]], running: Callable[[], str], parent: Optional[QWidget] = None
@@ -133,6 +135,7 @@ class HistoryDialog(QDialog):
             show_error(self.bar, error)
         else:
             if done:
+                self.deleted.emit()
                 show_success(self.bar, done)
         self.refresh()
 

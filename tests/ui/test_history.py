@@ -443,7 +443,9 @@ def test_open_folder_and_copy_details(open_history, make, monkeypatch):
     assert "cannot be opened" in shown(dialog.bar)
 
 
-def test_delete_asks_and_moves_to_the_trash(open_history, make, answer, trash_folder):
+def test_delete_asks_and_moves_to_the_trash(open_history, make, answer, trash_folder, qgis_iface, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(qgis_iface.mapCanvas(), "refresh", lambda: drawn.append(True))
     folder = make()
     dialog = open_history(1)
     asked = answer(False, True)
@@ -455,6 +457,7 @@ def test_delete_asks_and_moves_to_the_trash(open_history, make, answer, trash_fo
     assert not folder.exists()
     assert (trash_folder / "first" / "run.json").exists()
     assert "1 run is in the trash." in shown(dialog.bar)
+    assert drawn
     wait_until(lambda: dialog.view.table.rowCount() == 0)
 
 
