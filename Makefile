@@ -118,7 +118,9 @@ test-package: package .venv/.qgis-installed
 	@touch $@
 
 bench: setup .venv/imagenet.safetensors .venv/peers/.ready
+	$(ENGINE)/bin/python benchmarks/ceilings.py
 	$(ENGINE)/bin/python benchmarks/endtoend.py
+	$(ENGINE)/bin/python benchmarks/polygons.py --gdal $(QGIS_PYTHON)
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/memory.py
 	$(ENGINE)/bin/python benchmarks/masks.py --size 30000 --polygons 50000
