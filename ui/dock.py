@@ -37,7 +37,7 @@ from .tasks import EngineTask
 from .train_panel import TrainPanel
 from .words import tr
 
-ICON_PX = 16
+ICON_PX, SIDE_PX = 16, 9
 
 
 class Tab(NamedTuple):
@@ -92,11 +92,13 @@ class OrthomaskDock(QgsDockWidget):
         self.engine_button.setToolTip(tr("Set up, update, repair or remove the engine"))
         self.engine_button.clicked.connect(self.set_up)
         foot = QHBoxLayout()
+        foot.setContentsMargins(SIDE_PX, 0, SIDE_PX, 0)
         foot.addWidget(self.device, 1)
         foot.addWidget(self.engine_button)
         foot.addWidget(self.help)
         body = QWidget()
         layout = QVBoxLayout(body)
+        layout.setContentsMargins(0, SIDE_PX, 0, SIDE_PX)  # the tabs need the whole width for longer words
         layout.addWidget(self.banner)
         layout.addWidget(self.tabs, 1)
         layout.addLayout(foot)
@@ -177,6 +179,7 @@ class OrthomaskDock(QgsDockWidget):
 
     def _add_panel(self, title: str, tab: Tab) -> None:
         tab.panel.engine_failed.connect(self.banner.explain)
+        tab.panel.layout().setContentsMargins(SIDE_PX, 0, SIDE_PX, 0)
         self._tabs.append(tab)
         self.tabs.setTabToolTip(self.tabs.addTab(tab.panel, title), title)
 

@@ -84,7 +84,7 @@ class AdvancedBox(QgsCollapsibleGroupBox):
         self.batch = _whole(1, 1024, tr("Chips in each step"), sound.batch)
         self.steps = _whole(1, 100_000, tr("Steps in each epoch"))
         self.loss = _choice(_losses(), tr("What is minimised"))
-        self.border_weight = _number(0.0, 20.0, 1, tr("Extra weight of the gaps between near objects"), tr("none"))
+        self.border_weight = _number(0.0, 20.0, 1, tr("Extra weight of the gaps between near objects"), tr("off"))
         self.augmentation = _choice(
             {tr("usual"): Augmentation(), tr("strong"): STRONG_AUGMENTATION, tr("none"): NO_AUGMENTATION},
             tr("How far training images are changed at random"),
