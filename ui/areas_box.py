@@ -122,7 +122,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         form.addRow(tr("by"), self.weight_field)
         row = QHBoxLayout()
         for share, name in zip(self.shares, (tr("for training"), tr("for validation"), tr("for test"))):
-            share.setToolTip(tr("Share {}; what is missing to 100 % is to do").format(name))
+            share.setToolTip(tr("Share {}; the rest is to do").format(name))
             row.addWidget(share)
         form.addRow(tr("Train, validate, test"), row)
         form.addRow(self.visible_only)
