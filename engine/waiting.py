@@ -40,9 +40,10 @@ def ahead(
             made.put(_ended(work, item))
         made.put(None)
 
-    threading.Thread(target=run, daemon=True, name="reader").start()
+    thread = threading.Thread(target=run, daemon=True, name="reader")
+    thread.start()
     try:
-        while (future := _next(made, progress)) is not None:
+        while (future := _next(made, thread, progress)) is not None:
             room.release()
             yield future.result()
     finally:
@@ -59,8 +60,13 @@ def _ended(work: Callable[[Item], Made], item: Item) -> Future[Made]:
     return future
 
 
-def _next(made: queue.SimpleQueue[Future[Made] | None], progress: Progress) -> Future[Made] | None:
+def _next(
+    made: queue.SimpleQueue[Future[Made] | None], thread: threading.Thread, progress: Progress
+) -> Future[Made] | None:
     while True:
+        alive = thread.is_alive()
         with suppress(queue.Empty):
             return made.get(timeout=POLL_S)
+        if not alive:
+            raise MemoryError("the reading thread has ended")  # it had not even memory left to say so
         progress.check_cancelled()
