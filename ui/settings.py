@@ -73,7 +73,7 @@ RUN_PARENTS = Setting("run-parents", "")
 UNFINISHED_TRAINING = Setting("unfinished-training", "")
 """The request of the training that was begun last and has not ended, as JSON."""
 SEEN = Setting("seen", False)
-"""Whether the plugin has been loaded before: only the first time does it open its dock by itself."""
+"""Whether the dock stays closed when the plugin is loaded: not the first time, nor where it was open before."""
 ALL: tuple[Setting[Any], ...] = (
     FOLDER, DEVICE, ASK_FROM, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS, UNFINISHED_TRAINING, SEEN,
 )  # fmt: skip
