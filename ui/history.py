@@ -23,7 +23,7 @@ from .engine_client import Feedback
 from .picture_client import PICTURE_DIR, WORK_DIR
 from .results import CLASSES, LAYERS, PROBABILITIES, RECORD, Run
 from .sources import picked_region
-from .words import area_in_words, briefly, in_digits, time_in_words, tr
+from .words import area_in_words, briefly, in_digits, time_in_words, tr, tr_n
 
 STATE = "state.json"
 """The record of a run that has not ended, in its hidden folder, as in `engine/runs.py`."""
@@ -192,7 +192,8 @@ def _ending(record: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[st
         yield tr("Result"), tr("None yet: it did not end. Resume goes on where it stopped.")
         yield tr("Device"), device
         return
-    found = tr("{} polygons, {}").format(in_digits(result["polygon_count"]), area_in_words(result["polygon_area_m2"]))
+    count, area = result["polygon_count"], area_in_words(result["polygon_area_m2"])
+    found = tr_n("{} polygon, {}", "{} polygons, {}", count).format(in_digits(count), area)
     yield tr("Result"), found
     yield tr("Duration"), tr("{} on {}").format(time_in_words(result["seconds"]), device)
 

@@ -52,7 +52,7 @@ from .scrolling import lay_out
 from .sources import image_of
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
-from .words import in_digits, time_in_words, tr
+from .words import in_digits, time_in_words, tr, tr_n
 
 PREVIEW_PAUSE_MS = 250
 
@@ -293,7 +293,8 @@ class LabelPanel(QWidget):
         project = self.project.project
         if project is not None:
             add_areas(project.areas, new)
-        self._tell(tr("{} areas added.").format(new.result.count), new.result.warnings)
+        count = new.result.count
+        self._tell(tr_n("{} area added.", "{} areas added.", count).format(in_digits(count)), new.result.warnings)
 
     def _finish_mask(self, result: MaskResult) -> None:
         layer = QgsProject.instance().addMapLayer(mask_layer(result), addToLegend=False)
@@ -304,9 +305,9 @@ class LabelPanel(QWidget):
     def _finish_chips(self, result: ChipsResult) -> None:
         told = _listed(result.counts, {split.value: name for split, name in SPLIT_NAMES.items()})
         left_out = _listed(result.left_out, LEFT_OUT)
-        words = tr("{} chips ({}) in {}.").format(
-            in_digits(sum(result.counts.values())), told, time_in_words(result.seconds)
-        )
+        total = sum(result.counts.values())
+        words = tr_n("{} chip ({}) in {}.", "{} chips ({}) in {}.", total)
+        words = words.format(in_digits(total), told, time_in_words(result.seconds))
         if left_out:
             words = tr("{} Left out: {}.").format(words, left_out)
         folder = str(Path(result.manifest_path).parent)

@@ -29,7 +29,7 @@ from .label_keys import LabelKeys
 from .label_project import CLASS_FIELD, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_snapping import LabelSnapping
 from .vector_snapshot import text_of
-from .words import in_digits, tr
+from .words import in_digits, tr, tr_n
 
 SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
 PAUSE_MS = 200
@@ -211,7 +211,8 @@ class ProjectBox(QGroupBox):
         told = [
             f"{in_digits(areas[split.value])} {tr(name)}" for split, name in SPLIT_NAMES.items() if areas[split.value]
         ]
-        words = tr("{} labels; areas: {}.").format(in_digits(sum(labels.values())), ", ".join(told))
+        count = sum(labels.values())
+        words = tr_n("{} label; areas: {}.", "{} labels; areas: {}.", count).format(in_digits(count), ", ".join(told))
         self.words.setText(words if told else tr("Draw an area first: only inside areas are labels complete."))
         self.save_button.setEnabled(project.labels.isModified() or project.areas.isModified())
         self.edited.emit()

@@ -42,7 +42,7 @@ from .settings import DEVICE, news
 from .sources import require_image
 from .tasks import EngineTask
 from .undo_button import UndoButton
-from .words import area_in_words, time_in_words, tr
+from .words import area_in_words, in_digits, time_in_words, tr, tr_n
 
 
 class SegmentPanel(QWidget):
@@ -87,7 +87,8 @@ class SegmentPanel(QWidget):
         QgsProject.instance().readProject.disconnect(self._refresh)
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
         news.changed.disconnect(self._follow_settings)
-        self.cancel()
+        if self._task is not None:
+            self._task.abandon()
         self.undo.forget()
         self.history.release()
         self.preflight.release()
@@ -238,7 +239,8 @@ class SegmentPanel(QWidget):
     def _finish(self, result: PredictResult) -> None:
         self._end()
         run_folders.end()
-        found = tr("{} polygons, {}").format(result.polygon_count, area_in_words(result.polygon_area_m2))
+        count, area = result.polygon_count, area_in_words(result.polygon_area_m2)
+        found = tr_n("{} polygon, {}", "{} polygons, {}", count).format(in_digits(count), area)
         words = tr("{} in {}.").format(found, time_in_words(result.seconds))
         self._refresh()
         self.run_bar.stop(words)

@@ -31,7 +31,7 @@ from .installer import store
 from .run_folders import beside_project
 from .settings import ASK_FROM, DEVICE, FOLDER
 from .setup_dialog import LAMP_PX, State, state_of
-from .words import in_digits, tr
+from .words import in_digits, tr, tr_n
 
 MOST_REQUESTS = 1_000_000
 GAP_PX = 6
@@ -201,4 +201,5 @@ def _size(made: tuple[store.Environment, ...]) -> str:
     total_gb = sum(environment.record.disk_mb for environment in made) / 1000
     if len(made) == 1:
         return tr("{} GB").format(in_digits(total_gb, 1))
-    return tr("{} GB in {} environments").format(in_digits(total_gb, 1), len(made))
+    words = tr_n("{} GB in {} environment", "{} GB in {} environments", len(made))
+    return words.format(in_digits(total_gb, 1), len(made))

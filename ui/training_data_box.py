@@ -22,7 +22,7 @@ from .picture_words import picture_words
 from .rendering import Picture
 from .sources import require_image
 from .training_data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
-from .words import in_digits, tr
+from .words import in_digits, tr, tr_n
 
 LAYERS, CHIPS = "layers", "chips"
 
@@ -208,7 +208,8 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             return tr("Chips with their manifest.")
         labels, _, areas = self._layers()
-        found = tr("{} labels").format(in_digits(count_labels(labels)))
+        count = count_labels(labels)
+        found = tr_n("{} label", "{} labels", count).format(in_digits(count))
         planned = planned_image(self.image.image, areas, self._rendering)
         if isinstance(planned, Picture):
             found = f"{picture_words(planned)}\n{found}"

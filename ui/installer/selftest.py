@@ -12,7 +12,7 @@ from qgis.core import QgsRasterLayer
 from ...protocol import Existing, Image, InfoRequest, InfoResult, ModelsRequest, PredictRequest, PredictResult
 from ..engine_client import EngineClient
 from ..environment import WORKER
-from ..words import in_digits, time_in_words, tr
+from ..words import in_digits, time_in_words, tr_n
 from .progress import Watcher
 
 PICTURE = WORKER.parent / "resources" / "sample" / "banepa.tif"
@@ -30,7 +30,11 @@ class SelfTest:
 
     def in_words(self) -> str:
         """One sentence."""
-        words = tr("{} found {} objects in the built-in picture ({} megapixels) in {}.")
+        words = tr_n(
+            "{} found {} object in the built-in picture ({} megapixels) in {}.",
+            "{} found {} objects in the built-in picture ({} megapixels) in {}.",
+            self.polygons,
+        )
         size = in_digits(self.megapixels, 2)
         return words.format(self.device, self.polygons, size, time_in_words(self.seconds))
 

@@ -22,7 +22,7 @@ from ...protocol import ChipsRequest, ChipsResult, Split
 from ..export_options import CATALOGUES, FORMATS, numbers_in
 from ..help import Section
 from ..label_sources import Rendering
-from ..words import mark, time_in_words, tr
+from ..words import in_digits, mark, time_in_words, tr, tr_n
 from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 
@@ -112,7 +112,8 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         total = sum(answer.counts.values())
-        feedback.pushInfo(tr("{} chips in {}.").format(total, time_in_words(answer.seconds)))
+        words = tr_n("{} chip in {}.", "{} chips in {}.", total)
+        feedback.pushInfo(words.format(in_digits(total), time_in_words(answer.seconds)))
         return {
             "OUTPUT": str(Path(answer.manifest_path).parent),
             "MANIFEST": answer.manifest_path,

@@ -17,7 +17,7 @@ from qgis.core import (
 from ...protocol import Existing, PolygonizeRequest, PolygonizeResult
 from .. import results
 from ..help import Section
-from ..words import area_in_words, mark, tr
+from ..words import area_in_words, in_digits, mark, tr, tr_n
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import Styler
 
@@ -75,7 +75,8 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
     ) -> Values:
         """The polygons, styled like those of their run where it is still beside the probabilities."""
         area = area_in_words(answer.polygon_area_m2)
-        feedback.pushInfo(tr("{} polygons, {}.").format(answer.polygon_count, area))
+        words = tr_n("{} polygon, {}.", "{} polygons, {}.", answer.polygon_count)
+        feedback.pushInfo(words.format(in_digits(answer.polygon_count), area))
         folder = Path(self._request.probabilities_path).parent
         if context.willLoadLayerOnCompletion(answer.polygons_path) and (folder / "run.json").exists():
             style = functools.partial(results.style_polygons, run=results.read_run(folder))

@@ -26,7 +26,7 @@ from ..own_models import gsd_of
 from ..picture_client import FrozenRun, PictureClient
 from ..rendering import Picture
 from ..run_folders import remember_parent
-from ..words import area_in_words, mark, time_in_words, tr
+from ..words import area_in_words, in_digits, mark, time_in_words, tr, tr_n
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import load_when_done
 
@@ -117,8 +117,8 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         area, time = area_in_words(answer.polygon_area_m2), time_in_words(answer.seconds)
-        words = tr("{} polygons, {}, in {} on {}.").format(answer.polygon_count, area, time, answer.device)
-        feedback.pushInfo(words)
+        words = tr_n("{} polygon, {}, in {} on {}.", "{} polygons, {}, in {} on {}.", answer.polygon_count)
+        feedback.pushInfo(words.format(in_digits(answer.polygon_count), area, time, answer.device))
         folder = Path(answer.polygons_path).parent
         if self._load:
             _load(context, folder)
