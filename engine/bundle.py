@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ from .unet import Ensemble, UNet, UNetArguments
 FORMAT = 1
 """Version of the metadata; a bundle with a higher one is refused."""
 KEY = "orthomask"
+SEAL, UNSEALED = "orthomask_seal", "0" * 64
+"""Metadata that holds the SHA-256 of the whole file, as it was before this took the place of zeros."""
 MODELS_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
@@ -156,7 +159,12 @@ def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     if not card.members:
         del data["members"]  # older versions of Orthomask refuse what they do not know
     metadata = {KEY: json.dumps(data), "stac_mlm": json.dumps(mlm(card))}
-    write_atomically(path, safetensors.torch.save(weights, metadata))
+    content = safetensors.torch.save(weights, {**metadata, SEAL: UNSEALED})
+    write_atomically(path, _resealed(content, UNSEALED, hashlib.sha256(content).hexdigest()))
+
+
+def _resealed(content: bytes, old: str, new: str) -> bytes:
+    return content.replace(f'"{SEAL}":"{old}"'.encode(), f'"{SEAL}":"{new}"'.encode(), 1)
 
 
 def load(model: str) -> Bundle:
@@ -166,9 +174,9 @@ def load(model: str) -> Bundle:
         OrthomaskError: there is none, it is damaged, a pickle, of another format, or from a newer version.
     """
     path = MODELS_DIR / f"{model}.safetensors"
-    if not path.exists():
+    if not os.path.isfile(path):  # False for what can be no path, too
         path = Path(model)
-    if not path.is_file():
+    if not os.path.isfile(path):
         names = ", ".join(found.stem for found in sorted(MODELS_DIR.glob("*.safetensors")))
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNREADABLE,
@@ -210,6 +218,9 @@ def _load(path: Path, _changed: tuple[int, int]) -> Bundle:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise _unreadable(path, tr("it is damaged or incomplete"), error) from error
+    seal = metadata.get(SEAL, "")
+    if seal and hashlib.sha256(_resealed(content, seal, UNSEALED)).hexdigest() != seal:
+        raise _unreadable(path, tr("it is no longer as it was written"), ValueError("the checksum differs"))
     return Bundle(path, hashlib.sha256(content).hexdigest(), _card(path, metadata))
 
 

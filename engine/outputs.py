@@ -36,7 +36,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def output_error(path: Path, error: OSError) -> OrthomaskError:
     """The error of ours for an error of the operating system."""
-    folder = path if path.is_dir() else path.parent
+    folder = path if os.path.isdir(path) else path.parent
     if error.errno in FULL or (error.errno == errno.EIO and _is_full(folder)):
         return OrthomaskError(
             ErrorCode.DISK_FULL,
@@ -167,7 +167,7 @@ def _in_use(path: Path, details: str) -> OrthomaskError:
 
 def _is_full(folder: Path) -> bool:
     """Whether a megabyte more cannot be written, for want of space or by a quota."""
-    while not folder.exists():
+    while not os.path.isdir(folder):
         folder = folder.parent
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
 from . import evaluation, ground_truth, prediction, training
-from .errors import ErrorCode, OrthomaskError
+from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
 T = TypeVar("T")
@@ -98,7 +98,23 @@ def _build(kind: Any, data: Any) -> Any:
         return kind(data)
     if kind is float and type(data) is int:
         return float(data)
-    return _expect(kind, data)
+    return _text(data) if kind is str else _expect(kind, data)
+
+
+def _text(data: Any) -> str:
+    """A text that can be written to files and be a path.
+
+    Raises:
+        OrthomaskError: it holds a NUL, or bytes that are no Unicode.
+    """
+    text = _expect(str, data)
+    plain = text.encode("utf-8", "replace").decode()
+    require(
+        text == plain and "\0" not in text,
+        tr("“{}” holds characters that no text can have.").format(plain.replace("\0", "?")),
+        tr("Rename the file or folder."),
+    )
+    return text
 
 
 def _expect(kind: type[T], data: Any) -> T:
