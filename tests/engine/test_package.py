@@ -16,8 +16,8 @@ REQUIRED = (
     "homepage",
 )  # fmt: skip
 SUFFIXES = {
-    "", ".geojson", ".j2", ".json", ".lock", ".md", ".mo", ".po", ".py", ".qml", ".safetensors", ".svg", ".tif", ".toml",
-    ".txt", ".xml",
+    "", ".geojson", ".j2", ".jpg", ".json", ".lock", ".md", ".mo", ".png", ".po", ".py", ".qml", ".safetensors", ".svg",
+    ".tif", ".toml", ".txt", ".xml",
 }  # fmt: skip
 OLDEST_PYTHON = (3, 9)
 """Of the QGIS versions that the plugin says it runs in."""
@@ -37,7 +37,7 @@ def test_it_holds_the_plugin_and_nothing_else(package: zipfile.ZipFile) -> None:
     assert {name.parts[0] for name in names} == {"orthomask"}
     assert {"orthomask/LICENSE", "orthomask/metadata.txt", "orthomask/__init__.py"} <= set(map(str, names))
     parts = {part for name in names for part in name.parts}
-    assert not {"tests", "benchmarks", "docs", "__pycache__", "__MACOSX"} & parts
+    assert not {"tests", "benchmarks", "tutorial", "__pycache__", "__MACOSX"} & parts
     assert [part for part in parts if part.startswith(".") or "\\" in part] == [".bandit"]
     assert {name.suffix for name in names} <= SUFFIXES
     assert {"buildings.safetensors", "farmland.safetensors"} <= {name.name for name in names}
