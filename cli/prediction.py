@@ -92,8 +92,8 @@ def _joined(images: tuple[str, ...], out: str, existing: Existing) -> str:
     first = Path(images[0])
     if len(images) == 1 and not first.is_dir():
         return str(first.absolute()) if first.exists() else images[0]
-    result = worker.answer("mosaic", MosaicRequest(images, str(Path(out) / "image.vrt"), existing), Progress())
-    return str(result.path)
+    request = MosaicRequest(images, str(Path(out).absolute() / "image.vrt"), existing)
+    return str(worker.answer("mosaic", request, Progress()).path)
 
 
 @click.command()

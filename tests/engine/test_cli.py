@@ -123,7 +123,7 @@ IMAGES: dict[str, tuple[Callable[[Callable[..., Path], Path], Path], str]] = {
     "missing": (lambda _, folder: folder / "nowhere.tif", "does not exist"),
     "empty": (lambda _, folder: write(folder / "empty.tif", b""), "is empty"),
     "text": (lambda _, folder: write(folder / "notes.tif", b"these are notes"), "cannot be opened"),
-    "folder": (lambda _, folder: folder, "cannot be opened"),
+    "folder": (lambda _, folder: folder, "no rasters"),
     "too few bands": (lambda make, _: make(scene(40, 40, bands=1)), "has 1"),
     "wrong type": (lambda make, _: make(scene(40, 40).astype(np.uint16)), "uint16"),
     "complex": (lambda make, _: make(scene(40, 40).astype(np.complex64)), "plain pixel values"),
