@@ -16,7 +16,7 @@ export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
 export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
 
-.PHONY: setup demo test test-engine test-qgis lint translations format qgis package bench screenshots lock clean
+.PHONY: setup demo test test-engine fuzz test-qgis lint translations format qgis package bench screenshots lock clean
 .DEFAULT_GOAL := setup
 
 setup: $(ENGINE)/.ready $(QGIS)/.ready
@@ -67,6 +67,10 @@ test: test-engine test-qgis
 
 test-engine: setup
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
+
+# 2,100 damaged rasters, bundles and messages, and a fault at each change of a file.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(ENGINE)/bin/python -m pytest --hypothesis-profile=fuzz tests/engine/test_fuzz.py tests/engine/test_faults.py
 
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e

@@ -9,7 +9,9 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,6 +44,8 @@ FORMAT = 1
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
 """Metadata that holds the SHA-256 of the whole file, as it was before this took the place of zeros."""
+MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
+"""Of a network; building one from a damaged description must come to an end."""
 MODELS_DIR = Path(__file__).resolve().parent.parent / "resources" / "models"
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
@@ -238,9 +242,39 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
             f"bundle format {version}, this version reads up to {FORMAT}",
         )
     try:
-        return from_json(Card, data)
-    except OrthomaskError as error:
+        card = from_json(Card, data)
+        _refuse_unsound(card)
+    except (OrthomaskError, ValueError, OverflowError) as error:
         raise _unreadable(path, tr("its description is not complete"), error) from error
+    return card
+
+
+def _refuse_unsound(card: Card) -> None:
+    """Raise a `ValueError` for what no training writes: it would end in nonsense, or never end."""
+    numbers = [card.gsd_m, card.threshold, *(n for band in card.bands for n in (band.mean, band.std))]
+    values = [info.value for info in card.classes]
+    sound = {
+        "numbers": all(map(math.isfinite, numbers)),
+        "resolution": 1e-3 <= card.gsd_m <= 1e5,
+        "threshold": 0 < card.threshold < 1,
+        "bands": bool(card.bands) and all(1e-30 < band.std < 1e30 for band in card.bands),
+        "classes": values == list(range(1, len(values) + 1)) and 1 <= len(values) < 255,
+        "colours": all(re.fullmatch("#[0-9a-fA-F]{6}", info.color) for info in card.classes),
+        "networks": all(_is_sound(card, network) for network in (card.architecture, *card.members)),
+    }
+    if wrong := [name for name, holds in sound.items() if not holds]:
+        raise ValueError(", ".join(wrong))
+
+
+def _is_sound(card: Card, network: UNetArguments) -> bool:
+    widths = (network.detail, *network.widths)
+    fits = network.bands == len(card.bands) and network.classes == len(card.classes) + 1
+    return (
+        fits
+        and 1 < len(widths) <= MOST_LEVELS
+        and all(0 < width <= MOST_WIDTH for width in widths)
+        and (0 < network.blocks <= MOST_BLOCKS)
+    )
 
 
 def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:

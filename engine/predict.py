@@ -240,6 +240,7 @@ class _Canvas:
         rows = slice(first - top, max(first, last) - top)
         columns = slice(extent.x - self._left, extent.x - self._left + extent.width)
         finished = self._sum[:, rows, columns].mul_(SCALE).round_()  # in place: a strip can be large
+        _refuse_nonsense(finished)
         quantised = finished.to(torch.uint8).cpu().numpy()
         quantised[:, self._outside(rows, columns, first)] = NODATA
         self._move_up()
@@ -260,6 +261,16 @@ class _Canvas:
         self._sum[:, overlap:] = 0
         self._valid[:overlap] = self._valid[stride:]
         self._valid[overlap:] = False
+
+
+def _refuse_nonsense(probabilities: Tensor) -> None:
+    """Raise where a network answered with infinities or what is no number, as one with damaged weights does."""
+    if not bool(torch.isfinite(probabilities).all()):
+        raise OrthomaskError(
+            ErrorCode.BUNDLE_UNREADABLE,
+            tr("The model answers with what are no probabilities."),
+            tr("Copy or download it again, or choose another model."),
+        )
 
 
 class _Batches:

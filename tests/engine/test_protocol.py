@@ -9,17 +9,19 @@ from orthomask.engine.progress import Progress
 from orthomask.protocol import ErrorCode, Image, ModelSummary, OrthomaskError, PredictRequest, Trial, from_json, to_json
 
 RESULTS = [result for _, result in protocol.REQUESTS.values()]
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 st.register_type_strategy(float, st.floats(allow_nan=False))
-cards = st.dictionaries(st.text(), st.integers() | st.text())
+st.register_type_strategy(str, texts)
+cards = st.dictionaries(texts, st.integers() | texts)
 st.register_type_strategy(ModelSummary, st.builds(ModelSummary, card=cards))
 st.register_type_strategy(Trial, st.builds(Trial, options=cards))
 
 
 requests = st.builds(
     PredictRequest,
-    image=st.builds(Image, path=st.text(min_size=1)),
-    model=st.text(min_size=1),
-    output_dir=st.text(min_size=1),
+    image=st.builds(Image, path=texts.filter(bool)),
+    model=texts.filter(bool),
+    output_dir=texts.filter(bool),
     threshold=st.none() | st.floats(0.01, 0.99),
     window_px=st.sampled_from([64, 512]),
     overlap_px=st.integers(0, 32),
