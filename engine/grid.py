@@ -136,14 +136,22 @@ def _bounding(geometry: Geometry) -> Window:
     return Window(x, y, math.ceil(right) - x, math.ceil(bottom) - y)
 
 
-def blocks(lattice: Lattice, extent: Window, side: int) -> list[Window]:
-    """Cut an extent into blocks of at most `side` x `side` strides, row by row, where strips begin and end."""
-    step = side * lattice.stride_px
-    return [
+def blocks(lattice: Lattice, selection: Selection, side: int) -> list[Window]:
+    """Cut an extent into blocks of at most `side` x `side` strides, where strips begin and end, row by row.
+
+    Those that the region does not touch are left out.
+    """
+    step, extent = side * lattice.stride_px, selection.extent
+    windows = [
         Window(left, top, right - left, bottom - top)
         for top, bottom in _cuts(extent.y, extent.y + extent.height, step)
         for left, right in _cuts(extent.x, extent.x + extent.width, step)
     ]
+    if selection.geometry is None:
+        return windows
+    x, y, width, height = np.array(windows).T
+    touched = shapely.intersects(selection.geometry, shapely.box(x, y, x + width, y + height))
+    return [window for window, is_touched in zip(windows, touched) if is_touched]
 
 
 def _cuts(start_px: int, stop_px: int, step_px: int) -> list[tuple[int, int]]:

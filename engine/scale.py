@@ -81,7 +81,7 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
             folder.begin(folder.provenance(plan.bundle, source, processor))
             side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, len(client.nthreads()))
             job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
-            parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection.extent, side)]
+            parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection, side)]
             write_atomically(folder.work / JOB, json.dumps(to_json(job)).encode())
             _run_blocks(client, folder, parts, asked.image.access, progress.part(0.02, 0.88))
         return predict.finish(plan, folder, folder.filled(parts), processor, started, progress.part(0.88, 1))
@@ -214,8 +214,7 @@ def _result(future: Future[Any]) -> Any:
 
 def _failed(error: BaseException | None) -> BaseException:
     """Why a task ended without a result, in words where that can happen to anyone."""
-    again = tr("Then run it again with --resume: what is finished is kept.")
-    code = ErrorCode.ENGINE_DIED
+    code, again = ErrorCode.ENGINE_DIED, tr("Then run it again with --resume: what is finished is kept.")
     if error is None:
         sentence, remedy = tr("The connection to Dask's scheduler was lost."), tr("Start it again.")
     elif isinstance(error, KilledWorker):
