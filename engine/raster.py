@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -131,6 +132,8 @@ class Source:
         left, bottom, right, top = rasterio.warp.transform_bounds(
             self.crs.to_wkt(), crs.to_wkt(), *_bounds(self.dataset), densify_pts=21
         )
+        if not all(map(math.isfinite, (left, bottom, right, top))):
+            raise _misplaced(self.image, str(self.dataset.transform))
         x_size, y_size = gsd_m / units[0], gsd_m / units[1]
         width, height = round((right - left) / x_size), round((top - bottom) / y_size)
         return crs, Affine(x_size, 0, left, 0, -y_size, top), max(1, width), max(1, height)
@@ -209,7 +212,10 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
                 ", ".join(dataset.dtypes),
             )
         crs = _crs(dataset, image)
-        yield Source(dataset, image, crs, _gsd(dataset, crs))
+        gsd_m = _gsd(dataset, crs)
+        if not all(0 < size < math.inf for size in gsd_m):  # False for what is no number
+            raise _misplaced(image, str(dataset.transform))
+        yield Source(dataset, image, crs, gsd_m)
 
 
 def _opened(image: Image) -> DatasetReader:
@@ -308,6 +314,15 @@ def _crs(dataset: DatasetReader, image: Image) -> pyproj.CRS:
             crs.to_wkt(),
         )
     return crs
+
+
+def _misplaced(image: Image, details: str) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.IMAGE_CRS,
+        tr("“{}” lies nowhere on the Earth.").format(os.path.basename(image.path)),
+        tr("Georeference the image first, or give it the coordinate reference system that it is in."),
+        details,
+    )
 
 
 def _bounds(dataset: DatasetReader) -> tuple[float, float, float, float]:

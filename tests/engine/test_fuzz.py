@@ -128,13 +128,7 @@ def test_damaged_messages(make_raster: Callable[..., Path], client: Client, tiny
     number = 0
 
     @settings(fuzz, max_examples=max(1, ROUNDS))
-    @given(
-        st.fixed_dictionaries(
-            {"id": st.integers() | ANYTHING, "method": methods | ANYTHING, "params": changed(request)}
-        )
-        | ANYTHING,
-        st.none() | damages(),
-    )
+    @given(messages | ANYTHING, st.none() | damages())
     def attempt(message: object, damage: list[Damage] | None) -> None:
         nonlocal number
         line = json.dumps(message)
