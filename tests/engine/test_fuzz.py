@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import chdir, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -45,8 +47,9 @@ def bundles() -> Iterator[Trier]:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    client = Client()
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with chdir(tmp_path_factory.mktemp("worker")):  # a message may name any output folder
+        client = Client()
     yield client
     assert client.close() == 0
 
@@ -105,6 +108,42 @@ def test_damaged_bundles(bundles: Trier, tiny: Path, tmp_path: Path, sealed: boo
     attempt()
 
 
+def leaves(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    """The places of all values in a JSON document, whole lists and objects too."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from leaves(inner, (*path, key))
+
+
+def put(document: Any, path: tuple[Any, ...], value: object) -> None:
+    """Replace a value in a JSON document."""
+    for key in path[:-1]:
+        document = document[key]
+    document[path[-1]] = value
+
+
+def test_descriptions_that_make_no_sense(bundles: Trier, tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.safetensors"
+    weights = safetensors.torch.load_file(tiny)
+    card = to_json(bundle.load(str(tiny)).card)
+    places = [place for place in leaves(card) if place]
+
+    @settings(fuzz, max_examples=max(1, ROUNDS // 2))
+    @given(st.dictionaries(st.sampled_from(places), ANYTHING | NUMBERS, min_size=1, max_size=2))
+    def attempt(changes: dict[tuple[object, ...], object]) -> None:
+        document = json.loads(json.dumps(card))
+        for place, value in changes.items():
+            with suppress(KeyError, IndexError, TypeError):  # it went with another change
+                put(document, place, value)
+        path.write_bytes(safetensors.torch.save(weights, {bundle.KEY: json.dumps(document)}))
+        outcome = bundles(path)
+        assert outcome in CODES or outcome == "valid"
+
+    attempt()
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 1e308, 2**31, 10**9, 1e-320])
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
