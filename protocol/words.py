@@ -28,7 +28,7 @@ def speak(language: str) -> None:
 
 
 def language() -> str:
-    """The code that `speak` was given last; empty for English."""
+    """The code that `speak` was given last; empty where nobody has said."""
     return _language
 
 
