@@ -8,6 +8,7 @@ import pytest
 from map_servers import SAMPLE, serving
 from osgeo import gdal
 from qgis.core import (
+    Qgis,
     QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsLayerNotesUtils,
@@ -76,10 +77,11 @@ def test_services_and_the_map_give_the_buildings_of_their_file(dock, sample, ser
     root.removeChildNode(root.children()[0])  # the polygons of the run would be part of the map
     qgis_iface.mapCanvas().setLayers([tiles])
     state = [(layer.source(), layer.crs().authid(), layer.styleManager().currentStyle()) for layer in (tiles, wms)]
+    exact = Qgis.QGIS_VERSION_INT < 34200  # later versions draw tiles a pixel larger, against gaps between them
     for name, image, project_crs, least in (
-        ("tiles", tiles, "EPSG:32645", 0.99),
+        ("tiles", tiles, "EPSG:32645", 0.99 if exact else 0.9),
         ("wms", wms, "EPSG:3857", 0.88),  # in another coordinate system, at another resolution
-        ("Map as it looks now", None, "EPSG:4326", 0.95),
+        ("Map as it looks now", None, "EPSG:4326", 0.95 if exact else 0.9),
     ):
         project.setCrs(QgsCoordinateReferenceSystem(project_crs))
         folder = segment(panel, region, image)

@@ -57,14 +57,14 @@ def in_thread(function):
         def run(self):
             try:
                 outcome.append(function())
-            except OrthomaskError as error:
+            except Exception as error:  # noqa: BLE001 (PyQt would end the process)
                 outcome.append(error)
             return True
 
     task = Task()
     QgsApplication.taskManager().addTask(task)
     wait_until(lambda: outcome, 30)
-    if isinstance(outcome[0], OrthomaskError):
+    if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
 
