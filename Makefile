@@ -68,7 +68,7 @@ test: test-engine test-qgis
 test-engine: setup
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
 
-# 2,100 damaged rasters, bundles and messages, and a fault at each change of a file.
+# 2,450 damaged rasters, bundles and messages, and a fault at each change of a file.
 fuzz: setup
 	OMP_NUM_THREADS=1 $(ENGINE)/bin/python -m pytest --hypothesis-profile=fuzz tests/engine/test_fuzz.py tests/engine/test_faults.py
 

@@ -134,6 +134,8 @@ def move(staged: Path, target: Path) -> None:
     sidecar = staged.with_name(f"{staged.name}.aux.xml")
     if sidecar.exists():
         os.replace(sidecar, target.with_name(f"{target.name}.aux.xml"))
+    with open(staged, "r+b") as file:
+        os.fsync(file.fileno())  # or a power failure could leave an empty file under the final name
     os.replace(staged, target)
 
 

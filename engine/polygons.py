@@ -33,7 +33,7 @@ from ..protocol.words import tr
 from . import outlines, regions
 from .layers import write_layer
 from .measure import measured
-from .outputs import refuse_in_use, writing
+from .outputs import locked, refuse_in_use, writing
 from .progress import Progress
 from .runs import SCALE, Counted
 from .tracing import Part, traced
@@ -61,12 +61,13 @@ def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
     provenance = {"source": {"path": str(source)}, **record, "threshold": request.threshold}
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        counted = write(source, request.threshold, request.polygons, provenance, partial, progress)
-        with writing(target):
-            os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with locked(target.with_name(f".{target.stem}.lock"), target):
+        try:
+            counted = write(source, request.threshold, request.polygons, provenance, partial, progress)
+            with writing(target):
+                os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
     return PolygonizeResult(str(target), counted.polygons, counted.area_m2, round(time.monotonic() - started, 2))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from hypothesis import settings
 from stalling_server import stalling
 
 from conftest import scene
-from orthomask.engine import predict
+from orthomask.engine import outputs, polygons, predict
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     Cancelled,
@@ -38,6 +40,7 @@ from orthomask.protocol import (
     Existing,
     Image,
     OrthomaskError,
+    PolygonizeRequest,
     PolygonOptions,
     PredictRequest,
 )
@@ -106,6 +109,35 @@ def test_disk_full_at_any_stage(request_: PredictRequest, undisturbed: Results, 
     assert ended.answer["error"]["remedy"]
     expect_nothing_half_written(Path(request_.output_dir), undisturbed)
     expect_the_same_when_repeated(request_, undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[PredictRequest], Progress], Callable[[], object]]]:
+    """A folder on a disk of 80 kB, what fills it up, and what gives it more; a limit where none may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=80k", "none", str(folder)]
+    mounted = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    if not mounted:
+        yield folder, FullAt(0.02, 4000), lambda: None
+        return
+    more = ["mount", "-o", "remount,size=64m", str(folder)]
+    yield folder, KilledAt(2.0), lambda: subprocess.run(more, check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_small_disk(
+    request_: PredictRequest,
+    undisturbed: Results,
+    small_disk: tuple[Path, Callable[[PredictRequest], Progress], Callable[[], object]],
+) -> None:
+    folder, fault, free = small_disk
+    request = replace(request_, output_dir=str(folder / "out"))
+    ended = run_in_child(fault, request)
+    assert ended.answer["error"]["code"] == ErrorCode.DISK_FULL, ended
+    expect_nothing_half_written(Path(request.output_dir), undisturbed)
+    free()
+    expect_the_same_when_repeated(request, undisturbed)
 
 
 @pytest.mark.parametrize("size", [32 << 20, 64 << 20])
@@ -298,3 +330,14 @@ def test_cancelling_does_not_wait_for_a_server_and_a_repeat_goes_on(request_: Pr
         predict.run(request, Progress())
         predict.run(anew(request), Progress())
     assert results(Path(request.output_dir)) == results(Path(anew(request).output_dir))
+
+
+def test_two_that_write_one_geopackage_are_kept_apart(request_: PredictRequest, tmp_path: Path) -> None:
+    probabilities = predict.run(request_, Progress()).probabilities_path
+    target = tmp_path / "again.gpkg"
+    request = PolygonizeRequest(probabilities, str(target), 0.5)
+    with outputs.locked(tmp_path / ".again.lock", target), pytest.raises(OrthomaskError) as caught:
+        polygons.run(request, Progress())
+    assert caught.value.code is ErrorCode.OUTPUT_IN_USE
+    polygons.run(request, Progress())
+    assert {path.name for path in tmp_path.glob("*again*")} == {"again.gpkg"}

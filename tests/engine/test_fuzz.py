@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import chdir, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def bundles() -> Iterator[Trier]:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with chdir(tmp_path_factory.mktemp("worker")):  # a message may name any output folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("worker"))  # a message may name any output folder
         client = Client()
     yield client
     assert client.close() == 0
