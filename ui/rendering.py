@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Optional
 
-from qgis.core import (
-    Qgis,
-    QgsDataProvider,
-    QgsGeometry,
-    QgsProviderRegistry,
-    QgsRasterFileWriter,
-    QgsRectangle,
-)
-from qgis.PyQt.QtCore import QByteArray
+from osgeo import gdal
+from qgis.core import QgsCoordinateReferenceSystem, QgsGeometry, QgsRectangle
 
 from ..protocol import OVERLAP_PX, WINDOW_PX, ErrorCode, Image, OrthomaskError, Rendered
 from .block_reader import COLOR_BANDS, BlockReader
@@ -125,8 +121,7 @@ class Picture:
         """
         path, partial = (folder / f"{file_name(self.name)}{ending}" for ending in (".tif", ".part.tif"))
         try:
-            canvas = _Canvas(partial, self)
-            with self.pixels.reading():
+            with _Canvas(partial, self) as canvas, self.pixels.reading():
                 missing = self._render(canvas, feedback)
             os.replace(partial, path)
         except OSError as error:
@@ -151,38 +146,64 @@ class Picture:
 
 
 class _Canvas:
-    """The file of a picture. It is open only while a block is written, never while a service is waited for.
+    """The file of a picture, by GDAL's own bindings: of two wrappers of a provider of QGIS, one could take the other's.
 
-    Raises `OSError`.
+    Raises `OSError` where it cannot be written.
     """
 
     def __init__(self, path: Path, picture: Picture) -> None:
         pixels, grid = picture.pixels, picture.grid
         self._path, self._color = str(path), pixels.color
-        writer = QgsRasterFileWriter(self._path)
-        writer.setOutputFormat("GTiff")
-        writer.setCreateOptions(OPTIONS + (COLOR_OPTIONS if self._color else []))
-        kind = Qgis.DataType.Byte if self._color else pixels.data_type
-        size, bands = (grid.width_px, grid.height_px), COLOR_BANDS if self._color else pixels.bands
-        file = writer.createMultiBandRaster(kind, *size, grid.extent, pixels.crs, bands)
-        if file is None or not file.isEditable():
-            raise OSError(self._path)
-        for band in range(1, 1 if self._color else bands + 1):
-            file.setNoDataValue(band, pixels.nodata)
-        file.setEditable(False)
+        kind, bands = (gdal.GDT_Byte, COLOR_BANDS) if self._color else (int(pixels.data_type), pixels.bands)
+        options = OPTIONS + (COLOR_OPTIONS if self._color else [])
+        with self._watched():
+            self._file = gdal.GetDriverByName("GTiff").Create(
+                self._path, grid.width_px, grid.height_px, bands, kind, options
+            )
+            self._require(self._file is not None)
+            self._file.SetGeoTransform((grid.left, grid.step[0], 0, grid.top, 0, -grid.step[1]))
+            self._file.SetProjection(pixels.crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL))
+            for band in range(1, 1 if self._color else bands + 1):
+                self._file.GetRasterBand(band).SetNoDataValue(pixels.nodata)
 
     def draw(self, block: Block, bands: Sequence[bytes]) -> None:
         """Write a block."""
-        options = QgsDataProvider.ProviderOptions()
-        file = QgsProviderRegistry.instance().createProvider("gdal", self._path, options)
-        if file is None or not file.setEditable(True):
-            raise OSError(self._path)
-        box = (block.columns * CELL_PX, block.rows * CELL_PX, block.column * CELL_PX, block.row * CELL_PX)
-        parts = [bands[0][band::COLOR_BANDS] for band in range(COLOR_BANDS)] if self._color else bands
-        written = [file.write(QByteArray(part), number, *box) for number, part in enumerate(parts, start=1)]
-        file.setEditable(False)
-        if not all(written):
-            raise OSError(self._path)
+        box = (block.column * CELL_PX, block.row * CELL_PX, block.columns * CELL_PX, block.rows * CELL_PX)
+        with self._watched():
+            if self._color:
+                line = COLOR_BANDS * block.columns * CELL_PX
+                self._file.WriteRaster(
+                    *box, bands[0], buf_pixel_space=COLOR_BANDS, buf_line_space=line, buf_band_space=1
+                )
+            else:
+                for number, band in enumerate(bands, start=1):
+                    self._file.GetRasterBand(number).WriteRaster(*box, band)
+
+    def __enter__(self) -> _Canvas:
+        return self
+
+    def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+        """Close it: what GDAL has kept back is written then."""
+        if kind is not None:
+            self._file = None
+            return
+        with self._watched():
+            self._file.FlushCache()
+            self._file = None
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """GDAL tells of an error by an exception or by a note, as whoever used it first wanted."""
+        gdal.ErrorReset()
+        try:
+            yield
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        self._require(gdal.GetLastErrorType() < gdal.CE_Failure)
+
+    def _require(self, fine: bool) -> None:
+        if not fine:
+            raise OSError(gdal.GetLastErrorMsg() or self._path)
 
 
 def _free_step(units: Step, gsd_m: float) -> Step:

@@ -225,6 +225,17 @@ def test_cancel_while_a_server_is_slow(server, somewhere, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_picture_that_cannot_be_written_is_an_error(server, somewhere, tmp_path, monkeypatch):
+    with pytest.raises(OrthomaskError, match="cannot be written") as caught:
+        render(server.tiles(), 0.3, somewhere, folder=tmp_path / "missing")
+    assert caught.value.code is ErrorCode.OUTPUT_UNWRITABLE
+    monkeypatch.setattr(gdal.Dataset, "FlushCache", lambda _: gdal.Error(gdal.CE_Failure, 3, "No space left on device"))
+    with pytest.raises(OrthomaskError, match="cannot be written") as caught:
+        render(server.tiles(), 0.3, somewhere, folder=tmp_path)
+    assert "No space left" in caught.value.details
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_places_or_resolution_or_too_large_is_refused(tiles):
     with pytest.raises(OrthomaskError, match="Choose a region"):
         planned(tiles, 0.5, [], 0)
