@@ -63,8 +63,17 @@ GRACE_SECONDS = 3.0
 
 
 def answer(method: str, request: Any, progress: Progress) -> Any:
-    """The result of a request."""
-    return import_module(f".{CAPABILITIES[method]}", __package__).run(request, progress)
+    """The result of a request.
+
+    Raises:
+        OrthomaskError: also for whatever nobody foresaw.
+    """
+    try:
+        return import_module(f".{CAPABILITIES[method]}", __package__).run(request, progress)
+    except OrthomaskError:
+        raise
+    except Exception as error:  # the boundary: whatever goes wrong, the worker lives and a person reads a sentence
+        raise unexpected(error) from error
 
 
 class Worker:
@@ -121,9 +130,8 @@ class Worker:
             result = answer(method, request, _Notifier(self, identity))
             self.send({"id": identity, "result": to_json(result)})
         except OrthomaskError as error:
-            self._fail(identity, -32000, error.sentence, error)
-        except Exception as error:  # noqa: BLE001 (the boundary: whatever goes wrong in a job, the worker lives and says so)
-            self._fail(identity, -32603, str(error), unexpected(error))
+            code = -32603 if error.code is ErrorCode.INTERNAL else -32000
+            self._fail(identity, code, error.sentence, error)
 
     def _fail(self, identity: Any, code: int, message: str, error: OrthomaskError | None = None) -> None:
         data = {"data": error.to_json()} if error else {}

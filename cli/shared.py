@@ -78,10 +78,6 @@ def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[A
         result = worker.answer(method, request(), bar)
     except OrthomaskError as error:
         _end(bar, error, as_json)
-    except (click.ClickException, click.Abort, click.exceptions.Exit):
-        raise
-    except Exception as error:  # noqa: BLE001 (the boundary: a person sees a sentence, never a bare traceback)
-        _end(bar, worker.unexpected(error), as_json)
     bar.close()
     if as_json:
         click.echo(json.dumps(to_json(result), ensure_ascii=False, indent=1))

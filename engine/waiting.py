@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
-from contextlib import suppress
+from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import TypeVar
 
 from .progress import Progress
@@ -29,44 +27,21 @@ def ahead(
 
     Cancelling does not wait for the thread: it ends with what it has in hand, or with the process.
     """
-    made: queue.SimpleQueue[Future[Made] | None] = queue.SimpleQueue()
-    room, left = threading.Semaphore(depth), threading.Event()
-
-    def run() -> None:
+    pending: deque[AsyncResult[Made]] = deque()
+    pool = ThreadPool(1)  # whose thread, unlike an executor's, does not keep the process alive
+    try:
         for item in items:
-            room.acquire()
-            if left.is_set():
-                return
-            made.put(_ended(work, item))
-        made.put(None)
-
-    thread = threading.Thread(target=run, daemon=True, name="reader")
-    thread.start()
-    try:
-        while (future := _next(made, thread, progress)) is not None:
-            room.release()
-            yield future.result()
+            pending.append(pool.apply_async(work, (item,)))
+            if len(pending) > depth:
+                yield _result(pending.popleft(), progress)
+        while pending:
+            yield _result(pending.popleft(), progress)
     finally:
-        left.set()
-        room.release()
+        pool.terminate()
 
 
-def _ended(work: Callable[[Item], Made], item: Item) -> Future[Made]:
-    future: Future[Made] = Future()
-    try:
-        future.set_result(work(item))
-    except BaseException as error:  # noqa: BLE001 (what is raised in a thread is raised again where its result is due)
-        future.set_exception(error)
-    return future
-
-
-def _next(
-    made: queue.SimpleQueue[Future[Made] | None], thread: threading.Thread, progress: Progress
-) -> Future[Made] | None:
-    while True:
-        alive = thread.is_alive()
-        with suppress(queue.Empty):
-            return made.get(timeout=POLL_S)
-        if not alive:
-            raise MemoryError("the reading thread has ended")  # it had not even memory left to say so
+def _result(made: AsyncResult[Made], progress: Progress) -> Made:
+    while not made.ready():
+        made.wait(POLL_S)
         progress.check_cancelled()
+    return made.get()

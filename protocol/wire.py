@@ -67,7 +67,7 @@ def from_json(kind: type[T], data: object) -> T:
     try:
         built: T = _build(kind, data)
         return built
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
             tr("This is not a valid {}.").format(kind.__name__),

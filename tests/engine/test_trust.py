@@ -251,7 +251,8 @@ def test_the_worker_ends_when_qgis_is_killed_and_the_run_goes_on_later(
         '{"id": 1, "method": []}', '{"id": 1, "method": {}}', '{"id": [], "method": "info"}', "[" * 100_000,
         '{"id": 1e400, "method": "info"}', '{"id": 1, "method": "info", "params": "' + "x" * 1_000_000 + '"}',
         '{"id": 1, "method": "info", "params": null}', '{"id": 1, "method": "predict", "params": {"image": 3}}',
-        '{"id": 1, "method": "models", "params": {"model": "\\u0000"}}', "9" * 10_000, "\x00", "\ufeff{}",
+        '{"id": 1, "method": "models", "params": {"model": "\\u0000"}}', "9" * 10_000, "\x00",
+        '{"id": 1, "method": "info", "params": {"device": ' + "[" * 900 + "]" * 900 + "}}", "\ufeff{}",
         '{"id": 1, "method": "info", "params": {"device": "\\ud800"}}',
     ],
 )  # fmt: skip
