@@ -10,7 +10,7 @@ PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 PACKAGED := metadata.txt __init__.py plugin.py worker.py protocol cli ui engine training resources \
-            docs/user-guide.md docs/images docs/models docs/performance.md LICENSE README.md CHANGELOG.md .bandit
+            docs/user-guide.md docs/images docs/models docs/performance.md docs/scale.md LICENSE README.md CHANGELOG.md .bandit
 
 export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
