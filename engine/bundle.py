@@ -211,16 +211,16 @@ def _readable(folder: Path) -> Iterator[ModelSummary]:
 @functools.lru_cache(maxsize=8)
 def _load(path: Path, _changed: tuple[int, int]) -> Bundle:
     content = path.read_bytes()
-    if content[:4] == b"PK\x03\x04" or content[:1] == b"\x80":
-        raise OrthomaskError(
-            ErrorCode.BUNDLE_UNSAFE,
-            tr("“{}” is a pickled PyTorch file, which can run code when it is opened.").format(path.name),
-            tr("Ask its author for a .safetensors bundle written by Orthomask."),
-        )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
+        if content[:4] == b"PK\x03\x04" or content[:1] == b"\x80":  # a bundle may begin like that too
+            raise OrthomaskError(
+                ErrorCode.BUNDLE_UNSAFE,
+                tr("“{}” is a pickled PyTorch file, which can run code when it is opened.").format(path.name),
+                tr("Ask its author for a .safetensors bundle written by Orthomask."),
+            ) from error
         raise _unreadable(path, tr("it is damaged or incomplete"), error) from error
     seal = metadata.get(SEAL, "")
     if seal and hashlib.sha256(_resealed(content, seal, UNSEALED)).hexdigest() != seal:

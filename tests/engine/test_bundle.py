@@ -139,3 +139,11 @@ def test_the_default_network_fits_the_embedded_budget(tmp_path: Path, tiny: Path
     path = tmp_path / "full.safetensors"
     bundle.save(path, UNet(arguments), dataclasses.replace(card, architecture=arguments))
     assert path.stat().st_size < 9_000_000
+
+
+@pytest.mark.parametrize("length", range(32))
+def test_a_bundle_may_begin_with_any_byte(tiny: Path, tmp_path: Path, length: int) -> None:
+    """Its first byte is part of a length; 0x80 is what pickles begin with."""
+    opened, path = bundle.load(str(tiny)), tmp_path / "long.safetensors"
+    bundle.save(path, opened.model(), dataclasses.replace(opened.card, title="x" * 8 * length))
+    assert bundle.load(str(path)).card.title == "x" * 8 * length
