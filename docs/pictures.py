@@ -14,9 +14,10 @@ from osgeo import gdal
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QImage, QPixmap
-from qgis.PyQt.QtWidgets import QWidget
+from qgis.PyQt.QtWidgets import QLabel, QTextBrowser, QWidget
 from qgis.utils import iface
 
+ROOT = Path(__file__).resolve().parent.parent
 OUT = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "screenshots"))
 LIMIT_SECONDS = 900
 WIDTH_PX, EVEN_COLOURS = 1100, 64
@@ -32,8 +33,10 @@ def settled(seconds: float = 1.0) -> Condition:
 
 def picture(name: str, shown: QWidget | QPixmap | None = None) -> None:
     """Save what is shown, by default the whole window: at most `WIDTH_PX` wide and in 256 colours."""
-    QgsApplication.processEvents()
     shown = shown or iface.mainWindow()
+    if isinstance(shown, QWidget):
+        name_no_folders(shown)
+    QgsApplication.processEvents()
     image = (shown if isinstance(shown, QPixmap) else shown.grab()).toImage()
     smooth = Qt.TransformationMode.SmoothTransformation
     small = image.scaledToWidth(min(WIDTH_PX, image.width()), smooth)
@@ -41,6 +44,15 @@ def picture(name: str, shown: QWidget | QPixmap | None = None) -> None:
     indexed = small.convertToFormat(QImage.Format.Format_Indexed8, palette(small), plain)
     indexed.save(str(OUT / f"{name}.png"))
     print(f"{name}.png", flush=True)
+
+
+def name_no_folders(shown: QWidget) -> None:
+    """Pictures go around the world: paths of this computer become somebody's."""
+    for text in shown.findChildren(QTextBrowser):
+        if str(ROOT) in text.toHtml():
+            text.setHtml(text.toHtml().replace(str(ROOT), "/home/me/orthomask"))
+    for label in shown.findChildren(QLabel):
+        label.setText(label.text().replace(str(ROOT), "/home/me/orthomask"))
 
 
 def palette(image: QImage) -> list[int]:
