@@ -215,10 +215,11 @@ class _Canvas:
     """The strip being blended, on the device, and which of its pixels are valid."""
 
     def __init__(self, lattice: Lattice, selection: Selection, classes: int, device: torch.device) -> None:
-        used = [column for columns in selection.columns for column in columns]
+        extent = selection.extent  # of a block, the region may not reach as far
+        used = [column * lattice.stride_px for columns in selection.columns for column in columns]
         self._lattice, self._selection = lattice, selection
-        self._left = min(used, default=0) * lattice.stride_px
-        width = (max(used, default=0) - min(used, default=0)) * lattice.stride_px + lattice.window_px
+        self._left = min([*used, extent.x])
+        width = max([extent.x + extent.width, *(x + lattice.window_px for x in used)]) - self._left
         self._sum = torch.zeros(classes, lattice.window_px, width, device=device)
         self._valid = np.zeros((lattice.window_px, width), bool)
 

@@ -190,6 +190,16 @@ def invoked(*arguments: str) -> PredictResult:
     return from_json(PredictResult, json.loads(answer.stdout))
 
 
+def test_a_block_is_whole_where_the_region_does_not_reach_its_edge() -> None:
+    lattice = Lattice("", Affine.identity(), 65, 300, 64, 0)
+    region = shapely.Polygon([(0, 0), (65, 0), (30, 300), (0, 300)])
+    pixels = np.ones((300, 65), np.float32)
+    for window in blocks(lattice, select(lattice, region), 2):
+        selection = select(lattice, region, window)
+        strips = list(predict.strips(lattice, selection, reader_of(pixels), lambda windows: windows, 1, Progress()))
+        assert {strip.probabilities.shape[2] for strip in strips} == {window.width}
+
+
 @settings(max_examples=60, deadline=None)
 @given(lattices(), st.integers(1, 4), st.data())
 def test_blocks_make_up_the_whole(lattice: Lattice, side: int, data: st.DataObject) -> None:
