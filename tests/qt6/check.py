@@ -48,7 +48,7 @@ def imported_under_qt6() -> list[str]:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("qgis."):
+            if not (error.name or "").startswith(("qgis.", "osgeo")):  # GDAL comes with QGIS
                 raise
         else:
             done.append(path.stem)
