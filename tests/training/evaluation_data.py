@@ -38,7 +38,7 @@ class Bright(nn.Module):
 
 def predictor(opened: bundle.Bundle, device: devices.Device, precision: str = "fp32") -> devices.Predictor:
     """Stands for `devices.prepare`."""
-    return devices.Predictor(Bright(len(opened.card.classes)), device, "fp32", 0.0)
+    return devices.Predictor(Bright(len(opened.card.classes)), device, "fp32")
 
 
 def write_model(folder: Path, classes: int = 1, bands: int = 3, gsd_m: float = GSD) -> Path:
