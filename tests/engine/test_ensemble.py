@@ -127,13 +127,22 @@ def test_a_single_network_says_nothing_of_members(tiny: Path) -> None:
     [
         ({"gsd_m": 0.5}, "works at another resolution"),
         ({"dtype": "uint16"}, "expects other values"),
-        ({"classes": ()}, "finds other classes"),
-        ({"bands": ()}, "reads other bands"),
     ],
 )
 def test_models_that_do_not_fit_are_refused(tiny: Path, tmp_path: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(OrthomaskError, match=words):
         joined(tmp_path, tiny, another(tiny, 3, **changes))
+    assert not list(tmp_path.glob("*.safetensors*"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [({"classes": 2}, "finds other classes"), ({"bands": 4}, "reads other bands")]
+)
+def test_models_of_other_classes_or_bands_are_refused(
+    tiny: Path, make_bundle: Callable[..., Path], tmp_path: Path, shape: dict[str, int], words: str
+) -> None:
+    with pytest.raises(OrthomaskError, match=words):
+        joined(tmp_path, tiny, make_bundle(**shape))
     assert not list(tmp_path.glob("*.safetensors*"))
 
 

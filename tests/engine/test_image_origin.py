@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from orthomask.engine import check, predict
+from orthomask.engine import check, estimates, predict
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
+    CalibrateRequest,
     CheckRequest,
     Image,
     PredictRequest,
@@ -60,7 +61,8 @@ def test_a_sample_is_estimated_for_the_whole_run(make_raster: Callable[..., Path
     request = CheckRequest(Image(str(make_raster((80, 90)))), str(tiny))
     alone, whole = (check.run(replace(request, windows=windows), Progress()) for windows in (0, 400))
     assert (alone.windows, whole.windows) == (1, 400)
-    assert whole.seconds > alone.seconds
+    measured = [estimates.run(CalibrateRequest(str(tiny), found.workload), Progress()) for found in (alone, whole)]
+    assert measured[1].seconds > measured[0].seconds
     assert [light.name for light in alone.lights if light not in whole.lights] == ["data"]
 
 
