@@ -14,7 +14,6 @@ import importlib.util
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 import rasterio
 import torch
 from memory import write_raster
+from polygons import peak_mb
 from rasterio.windows import Window
 
 from orthomask.engine import bundle, devices, grid, polygons, predict
@@ -204,7 +204,7 @@ def main() -> None:
         name, image, out = arguments.contender
         devices.keep_pages()
         seconds = CONTENDERS[name](Path(image), Path(out))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_mb()
         print(json.dumps({"seconds": seconds, "peak_mb": peak}))
         return
     sys.path.insert(0, str(PEERS))
