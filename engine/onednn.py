@@ -1,7 +1,7 @@
 """Convolutions with bias and activation in one step, by the oneDNN that PyTorch brings for x86 processors.
 
-PyTorch's own compiler calls the same operator. It takes the bias in fp32 beside bf16 weights: rounded biases shift whole
-channels, and change more classes than rounded weights do.
+PyTorch's own compiler calls the same operator. It takes the bias in fp32 beside bf16 weights: rounded biases shift
+whole channels, and change more classes than rounded weights do.
 """
 
 from __future__ import annotations
