@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -152,58 +151,59 @@ class _Canvas:
     """
 
     def __init__(self, path: Path, picture: Picture) -> None:
-        pixels, grid = picture.pixels, picture.grid
-        self._path, self._color = str(path), pixels.color
-        kind, bands = (gdal.GDT_Byte, COLOR_BANDS) if self._color else (int(pixels.data_type), pixels.bands)
-        options = OPTIONS + (COLOR_OPTIONS if self._color else [])
-        with self._watched():
-            self._file = gdal.GetDriverByName("GTiff").Create(
-                self._path, grid.width_px, grid.height_px, bands, kind, options
-            )
-            self._require(self._file is not None)
-            self._file.SetGeoTransform((grid.left, grid.step[0], 0, grid.top, 0, -grid.step[1]))
-            self._file.SetProjection(pixels.crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL))
-            for band in range(1, 1 if self._color else bands + 1):
-                self._file.GetRasterBand(band).SetNoDataValue(pixels.nodata)
+        self._path, self._color, self._file = str(path), picture.pixels.color, None
+        self._try(lambda: self._create(picture))
 
     def draw(self, block: Block, bands: Sequence[bytes]) -> None:
         """Write a block."""
-        box = (block.column * CELL_PX, block.row * CELL_PX, block.columns * CELL_PX, block.rows * CELL_PX)
-        with self._watched():
-            if self._color:
-                line = COLOR_BANDS * block.columns * CELL_PX
-                self._file.WriteRaster(
-                    *box, bands[0], buf_pixel_space=COLOR_BANDS, buf_line_space=line, buf_band_space=1
-                )
-            else:
-                for number, band in enumerate(bands, start=1):
-                    self._file.GetRasterBand(number).WriteRaster(*box, band)
+        self._try(lambda: self._draw(block, bands))
 
     def __enter__(self) -> _Canvas:
         return self
 
     def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         """Close it: what GDAL has kept back is written then."""
-        if kind is not None:
-            self._file = None
-            return
-        with self._watched():
-            self._file.FlushCache()
-            self._file = None
+        if kind is None:
+            self._try(lambda: self._file.FlushCache())  # noqa: PLW0108 (a bound method keeps the file open)
+        self._file = None
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """GDAL tells of an error by an exception or by a note, as whoever used it first wanted."""
-        gdal.ErrorReset()
+    def _create(self, picture: Picture) -> None:
+        pixels, grid = picture.pixels, picture.grid
+        kind, bands = (gdal.GDT_Byte, COLOR_BANDS) if self._color else (int(pixels.data_type), pixels.bands)
+        options = OPTIONS + (COLOR_OPTIONS if self._color else [])
+        driver = gdal.GetDriverByName("GTiff")
+        self._file = driver.Create(self._path, grid.width_px, grid.height_px, bands, kind, options)
+        if self._file is not None:
+            self._file.SetGeoTransform((grid.left, grid.step[0], 0, grid.top, 0, -grid.step[1]))
+            self._file.SetProjection(pixels.crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL))
+            for band in range(1, 1 if self._color else bands + 1):
+                self._file.GetRasterBand(band).SetNoDataValue(pixels.nodata)
+
+    def _draw(self, block: Block, bands: Sequence[bytes]) -> None:
+        box = (block.column * CELL_PX, block.row * CELL_PX, block.columns * CELL_PX, block.rows * CELL_PX)
+        if self._color:
+            line = COLOR_BANDS * block.columns * CELL_PX
+            self._file.WriteRaster(*box, bands[0], buf_pixel_space=COLOR_BANDS, buf_line_space=line, buf_band_space=1)
+        else:
+            for number, band in enumerate(bands, start=1):
+                self._file.GetRasterBand(number).WriteRaster(*box, band)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """Whether GDAL raises an error or only notes it is up to whoever used it first in this QGIS: both count here.
+
+        An error closes the file; the frames of GDAL's own exception would keep it open.
+        """
+        errors: list[str] = []
+        gdal.PushErrorHandler(lambda kind, _, message: errors.append(message) if kind >= gdal.CE_Failure else None)
         try:
-            yield
+            work()
         except RuntimeError as error:
-            raise OSError(str(error)) from error
-        self._require(gdal.GetLastErrorType() < gdal.CE_Failure)
-
-    def _require(self, fine: bool) -> None:
-        if not fine:
-            raise OSError(gdal.GetLastErrorMsg() or self._path)
+            errors.append(str(error))
+        finally:
+            gdal.PopErrorHandler()
+        if errors:
+            self._file = None
+            raise OSError(errors[0])
 
 
 def _free_step(units: Step, gsd_m: float) -> Step:

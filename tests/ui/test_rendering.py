@@ -1,7 +1,9 @@
 """Pictures of map services, of the map and of other layers that are no files, from real servers on this machine."""
 
+import resource
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from map_servers import SAMPLE, around_middle, serving_folder
@@ -81,6 +83,25 @@ def pixel(dataset, x, y):
     left, step, _, top, _, down = dataset.GetGeoTransform()
     column, row = int((x - left) / step), int((y - top) / down)
     return [dataset.GetRasterBand(band + 1).ReadRaster(column, row, 1, 1)[0] for band in range(dataset.RasterCount)]
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond some bytes, as on a full disk; GDAL raises exceptions, or only notes its errors."""
+
+    @contextmanager
+    def limited(room, with_exceptions):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if not with_exceptions:
+            gdal.DontUseExceptions()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            gdal.UseExceptions()
+
+    return limited
 
 
 def test_the_picture_lies_where_the_tiles_do(tiles, tmp_path):
@@ -225,14 +246,18 @@ def test_cancel_while_a_server_is_slow(server, somewhere, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_picture_that_cannot_be_written_is_an_error(server, somewhere, tmp_path, monkeypatch):
+def test_a_picture_in_no_folder_is_an_error(server, somewhere, tmp_path):
     with pytest.raises(OrthomaskError, match="cannot be written") as caught:
         render(server.tiles(), 0.3, somewhere, folder=tmp_path / "missing")
     assert caught.value.code is ErrorCode.OUTPUT_UNWRITABLE
-    monkeypatch.setattr(gdal.Dataset, "FlushCache", lambda _: gdal.Error(gdal.CE_Failure, 3, "No space left on device"))
-    with pytest.raises(OrthomaskError, match="cannot be written") as caught:
-        render(server.tiles(), 0.3, somewhere, folder=tmp_path)
-    assert "No space left" in caught.value.details
+
+
+@pytest.mark.parametrize("with_exceptions", [True, False])
+@pytest.mark.parametrize("room", [1_000, 20_000])
+def test_a_full_disk_is_an_error_however_gdal_tells(server, somewhere, tmp_path, full_disk, room, with_exceptions):
+    with full_disk(room, with_exceptions), pytest.raises(OrthomaskError, match="cannot be written") as caught:
+        render(server.tiles(), TEXTURE, somewhere, folder=tmp_path)
+    assert caught.value.details
     assert not list(tmp_path.iterdir())
 
 
