@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import rasterio
 import torch
+from safetensors import safe_open
 from stalling_server import stalling
 from test_faults import wait_until
 from test_worker import PLUGIN, Client
@@ -81,6 +82,19 @@ def test_a_pickle_inside_a_bundle_is_only_bytes(tiny: Path, tmp_path: Path) -> N
         bundle.load(str(path)).model()
     assert caught.value.code is ErrorCode.BUNDLE_UNREADABLE
     assert not proof.exists()
+
+
+@pytest.mark.parametrize("path", sorted(bundle.MODELS_DIR.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_every_embedded_model_is_sealed(path: Path, tmp_path: Path) -> None:
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata()[bundle.SEAL] != bundle.UNSEALED
+    bundle.load(str(path)).model()
+    changed, content = tmp_path / path.name, bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    with pytest.raises(OrthomaskError) as caught:
+        bundle.load(str(changed))
+    assert caught.value.code is ErrorCode.BUNDLE_UNREADABLE
 
 
 def test_nothing_in_the_engine_unpickles_or_listens() -> None:
