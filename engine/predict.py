@@ -147,6 +147,8 @@ def blended(
 
 def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:
     first = folder.finished_strips()
+    if first == len(plan_.selection.columns):
+        return  # it was stopped while results were made of them
     try:
         with (
             open_reader(plan_.source, plan_.lattice, plan_.numbers) as reader,

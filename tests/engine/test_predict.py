@@ -279,6 +279,15 @@ def test_a_repeated_run_does_not_run_finished_strips_again(
     assert written[0] > 2
 
 
+def test_a_run_whose_strips_are_all_finished_needs_neither_network_nor_pixels(
+    request_: PredictRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Cancelled):
+        predict.run(request_, CancelAfter(0.88))
+    monkeypatch.setattr(predict, "open_reader", lambda *_: pytest.fail("the image is read again"))
+    assert Path(predict.run(request_, Progress()).classes_path).exists()
+
+
 def test_killed_while_results_are_moved_and_repeated_gives_the_same_bytes(
     request_: PredictRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
