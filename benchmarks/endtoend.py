@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from memory import write_raster
+from growth import write_raster
 from polygons import peak_mb
 from rasterio.windows import Window
 
