@@ -38,6 +38,7 @@ from .protocol.words import tr
 CAPABILITIES = {
     "predict": "engine.predict",
     "scale": "engine.scale",
+    "block": "engine.blocks",
     "mosaic": "engine.mosaic",
     "polygonize": "engine.polygons",
     "check": "engine.check",

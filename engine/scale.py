@@ -2,8 +2,8 @@
 
 The lattice is cut into blocks of whole strides. A block is a task: a worker runs all windows that touch it, in the
 order in which a single process would, and leaves its pixels in the run's folder, whole or not at all. So a lost worker
-costs the blocks in its hands, which Dask gives to others, a repeated run skips the finished ones, and the parts joined
-are what a single process makes. Little goes through Dask but the name of the folder and the place of the block; all
+costs the blocks in its hands, which others take over, a repeated run skips the finished ones, and the parts joined
+are what a single process makes. Little is said to workers but the name of the folder and the place of the block; all
 else is in the folder, which every worker must be able to reach under the same path.
 """
 
@@ -11,54 +11,60 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import os
 import queue
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from subprocess import DEVNULL, Popen
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-import psutil
 import torch
-from distributed import Client, Future, KilledWorker, LocalCluster
 
-from ..protocol import ErrorCode, OrthomaskError, PredictRequest, PredictResult, ScaleRequest, from_json, to_json
+from ..protocol import (
+    BlockRequest,
+    InfoRequest,
+    InfoResult,
+    PredictRequest,
+    PredictResult,
+    ScaleRequest,
+    from_json,
+)
 from ..protocol.words import tr
 from . import bundle as bundles
-from . import devices, predict, runs
-from .grid import Window, blocks
-from .outputs import write_atomically
+from . import crew, predict, runs
+from .blocks import JOB, Job
+from .grid import blocks
 from .progress import Progress
 from .provenance import Processor
-from .raster import open_image, open_reader
-from .runs import NODATA, Part, RunFolder
+from .raster import open_image
+from .runs import Part, RunFolder
 
-WAITING_S = 120.0
-"""How long to wait for the first worker."""
-CONNECTING_S = 10.0
-"""How long to look for a scheduler."""
 LARGEST = 32
 """Largest side of a block, in strides: of 12,288 x 12,288 px a worker holds a byte for each class, and one more."""
-JOB = "job.json"
-"""File in the run's hidden folder with all that workers need."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What all blocks of a run have in common; paths are absolute."""
+class Pending(Protocol):
+    """What a request will be answered with."""
 
-    request: PredictRequest
-    run_id: str
-    model_sha256: str
-    precision: str
-    block_windows: int
+    def add_done_callback(self, call: Any, /) -> Any:
+        """Have `call` called with this when the answer is there."""
+
+    def result(self) -> dict[str, Any]:
+        """The answer, once it is there. Raises the `OrthomaskError` that it may be."""
+
+
+class Workers(Protocol):
+    """Whoever answers requests."""
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+
+    def submit(self, method: str, request: object) -> Pending:
+        """Have a request answered by one of them."""
 
 
 def run(request: ScaleRequest, progress: Progress) -> PredictResult:
@@ -76,14 +82,15 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
         folder, finished = runs.open_folder(asked, plan.bundle)
         if finished:
             return finished
-        with _cluster(request, progress) as client:
-            processor = _processor(client, asked.device, folder.precision, progress)
+        progress.report(0.01, tr("Waiting for workers"))
+        with _workers(request, progress) as workers:
+            processor = _processor(workers, asked.device, folder.precision, progress)
             folder.begin(folder.provenance(plan.bundle, source, processor))
-            side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, len(client.nthreads()))
+            side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, workers.count)
             job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
             parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection, side)]
-            write_atomically(folder.work / JOB, json.dumps(to_json(job)).encode())
-            _run_blocks(client, folder, parts, asked.image.access, progress.part(0.02, 0.88))
+            job.write(folder.work)
+            _run_blocks(workers, folder, parts, asked.image.access, progress.part(0.02, 0.88))
         return predict.finish(plan, folder, folder.filled(parts), processor, started, progress.part(0.88, 1))
 
 
@@ -115,7 +122,7 @@ def _absolute(request: PredictRequest, bundle: bundles.Bundle) -> PredictRequest
 
 
 def _run_blocks(
-    client: Client, folder: RunFolder, parts: Sequence[Part], access: dict[str, str], progress: Progress
+    workers: Workers, folder: RunFolder, parts: Sequence[Part], access: dict[str, str], progress: Progress
 ) -> None:
     """Have all unfinished blocks computed.
 
@@ -127,174 +134,52 @@ def _run_blocks(
     """
     todo = [part for part in parts if not folder.is_finished(part)]
     work_dir = str(folder.work.resolve())
-    futures = client.map(work, [part.window for part in todo], work_dir=work_dir, access=access, pure=False)
-    try:
-        for number, _ in enumerate(_results(futures, progress), len(parts) - len(todo) + 1):
-            progress.report(number / len(parts), tr("Block {} of {}").format(number, len(parts)))
-    finally:
-        client.cancel(futures)
+    asked = [workers.submit("block", BlockRequest(work_dir, *part.window, access)) for part in todo]
+    for number, _ in enumerate(_answers(asked, progress), len(parts) - len(todo) + 1):
+        progress.report(number / len(parts), tr("Block {} of {}").format(number, len(parts)))
 
 
-def work(window: Window, work_dir: str, access: dict[str, str]) -> dict[str, str]:
-    """Compute a block and leave it in the folder: what a worker does. An error of ours is returned, as JSON."""
-    devices.keep_pages()
-    try:
-        _compute(window, Path(work_dir), access)
-    except OrthomaskError as error:
-        return error.to_json()
-    return {}
-
-
-def _compute(window: Window, work_dir: Path, access: dict[str, str]) -> None:
-    job = from_json(Job, json.loads((work_dir / JOB).read_text(encoding="utf-8")))
-    bundle = bundles.load(job.request.model)
-    if bundle.sha256 != job.model_sha256:
-        raise OrthomaskError(
-            ErrorCode.BUNDLE_UNREADABLE,
-            tr("A worker has another model “{}” than this computer.").format(bundle.card.name),
-            tr("Install the same version of Orthomask everywhere, or name a model by its path."),
-        )
-    folder = RunFolder(work_dir.parent, job.request, bundle, job.run_id)
-    probabilities = np.full((len(bundle.card.classes), window.height, window.width), NODATA, np.uint8)
-    classes = np.full(probabilities.shape[1:], NODATA, np.uint8)
-    with open_image(replace(job.request.image, access=access)) as source:
-        plan = predict.plan(source, job.request, window)
-        predictor = devices.prepare(bundle, devices.choose(job.request.device), job.precision)
-        with open_reader(source, plan.lattice, plan.numbers) as reader:
-            for strip in predict.blended(plan, reader, predictor, Progress()):
-                rows = slice(strip.top - window.y, strip.top - window.y + strip.probabilities.shape[1])
-                probabilities[:, rows] = strip.probabilities
-                classes[rows] = runs.classify(strip.probabilities, folder.threshold)
-    folder.write_block(folder.block(window), probabilities, classes)
-
-
-def describe(device: str) -> tuple[str, str, str] | dict[str, str]:
-    """Id, name and precision of the device that a worker would use; an error of ours is returned, as JSON."""
-    try:
-        chosen = devices.choose(device)
-    except OrthomaskError as error:
-        return error.to_json()
-    return str(chosen.torch), chosen.name, devices.precision_of(chosen.torch)
-
-
-def _processor(client: Client, device: str, precision: str, progress: Progress) -> Processor:
+def _processor(workers: Workers, device: str, precision: str, progress: Progress) -> Processor:
     """What the workers compute on, by the word of one of them, in the precision that the run began with."""
-    ((identity, name, usual),) = _results([client.submit(describe, device, pure=False)], progress)
-    return Processor(identity, f"{len(client.nthreads())} × {name}", precision or usual)
+    (answer,) = _answers([workers.submit("info", InfoRequest(device))], progress)
+    info = from_json(InfoResult, answer)
+    return Processor(info.device, f"{workers.count} × {info.device_name}", precision or info.precision)
 
 
-def _results(futures: Sequence[Future[Any]], progress: Progress) -> Iterator[Any]:
-    """What tasks return, as they end; meanwhile a person can cancel.
+def _answers(asked: Sequence[Pending], progress: Progress) -> Iterator[dict[str, Any]]:
+    """What requests are answered with, as the answers come; meanwhile a person can cancel.
 
     Raises:
-        OrthomaskError: a task failed, or the connection was lost.
+        OrthomaskError: what one was answered with, or no worker was left to answer.
     """
-    ended: queue.Queue[Future[Any]] = queue.Queue()
-    for future in futures:
-        future.add_done_callback(ended.put)
-    left = len(futures)
+    ended: queue.Queue[Pending] = queue.Queue()
+    for pending in asked:
+        pending.add_done_callback(ended.put)
+    left = len(asked)
     while left:
         progress.check_cancelled()
         try:
-            future = ended.get(timeout=0.2)
+            pending = ended.get(timeout=0.2)
         except queue.Empty:
             continue
         left -= 1
-        yield _result(future)
+        yield pending.result()
 
 
-def _result(future: Future[Any]) -> Any:
-    if future.status != "finished":
-        raise _failed(future.exception() if future.status == "error" else None)
-    result = future.result()
-    if isinstance(result, dict) and result:
-        raise OrthomaskError.from_json(result)
-    return result
-
-
-def _failed(error: BaseException | None) -> BaseException:
-    """Why a task ended without a result, in words where that can happen to anyone."""
-    code, again = ErrorCode.ENGINE_DIED, tr("Then run it again with --resume: what is finished is kept.")
-    if error is None:
-        sentence, remedy = tr("The connection to Dask's scheduler was lost."), tr("Start it again.")
-    elif isinstance(error, KilledWorker):
-        sentence, remedy = tr("One block ended every worker that tried it."), tr("Give each worker more memory.")
-    elif isinstance(error, ImportError):
-        sentence, remedy = tr("A worker does not have Orthomask."), tr("Install the same version on all computers.")
-        code = ErrorCode.ENGINE_SETUP
-    else:
-        return error
-    return OrthomaskError(code, sentence, f"{remedy} {again}", str(error or ""))
-
-
-@contextlib.contextmanager
-def _cluster(request: ScaleRequest, progress: Progress) -> Iterator[Client]:
-    """A client of a running scheduler, or of one of our own with processes of this computer.
+def _workers(request: ScaleRequest, progress: Progress) -> AbstractContextManager[Workers]:
+    """The workers of a running scheduler, or processes of this computer.
 
     Raises:
         OrthomaskError: there is no such scheduler, or no worker comes.
     """
-    progress.report(0.01, tr("Waiting for workers"))
-    with contextlib.ExitStack() as stack:
-        address = request.scheduler
-        if not address:
-            cluster = LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=logging.CRITICAL)
-            address = stack.enter_context(cluster).scheduler_address
-            stack.enter_context(_processes(address, request))
-        client = stack.enter_context(_client(address))
-        deadline = time.monotonic() + WAITING_S
-        while not client.nthreads():
-            progress.check_cancelled()
-            if time.monotonic() > deadline:
-                sentence, remedy = tr("No worker has come to Dask's scheduler."), tr("Start some, then try again.")
-                raise OrthomaskError(ErrorCode.ENGINE_MISSING, sentence, remedy, address)
-            time.sleep(0.1)
-        yield client
+    if not request.scheduler:
+        return crew.hired(request.processes, _gpus() if request.predict.device in ("auto", "cuda") else [])
+    from . import cluster
 
-
-def _client(address: str) -> Client:
-    try:
-        return Client(address, timeout=CONNECTING_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        sentence = tr("There is no Dask scheduler at {}.").format(address)
-        remedy = tr("Name the address that “dask scheduler” prints, such as tcp://10.0.0.1:8786.")
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, str(error)) from error
-
-
-@contextlib.contextmanager
-def _processes(address: str, request: ScaleRequest) -> Iterator[None]:
-    """Workers on this computer, each with its share of the cores and one of the GPUs; each starts again when it dies.
-
-    They are programs of their own rather than multiprocessing's, which would import the main file of this one again.
-    """
-    gpus = _gpus() if request.predict.device in ("auto", "cuda") else []
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // request.processes))}
-    command = [sys.executable, "-m", "dask", "worker", address, "--nworkers", "1", "--nthreads", "1"]
-    command += ["--memory-limit", "0", "--no-dashboard", "--death-timeout", "30"]
-    with tempfile.TemporaryDirectory(prefix="orthomask-", ignore_cleanup_errors=True) as scratch:
-        command += ["--local-directory", scratch]
-        processes = []
-        for number in range(request.processes):
-            gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
-            own = {**environment, **gpu}
-            processes.append(Popen(command, env=own, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL))
-        try:
-            yield
-        finally:
-            for process in processes:
-                _end(process)
+    return cluster.joined(request.scheduler, progress)
 
 
 def _gpus() -> list[str]:
     """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
-
-
-def _end(process: Popen[bytes]) -> None:
-    """End a process at once, and those that it started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for each in (*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-    process.wait()

@@ -46,6 +46,8 @@ from .ground_truth import (
 from .prediction import (
     OVERLAP_PX,
     WINDOW_PX,
+    BlockRequest,
+    BlockResult,
     CalibrateRequest,
     CalibrateResult,
     CheckRequest,
@@ -117,6 +119,8 @@ __all__ = [
     "AreasRequest",
     "AreasResult",
     "Augmentation",
+    "BlockRequest",
+    "BlockResult",
     "CalibrateRequest",
     "CalibrateResult",
     "Cancelled",

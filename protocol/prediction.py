@@ -88,6 +88,31 @@ class ScaleRequest:
 
 
 @dataclass(frozen=True)
+class BlockRequest:
+    """Compute one block of a shared prediction: what a `ScaleRequest` asks of each of its workers.
+
+    Attributes:
+        work_dir: hidden folder of the run, where a record says what all blocks have in common.
+        x: left edge, in pixels of the lattice; y, width and height likewise.
+        access: options of GDAL that open the image. They are secret: never recorded.
+    """
+
+    work_dir: str
+    x: int
+    y: int
+    width: int
+    height: int
+    access: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """Whether a block holds any data."""
+
+    filled: bool
+
+
+@dataclass(frozen=True)
 class MosaicRequest:
     """Join rasters of one grid into a virtual raster, which is then predicted as one image, without seams.
 

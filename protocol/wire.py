@@ -17,6 +17,7 @@ T = TypeVar("T")
 REQUESTS: dict[str, tuple[type, type]] = {
     "predict": (prediction.PredictRequest, prediction.PredictResult),
     "scale": (prediction.ScaleRequest, prediction.PredictResult),
+    "block": (prediction.BlockRequest, prediction.BlockResult),
     "mosaic": (prediction.MosaicRequest, prediction.MosaicResult),
     "polygonize": (prediction.PolygonizeRequest, prediction.PolygonizeResult),
     "check": (prediction.CheckRequest, prediction.CheckResult),

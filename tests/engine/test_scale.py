@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,11 +27,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthomask.cli import commands
-from orthomask.engine import predict, runs, scale
+from orthomask.engine import blocks as block
+from orthomask.engine import cluster, crew, predict, runs, scale
+from orthomask.engine.blocks import JOB, Job
 from orthomask.engine.grid import Lattice, Window, blocks, select
 from orthomask.engine.progress import Progress
 from orthomask.engine.raster import open_image
 from orthomask.protocol import (
+    BlockRequest,
     Cancelled,
     ErrorCode,
     Image,
@@ -40,7 +44,7 @@ from orthomask.protocol import (
     PredictResult,
     ScaleRequest,
     from_json,
-    to_json,
+    to_wire,
 )
 
 from .test_predict import lattices, reader_of
@@ -94,9 +98,8 @@ def assert_same(one: PredictResult, other: PredictResult) -> None:
 
 
 def workers() -> list[psutil.Process]:
-    """What the programs that we started have started: the processes that compute."""
-    children = [child for started in psutil.Process().children() for child in started.children()]
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    """The engines that compute."""
+    return [child for child in psutil.Process().children() if str(crew.PROGRAM) in child.cmdline()]
 
 
 class Meddler(Progress):
@@ -170,12 +173,12 @@ def test_the_workers_of_a_cluster_are_used_from_the_command_line(
         "features": [{"type": "Feature", "properties": {}, "geometry": shapely.from_wkt(ROUND).__geo_interface__}],
     }))  # fmt: skip
     common = ["tiles", "--model", str(tiny), "--region", "region.geojson", "--min-area", "2", "--threshold", "0.6"]
-    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster:
-        command = [sys.executable, "-m", "dask", "worker", cluster.scheduler_address, "--nthreads", "1"]
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as local:
+        command = [sys.executable, "-m", "dask", "worker", local.scheduler_address, "--nthreads", "1"]
         command += ["--no-nanny", "--no-dashboard"]
         worker = subprocess.Popen(command, cwd="/", stderr=subprocess.DEVNULL)
         try:
-            shared = invoked("predict", *common, "--out", "one", "--scheduler", cluster.scheduler_address)
+            shared = invoked("predict", *common, "--out", "one", "--scheduler", local.scheduler_address)
         finally:
             worker.kill()
             worker.wait()
@@ -229,32 +232,33 @@ def test_blocks_make_up_the_whole(lattice: Lattice, side: int, data: st.DataObje
     assert times.max() == 1
 
 
-def begun(request: PredictRequest) -> tuple[Path, Window]:
-    """A run's folder as workers find it, and its first block."""
+def begun(request: PredictRequest) -> tuple[Path, BlockRequest]:
+    """A run's folder as workers find it, and what they are asked first."""
     with open_image(request.image) as source:
         plan = predict.plan(source, request)
         folder, _ = runs.open_folder(request, plan.bundle)
         folder.work.mkdir(parents=True)
-        job = scale.Job(request, folder.run_id, plan.bundle.sha256, "fp32", 2)
-        (folder.work / scale.JOB).write_text(json.dumps(to_json(job)))
-        return folder.work, blocks(plan.lattice, plan.selection, 2)[0]
+        Job(request, folder.run_id, plan.bundle.sha256, "fp32", 2).write(folder.work)
+        return folder.work, BlockRequest(str(folder.work), *blocks(plan.lattice, plan.selection, 2)[0])
 
 
 def test_a_block_that_fails_says_why_in_a_sentence(
     request_of: Callable[..., PredictRequest], make_bundle: Callable[..., Path]
 ) -> None:
     asked = request_of("out")
-    work_dir, window = begun(asked)
-    assert scale.work(window, str(work_dir), {}) == {}
+    work_dir, first = begun(asked)
+    assert cluster.answer("block", to_wire(first)) == {"filled": True}
     assert len(list(work_dir.glob("*.tif"))) == 2
     image = Path(asked.image.path)
     image.write_bytes(image.read_bytes()[: image.stat().st_size // 4])
-    error = OrthomaskError.from_json(scale.work(window._replace(y=192, height=100), str(work_dir), {}))
+    answer = cluster.answer("block", to_wire(replace(first, y=192, height=100)))
+    error = OrthomaskError.from_json(answer["error"])
     assert error.code is ErrorCode.IMAGE_UNREADABLE
     assert "damaged" in error.sentence
-    job = json.loads((work_dir / scale.JOB).read_text())
-    (work_dir / scale.JOB).write_text(json.dumps({**job, "model_sha256": "another"}))
-    assert "another model" in scale.work(window, str(work_dir), {})["sentence"]
+    job = json.loads((work_dir / JOB).read_text())
+    (work_dir / JOB).write_text(json.dumps({**job, "model_sha256": "another"}))
+    with pytest.raises(OrthomaskError, match="another model"):
+        block.run(first, Progress())
 
 
 def test_blocks_without_data_take_no_space(
@@ -263,8 +267,8 @@ def test_blocks_without_data_take_no_space(
     pixels = mottled(*SIZE)
     pixels[:, :, :200] = 0
     image = make_raster(pixels, name="coast.tif", nodata=0)
-    work_dir, window = begun(request_of("out", image=Image(str(image))))
-    assert scale.work(window, str(work_dir), {}) == {}
+    work_dir, first = begun(request_of("out", image=Image(str(image))))
+    assert not block.run(first, Progress()).filled
     assert not list(work_dir.glob("*.tif"))
     assert len(list(work_dir.glob("done-*"))) == 1
 
@@ -272,14 +276,13 @@ def test_blocks_without_data_take_no_space(
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (None, ErrorCode.ENGINE_DIED),
+        (CancelledError("scheduler-connection-lost"), ErrorCode.ENGINE_DIED),
         (KilledWorker("work-1", SimpleNamespace(address="tcp://a:1"), 3), ErrorCode.ENGINE_DIED),
         (ModuleNotFoundError("orthomask"), ErrorCode.ENGINE_SETUP),
     ],
 )
-def test_what_ends_a_task_is_told_in_words(error: Exception | None, code: ErrorCode) -> None:
-    failed = scale._failed(error)
-    assert isinstance(failed, OrthomaskError)
+def test_what_ends_a_task_is_told_in_words(error: Exception, code: ErrorCode) -> None:
+    failed = cluster.failed(error)
     assert failed.code is code
     assert failed.sentence.endswith(".")
     assert "--resume" in failed.remedy
@@ -288,7 +291,7 @@ def test_what_ends_a_task_is_told_in_words(error: Exception | None, code: ErrorC
 def test_a_scheduler_that_is_not_there_is_named(
     request_of: Callable[..., PredictRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scale, "CONNECTING_S", 0.2)
+    monkeypatch.setattr(cluster, "CONNECTING_S", 0.2)
     asked = request_of("out")
     with pytest.raises(OrthomaskError, match="no Dask scheduler at tcp"):
         scale.run(ScaleRequest(asked, scheduler="tcp://127.0.0.1:9"), Progress())
