@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import rasterio
-import shapely
 import torch
 from torch import Tensor, nn
 
 from ..protocol import ErrorCode, GpuProblem, InfoRequest, InfoResult, OrthomaskError
 from ..protocol.words import mark, tr
-from . import onednn
+from . import gpu, onednn
 from .bundle import Bundle
 from .progress import Progress
 from .unet import fused
@@ -85,6 +83,9 @@ def version() -> str:
 
 def run(request: InfoRequest, progress: Progress) -> InfoResult:
     """Name the device, and the versions of what counts."""
+    import rasterio  # benchmarks/gpu.py runs where there is neither
+    import shapely
+
     progress.report(0)
     device = choose(request.device)
     return InfoResult(
@@ -197,9 +198,8 @@ class Predictor:
     def __call__(self, windows: Tensor) -> Tensor:
         """Probabilities of the foreground classes, fp32, on the device."""
         with torch.inference_mode():
-            logits = self.network(
-                windows.to(self.device.torch, PRECISIONS[self.precision]).contiguous(memory_format=torch.channels_last)
-            )
+            there = gpu.arriving(windows, self.device.torch).to(PRECISIONS[self.precision])
+            logits = self.network(there.contiguous(memory_format=torch.channels_last))
             self.tally.windows += len(windows)
             return torch.softmax(logits.float(), dim=1)[:, 1:]
 
@@ -207,7 +207,8 @@ class Predictor:
 def precision_of(device: torch.device) -> str:
     """bf16 where the device is made for it, else fp32; the same each time, so that a run can be repeated exactly."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        with torch.cuda.device(device):
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return "bf16" if any(features.get(name) for name in BF16_FEATURES) else "fp32"
 
@@ -220,4 +221,4 @@ def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
     if device.torch.type == "cpu" and onednn.is_available():
         return Predictor(onednn.merged(ready, PRECISIONS[precision]), device, precision)
     ready = ready.to(device.torch, PRECISIONS[precision])
-    return Predictor(ready, device, precision)
+    return Predictor(gpu.Recorded(ready) if device.torch.type == "cuda" else ready, device, precision)

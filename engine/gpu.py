@@ -1,0 +1,155 @@
+"""What keeps a CUDA or ROCm GPU busy: copies beside the computing, and a network's kernels launched all at once.
+
+Launched one by one from Python, the many small kernels of a network take longer to launch than a fast GPU takes to run
+them. A CUDA graph records those of one batch, and launches them together (PyTorch, "CUDA semantics").
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+AHEAD = 2
+"""Batches that wait on the GPU while it computes: so that it never waits, and its memory does not fill up."""
+SAME = 1e-2
+"""How far a recording's logits may be from the network's own, absolutely and relatively."""
+
+
+def arriving(windows: Tensor, device: torch.device) -> Tensor:
+    """Windows `(B, bands, H, W)` on the device; on a GPU without waiting for it, where they lie in pinned memory."""
+    return _ramp(device)(windows) if device.type == "cuda" else windows.to(device)
+
+
+def leaving(pixels: Tensor) -> Callable[[], np.ndarray]:
+    """Begin to copy what a device computes back to memory; what is returned waits for it."""
+    if pixels.device.type != "cuda":
+        return pixels.cpu().numpy
+    copy = pixels.to("cpu", non_blocking=True)
+    copied = _event(pixels.device)
+
+    def wait() -> np.ndarray:
+        copied.synchronize()
+        array: np.ndarray = copy.numpy()
+        return array
+
+    return wait
+
+
+class _Ramp:
+    """Copies batches to a GPU on a stream of its own, a few ahead of the computing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._earlier: deque[torch.cuda.Event] = deque()
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        if len(self._earlier) == AHEAD:
+            self._earlier.popleft().synchronize()
+        self._earlier.append(_event(self._device))
+        with torch.cuda.stream(self._stream):
+            copy = windows.to(self._device, non_blocking=True)
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(self._stream)
+        copy.record_stream(computing)  # its memory is not taken for another copy before it has been used
+        return copy
+
+
+_ramp = functools.cache(_Ramp)
+
+
+def _event(device: torch.device) -> torch.cuda.Event:
+    """Happens when all that is queued for the device by now is done."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+class Recorded(nn.Module):
+    """A network that is recorded for the shape of its batches; where that cannot be done, it runs as it is.
+
+    A result is valid until the next one.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._shape: torch.Size | None = None
+        self._recording: _Recording | None = None
+        _recorded.add(self)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Logits `(B, classes, H, W)`."""
+        if self._shape != windows.shape:
+            self.forget()
+            self._recording = _recording(self.network, windows)
+            self._shape = windows.shape
+        result: Tensor = (self._recording or self.network)(windows)
+        return result
+
+    def forget(self) -> None:
+        """Give up the recording with its memory."""
+        if self._recording is not None:
+            torch.cuda.synchronize(self._recording.windows.device)  # it may still be running
+        self._shape = self._recording = None
+
+
+_recorded: weakref.WeakSet[Recorded] = weakref.WeakSet()
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """The network as it is, not recorded."""
+    return network.network if isinstance(network, Recorded) else network
+
+
+def give_back() -> None:
+    """Give the memory of all recordings, and what PyTorch keeps in store, back to the GPUs."""
+    for network in list(_recorded):
+        network.forget()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """The kernels of one batch, with where they read and where they write."""
+
+    graph: torch.cuda.CUDAGraph
+    windows: Tensor
+    logits: Tensor
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        self.windows.copy_(windows)
+        self.graph.replay()
+        return self.logits
+
+
+def _recording(network: nn.Module, windows: Tensor) -> _Recording | None:
+    """Record a network for batches like this one; None where that fails, or gives other logits.
+
+    Raises:
+        RuntimeError: the network itself fails, as where such a batch is too much for the memory.
+    """
+    device = windows.device
+    before = torch.cuda.current_stream(device)
+    beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    beside.wait_stream(before)
+    with torch.cuda.device(device), torch.cuda.stream(beside):  # a recording that fails does not set the stream back
+        expected = network(windows)  # the first time, libraries do what cannot be recorded
+        graph, place = torch.cuda.CUDAGraph(), windows.clone()
+        try:
+            with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
+                logits = network(place)
+            graph.replay()
+            same = torch.allclose(logits, expected, rtol=SAME, atol=SAME)
+        except RuntimeError:
+            same = False
+    before.wait_stream(beside)
+    return _Recording(graph, place, logits) if same else None
