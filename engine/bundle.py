@@ -34,7 +34,6 @@ from ..protocol import (
     to_json,
 )
 from ..protocol.words import tr
-from .outputs import write_atomically
 from .progress import Progress
 from .shortage import out_of_memory
 from .unet import Ensemble, UNet, UNetArguments
@@ -159,6 +158,8 @@ def save(path: Path, network: UNet | Ensemble, card: Card) -> None:
 
 def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     """Write a bundle with weights as they are, atomically."""
+    from .outputs import write_atomically  # reading one does without rasterio (benchmarks/gpu.py)
+
     data = to_json(card)
     if not card.members:
         del data["members"]  # older versions of Orthomask refuse what they do not know
