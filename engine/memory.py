@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..protocol import OVERLAP_PX, WINDOW_PX
-from . import cogs
+from . import cogs, gpu
 from .bundle import Bundle
 from .devices import PRECISIONS, Device, Predictor
 from .grid import Lattice, Selection
@@ -36,6 +37,7 @@ SCRATCH = 1.9
 
 def activations_mb(predictor: Predictor, bands: int) -> float:
     """The most memory that the tensors of one window take at once, counted while it goes through the network."""
+    predictor = replace(predictor, network=gpu.plain(predictor.network))  # a recording has taken it already
     window = torch.zeros(1, bands, WINDOW_PX, WINDOW_PX)
     predictor(window)  # the first one brings the weights into order
     with _Live() as live:
