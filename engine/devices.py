@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
+from collections.abc import Iterator
 from configparser import ConfigParser
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ METADATA = Path(__file__).resolve().parent.parent / "metadata.txt"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
 """Windows in one call of the network; more brings nothing on a CPU (docs/performance.md)."""
+MOST_LANES = 8
+"""Each takes the memory of a window's activations."""
 NVIDIA_DRIVER = "/proc/driver/nvidia/version"
 """Where Linux tells of it."""
 COMPLAINTS = {
@@ -72,6 +76,21 @@ class Device:
     def batch(self) -> int:
         """How many windows to send at once, memory permitting."""
         return BATCH[self.torch.type]
+
+    @property
+    def lanes(self) -> int:
+        """How many batches to run at a time: on a processor one on each core, up to a number."""
+        return min(torch.get_num_threads(), MOST_LANES) if self.torch.type == "cpu" else 1
+
+    @contextmanager
+    def shared(self) -> Iterator[int]:
+        """Give each lane its share of the cores, also in threads that begin meanwhile; yields the number of lanes."""
+        threads, lanes = torch.get_num_threads(), self.lanes
+        torch.set_num_threads(threads // lanes)
+        try:
+            yield lanes
+        finally:
+            torch.set_num_threads(threads)
 
 
 def version() -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from itertools import repeat
 
+import numpy as np
 import torch
 
 from ..protocol import (
@@ -21,6 +23,7 @@ from ..protocol import (
 )
 from ..protocol.words import tr
 from . import devices, memory, speeds
+from .batches import Batches
 from .bundle import Bundle, load
 from .devices import Device, Predictor
 from .grid import Lattice, Selection
@@ -55,7 +58,7 @@ def workload(
     classes = len(bundle.card.classes)
     if windows:
         return Workload(windows, round(memory.square_strip_mb(windows, classes), 1))
-    filled = sum(math.ceil(len(columns) / device.batch) * device.batch for columns in selection.columns)
+    filled = math.ceil(selection.count / device.batch) * device.batch
     return Workload(filled, round(memory.strip_mb(source, lattice, selection, classes), 1))
 
 
@@ -107,7 +110,7 @@ def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | Non
     predictor, bands = devices.prepare(bundle, device), len(bundle.card.bands)
     try:
         activations_mb = round(memory.activations_mb(predictor, bands), 1)
-        speed = speed or Speed(_seconds(predictor, bands, device.batch, progress))
+        speed = speed or Speed(_seconds(predictor, bands, progress))
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -122,27 +125,24 @@ def _rounded(number: float) -> float:
     return float(f"{number:.2g}")
 
 
-def _seconds(predictor: Predictor, bands: int, batch: int, progress: Progress) -> float:
-    """Seconds for one window in batches of that size, or smaller ones where so many do not fit into memory."""
-    try:
-        return _timed(predictor, torch.zeros(batch, bands, WINDOW_PX, WINDOW_PX), progress)
-    except (RuntimeError, MemoryError) as error:
-        if batch == 1 or not out_of_memory(error):
-            raise
-        return _seconds(predictor, bands, batch // 2, progress)
-
-
-def _timed(predictor: Predictor, windows: torch.Tensor, progress: Progress) -> float:
-    """The fastest of a few rounds, after one that only warms up: other programs take the processor for moments."""
-    rounds: list[float] = []
-    for number in range(1 + ROUNDS):
-        progress.report(0.1 + 0.8 * number / (1 + ROUNDS))
-        start = time.perf_counter()
-        predictor(windows).cpu()
-        rounds.append(time.perf_counter() - start)
-        if number and sum(rounds[1:]) > ENOUGH_SECONDS:
-            break
-    return min(rounds[1:]) / len(windows)
+def _seconds(predictor: Predictor, bands: int, progress: Progress) -> float:
+    """Seconds for one window, in the fastest of a few rounds: other programs take the processor for moments."""
+    device, rounds = predictor.device, []
+    window = np.zeros((bands, WINDOW_PX, WINDOW_PX), np.float32), np.ones((WINDOW_PX, WINDOW_PX), bool)
+    with device.shared() as lanes:
+        batches, count = Batches(predictor, device.batch, lanes), device.batch * lanes
+        for number in range(1 + ROUNDS):  # the first one only warms up
+            progress.report(0.1 + 0.8 * number / (1 + ROUNDS))
+            start = time.perf_counter()
+            _ = [
+                probabilities.cpu()
+                for probabilities, _ in batches(repeat(window, count), progress)
+                if probabilities is not None
+            ]
+            rounds.append(time.perf_counter() - start)
+            if number and sum(rounds[1:]) > ENOUGH_SECONDS:
+                break
+    return min(rounds[1:]) / count
 
 
 def _light(needed_mb: float, free_mb: float | None) -> Light | None:

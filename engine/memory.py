@@ -31,8 +31,8 @@ BASE_MB = 350.0
 """The engine with its libraries, before a model is loaded."""
 TRACING = 16
 """Bytes for each pixel of the tile whose objects are being traced."""
-SCRATCH = 1.9
-"""What the network takes on a processor, in proportion to its activations: libraries work in copies of their own."""
+SCRATCH = 0.9
+"""What the network takes beside its activations, in proportion to them: libraries work in copies of their own."""
 
 
 def activations_mb(predictor: Predictor, bands: int) -> float:
@@ -83,8 +83,10 @@ def network_mb(bundle: Bundle, device: Device, precision: str, activations: floa
     """What a run takes whatever its region: libraries, weights, activations and the windows read ahead."""
     weights = bundle.path.stat().st_size / 1e6  # of half precision
     copies = 4 + PRECISIONS[precision].itemsize / 2  # as loaded, as fused, and in the precision of the device
-    ahead = (device.batch + 3) * len(bundle.card.bands) * WINDOW_PX**2 * 9 / 1e6  # as read, as float32 and a copy
-    return BASE_MB + copies * weights + SCRATCH * device.batch * activations + ahead
+    ahead = (
+        (device.batch * (1 + 2 * device.lanes) + 3) * len(bundle.card.bands) * WINDOW_PX**2 * 9 / 1e6
+    )  # as read, as float32 and a copy
+    return BASE_MB + copies * weights + device.batch * (SCRATCH + device.lanes) * activations + ahead
 
 
 def strip_mb(source: Source, lattice: Lattice, selection: Selection, classes: int) -> float:

@@ -7,7 +7,7 @@ weighted probabilities, and a writer thread encodes finished strips. Memory is t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -23,18 +23,16 @@ from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, Pre
 from ..protocol.words import tr
 from . import bundle as bundles
 from . import check, devices, estimates, polygons, regions, runs
+from .batches import Batches, Predict
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
 from .provenance import Processor
 from .raster import Reader, Source, open_image, open_reader
 from .runs import NODATA, SCALE, Part, Strip
-from .shortage import out_of_memory
 from .waiting import ahead
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
 """A window to its pixels `(bands, H, W)`, float32, and what of them is valid `(H, W)`."""
-Predict = Callable[[Tensor], Tensor]
-"""Windows `(B, bands, H, W)` to the probabilities of the foreground classes `(B, K, H, W)`."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +137,11 @@ def blended(
         return plan_.bundle.normalise(pixels, valid), valid
 
     device = predictor.device
-    return strips(
-        plan_.lattice, plan_.selection, read, predictor, len(plan_.bundle.card.classes),
-        progress, batch=device.batch, device=device.torch, first=first,
-    )  # fmt: skip
+    with device.shared() as lanes:
+        yield from strips(
+            plan_.lattice, plan_.selection, read, predictor, len(plan_.bundle.card.classes),
+            progress, batch=device.batch, lanes=lanes, device=device.torch, first=first,
+        )  # fmt: skip
 
 
 def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:
@@ -177,6 +176,7 @@ def strips(
     progress: Progress,
     *,
     batch: int = 1,
+    lanes: int = 1,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     first: int = 0,
 ) -> Generator[Strip, None, None]:
@@ -186,6 +186,7 @@ def strips(
         predict: any callable; tests use an identity.
         classes: K, the number of foreground classes.
         batch: windows in one call; halved whenever the device runs out of memory.
+        lanes: calls at a time.
         first: strips before this one are finished already. The windows above it run again where they overlap it.
 
     Raises:
@@ -195,12 +196,15 @@ def strips(
     todo = list(enumerate(selection.columns))[max(0, first - 1) :]
     places = [_Place(selection.first_row + index, column) for index, columns in todo for column in columns]
     total, done = max(1, len(places)), 0
-    batches = _Batches(predict, batch)
-    with closing(ahead(lambda place: read(lattice.window(*place)), places, batch + 2, progress)) as windows:
+    with (
+        closing(ahead(lambda place: read(lattice.window(*place)), places, batch + 2, progress)) as windows,
+        closing(Batches(predict, batch, lanes)(windows, progress)) as predicted,
+    ):
         for index, columns in todo:
             row = selection.first_row + index
-            for place, probabilities, valid in batches(zip((_Place(row, c) for c in columns), windows)):
-                canvas.add(place, probabilities, valid)
+            for column, (probabilities, valid) in zip(columns, predicted):
+                if probabilities is not None:
+                    canvas.add(_Place(row, column), probabilities, valid)
                 done += 1
                 progress.report(done / total, tr("Window {} of {}").format(done, total))
             strip = canvas.finish(index, row)
@@ -274,58 +278,3 @@ def _refuse_nonsense(probabilities: Tensor) -> None:
             tr("The model answers with what are no probabilities."),
             tr("Copy or download it again, or choose another model."),
         )
-
-
-class _Batches:
-    """Runs windows in batches of one constant size, halving it when memory runs out; skips windows without data.
-
-    A constant size makes the result of a window independent of which others share its batch.
-    """
-
-    def __init__(self, predict: Predict, size: int) -> None:
-        self._predict, self._size = predict, size
-
-    def __call__(
-        self, windows: Iterable[tuple[_Place, tuple[np.ndarray, np.ndarray]]]
-    ) -> Iterator[tuple[_Place, Tensor, np.ndarray]]:
-        """Yield place, probabilities `(K, H, W)` and valid pixels of each window that has data."""
-        waiting: list[tuple[_Place, np.ndarray, np.ndarray]] = []
-        for place, (pixels, valid) in windows:
-            if valid.any():
-                waiting.append((place, pixels, valid))
-            if len(waiting) >= self._size:
-                yield from self._flush(waiting)
-                waiting = []
-        if waiting:
-            yield from self._flush(waiting)
-
-    def _flush(
-        self, waiting: list[tuple[_Place, np.ndarray, np.ndarray]]
-    ) -> Iterator[tuple[_Place, Tensor, np.ndarray]]:
-        start = 0
-        while start < len(waiting):
-            part = waiting[start : start + self._size]
-            stack = np.zeros((self._size, *part[0][1].shape), np.float32)
-            stack[: len(part)] = [pixels for _, pixels, _ in part]
-            try:
-                probabilities = self._predict(torch.from_numpy(stack))
-            except (RuntimeError, MemoryError) as error:
-                self._back_off(error)
-                continue
-            for (place, _, valid), probability in zip(part, probabilities):
-                yield place, probability, valid
-            start += len(part)
-
-    def _back_off(self, error: Exception) -> None:
-        if not out_of_memory(error):
-            raise error
-        if self._size == 1:
-            raise OrthomaskError(
-                ErrorCode.OUT_OF_MEMORY,
-                tr("There is not enough memory for a single window."),
-                tr("Close other programs, or use a smaller window."),
-                str(error),
-            ) from error
-        self._size //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()

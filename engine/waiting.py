@@ -21,14 +21,14 @@ def patiently(work: Callable[[], Made], progress: Progress) -> Made:
 
 
 def ahead(
-    work: Callable[[Item], Made], items: Iterable[Item], depth: int, progress: Progress
+    work: Callable[[Item], Made], items: Iterable[Item], depth: int, progress: Progress, threads: int = 1
 ) -> Generator[Made, None, None]:
-    """Results of `work` in order, up to `depth` of them made ahead in one thread; an error surfaces where it was due.
+    """Results of `work` in order, up to `depth` of them made ahead in threads; an error surfaces where it was due.
 
-    Cancelling does not wait for the thread: it ends with what it has in hand, or with the process.
+    Cancelling does not wait for the threads: they end with what they have in hand, or with the process.
     """
     pending: deque[AsyncResult[Made]] = deque()
-    pool = ThreadPool(1)  # whose thread, unlike an executor's, does not keep the process alive
+    pool = ThreadPool(threads)  # which, unlike an executor's, do not keep the process alive
     try:
         for item in items:
             pending.append(pool.apply_async(work, (item,)))

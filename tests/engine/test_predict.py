@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,10 +69,10 @@ def lattices(draw: st.DrawFn) -> Lattice:
 
 
 @settings(max_examples=60, deadline=None)
-@given(lattices(), st.integers(1, 5))
-def test_identity_gives_the_image_back_for_every_shape_and_overlap(lattice: Lattice, batch: int) -> None:
+@given(lattices(), st.integers(1, 5), st.integers(1, 3))
+def test_identity_gives_the_image_back_for_every_shape_and_overlap(lattice: Lattice, batch: int, lanes: int) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (lattice.height_px, lattice.width_px))
-    result = blended(lattice, reader_of(pixels / runs.SCALE), lambda windows: windows, batch=batch)
+    result = blended(lattice, reader_of(pixels / runs.SCALE), lambda windows: windows, batch=batch, lanes=lanes)
     np.testing.assert_array_equal(result, pixels)
 
 
@@ -130,13 +132,31 @@ def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
     assert set(sizes[2:]) == {2}
 
 
+def test_where_memory_will_not_do_for_all_lanes_fewer_run_at_a_time() -> None:
+    lattice = Lattice("", Affine.identity(), 500, 64, 64, 16)
+    pixels = np.random.default_rng(5).integers(0, 255, (64, 500))
+    room, at_once = threading.Semaphore(2), []
+
+    def predictor(windows: Tensor) -> Tensor:
+        if not room.acquire(blocking=False):
+            raise MemoryError
+        at_once.append(2 - room._value)
+        time.sleep(0.005)  # so that lanes meet
+        room.release()
+        return windows
+
+    result = blended(lattice, reader_of(pixels / runs.SCALE), predictor, lanes=4)
+    np.testing.assert_array_equal(result, pixels)
+    assert max(at_once) == 2
+
+
 def test_memory_too_small_for_one_window_is_said_in_words() -> None:
     def predictor(windows: Tensor) -> Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     lattice = Lattice("", Affine.identity(), 64, 64, 64, 16)
     with pytest.raises(OrthomaskError) as caught:
-        blended(lattice, reader_of(np.ones((64, 64))), predictor, batch=4)
+        blended(lattice, reader_of(np.ones((64, 64))), predictor, batch=4, lanes=3)
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY
 
 
