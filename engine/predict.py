@@ -228,16 +228,25 @@ class _Canvas:
         width = max([extent.x + extent.width, *(x + lattice.window_px for x in used)]) - self._left
         self._sum = torch.zeros(classes, lattice.window_px, width, device=device)
         self._valid = np.zeros((lattice.window_px, width), bool)
+        self._weights: dict[tuple[bool, ...], Tensor] = {}
 
     def add(self, place: _Place, probabilities: Tensor, valid: np.ndarray) -> None:
         """Blend in the probabilities `(K, window, window)` of a window."""
-        size, overlap = self._lattice.window_px, self._lattice.overlap_px
-        weight_y = torch.from_numpy(blend_profile(place.row, self._lattice.rows, size, overlap))
-        weight_x = torch.from_numpy(blend_profile(place.column, self._lattice.columns, size, overlap))
-        weight = (weight_y[:, None] * weight_x[None, :]).to(self._sum.device)
         x = place.column * self._lattice.stride_px - self._left
-        self._sum[:, :, x : x + size].addcmul_(probabilities, weight)
-        self._valid[:, x : x + size] |= valid
+        across = slice(x, x + self._lattice.window_px)
+        self._sum[:, :, across].addcmul_(probabilities, self._weight(place))
+        self._valid[:, across] |= valid
+
+    def _weight(self, place: _Place) -> Tensor:
+        """Weights `(window, window)`, brought to the device once for all windows that lie alike: at an edge or not."""
+        rows, columns = self._lattice.rows, self._lattice.columns
+        kind = (place.row == 0, place.row == rows - 1, place.column == 0, place.column == columns - 1)
+        if kind not in self._weights:
+            size, overlap = self._lattice.window_px, self._lattice.overlap_px
+            weight_y = torch.from_numpy(blend_profile(place.row, rows, size, overlap))
+            weight_x = torch.from_numpy(blend_profile(place.column, columns, size, overlap))
+            self._weights[kind] = (weight_y[:, None] * weight_x).to(self._sum.device)
+        return self._weights[kind]
 
     def finish(self, index: int, row: int) -> Strip:
         """The final rows of this strip, cut to the region; the overlap moves up for the next one."""
