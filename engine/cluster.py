@@ -117,7 +117,9 @@ def joined(address: str, progress: Progress) -> Iterator[Cluster]:
 def _client(address: str) -> Client:
     try:
         return Client(address, timeout=CONNECTING_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # the last one where an encrypted address finds no certificate
         sentence = tr("There is no Dask scheduler at {}.").format(address)
         remedy = tr("Name the address that “dask scheduler” prints, such as tcp://10.0.0.1:8786.")
+        if address.startswith("tls:"):
+            remedy = tr("See whether it runs, and whether this computer's Dask has the certificates of the cluster.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, str(error)) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 import pyogrio
@@ -22,7 +25,7 @@ import shapely.affinity
 import torch
 from affine import Affine
 from click.testing import CliRunner
-from distributed import KilledWorker, LocalCluster
+from distributed import KilledWorker, LocalCluster, Security
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +41,7 @@ from orthomask.protocol import (
     Cancelled,
     ErrorCode,
     Image,
+    InfoRequest,
     OrthomaskError,
     PolygonOptions,
     PredictRequest,
@@ -154,6 +158,53 @@ def test_a_repeated_run_skips_finished_blocks(request_of: Callable[..., PredictR
     assert kept == [True]
     assert len(meddler.seen) == BLOCKS - len(times)
     assert_same(predict.run(request_of("alone"), Progress()), shared)
+
+
+def sockets(process: psutil.Process) -> set[object]:
+    """The sockets that a process has open, of whatever kind."""
+    return {(one.family, one.laddr, one.fd) for one in process.net_connections("all")}
+
+
+def test_nobody_can_talk_to_the_processes_that_share_a_run() -> None:
+    own = sockets(psutil.Process())
+    with crew.hired(2, []) as both:
+        for pending in [both.submit("info", InfoRequest()) for _ in range(2)]:
+            assert pending.result()["device"]
+        assert [sockets(process) for process in (*workers(), psutil.Process())] == [set(), set(), own]
+    assert not workers()
+
+
+PARENT = """
+import sys
+from orthomask.engine import crew
+from orthomask.protocol import InfoRequest
+with crew.hired(1, []) as alone:
+    alone.submit("info", InfoRequest()).result()
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_processes_end_with_the_command_however_it_ends() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout
+    parent.stdout.readline()
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([child], timeout=20) == ([child], [])
+
+
+def test_what_ends_every_process_ends_the_run_with_what_they_said(
+    request_of: Callable[..., PredictRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "worker.py"
+    program.write_text("import sys; sys.stdin.readline(); print('{', end=''); sys.exit('no driver')")
+    monkeypatch.setattr(crew, "PROGRAM", program)
+    with pytest.raises(OrthomaskError) as caught:
+        scale.run(ScaleRequest(request_of("shared"), processes=2), Progress())
+    assert caught.value.code is ErrorCode.ENGINE_DIED
+    assert "no driver" in caught.value.details
 
 
 def test_the_workers_of_a_cluster_are_used_from_the_command_line(
@@ -296,6 +347,38 @@ def test_a_scheduler_that_is_not_there_is_named(
     with pytest.raises(OrthomaskError, match="no Dask scheduler at tcp"):
         scale.run(ScaleRequest(asked, scheduler="tcp://127.0.0.1:9"), Progress())
     assert not Path(asked.output_dir).exists() or not list(Path(asked.output_dir).iterdir())
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """What Dask's configuration files say on computers that have certificates."""
+    names = {"key": str(tmp_path / "key.pem"), "cert": str(tmp_path / "cert.pem")}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=orthomask"]
+    subprocess.run([*command, "-keyout", names["key"], "-out", names["cert"]], check=True, capture_output=True)
+    prefix = "distributed.comm.tls"
+    roles = {f"{prefix}.{role}.{kind}": names[kind] for role in ("scheduler", "client") for kind in names}
+    return {f"{prefix}.ca-file": names["cert"], **roles}
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes certificates with openssl")
+def test_a_cluster_with_certificates_speaks_to_those_who_have_them(
+    request_of: Callable[..., PredictRequest], tls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECTING_S", 2.0)
+    monkeypatch.setattr(cluster, "WAITING_S", 0.2)
+
+    def remedy(address: str) -> str:
+        with pytest.raises(OrthomaskError) as caught:
+            scale.run(ScaleRequest(request_of("out"), scheduler=address), Progress())
+        return caught.value.remedy
+
+    options = {"n_workers": 0, "host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with dask.config.set({**tls, "distributed.comm.require-encryption": True}):
+        local = LocalCluster(protocol="tls", security=Security(), **options)
+        assert "Start some" in remedy(local.scheduler_address), "it is found, and has no workers yet"
+    with local:
+        assert "certificates" in remedy(local.scheduler_address)
+        assert "dask scheduler" in remedy(local.scheduler_address.replace("tls:", "tcp:"))
 
 
 @pytest.mark.parametrize(
