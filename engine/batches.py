@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
+from . import gpu
 from .progress import Progress
 from .shortage import out_of_memory
 from .waiting import ahead
@@ -83,8 +84,7 @@ class Batches:
                     tr("Close other programs, or use a smaller window."),
                     str(error),
                 ) from error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        gpu.give_back()
 
 
 def _batched(windows: Iterable[Read], size: int) -> Generator[list[Read], None, None]:
