@@ -31,8 +31,8 @@ class Batches:
     batches are halved, and then fewer of them run at a time.
     """
 
-    def __init__(self, predict: Predict, size: int, lanes: int) -> None:
-        self._predict, self._size, self._lanes = predict, size, lanes
+    def __init__(self, predict: Predict, size: int, lanes: int, device: torch.device) -> None:
+        self._predict, self._size, self._lanes, self._device = predict, size, lanes, device
         self._free, self._changing = threading.Semaphore(lanes), threading.Lock()
 
     def __call__(
@@ -58,9 +58,11 @@ class Batches:
             part = windows[len(found) : len(found) + size]
             try:
                 with self._free:
-                    stack = np.zeros((size, *part[0].shape), np.float32)
-                    stack[: len(part)] = part
-                    found.extend(self._predict(torch.from_numpy(stack))[: len(part)])
+                    stack = gpu.room(size, *part[0].shape, device=self._device)
+                    for place, pixels in zip(stack, part):
+                        place.copy_(torch.from_numpy(pixels))
+                    stack[len(part) :] = 0
+                    found.extend(self._predict(stack)[: len(part)])
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise

@@ -130,7 +130,7 @@ def _seconds(predictor: Predictor, bands: int, progress: Progress) -> float:
     device, rounds = predictor.device, []
     window = np.zeros((bands, WINDOW_PX, WINDOW_PX), np.float32), np.ones((WINDOW_PX, WINDOW_PX), bool)
     with device.shared() as lanes:
-        batches, count = Batches(predictor, device.batch, lanes), device.batch * lanes
+        batches, count = Batches(predictor, device.batch, lanes, device.torch), device.batch * lanes
         for number in range(1 + ROUNDS):  # the first one only warms up
             progress.report(0.1 + 0.8 * number / (1 + ROUNDS))
             start = time.perf_counter()

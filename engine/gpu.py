@@ -22,8 +22,13 @@ SAME = 1e-2
 """How far a recording's logits may be from the network's own, absolutely and relatively."""
 
 
+def room(*shape: int, device: torch.device) -> Tensor:
+    """Memory for what is brought to the device: for a GPU it is pinned, and its pages are kept for the next batch."""
+    return torch.empty(shape, pin_memory=device.type == "cuda")
+
+
 def arriving(windows: Tensor, device: torch.device) -> Tensor:
-    """Windows `(B, bands, H, W)` on the device; on a GPU without waiting for it, where they lie in pinned memory."""
+    """Windows `(B, bands, H, W)` on the device; on a GPU soon, while it computes what came before."""
     return _ramp(device)(windows) if device.type == "cuda" else windows.to(device)
 
 

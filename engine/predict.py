@@ -198,7 +198,7 @@ def strips(
     total, done = max(1, len(places)), 0
     with (
         closing(ahead(lambda place: read(lattice.window(*place)), places, batch + 2, progress)) as windows,
-        closing(Batches(predict, batch, lanes)(windows, progress)) as predicted,
+        closing(Batches(predict, batch, lanes, device)(windows, progress)) as predicted,
     ):
         for index, columns in todo:
             row = selection.first_row + index
