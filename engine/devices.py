@@ -21,7 +21,7 @@ from ..protocol.words import mark, tr
 from . import gpu, onednn
 from .bundle import Bundle
 from .progress import Progress
-from .unet import fused
+from .unet import fused, mixed
 
 METADATA = Path(__file__).resolve().parent.parent / "metadata.txt"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -217,7 +217,7 @@ class Predictor:
     def __call__(self, windows: Tensor) -> Tensor:
         """Probabilities of the foreground classes, fp32, on the device."""
         with torch.inference_mode():
-            there = gpu.arriving(windows, self.device.torch).to(PRECISIONS[self.precision])
+            there = gpu.arriving(windows, self.device.torch)
             logits = self.network(there.contiguous(memory_format=torch.channels_last))
             self.tally.windows += len(windows)
             return torch.softmax(logits.float(), dim=1)[:, 1:]
@@ -236,8 +236,8 @@ def precision_of(device: torch.device) -> str:
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
     """Fuse and place a model in a precision, by default the device's own. Kept warm."""
     precision = precision or precision_of(device.torch)
-    ready = fused(bundle.model()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if device.torch.type == "cpu" and onednn.is_available():
-        return Predictor(onednn.merged(ready, PRECISIONS[precision]), device, precision)
-    ready = ready.to(device.torch, PRECISIONS[precision])
+    network = fused(bundle.model()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    merging = device.torch.type == "cpu" and onednn.is_available()
+    place = onednn.merged if merging else lambda module, dtype: module.to(device.torch, dtype)
+    ready = mixed(network, PRECISIONS[precision], place)
     return Predictor(gpu.Recorded(ready) if device.torch.type == "cuda" else ready, device, precision)

@@ -6,7 +6,7 @@ The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -156,3 +156,35 @@ def fused(model: nn.Module) -> nn.Module:
                 parent[index] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
                 parent[index + 1] = nn.Identity()
     return model
+
+
+def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, torch.dtype], nn.Module]) -> nn.Module:
+    """A network for images in fp32 that computes in another precision, but for the first stage of each encoder.
+
+    That stage is a small part of the work, and rounding there changes more classes than anywhere else
+    (docs/performance.md).
+
+    Args:
+        place: brings a module, in place, into a precision.
+    """
+    unets = [module for module in network.modules() if isinstance(module, UNet)]
+    firsts = [unet.encoder[0] for unet in unets]
+    for unet in unets:
+        unet.encoder[0] = nn.Identity()
+    placed = place(network, dtype)
+    for unet, first in zip(unets, firsts):
+        unet.stem = _Between(unet.stem, dtype, dtype)
+        unet.encoder[0] = _Between(place(first, torch.float32), torch.float32, dtype)
+    return placed
+
+
+class _Between(nn.Module):
+    """Gives a module its input in one precision, and others its result in another."""
+
+    def __init__(self, module: nn.Module, taken: torch.dtype, given: torch.dtype) -> None:
+        super().__init__()
+        self.module, self._taken, self._given = module, taken, given
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.module(x.to(self._taken))
+        return result.to(self._given)

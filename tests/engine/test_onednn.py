@@ -9,9 +9,10 @@ import rasterio
 import torch
 from torch import nn
 
-from orthomask.engine import bundle, onednn
-from orthomask.engine.unet import UNet, UNetArguments, fused
-from orthomask.protocol import Encoder
+from orthomask.engine import bundle, devices, onednn, predict, raster, runs
+from orthomask.engine.progress import Progress
+from orthomask.engine.unet import UNet, UNetArguments, fused, mixed
+from orthomask.protocol import Encoder, Image, PredictRequest
 
 SAMPLES = Path(__file__).resolve().parents[2] / "resources" / "sample"
 needed = pytest.mark.skipif(not onednn.is_available(), reason="this PyTorch or processor has no oneDNN")
@@ -60,6 +61,34 @@ def test_in_bf16_classes_are_nearer_to_those_of_fp32_than_with_rounded_biases(na
     expected = torch.softmax(plain(image), 1)[:, 1] >= 0.5
     rounded = copy.deepcopy(plain).to(torch.bfloat16)
     assert changed(onednn.merged(plain, torch.bfloat16)) < min(0.003, changed(rounded))
+
+
+@pytest.mark.parametrize("arguments", NETWORKS)
+def test_of_a_mixed_network_the_first_stage_is_in_fp32_and_the_rest_is_not(arguments):
+    plain = network(arguments)
+    ready = mixed(copy.deepcopy(plain), torch.bfloat16, lambda module, dtype: module.to(dtype))
+    image = torch.rand(1, arguments.bands, 64, 64)
+    assert {parameter.dtype for parameter in ready.encoder[0].parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in ready.encoder[1].parameters()} == {torch.bfloat16}
+    first = plain.encoder[0](image if arguments.encoder is Encoder.EFFICIENTNET_LITE0 else plain.stem(image))
+    if arguments.encoder is Encoder.EFFICIENTNET_LITE0:  # else the stem's rounding is in it
+        torch.testing.assert_close(ready.encoder[0](image), first.to(torch.bfloat16), rtol=0, atol=0)
+    logits = ready(image)
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), plain(image), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(("name", "sample"), [("buildings", "banepa.tif"), ("farmland", "iowa.tif")])
+def test_in_bf16_fewer_than_one_class_in_a_thousand_changes(name, sample):
+    model, classes = bundle.load(name), {}
+    for precision in devices.PRECISIONS:
+        predictor = devices.prepare(model, devices.choose("cpu"), precision)
+        with raster.open_image(Image(str(SAMPLES / sample))) as source:
+            plan = predict.plan(source, PredictRequest(source.image, name, "unused"))
+            with raster.open_reader(source, plan.lattice, plan.numbers) as reader:
+                strips = predict.blended(plan, reader, predictor, Progress())
+                classes[precision] = np.hstack([runs.classify(strip.probabilities, 0.5).ravel() for strip in strips])
+    assert (classes["bf16"] != classes["fp32"]).mean() < 0.001
 
 
 def test_rounding_keeps_the_sum_of_a_kernel():
