@@ -28,9 +28,7 @@ def outlines(labels: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[np.n
     width = labels.shape[1] + 2
     padded = np.pad(labels, 1).ravel()
     steps = np.array([across + down * width for across, down in STEPS])
-    inside = np.flatnonzero(padded)
-    edges = [inside[padded[inside + steps[way - 1]] != padded[inside]] for way in range(4)]
-    pixel, way = np.concatenate(edges), np.repeat(np.arange(4), [len(part) for part in edges])
+    pixel, way = _edges(padded, width)
     ring, order = _in_order(_next_edges(padded, steps, pixel, way))
     pixel, way, ring = pixel[order], way[order], ring[order]
     starts = np.flatnonzero(np.diff(ring, prepend=-1))
@@ -42,19 +40,27 @@ def outlines(labels: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[np.n
     return _polygons(corners, number, padded[pixel[starts]])
 
 
+def _edges(padded: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The object's pixel at each edge, and the direction in which the edge goes; by direction, then by pixel."""
+    across, down = (np.flatnonzero(padded[:-step] != padded[step:]) for step in (1, width))
+    beside = (down + width, across, down, across + 1)
+    edges = [pixel[padded[pixel] > 0] for pixel in beside]
+    return np.concatenate(edges), np.repeat(np.arange(4), [len(part) for part in edges])
+
+
 def _next_edges(padded: np.ndarray, steps: np.ndarray, pixel: np.ndarray, way: np.ndarray) -> np.ndarray:
     """The number of the edge that follows each one around its object.
 
     Where two pixels of an object touch at a corner only, the outline crosses there: a hole is a ring of its own.
     """
-    number = np.empty((4, len(padded)), np.int32)
-    number[way, pixel] = np.arange(len(pixel))
+    number = np.empty((len(padded), 4), np.int32)
+    number[pixel, way] = np.arange(len(pixel))
     ahead = pixel + steps[way]
     left = ahead + steps[way - 1]
     turns_left, goes_on = padded[left] == padded[pixel], padded[ahead] == padded[pixel]
     following = np.where(turns_left, left, np.where(goes_on, ahead, pixel))
     turn = np.where(turns_left, -1, np.where(goes_on, 0, 1))
-    following_edge: np.ndarray = number[(way + turn) % 4, following]
+    following_edge: np.ndarray = number[following, (way + turn) % 4]
     return following_edge
 
 
@@ -65,9 +71,12 @@ def _in_order(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     count = len(following)
     whole = csr_array((np.ones(count, np.int8), following, np.arange(count + 1)), (count, count))
-    _, ring = csgraph.connected_components(whole)
-    _, first = np.unique(ring, return_index=True)
-    goes_on = ~np.isin(np.arange(count), first, kind="table")[following]
+    rings, ring = csgraph.connected_components(whole)
+    first = np.empty(rings, np.intp)
+    first[ring[::-1]] = np.arange(count)[::-1]  # of values for one place, the last one stays
+    is_first = np.zeros(count, bool)
+    is_first[first] = True
+    goes_on = ~is_first[following]
     ends = np.append(np.cumsum(np.append(0, goes_on)), goes_on.sum() + len(first))
     links = np.append(following[goes_on], first)
     opened = csr_array((np.ones(len(links), np.int8), links, ends), (count + 1, count + 1))

@@ -6,11 +6,11 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import shapely
-from shapely import Geometry, LinearRing, Polygon
+from shapely import Geometry
 
 THREADS = os.cpu_count() or 1
 """shapely lets others work while it computes on arrays."""
@@ -39,11 +39,11 @@ def squared(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is_rectangle[is_rectangle] = _overlap(rectangles[is_rectangle], polygons[is_rectangle], RECTANGLE_IOU)
     angle, aligned = _directions(shapely.get_exterior_ring(result))
     others = np.flatnonzero(~is_rectangle & (aligned >= ALIGNED_SHARE))
-    turned = [_right_angled(result[index], angle[index]) for index in others]
-    drawn = others[[polygon is not None and polygon.is_valid for polygon in turned]]
-    candidates = np.array([polygon for polygon in turned if polygon is not None and polygon.is_valid], object)
-    good = _overlap(candidates, polygons[drawn], SQUARE_IOU)
-    result[drawn[good]] = candidates[good]
+    turned, where = _right_angled(result[others], angle[others])
+    is_valid = shapely.is_valid(turned)
+    turned, drawn = turned[is_valid], others[where[is_valid]]
+    good = _overlap(turned, polygons[drawn], SQUARE_IOU)
+    result[drawn[good]] = turned[good]
     result[is_rectangle] = rectangles[is_rectangle]
     is_squared = is_rectangle.copy()
     is_squared[drawn[good]] = True
@@ -66,10 +66,18 @@ def _in_threads(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.
 
 
 def _simplified(polygons: np.ndarray) -> np.ndarray:
-    simple: np.ndarray = shapely.simplify(polygons, STAIRCASE_PX, preserve_topology=True)
-    is_lost = (shapely.get_type_id(simple) != shapely.GeometryType.POLYGON) | shapely.is_empty(simple)
-    simple[is_lost] = polygons[is_lost]
-    return simple
+    """Polygons without the staircase of their pixels: ring by ring, and with GEOS's care where that would break one."""
+    rings, polygon = shapely.get_rings(polygons, return_index=True)
+    simple = shapely.simplify(rings, STAIRCASE_PX, preserve_topology=False)
+    is_lost = shapely.get_type_id(simple) != shapely.GeometryType.LINEARRING
+    simple[is_lost] = rings[is_lost]
+    result: np.ndarray = shapely.polygons(simple, indices=polygon)
+    is_broken = ~shapely.is_valid(result)
+    is_broken[polygon[is_lost]] = True
+    careful = shapely.simplify(polygons[is_broken], STAIRCASE_PX, preserve_topology=True)
+    is_whole = (shapely.get_type_id(careful) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(careful)
+    result[is_broken] = np.where(is_whole, careful, polygons[is_broken])
+    return result
 
 
 def _overlap(some: np.ndarray, others: np.ndarray, least: float) -> np.ndarray:
@@ -98,56 +106,95 @@ def _directions(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return main, aligned / np.bincount(ring, length, len(rings))
 
 
-def _right_angled(polygon: Polygon, angle: float) -> Polygon | None:
-    """The polygon with every edge on one of two perpendicular axes; None if fewer than four edges of a ring remain."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    rotation = np.array([[cosine, -sine], [sine, cosine]])
-    rings = [_right_angled_ring(ring, rotation) for ring in (polygon.exterior, *polygon.interiors)]
-    return None if any(ring is None for ring in rings) else Polygon(rings[0], rings[1:])
+class _Walls(NamedTuple):
+    """Alternating walls of closed rings, ring by ring.
+
+    Attributes:
+        axis: 0 for a wall of constant x, 1 for one of constant y.
+        position: that x or y.
+        length: of the edges it was made of.
+        ring: the number of its ring, ascending.
+    """
+
+    axis: np.ndarray
+    position: np.ndarray
+    length: np.ndarray
+    ring: np.ndarray
+
+    def where(self, which: np.ndarray) -> _Walls:
+        """Some of them."""
+        return _Walls(*(column[which] for column in self))
 
 
-def _right_angled_ring(ring: LinearRing, rotation: np.ndarray) -> np.ndarray | None:
-    walls = _walls((shapely.get_coordinates(ring) @ rotation).tolist())
-    if len(walls) < 4:
-        return None
-    corners = [_corner(wall, following) for wall, following in zip(walls, walls[1:] + walls[:1])]
-    turned: np.ndarray = np.array(corners) @ rotation.T
-    return turned
+def _right_angled(polygons: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Polygons with every edge on one of two perpendicular axes, and the places of those they were made of.
+
+    Left out are those of which fewer than four edges of a ring remain.
+    """
+    rings, polygon = shapely.get_rings(polygons, return_index=True)
+    corners, ring = shapely.get_coordinates(rings, return_index=True)
+    turn = np.exp(1j * angles)[polygon]
+    walls = _without_jogs(_walls(corners @ (1, 1j) * turn[ring].conj(), ring))
+    is_whole = np.ones(len(polygons), bool)
+    is_whole[polygon[np.bincount(walls.ring, minlength=len(rings)) < 4]] = False
+    walls = walls.where(is_whole[polygon[walls.ring]])
+    following = walls.position[_neighbours(walls.ring)[1]]
+    x, y = np.where(walls.axis == 0, (walls.position, following), (following, walls.position))
+    placed = (x + 1j * y) * turn[walls.ring]
+    left, number = np.unique(walls.ring, return_inverse=True)
+    drawn = shapely.linearrings(placed.real, placed.imag, indices=number)
+    where, number = np.unique(polygon[left], return_inverse=True)
+    return np.asarray(shapely.polygons(drawn, indices=number)), where
 
 
-def _walls(points: list[list[float]]) -> list[tuple[int, float]]:
-    """Alternating walls as (axis, position): axis 0 has constant x, axis 1 constant y."""
-    edges = []
-    for (x, y), (next_x, next_y) in pairwise(points):
-        across, down = abs(next_x - x), abs(next_y - y)
-        edges.append((1, across, (y + next_y) / 2) if across > down else (0, down, (x + next_x) / 2))
-    first = next((index for index, edge in enumerate(edges) if edge[0] != edges[index - 1][0]), len(edges))
-    if first == len(edges):
-        return []
-    walls, lengths = [], []
-    for axis, run in groupby(edges[first:] + edges[:first], key=lambda edge: edge[0]):
-        parts = list(run)
-        lengths.append(sum(length for _, length, _ in parts))
-        walls.append((axis, sum(length * position for _, length, position in parts) / lengths[-1]))
-    return _without_jogs(walls, lengths)
+def _walls(places: np.ndarray, ring: np.ndarray) -> _Walls:
+    """Edges between places `(N,)`, complex, as walls: each on the axis that is nearer, those in a row made one.
+
+    Rings all of whose edges are on one axis have none.
+    """
+    is_edge = np.diff(ring) == 0
+    step, middle, ring = np.diff(places)[is_edge], ((places[1:] + places[:-1]) / 2)[is_edge], ring[:-1][is_edge]
+    across, down = np.abs(step.real), np.abs(step.imag)
+    axis = (across > down).astype(np.int8)
+    length, position = np.maximum(across, down), np.where(axis == 1, middle.imag, middle.real)
+    begins = axis != axis[_neighbours(ring)[0]]
+    begun, walls = np.cumsum(begins), np.bincount(ring, begins)
+    is_early = begun == (np.cumsum(walls) - walls)[ring]  # these belong to the last wall of their ring
+    order = np.lexsort((is_early, ring))
+    order = order[walls[ring[order]] > 0]
+    number, starts = np.cumsum(begins[order]) - 1, order[begins[order]]
+    whole = np.bincount(number, length[order])
+    return _Walls(axis[starts], np.bincount(number, (length * position)[order]) / whole, whole, ring[starts])
 
 
-def _without_jogs(walls: list[tuple[int, float]], lengths: list[float]) -> list[tuple[int, float]]:
-    """Merge parallel walls that a short step separates, the shortest step first."""
-    while len(walls) > 4:
-        gaps = [abs(walls[i - 1][1] - walls[(i + 1) % len(walls)][1]) for i in range(len(walls))]
-        step = int(np.argmin(gaps))
-        if gaps[step] >= SNAP_PX:
+def _without_jogs(walls: _Walls) -> _Walls:
+    """Merge parallel walls that a short step separates, the shortest step of each ring first."""
+    finished = []
+    while True:
+        _, position, length, ring = walls
+        before, after = _neighbours(ring)
+        gap = np.abs(position[before] - position[after])
+        gap[np.bincount(ring)[ring] <= 4] = np.inf
+        step = np.lexsort((gap, ring))[np.flatnonzero(np.diff(ring, prepend=-1))]
+        step = step[gap[step] < SNAP_PX]
+        one, other = before[step], after[step]
+        weight = length[one] + length[other]
+        position[one] = (position[one] * length[one] + position[other] * length[other]) / weight
+        length[one] = weight
+        is_busy = np.isin(ring, ring[step])
+        finished.append(walls.where(~is_busy))
+        if not len(step):
             break
-        before, after = (step - 1) % len(walls), (step + 1) % len(walls)
-        weight = lengths[before] + lengths[after]
-        position = (walls[before][1] * lengths[before] + walls[after][1] * lengths[after]) / weight
-        walls[before], lengths[before] = (walls[before][0], position), weight
-        drop = {step, after}
-        walls = [wall for i, wall in enumerate(walls) if i not in drop]
-        lengths = [length for i, length in enumerate(lengths) if i not in drop]
-    return walls
+        is_busy[step] = is_busy[other] = False
+        walls = walls.where(is_busy)
+    result = _Walls(*map(np.concatenate, zip(*finished)))
+    return result.where(np.argsort(result.ring, kind="stable"))
 
 
-def _corner(wall: tuple[int, float], following: tuple[int, float]) -> tuple[float, float]:
-    return (wall[1], following[1]) if wall[0] == 0 else (following[1], wall[1])
+def _neighbours(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places before and after each place of closed rings, which lie ring by ring."""
+    before, after = np.arange(len(ring)) - 1, np.arange(len(ring)) + 1
+    first = np.flatnonzero(np.diff(ring, prepend=-1))
+    last = np.append(first, len(ring))[1:] - 1
+    before[first], after[last] = last, first
+    return before, after

@@ -1,10 +1,11 @@
-"""Polygons from a probability raster: objects cleaned, measured and written, a row of tiles at a time."""
+"""Polygons from a probability raster: objects cleaned, measured and written, some thousands at a time."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import rasterio
 import shapely
 from affine import Affine
 from rasterio.io import DatasetReader
-from shapely import Geometry, Polygon
 
 from ..protocol import (
     SPECK_PX,
@@ -36,9 +36,13 @@ from .measure import measured
 from .outputs import locked, refuse_in_use, writing
 from .progress import Progress
 from .runs import SCALE, Counted
-from .tracing import Part, traced
+from .tracing import Objects, Part, dissolved, traced
 
 FIELDS = ("id", "class", "class_value", "confidence", "area_m2", "perimeter_m", "outline", "run")
+CACHE_BYTES = 16 << 20
+"""GDAL's block cache while the raster is read, of which each block is read once."""
+WRITE_BYTES = 16 << 20
+"""Polygons are written when they have so many bytes: each time the file is brought onto the disk."""
 
 
 def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
@@ -80,34 +84,66 @@ def write(
     progress: Progress,
 ) -> Counted:
     """Write the layer `polygons` and the table `orthomask_runs` of a GeoPackage; return count and total area."""
-    with rasterio.open(probabilities) as dataset:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(probabilities) as dataset:
         record = json.loads(dataset.tags()["ORTHOMASK"])
         classes = tuple(from_json(ClassInfo, info) for info in record["classes"])
         source_crs = provenance.get("source", {}).get("crs")
-        finish = _Finisher(dataset, classes, options, source_crs or dataset.crs.to_wkt(), record["run_id"])
-        target.unlink(missing_ok=True)
-        finish.write([], target)
-        for objects, pending in traced(dataset, threshold, finish.min_pixels, progress):
-            finish.write(finish.rows(objects, pending), target)
+        finisher = _Finisher(dataset, classes, options, source_crs or dataset.crs.to_wkt(), record["run_id"])
+        layer = _Layer(target, finisher.crs)
+        for objects, pending in traced(dataset, threshold, finisher.min_pixels, progress):
+            layer.add(finisher.finished(objects, pending))
+        layer.write()
     _write_provenance(provenance, record["run_id"], target)
-    return Counted(finish.count, round(finish.area_m2, 1))
+    return Counted(layer.count, round(finisher.area_m2, 1))
+
+
+class _Layer:
+    """The layer `polygons` of a GeoPackage, made anew, to which many polygons are written at a time."""
+
+    def __init__(self, target: Path, crs: pyproj.CRS) -> None:
+        self.count = 0
+        self._target, self._crs = target, crs.to_wkt()
+        self._held: list[dict[str, np.ndarray]] = []
+        self._bytes = 0
+        target.unlink(missing_ok=True)
+
+    def add(self, columns: dict[str, np.ndarray]) -> None:
+        """Take in polygons, `geometry` as WKB, with their attributes; they are numbered as they come."""
+        number = len(columns["geometry"])
+        self._held.append({"id": np.arange(self.count + 1, self.count + number + 1), **columns})
+        self.count += number
+        self._bytes += sum(map(len, columns["geometry"]))
+        if self._bytes >= WRITE_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what has been taken in."""
+        if not self._held:
+            return
+        columns = {name: np.concatenate([held[name] for held in self._held]) for name in (*FIELDS, "geometry")}
+        geometry = columns.pop("geometry")
+        write_layer(self._target, "polygons", columns, geometry, "Polygon", self._crs)
+        self._held, self._bytes = [], 0
 
 
 class _Finisher:
-    """Cleans, measures and writes finished objects."""
+    """Cleans and measures whole objects."""
 
     def __init__(
         self, dataset: DatasetReader, classes: tuple[ClassInfo, ...], options: PolygonOptions, crs: str, run: str
     ) -> None:
-        self.count, self.area_m2 = 0, 0.0
-        self._classes = {info.value: info for info in classes}
-        self._options, self._crs, self._run = options, pyproj.CRS.from_user_input(crs), run
+        self.crs, self.area_m2 = pyproj.CRS.from_user_input(crs), 0.0
+        self._names, self._outlines = np.full((2, 1 + max(info.value for info in classes)), "", object)
+        for info in classes:
+            outline = info.outline if options.simplify else Outline.PIXELS
+            self._names[info.value], self._outlines[info.value] = info.name, outline.value
+        self._options, self._run = options, run
         self._transform, self._lattice_crs = dataset.transform, dataset.crs.to_wkt()
-        self._context: list[Polygon] = []
+        self._context = np.array([], object)
         center = shapely.box(-0.5, -0.5, 0.5, 0.5)
         middle = Affine.translation(dataset.width / 2, dataset.height / 2)
         pixel = np.array([regions.transformed(center, middle)])
-        self._pixel_m2 = float(measured(self._in_source_crs(pixel), self._crs)[0][0])
+        self._pixel_m2 = float(measured(self._in_source_crs(pixel), self.crs)[0][0])
 
     @property
     def min_pixels(self) -> float:
@@ -117,73 +153,61 @@ class _Finisher:
     def _pixels(self, area_m2: float | None) -> float:
         return SPECK_PX if area_m2 is None else area_m2 / self._pixel_m2
 
-    def rows(self, objects: list[Part], pending: list[Part]) -> list[tuple[Part, Geometry, str]]:
-        """Each object with its outline in raster pixels, and how that was drawn."""
-        kinds = {
-            kind: [part for part in objects if self._outline(part) is kind]
-            for kind in (Outline.PIXELS, Outline.SQUARED, Outline.SHARED)
+    def finished(self, objects: Objects, pending: Sequence[Part]) -> dict[str, np.ndarray]:
+        """The attributes of objects but their numbers, and their outlines as WKB in the CRS of the source."""
+        polygons, outline = self._drawn(objects, pending)
+        moved = self._in_source_crs(polygons)
+        areas, perimeters = measured(moved, self.crs)
+        self.area_m2 += float(areas.sum())
+        return {
+            "class": self._names[objects.values],
+            "class_value": objects.values.astype(np.int32),
+            "confidence": np.round(objects.probabilities / objects.pixels / SCALE, 3),
+            "area_m2": np.round(areas, 2),
+            "perimeter_m": np.round(perimeters, 2),
+            "outline": outline,
+            "run": np.full(len(moved), self._run, object),
+            "geometry": shapely.to_wkb(moved),
         }
-        pixels = ((self._without_small_holes(part.polygon), "pixels") for part in kinds[Outline.PIXELS])
-        shared = ((polygon, "shared") for polygon in self._shared(kinds[Outline.SHARED], pending))
-        drawn = chain(pixels, self._squared(kinds[Outline.SQUARED]), shared)
-        by_part = dict(zip(map(id, chain(*kinds.values())), drawn))
-        return [(part, *by_part[id(part)]) for part in objects]
 
-    def _outline(self, part: Part) -> Outline:
-        return self._classes[part.value].outline if self._options.simplify else Outline.PIXELS
+    def _drawn(self, objects: Objects, pending: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+        """Outlines in raster pixels, and how each was drawn: buildings are squared where that does not hurt."""
+        polygons, outline = objects.polygons.copy(), self._outlines[objects.values]
+        shared, squared = (np.flatnonzero(outline == kind.value) for kind in (Outline.SHARED, Outline.SQUARED))
+        if len(shared):
+            polygons[shared] = self._shared(polygons[shared], pending)
+        polygons = self._without_small_holes(polygons)
+        polygons[squared], is_squared = outlines.squared(polygons[squared])
+        outline[squared] = np.where(is_squared, "squared", "kept")
+        return polygons, outline
 
-    def _squared(self, objects: list[Part]) -> list[tuple[Geometry, str]]:
-        """Buildings squared where that does not hurt, else without the staircase of their pixels."""
-        polygons = np.array([self._without_small_holes(part.polygon) for part in objects], object)
-        drawn, is_squared = outlines.squared(polygons)
-        return [(polygon, "squared" if square else "kept") for polygon, square in zip(drawn, is_squared)]
-
-    def _shared(self, objects: list[Part], pending: list[Part]) -> list[Geometry]:
+    def _shared(self, finished: np.ndarray, pending: Sequence[Part]) -> np.ndarray:
         """Outlines of fields with common borders. Neighbours that are not written now take part as context.
 
         A border comes out the same on both sides, since all that touches it takes part both times, and the side that
-        is written first comes first both times.
+        is written first comes first both times. What has been written is kept until all that it touches is.
         """
-        if not objects:
-            return []
-        going = [part.polygon for part in pending if self._outline(part) is Outline.SHARED]
-        finished = self._context + [part.polygon for part in objects]
-        result = outlines.share_borders(finished + going)[len(self._context) : len(finished)]
-        touching = np.unique(shapely.STRtree(going).query(finished, predicate="intersects")[0])
-        self._context = [finished[index] for index in touching]
-        return [self._without_small_holes(polygon) for polygon in result]
+        going = [part.shapes for part in pending if self._outlines[part.value] == Outline.SHARED.value]
+        pieces, part = np.array(list(chain(*going)), object), np.repeat(np.arange(len(going)), list(map(len, going)))
+        tree = shapely.STRtree(finished)
+        before = self._context[np.unique(tree.query(self._context, predicate="intersects")[0])]
+        beside = np.unique(tree.query(pieces, predicate="intersects")[0])
+        after = [dissolved(pieces[beside[part[beside] == one]]) for one in np.unique(part[beside])]
+        result = outlines.share_borders([*before, *finished, *after])[len(before) : len(before) + len(finished)]
+        known = np.concatenate([self._context, finished])
+        self._context = known[np.unique(shapely.STRtree(known).query(pieces, predicate="intersects")[1])]
+        return result
 
-    def _without_small_holes(self, polygon: Polygon) -> Polygon:
-        if not polygon.interiors:
-            return polygon
-        least = self._pixels(self._options.min_hole_m2)
-        return Polygon(polygon.exterior, [ring for ring in polygon.interiors if Polygon(ring).area >= least])
-
-    def write(self, rows: list[tuple[Part, Geometry, str]], target: Path) -> None:
-        """Append objects to the layer `polygons`; the first call makes it."""
-        parts = [part for part, _, _ in rows]
-        moved = self._in_source_crs(np.array([geometry for _, geometry, _ in rows], object))
-        areas, perimeters = measured(moved, self._crs)
-        infos = [self._classes[part.value] for part in parts]
-        columns = (
-            np.arange(self.count + 1, self.count + len(rows) + 1),
-            np.array([info.name for info in infos], object),
-            np.array([info.value for info in infos], np.int32),
-            np.array([round(part.probability / part.pixels / SCALE, 3) for part in parts], np.float64),
-            np.round(areas, 2),
-            np.round(perimeters, 2),
-            np.array([outline for _, _, outline in rows], object),
-            np.array([self._run] * len(rows), object),
-        )
-        crs = self._crs.to_wkt()
-        write_layer(target, "polygons", dict(zip(FIELDS, columns)), shapely.to_wkb(moved), "Polygon", crs)
-        self.count += len(rows)
-        self.area_m2 += float(areas.sum())
+    def _without_small_holes(self, polygons: np.ndarray) -> np.ndarray:
+        rings, polygon = shapely.get_rings(polygons, return_index=True)
+        is_outer = np.diff(polygon, prepend=-1) > 0
+        is_kept = is_outer | (shapely.area(shapely.polygons(rings)) >= self._pixels(self._options.min_hole_m2))
+        return polygons if is_kept.all() else np.asarray(shapely.polygons(rings[is_kept], indices=polygon[is_kept]))
 
     def _in_source_crs(self, polygons: np.ndarray) -> np.ndarray:
         placed = regions.transformed(polygons, self._transform)
-        same = self._crs == pyproj.CRS(self._lattice_crs)
-        return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self._crs))
+        same = self.crs == pyproj.CRS(self._lattice_crs)
+        return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self.crs))
 
 
 def _record(path: Path) -> dict[str, Any]:
