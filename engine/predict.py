@@ -7,6 +7,7 @@ weighted probabilities, and a writer thread encodes finished strips. Memory is t
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -22,7 +23,7 @@ from torch import Tensor
 from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, PredictResult
 from ..protocol.words import tr
 from . import bundle as bundles
-from . import check, devices, estimates, polygons, regions, runs
+from . import check, devices, estimates, gpu, polygons, regions, runs
 from .batches import Batches, Predict
 from .grid import Lattice, Selection, Window, blend_profile, select
 from .progress import Progress
@@ -196,6 +197,8 @@ def strips(
     todo = list(enumerate(selection.columns))[max(0, first - 1) :]
     places = [_Place(selection.first_row + index, column) for index, columns in todo for column in columns]
     total, done = max(1, len(places)), 0
+    finished: deque[Callable[[], Strip]] = deque()
+    late = int(device.type == "cuda")  # a GPU gets work for the next strip while this one leaves it
     with (
         closing(ahead(lambda place: read(lattice.window(*place)), places, batch + 2, progress)) as windows,
         closing(Batches(predict, batch, lanes, device)(windows, progress)) as predicted,
@@ -207,9 +210,13 @@ def strips(
                     canvas.add(_Place(row, column), probabilities, valid)
                 done += 1
                 progress.report(done / total, tr("Window {} of {}").format(done, total))
-            strip = canvas.finish(index, row)
-            if index >= first:
-                yield strip
+            finished.append(canvas.finish(index, row))
+            if index < first:
+                finished.clear()
+            while len(finished) > late:
+                yield finished.popleft()()
+    while finished:
+        yield finished.popleft()()
 
 
 class _Place(NamedTuple):
@@ -248,19 +255,30 @@ class _Canvas:
             self._weights[kind] = (weight_y[:, None] * weight_x).to(self._sum.device)
         return self._weights[kind]
 
-    def finish(self, index: int, row: int) -> Strip:
-        """The final rows of this strip, cut to the region; the overlap moves up for the next one."""
+    def finish(self, index: int, row: int) -> Callable[[], Strip]:
+        """The final rows of this strip, cut to the region, once the device has them; the overlap moves up.
+
+        Raises:
+            OrthomaskError: when they are called for, where a network with damaged weights gave what is no probability.
+        """
         top, bottom = self._lattice.strip(row)
         extent = self._selection.extent
         first, last = max(top, extent.y), min(bottom, extent.y + extent.height)
         rows = slice(first - top, max(first, last) - top)
         columns = slice(extent.x - self._left, extent.x - self._left + extent.width)
         finished = self._sum[:, rows, columns].mul_(SCALE).round_()  # in place: a strip can be large
-        _refuse_nonsense(finished)
-        quantised = finished.to(torch.uint8).cpu().numpy()
-        quantised[:, self._outside(rows, columns, first)] = NODATA
+        finished.nan_to_num_(*3 * [NODATA])  # infinities, too
+        leaving = gpu.leaving(finished.to(torch.uint8))
+        outside = self._outside(rows, columns, first)
         self._move_up()
-        return Strip(index, first, quantised)
+
+        def strip() -> Strip:
+            probabilities = leaving()
+            _refuse_nonsense(probabilities)
+            probabilities[:, outside] = NODATA
+            return Strip(index, first, probabilities)
+
+        return strip
 
     def _outside(self, rows: slice, columns: slice, top: int) -> np.ndarray:
         """Which pixels hold no data, or have their centre outside the region."""
@@ -279,9 +297,8 @@ class _Canvas:
         self._valid[overlap:] = False
 
 
-def _refuse_nonsense(probabilities: Tensor) -> None:
-    """Raise where a network answered with infinities or what is no number, as one with damaged weights does."""
-    if not bool(torch.isfinite(probabilities).all()):
+def _refuse_nonsense(probabilities: np.ndarray) -> None:
+    if (probabilities == NODATA).any():
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNREADABLE,
             tr("The model answers with what are no probabilities."),
