@@ -143,8 +143,12 @@ def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatist
     """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not valid."""
     mean = np.array([band.mean for band in bands], np.float32)[:, None, None]
     scale = np.array([1 / band.std for band in bands], np.float32)[:, None, None]
-    normalised = (pixels.astype(np.float32) - mean) * scale
-    return np.where(valid, normalised, np.float32(0))
+    normalised = pixels.astype(np.float32)
+    normalised -= mean
+    normalised *= scale
+    if not valid.all():
+        normalised[:, ~valid] = 0
+    return normalised
 
 
 def save(path: Path, network: UNet | Ensemble, card: Card) -> None:

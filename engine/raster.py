@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -170,7 +171,7 @@ class Reader:
         try:
             with self.busy:
                 part = self.dataset.read(self.numbers, window=block)
-                mask = self.dataset.dataset_mask(window=block) > 0
+                mask = None if self._is_whole else self.dataset.dataset_mask(window=block) > 0
         except rasterio.errors.RasterioError as error:
             if out_of_memory(error):
                 raise
@@ -182,11 +183,20 @@ class Reader:
                 tr("Copy or download the file again."),
                 str(error.__cause__ or error),
             ) from error
+        if mask is None:
+            mask = np.ones(part.shape[1:], bool)
         if part.dtype.kind == "f":
             mask &= np.isfinite(part).all(axis=0)
-        pixels[:, rows, columns] = np.where(mask, part, 0)
+        if not mask.all():
+            part[:, ~mask] = 0
+        pixels[:, rows, columns] = part
         valid[rows, columns] = mask
         return pixels, valid
+
+    @functools.cached_property
+    def _is_whole(self) -> bool:
+        """Whether the raster has a value everywhere."""
+        return all(rasterio.enums.MaskFlags.all_valid in flags for flags in self.dataset.mask_flag_enums)
 
 
 @contextmanager
