@@ -102,6 +102,23 @@ def locked(lock: Path, target: Path) -> Iterator[None]:
         held.release()
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process. It is made where it is missing, and goes again where nothing came into it.
+
+    Raises:
+        OrthomaskError: another process has it, or it may not be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder / ".lock", folder):
+            yield
+    finally:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is either whole or not there, even when the power fails."""
     partial = path.with_name(path.name + ".partial")
@@ -121,39 +138,45 @@ def write_atomically(path: Path, content: bytes) -> None:
 def building(target: Path, keep: Callable[[str], bool] = lambda _: False) -> Iterator[Path]:
     """A folder beside `target` that takes its name when all went well, and disappears otherwise.
 
+    One process at a time has it. What another one left that was killed meanwhile is cleared away first, and what lay
+    in `target` before that is put back.
+
     Args:
         keep: whether a file of that name in an older `target` moves over; the others are deleted at the very end.
 
     Raises:
-        OrthomaskError: there is no space, or it may not be written.
+        OrthomaskError: there is no space, it may not be written, or another process has it.
     """
+    aside = target.with_name(f".{target.name}.partial")
+    new, old = aside / "new", aside / "old"
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        new, old = aside / "new", aside / "old"
-        new.mkdir()
-    try:
-        yield new
+    with locked(target.with_name(f".{target.name}.lock"), target):
         with writing(target):
-            _replace(target, new, old)
-            for path in old.iterdir() if old.exists() else ():
-                if keep(path.name) and not (target / path.name).exists():
-                    os.replace(path, target / path.name)
-    finally:
-        if target.exists() or not old.exists():  # else what was there before lies in `old`, and could not be put back
+            _settle(target, old, keep)
             shutil.rmtree(aside, ignore_errors=True)
+            new.mkdir(parents=True)
+        try:
+            yield new
+            with writing(target):
+                if target.exists():
+                    os.replace(target, old)
+                try:
+                    os.replace(new, target)
+                finally:
+                    _settle(target, old, keep)
+        finally:
+            if target.exists() or not old.exists():  # else what was there before could not be put back
+                shutil.rmtree(aside, ignore_errors=True)
 
 
-def _replace(target: Path, new: Path, old: Path) -> None:
-    """Give the folder `new` the name `target`, and what had it before the name `old`."""
-    if target.exists():
-        os.replace(target, old)
-    try:
-        os.replace(new, target)
-    except OSError:
-        if old.exists():
-            os.replace(old, target)
-        raise
+def _settle(target: Path, old: Path, keep: Callable[[str], bool]) -> None:
+    """Put `old` back where nothing took its place; else move over what is to be kept."""
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+    for path in old.iterdir() if old.exists() else ():
+        if keep(path.name) and not (target / path.name).exists():
+            os.replace(path, target / path.name)
 
 
 def _in_use(path: Path, details: str) -> OrthomaskError:

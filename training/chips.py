@@ -59,12 +59,11 @@ def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
     """
     started = time.monotonic()
     target = Path(request.output_dir).resolve()
-    with writing(target):
-        _refuse_existing(target, request.existing)
-    progress.report(0.0, tr("Placing chips"))
-    style = _style(request)
-    plan = make_plan(request)
     with building(target) as folder:
+        _refuse_existing(target, request.existing)
+        progress.report(0.0, tr("Placing chips"))
+        style = _style(request)
+        plan = make_plan(request)
         with writing(folder), _Export(request, plan, style, folder) as export:
             export.cut_all(progress)
         manifest = export.manifest()

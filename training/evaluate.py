@@ -55,8 +55,8 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
     started = time.monotonic()
     request = replace(request, data=rooted(request.data))
     bundle, final = bundles.load(request.model), Path(request.output_dir)
-    _refuse(final, request.existing)
     with building(final, keep=_is_foreign) as folder:
+        _refuse(final, request.existing)
         evaluation = _Evaluation(request, bundle, folder, progress)
         evaluation.compare(progress.part(0.05, 0.95))
         result = replace(evaluation.result(), seconds=round(time.monotonic() - started, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from ..engine.outputs import write_atomically, writing
+from ..engine.outputs import claimed, write_atomically, writing
 from ..protocol import ErrorCode, Existing, OrthomaskError, TrainRequest, TrainResult, from_json, to_json
 from ..protocol.words import tr
 
@@ -32,6 +33,14 @@ class TrainingFolder:
         self.bundle = self.path / f"{request.name}.safetensors"
         self.run = self.path / "run.json"
         self.leads = not getattr(rank_zero_only, "rank", 0)
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keep the folder for this process, and those that train together with it.
+
+        Raises:
+            OrthomaskError: another one has it, or it cannot be written.
+        """
+        return claimed(self.path) if self.leads else nullcontext()
 
     def open(self) -> TrainResult | None:
         """See whether this training may begin or go on here; return the result where it has already ended.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.outputs import write_atomically, writing
+from ..engine.outputs import claimed, write_atomically
 from ..engine.progress import Progress
 from ..protocol import (
     Cancelled,
@@ -50,13 +50,12 @@ def run(request: SearchRequest, progress: Progress) -> SearchResult:
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, overwrite it, or go on with it.")
         )
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
-    for number, (settings, training) in enumerate(zip(combined, trainings)):
-        part = progress.part(number / len(combined), (number + 1) / len(combined))
-        trials.append(_tried(training, settings, part))
-        write_atomically(table, _written(best_first(trials), [option.name for option in request.options]))
+    with claimed(folder):
+        for number, (settings, training) in enumerate(zip(combined, trainings)):
+            part = progress.part(number / len(combined), (number + 1) / len(combined))
+            trials.append(_tried(training, settings, part))
+            write_atomically(table, _written(best_first(trials), [option.name for option in request.options]))
     return SearchResult(str(table), tuple(best_first(trials)))
 
 

@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.utils.data import DataLoader
 
+from ..engine.bundle import Bundle
 from ..engine.devices import choose, precision_of
 from ..engine.progress import Progress
 from ..protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
@@ -46,9 +47,15 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
     parent = parent_of(request)
     made = loggers(request)
     folder = TrainingFolder(request)
-    finished = folder.open()
-    if finished:
-        return finished
+    with folder.claimed():
+        result = folder.open() or _trained(request, parent, made, folder, progress)
+    progress.show(1, tr("Done"))
+    return result
+
+
+def _trained(
+    request: TrainRequest, parent: Bundle | None, made: Sequence[Any], folder: TrainingFolder, progress: Progress
+) -> TrainResult:
     material = materials.read(request, parent, progress.part(0, 0.05))
     measured = band_statistics(material.bands, material.sources)
     usual = usual_range(measured, material.dtype)
@@ -64,7 +71,6 @@ def run(request: TrainRequest, progress: Progress) -> TrainResult:
     said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
     result = keeper.result(stopped, tuple(said))
     folder.finish(result)
-    progress.show(1, tr("Done"))
     return result
 
 
