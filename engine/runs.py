@@ -370,7 +370,7 @@ def _encoded(bands: np.ndarray, **layout: Any) -> bytes:
         return b""
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": bands.shape[0], "height": bands.shape[1],
-        "width": bands.shape[2], "compress": "deflate", "zlevel": 1, "interleave": "band",
+        "width": bands.shape[2], "compress": "zstd", "zstd_level": 1, "interleave": "band",
         "transform": Affine.translation(0, 1),  # the mosaic has its own; without any, rasterio warns
         **layout,
     }  # fmt: skip
