@@ -1,4 +1,4 @@
-"""What makes inference on a processor fast: precision, batch, allocator, and how threads wait on a busy computer.
+"""What makes inference on a processor fast: precision, sharing the cores, the allocator, and how threads wait.
 
 Usage: python benchmarks/inference.py [--rounds 3]
 
@@ -20,18 +20,22 @@ from contextlib import contextmanager
 WINDOW_PX = 512
 MEASURE = f"""
 import sys, time, torch
+from multiprocessing.pool import ThreadPool
 from orthomask.engine import bundle, devices
-precision, batch, keep = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "kept"
+precision, together, keep = sys.argv[1], sys.argv[2] == "together", sys.argv[3] == "kept"
 if keep:
     devices.keep_pages()
 predictor = devices.prepare(bundle.load("buildings"), devices.choose("cpu"), precision)
-windows = torch.rand(batch, 3, {WINDOW_PX}, {WINDOW_PX})
-predictor(windows)
-start = time.perf_counter()
-for _ in range(8 // batch):
-    predictor(windows)
-print(8 * {WINDOW_PX} ** 2 / 1e6 / (time.perf_counter() - start))
+windows = [torch.rand(1, 3, {WINDOW_PX}, {WINDOW_PX})] * 8
+devices.MOST_LANES = 1 if together else devices.MOST_LANES
+with predictor.device.shared() as lanes, ThreadPool(lanes) as pool:
+    pool.map(predictor, windows)
+    start = time.perf_counter()
+    pool.map(predictor, windows * 3)
+    print(24 * {WINDOW_PX} ** 2 / 1e6 / (time.perf_counter() - start))
 """
+TOGETHER, APART = "together", "apart"
+"""All cores on one window, or a window on each core."""
 
 BUSY = """
 import torch
@@ -42,9 +46,9 @@ while True:
 """
 
 
-def megapixels_per_second(precision: str, batch: int, pages: str, **environment: str) -> float:
+def megapixels_per_second(precision: str, cores: str, pages: str, **environment: str) -> float:
     """Megapixels a second through the embedded model, in a fresh process."""
-    command = [sys.executable, "-c", MEASURE, precision, str(batch), pages]
+    command = [sys.executable, "-c", MEASURE, precision, cores, pages]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -61,31 +65,32 @@ def busy() -> Iterator[None]:
 
 
 def network(rounds: int) -> None:
-    """Table 1: precision, batch and allocator."""
-    rows = list(itertools.product(("fp32", "bf16"), (1, 4), ("default", "kept")))
-    speeds: dict[tuple[str, int, str], list[float]] = {row: [] for row in rows}
+    """Table 1: precision, cores and allocator."""
+    rows = list(itertools.product(("fp32", "bf16"), (TOGETHER, APART), ("default", "kept")))
+    speeds: dict[tuple[str, str, str], list[float]] = {row: [] for row in rows}
     for _, row in itertools.product(range(rounds), rows):
         speeds[row].append(megapixels_per_second(*row))
     first = statistics.median(speeds[rows[0]])
-    print(f"{'precision':>10} {'batch':>6} {'pages':>8} {'MP/s':>6} {'ratio':>6}")
+    print(f"{'precision':>10} {'cores':>9} {'pages':>8} {'MP/s':>6} {'ratio':>6}")
     for row in rows:
         speed = statistics.median(speeds[row])
-        print(f"{row[0]:>10} {row[1]:>6} {row[2]:>8} {speed:>6.2f} {speed / first:>6.2f}")
+        print(f"{row[0]:>10} {row[1]:>9} {row[2]:>8} {speed:>6.2f} {speed / first:>6.2f}")
 
 
 def waiting(rounds: int) -> None:
     """Table 2: threads that spin while they wait, and threads that sleep, on an idle and on a busy computer."""
-    speeds: dict[tuple[str, str], list[float]] = {}
-    for _, policy in itertools.product(range(rounds), ("ACTIVE", "PASSIVE")):
-        speed = megapixels_per_second("bf16", 1, "kept", OMP_WAIT_POLICY=policy)
-        speeds.setdefault(("idle", policy), []).append(speed)
+    rows = [(TOGETHER, "ACTIVE"), (TOGETHER, "PASSIVE"), (APART, "PASSIVE")]
+    speeds: dict[tuple[str, str, str], list[float]] = {}
+    for _, (cores, policy) in itertools.product(range(rounds), rows):
+        speed = megapixels_per_second("bf16", cores, "kept", OMP_WAIT_POLICY=policy)
+        speeds.setdefault((cores, policy, "idle"), []).append(speed)
         with busy():
-            speed = megapixels_per_second("bf16", 1, "kept", OMP_WAIT_POLICY=policy)
-            speeds.setdefault(("busy", policy), []).append(speed)
-    print(f"{'computer':>10} {'spinning':>9} {'sleeping':>9} {'ratio':>6}")
-    for computer in ("idle", "busy"):
-        spinning, sleeping = (statistics.median(speeds[computer, policy]) for policy in ("ACTIVE", "PASSIVE"))
-        print(f"{computer:>10} {spinning:>9.2f} {sleeping:>9.2f} {sleeping / spinning:>6.2f}")
+            speed = megapixels_per_second("bf16", cores, "kept", OMP_WAIT_POLICY=policy)
+            speeds.setdefault((cores, policy, "busy"), []).append(speed)
+    print(f"{'cores':>9} {'waiting':>9} {'idle':>6} {'busy':>6}")
+    for cores, policy in rows:
+        idle, loaded = (statistics.median(speeds[cores, policy, computer]) for computer in ("idle", "busy"))
+        print(f"{cores:>9} {policy.lower():>9} {idle:>6.2f} {loaded:>6.2f}")
 
 
 def main() -> None:
