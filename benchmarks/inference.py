@@ -20,6 +20,7 @@ from contextlib import contextmanager
 WINDOW_PX = 512
 MEASURE = f"""
 import sys, time, torch
+from contextlib import nullcontext
 from multiprocessing.pool import ThreadPool
 from orthomask.engine import bundle, devices
 precision, together, keep = sys.argv[1], sys.argv[2] == "together", sys.argv[3] == "kept"
@@ -27,8 +28,7 @@ if keep:
     devices.keep_pages()
 predictor = devices.prepare(bundle.load("buildings"), devices.choose("cpu"), precision)
 windows = [torch.rand(1, 3, {WINDOW_PX}, {WINDOW_PX})] * 8
-devices.MOST_LANES = 1 if together else devices.MOST_LANES
-with predictor.device.shared() as lanes, ThreadPool(lanes) as pool:
+with nullcontext(1) if together else predictor.device.shared() as lanes, ThreadPool(lanes) as pool:
     pool.map(predictor, windows)
     start = time.perf_counter()
     pool.map(predictor, windows * 3)

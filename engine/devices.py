@@ -27,8 +27,6 @@ METADATA = Path(__file__).resolve().parent.parent / "metadata.txt"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
 """Windows in one call of the network; more brings nothing on a CPU (docs/performance.md)."""
-MOST_LANES = 8
-"""Each takes the memory of a window's activations."""
 NVIDIA_DRIVER = "/proc/driver/nvidia/version"
 """Where Linux tells of it."""
 COMPLAINTS = {
@@ -79,14 +77,17 @@ class Device:
 
     @property
     def lanes(self) -> int:
-        """How many batches to run at a time: on a processor one on each core, up to a number."""
-        return min(torch.get_num_threads(), MOST_LANES) if self.torch.type == "cpu" else 1
+        """How many batches to run at a time: on a processor one on each core."""
+        return torch.get_num_threads() if self.torch.type == "cpu" else 1
 
     @contextmanager
     def shared(self) -> Iterator[int]:
-        """Give each lane its share of the cores, also in threads that begin meanwhile; yields the number of lanes."""
+        """Give each lane a core, in threads that begin meanwhile; yields the number of lanes.
+
+        A window on one core has the same result on every computer; on several, sums could come in another order.
+        """
         threads, lanes = torch.get_num_threads(), self.lanes
-        torch.set_num_threads(threads // lanes)
+        torch.set_num_threads(1)
         try:
             yield lanes
         finally:

@@ -204,7 +204,7 @@ def test_a_batch_that_is_too_much_is_halved(opened: bundle.Bundle, monkeypatch: 
             return windows
 
     monkeypatch.setitem(devices.BATCH, "cpu", 8)
-    monkeypatch.setattr(devices, "MOST_LANES", 1)
+    monkeypatch.setattr(devices.Device, "lanes", 1)
     monkeypatch.setattr(devices, "prepare", lambda *_: devices.Predictor(Full(), CPU, PRECISION))
     estimates.calibrate(opened, CPU, Progress())
     assert sizes[:5] == [1, 1, 8, 4, 2]

@@ -78,17 +78,30 @@ def test_of_a_mixed_network_the_first_stage_is_in_fp32_and_the_rest_is_not(argum
     torch.testing.assert_close(logits.float(), plain(image), rtol=0.1, atol=0.1)
 
 
+def predicted(name, sample, precision):
+    """Probabilities of a sample, as a run stores them."""
+    predictor = devices.prepare(bundle.load(name), devices.choose("cpu"), precision)
+    with raster.open_image(Image(str(SAMPLES / sample))) as source:
+        plan = predict.plan(source, PredictRequest(source.image, name, "unused"))
+        with raster.open_reader(source, plan.lattice, plan.numbers) as reader:
+            strips = predict.blended(plan, reader, predictor, Progress())
+            return np.concatenate([strip.probabilities for strip in strips], axis=1)
+
+
 @pytest.mark.parametrize(("name", "sample"), [("buildings", "banepa.tif"), ("farmland", "iowa.tif")])
 def test_in_bf16_fewer_than_one_class_in_a_thousand_changes(name, sample):
-    model, classes = bundle.load(name), {}
-    for precision in devices.PRECISIONS:
-        predictor = devices.prepare(model, devices.choose("cpu"), precision)
-        with raster.open_image(Image(str(SAMPLES / sample))) as source:
-            plan = predict.plan(source, PredictRequest(source.image, name, "unused"))
-            with raster.open_reader(source, plan.lattice, plan.numbers) as reader:
-                strips = predict.blended(plan, reader, predictor, Progress())
-                classes[precision] = np.hstack([runs.classify(strip.probabilities, 0.5).ravel() for strip in strips])
-    assert (classes["bf16"] != classes["fp32"]).mean() < 0.001
+    exact, rounded = (runs.classify(predicted(name, sample, precision), 0.5) for precision in ("fp32", "bf16"))
+    assert (exact != rounded).mean() < 0.001
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_cores_changes_nothing(precision):
+    found, count = [], torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(predicted("farmland", "iowa.tif", precision))
+    torch.set_num_threads(count)
+    np.testing.assert_array_equal(*found)
 
 
 def test_rounding_keeps_the_sum_of_a_kernel():
