@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as StillRunning
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import rasterio
 import rasterio.shutil
@@ -69,31 +69,59 @@ def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Prog
     Raises:
         OrthomaskError: there is no space, or it may not be written.
     """
+    pixels = "pixels.tif"
+    with (
+        becoming_cog(target, frame, band, simple_source(pixels, frame), record, progress) as work,
+        rasterio.open(work / pixels, "w+", **tiles(frame, band), compress="deflate", zlevel=1) as dataset,
+    ):
+        yield dataset
+
+
+@contextmanager
+def becoming_cog(
+    target: Path, frame: Frame, band: Band, sources: str, record: str, progress: Progress
+) -> Iterator[Path]:
+    """A hidden folder for rasters of one band; on leaving it they become a COG at `target`.
+
+    Args:
+        sources: which rasters, as VRT elements.
+
+    Raises:
+        OrthomaskError: there is no space, or it may not be written.
+    """
     work = target.with_name(f".{target.name}.partial")
-    pixels, mosaic, staged = work / "pixels.tif", work / "mosaic.vrt", work / target.name
-    profile = {
-        "driver": "GTiff", "count": 1, "dtype": band.dtype, "width": frame.width, "height": frame.height,
-        "crs": frame.crs, "transform": frame.transform, "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
-        "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
-        "nodata": band.nodata, "sparse_ok": True,  # what is never written is nodata, and takes no space
-    }  # fmt: skip
+    mosaic, staged = work / "mosaic.vrt", work / target.name
     try:
         with writing(target):
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(pixels, "w+", **profile) as dataset:
-                yield dataset
-        size = f"xOff='0' yOff='0' xSize='{frame.width}' ySize='{frame.height}'"
-        source = (
-            f"<SimpleSource><SourceFilename relativeToVRT='1'>{pixels.name}</SourceFilename>"
-            f"<SourceBand>1</SourceBand><SrcRect {size}/><DstRect {size}/></SimpleSource>"
-        )
-        write_atomically(mosaic, vrt(frame, [(band, source)], record).encode())
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+                yield work
+        write_atomically(mosaic, vrt(frame, [(band, sources)], record).encode())
         write_cog(mosaic, staged, band.resampling, progress)
         with writing(target):
             move(staged, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def tiles(frame: Frame, band: Band) -> dict[str, Any]:
+    """How a raster of one band is made that is written in tiles."""
+    return {
+        "driver": "GTiff", "count": 1, "dtype": band.dtype, "width": frame.width, "height": frame.height,
+        "crs": frame.crs, "transform": frame.transform, "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
+        "bigtiff": "if_safer", "nodata": band.nodata,
+        "sparse_ok": True,  # what is never written is nodata, and takes no space
+    }  # fmt: skip
+
+
+def simple_source(name: str, frame: Frame) -> str:
+    """A raster of the same frame beside a VRT, as its element."""
+    size = f"xOff='0' yOff='0' xSize='{frame.width}' ySize='{frame.height}'"
+    return (
+        f"<SimpleSource><SourceFilename relativeToVRT='1'>{name}</SourceFilename>"
+        f"<SourceBand>1</SourceBand><SrcRect {size}/><DstRect {size}/></SimpleSource>"
+    )
 
 
 def vrt(frame: Frame, bands: Sequence[tuple[Band, str]], record: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from ..protocol.words import tr, tr_n
 from .burning import burn, strip_height
 from .classes import SHOWN, class_field, class_values, named_otherwise, raster_sources, require_known, resolve_classes
 from .label_rasters import RasterLabels, open_labels
+from .strips import Strip, code_type, distinct, looked_up, tables
 from .vectors import Grid, Tally, choose_layer, fields_of, is_vector, read_column, read_polygons, require_field
 
 __all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]
@@ -53,18 +54,6 @@ class TruthPolygon(NamedTuple):
     number: int
     class_value: int
     polygon: shapely.Polygon
-
-
-class _Strip(NamedTuple):
-    """Burned rows.
-
-    Attributes:
-        numbers: `(rows, width)` int32: the object on top, 0 for none, minus the class value where a raster says it.
-        known: `(rows, width)` uint8: 1 inside the areas; None where there are none.
-    """
-
-    numbers: np.ndarray
-    known: np.ndarray | None
 
 
 class _Layer(NamedTuple):
@@ -109,11 +98,12 @@ class Truth:
         self.grid, self.classes, self.areas, self.warnings = grid, classes, areas or (), warnings
         self._polygons = np.array(drawn.polygons, object)
         self.object_values = np.array([0, *drawn.values], np.uint8)
-        # indexed by an object's number, or from the end by minus a class value
-        self._values = np.array([0, *drawn.values, *range(UNKNOWN, 0, -1)], np.uint8)
         self._layers, self._touch, self._limited = drawn.layers, touch, areas is not None
         self._labelled = [area.polygon for area in self.areas if area.split is not Split.TODO]
         self._tree = shapely.STRtree(self._polygons)
+        self._has_rasters = any(layer.raster for layer in drawn.layers)
+        # a layer of polygons says something everywhere: where it has none, there is background
+        self._complete = any(not layer.raster and not layer.subtract for layer in drawn.layers)
         self._height = strip_height(grid)
         self._strip = lru_cache(STRIPS)(self._burned)
 
@@ -126,7 +116,7 @@ class Truth:
 
     def mask(self, window: Window) -> np.ndarray:
         """Class values `(H, W)` uint8 of a window inside the grid: 0 background, 255 unknown."""
-        result = self._classes(self._numbers(window))
+        result = self._looked_up(window, lambda strip: strip.classes)
         for rows, strip, part in self._parts(window):
             if strip.known is not None:
                 result[rows][strip.known[part] == 0] = UNKNOWN
@@ -137,15 +127,19 @@ class Truth:
 
         Where a raster is on top, they are those of its connected parts (4 neighbours) within the window.
         """
-        result = self._numbers(window)
-        classes = self._classes(result)
-        result[(classes == BACKGROUND) | (classes == UNKNOWN)] = 0
+        result = self._looked_up(window, lambda strip: strip.objects)
         count = len(self._polygons)
-        for number in np.unique(result[result < 0]):
-            parts, found = ndimage.label(result == number)
+        for value in np.unique(result[result < 0]) if self._has_rasters else ():
+            parts, found = ndimage.label(result == value)
             result = np.where(parts > 0, parts + count, result).astype(np.int32)
             count += found
         return result
+
+    def shown(self, window: Window, where: np.ndarray) -> np.ndarray:
+        """Numbers of the labels of which something is on top in a window, there `where` `(H, W)` is true."""
+        found = [strip.objects[distinct(strip.codes[part], where[rows])] for rows, strip, part in self._parts(window)]
+        numbers = np.unique(np.concatenate(found))
+        return numbers[numbers > 0]
 
     def polygons(self, window: Window) -> list[TruthPolygon]:
         """The labels that touch a window, each as it was drawn, whatever lies over it.
@@ -154,16 +148,16 @@ class Truth:
         """
         box = shapely.box(window.x, window.y, window.x + window.width, window.y + window.height)
         touching = np.sort(self._tree.query(box, predicate="intersects"))
-        classes = ((number, int(self._values[number])) for number in touching + 1)
+        classes = ((number, int(self.object_values[number])) for number in touching + 1)
         found = [
             TruthPolygon(int(number), value, self._polygons[number - 1])
             for number, value in classes
             if BACKGROUND < value < UNKNOWN
         ]
-        return found + (self._raster_polygons(window) if any(layer.raster for layer in self._layers) else [])
+        return found + (self._raster_polygons(window) if self._has_rasters else [])
 
     def _raster_polygons(self, window: Window) -> list[TruthPolygon]:
-        objects, classes = self.objects(window), self._classes(self._numbers(window))
+        objects, classes = self.objects(window), self._looked_up(window, lambda strip: strip.classes)
         of_rasters = objects > len(self._polygons)
         place = Affine.translation(window.x, window.y)
         shapes = rasterio.features.shapes(objects, mask=of_rasters, connectivity=4, transform=place)
@@ -171,21 +165,12 @@ class Truth:
         values = dict(zip(numbers.tolist(), classes.flat[first].tolist()))
         return [TruthPolygon(int(n), values[int(n)], shapely.geometry.shape(outline)) for outline, n in shapes]
 
-    def _numbers(self, window: Window) -> np.ndarray:
-        """What was burned in a window, as in `_Strip.numbers`."""
-        result = np.empty((window.height, window.width), np.int32)
-        for rows, strip, part in self._parts(window):
-            result[rows] = strip.numbers[part]
-        return result
+    def _looked_up(self, window: Window, table: Callable[[Strip], np.ndarray]) -> np.ndarray:
+        """What a table of the strips says of each pixel of a window."""
+        parts = [looked_up(table(strip), strip.codes[part]) for _, strip, part in self._parts(window)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _classes(self, numbers: np.ndarray) -> np.ndarray:
-        """The class values of what was burned."""
-        result = np.zeros(numbers.shape, np.uint8)
-        covered = numbers != 0
-        result[covered] = self._values[numbers[covered]]
-        return result
-
-    def _parts(self, window: Window) -> Iterator[tuple[slice, _Strip, tuple[slice, slice]]]:
+    def _parts(self, window: Window) -> Iterator[tuple[slice, Strip, tuple[slice, slice]]]:
         """The strips under a window: which rows of it, the strip, and where in that."""
         columns = slice(window.x, window.x + window.width)
         for part in self.strips(window):
@@ -193,28 +178,30 @@ class Truth:
             rows = slice(part.y - window.y, part.y - window.y + part.height)
             yield rows, self._strip(index), (slice(top, top + part.height), columns)
 
-    def _burned(self, index: int) -> _Strip:
+    def _burned(self, index: int) -> Strip:
         grid, top = self.grid, index * self._height
         rows = min(self._height, grid.height_px - top)
-        numbers = np.zeros((rows, grid.width_px), np.int32)
-        silent = np.ones(numbers.shape, bool)
         inside = np.sort(self._tree.query(shapely.box(0, top, grid.width_px, top + rows)))
+        codes = np.zeros((rows, grid.width_px), code_type(len(inside)))
+        silent = None if self._complete else np.ones(codes.shape, bool)
         for layer in self._layers:
             if layer.raster:
                 said, valid = layer.raster.read(Window(0, top, grid.width_px, rows))
                 covered = said != BACKGROUND
-                numbers[covered] = 0 if layer.subtract else -said[covered].astype(np.int32)
-                silent &= ~valid | layer.subtract
+                codes[covered] = 0 if layer.subtract else said[covered] + codes.dtype.type(len(inside) + 1)
+                if silent is not None and not layer.subtract:
+                    silent &= ~valid
             else:
-                silent &= layer.subtract
-                chosen = inside[np.searchsorted(inside, layer.first) : np.searchsorted(inside, layer.last)]
-                burn(grid, self._polygons[chosen], (chosen + 1).tolist(), self._touch, top, numbers)
-        numbers[silent] = -UNKNOWN
-        if not self._limited:
-            return _Strip(numbers, None)
-        known = np.zeros(numbers.shape, np.uint8)
-        burn(grid, self._labelled, [1] * len(self._labelled), Touch.CENTRE, top, known)
-        return _Strip(numbers, known)
+                first, last = np.searchsorted(inside, (layer.first, layer.last))
+                chosen = self._polygons[inside[first:last]]
+                burn(grid, chosen, range(first + 1, last + 1), self._touch, top, codes)
+        if silent is not None:
+            codes[silent] = len(inside) + 1 + UNKNOWN
+        known = None
+        if self._limited:
+            known = np.zeros(codes.shape, np.uint8)
+            burn(grid, self._labelled, [1] * len(self._labelled), Touch.CENTRE, top, known)
+        return Strip(codes, *tables(inside + 1, self.object_values), known)
 
 
 def image_grid(source: Source) -> Grid:

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from rasterio.io import DatasetWriter
-from rasterio.windows import Window as Block
 
-from ..engine.cogs import Band, Frame, class_band, open_cog
+from ..engine.cogs import Band, Frame, class_band
 from ..engine.grid import Lattice, Window, select
 from ..engine.progress import Progress
+from ..engine.pyramids import Pyramid, open_pyramid
 from ..engine.raster import open_image
 from ..engine.regions import to_lattice
 from ..protocol import (
@@ -65,11 +64,10 @@ class _Count:
         return self._pixels[UNKNOWN]
 
     def add(self, mask: np.ndarray, objects: np.ndarray) -> None:
-        """Count a strip of the mask, and the objects that show in it."""
+        """Count a strip of the mask, and the numbers of the objects that show in it."""
         for value in self._pixels:
             self._pixels[value] += int(np.count_nonzero(mask == value))
-        shown = objects[(objects > 0) & (mask != UNKNOWN)]
-        self._seen[shown[shown < len(self._seen)]] = True
+        self._seen[objects] = True
 
     def of(self, info: ClassInfo) -> ClassCount:
         """The count of one class."""
@@ -106,15 +104,9 @@ def run(request: MaskRequest, progress: Progress) -> MaskResult:
 
 
 def _write_strip(
-    truth: Truth,
-    strip: Window,
-    part: _Part,
-    border_px: int,
-    mask: DatasetWriter,
-    weights: DatasetWriter | None,
-    count: _Count,
+    truth: Truth, strip: Window, part: _Part, border_px: int, mask: Pyramid, weights: Pyramid | None, count: _Count
 ) -> None:
-    values, objects = truth.mask(strip), truth.objects(strip)
+    values = truth.mask(strip)
     if part.region is not None:
         inside = np.zeros((strip.height, truth.grid.width_px), np.uint8)
         burn(truth.grid, [part.region], [1], Touch.CENTRE, strip.y, inside)
@@ -123,13 +115,11 @@ def _write_strip(
         for tile, around, inner in _tiles(truth, strip, border_px):
             near = borders(around, border_px)[inner] & (values[:, tile] != UNKNOWN)
             values[:, tile][near] = max(info.value for info in truth.classes) + 1
-    count.add(values, objects)
-    place = Block(0, strip.y - part.extent.y, strip.width, strip.height)
-    mask.write(values, 1, window=place)
+    count.add(values, truth.shown(strip, values != UNKNOWN))
+    mask.write(values)
     if weights:
-        for tile, around, inner in _tiles(truth, strip, REACH_PX):
-            block = Block(tile.start, place.row_off, tile.stop - tile.start, strip.height)
-            weights.write(border_weights(around)[inner], 1, window=block)
+        tiles = [border_weights(around)[inner] for _, around, inner in _tiles(truth, strip, REACH_PX)]
+        weights.write(np.hstack(tiles))
 
 
 def _tiles(truth: Truth, strip: Window, margin_px: int) -> Iterator[tuple[slice, np.ndarray, tuple[slice, slice]]]:
@@ -153,14 +143,14 @@ def _reported(truth: Truth, extent: Window, progress: Progress) -> Iterator[Wind
 
 def _open_outputs(
     request: MaskRequest, frame: Frame, classes: Sequence[ClassInfo], stack: ExitStack, progress: Progress
-) -> tuple[DatasetWriter, DatasetWriter | None]:
+) -> tuple[Pyramid, Pyramid | None]:
     record = json.dumps({"image": Path(request.image.path).name, "classes": [to_json(info) for info in classes]})
     band = Band("uint8", UNKNOWN, class_band(classes), "mode")
-    mask = stack.enter_context(open_cog(Path(request.output_path), frame, band, record, progress.part(0.85, 1)))
+    mask = stack.enter_context(open_pyramid(Path(request.output_path), frame, band, record, progress.part(0.85, 1)))
     if not request.weights_path:
         return mask, None
     band = Band("float32", None, "<Description>weight</Description>", "average")
-    cog = open_cog(Path(request.weights_path), frame, band, record, progress.part(0.7, 0.85))
+    cog = open_pyramid(Path(request.weights_path), frame, band, record, progress.part(0.7, 0.85))
     return mask, stack.enter_context(cog)
 
 
