@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.utils.data import DataLoader
 
+from ..engine import gpu
 from ..engine.bundle import Bundle
 from ..engine.devices import choose, precision_of
 from ..engine.progress import Progress
@@ -60,6 +61,7 @@ def _trained(
     measured = band_statistics(material.bands, material.sources)
     usual = usual_range(measured, material.dtype)
     seed_everything(request.schedule.seed, verbose=False)
+    gpu.give_back()  # a prediction in this process may have left it full
     card, network, notes = begin(request, parent, material, measured)
     views = Views(material.validation, card)
     chips = Chips(material.sources, card, usual, request.augmentation, request.schedule)

@@ -61,7 +61,7 @@ class Cuda:
     def current_stream(self, device: torch.device) -> Any:
         return SimpleNamespace(name=self.stream_now, wait_stream=lambda _: None)
 
-    def Event(self) -> Any:
+    def Event(self, blocking: bool) -> Any:
         number = sum(line.startswith("event") for line in self.log)
         return SimpleNamespace(
             record=lambda stream: self.log.append(f"event {number} after what is on {stream.name}"),
