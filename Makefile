@@ -131,6 +131,11 @@ bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
 	$(ENGINE)/bin/python benchmarks/finetune.py --data ../shared/data
 
+# What a GPU makes of it, where there is one.
+.PHONY: bench-gpu
+bench-gpu: setup
+	$(ENGINE)/bin/python benchmarks/gpu.py
+
 screenshots: setup
 	xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py
 
