@@ -6,7 +6,7 @@ value, which nearly all are, cost three comparisons.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from affine import Affine
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from .cogs import BLOCK_PX, Band, Frame, becoming_cog, simple_source, tiles
+from .cogs import BLOCK_PX, CACHE_BYTES, Band, Frame, becoming_cog, simple_source, tiles
+from .outputs import writing
 from .progress import Progress
 
 CACHED_ROWS = 32
@@ -56,8 +57,12 @@ class Pyramid:
         self._top += self._filled
         self._filled = 0
         if self._coarser:
-            for top in range(0, len(rows), CACHED_ROWS):
-                self._coarser.write(halved(rows[top : top + CACHED_ROWS], self._band))
+            self._coarser.write_halved(rows)
+
+    def write_halved(self, rows: np.ndarray) -> None:
+        """Add the next rows, half as large. Only the last ones of a raster may be an odd number."""
+        for top in range(0, len(rows), CACHED_ROWS):
+            self.write(halved(rows[top : top + CACHED_ROWS], self._band))
 
 
 @contextmanager
@@ -72,21 +77,45 @@ def open_pyramid(target: Path, frame: Frame, band: Band, record: str, progress: 
     Raises:
         OrthomaskError: there is no space, or it may not be written.
     """
-    frames = _frames(frame)
-    names = [f"<SourceFilename relativeToVRT='1'>{_name(level)}</SourceFilename>" for level in range(1, len(frames))]
-    overviews = "".join(f"<Overview>{name}<SourceBand>1</SourceBand></Overview>" for name in names)
-    sources = overviews + simple_source(_name(0), frame)
+    paths = [Path(f"level_{level}.tif") for level in range(len(_frames(frame)))]
+    sources = _overviews(paths[1:]) + simple_source(paths[0].name, frame)
     with becoming_cog(target, frame, band, sources, record, progress) as work, ExitStack() as stack:
-        pyramid = _opened(work, 0, frames, band, stack)
+        pyramid = _opened([work / path for path in paths], _frames(frame), band, stack)
         yield pyramid
         pyramid.finish()
+
+
+def write_overviews(source: Path, frame: Frame, bands: Sequence[Band], progress: Progress) -> list[str]:
+    """Write overviews of a raster, beside it.
+
+    Returns:
+        of each band, the VRT elements that name its overviews.
+
+    Raises:
+        OrthomaskError: there is no space, or `Cancelled`.
+    """
+    frames = _frames(frame)[1:]
+    if not frames:
+        return [""] * len(bands)
+    paths = [[source.with_suffix(f".{band}.{level}.tif") for level in range(len(frames))] for band in range(len(bands))]
+    with writing(source.with_suffix(".tif")), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), ExitStack() as stack:
+        dataset = stack.enter_context(rasterio.open(source))
+        pyramids = [_opened(names, frames, band, stack) for names, band in zip(paths, bands)]
+        for top in range(0, frame.height, BLOCK_PX):
+            progress.report(top / frame.height)
+            height = min(BLOCK_PX, frame.height - top)
+            for pyramid, rows in zip(pyramids, dataset.read(window=Window(0, top, frame.width, height))):
+                pyramid.write_halved(rows)
+        for pyramid in pyramids:
+            pyramid.finish()
+    return list(map(_overviews, paths))
 
 
 def halved(rows: np.ndarray, band: Band) -> np.ndarray:
     """Every 2 x 2 pixels `(H, W)` as one; what is missing to an even number is repeated."""
     height, width = rows.shape
     even = np.pad(rows, ((0, height % 2), (0, width % 2)), "edge") if height % 2 or width % 2 else rows
-    return _mode(even, band.nodata) if band.resampling == "mode" else _average(even)
+    return _mode(even, band.nodata) if band.resampling == "mode" else _average(even, band.nodata)
 
 
 def _mode(rows: np.ndarray, nodata: float | None) -> np.ndarray:
@@ -106,14 +135,27 @@ def _mode(rows: np.ndarray, nodata: float | None) -> np.ndarray:
     return result
 
 
-def _average(rows: np.ndarray) -> np.ndarray:
-    height, width = rows.shape
-    return np.asarray(rows.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)), rows.dtype)
+def _average(rows: np.ndarray, nodata: float | None) -> np.ndarray:
+    """The mean of what is not `nodata`; of uint8 rounded, half of one upwards."""
+    if rows.dtype != np.uint8:
+        height, width = rows.shape
+        return np.asarray(rows.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)), rows.dtype)
+    upper, lower = rows[::2].view(np.uint16), rows[1::2].view(np.uint16)
+    total = (upper & 255) + (upper >> 8) + (lower & 255) + (lower >> 8)
+    result: np.ndarray = ((total + 2) >> 2).astype(np.uint8)
+    missing = rows == nodata
+    places = np.flatnonzero(missing[::2].view(np.uint16) | missing[1::2].view(np.uint16))
+    mixed = np.divmod(places, result.shape[1])
+    corners = np.stack([rows[top::2, left::2][mixed] for top in (0, 1) for left in (0, 1)]).astype(np.uint16)
+    known = corners != nodata
+    count = known.sum(axis=0)
+    result[mixed] = np.where(count, ((corners * known).sum(axis=0) + count // 2) // np.maximum(count, 1), nodata)
+    return result
 
 
-def _opened(folder: Path, level: int, frames: list[Frame], band: Band, stack: ExitStack) -> Pyramid:
-    dataset = stack.enter_context(rasterio.open(folder / _name(level), "w", **tiles(frames[level], band), **FAST))
-    return Pyramid(dataset, band, _opened(folder, level + 1, frames, band, stack) if frames[level + 1 :] else None)
+def _opened(paths: Sequence[Path], frames: Sequence[Frame], band: Band, stack: ExitStack) -> Pyramid:
+    dataset = stack.enter_context(rasterio.open(paths[0], "w", **tiles(frames[0], band), **FAST))
+    return Pyramid(dataset, band, _opened(paths[1:], frames[1:], band, stack) if paths[1:] else None)
 
 
 def _frames(frame: Frame) -> list[Frame]:
@@ -125,5 +167,7 @@ def _frames(frame: Frame) -> list[Frame]:
     return frames
 
 
-def _name(level: int) -> str:
-    return f"level_{level}.tif"
+def _overviews(paths: Sequence[Path]) -> str:
+    """Files beside a VRT as its elements."""
+    names = [f"<SourceFilename relativeToVRT='1'>{path.name}</SourceFilename>" for path in paths]
+    return "".join(f"<Overview>{name}<SourceBand>1</SourceBand></Overview>" for name in names)

@@ -37,6 +37,7 @@ from .grid import Lattice, Selection, Window
 from .outputs import locked, refuse_in_use, write_atomically, writing
 from .progress import Progress
 from .provenance import Processor, image_changed, provenance, run_id, settings
+from .pyramids import write_overviews
 from .raster import Source
 
 NODATA = 255
@@ -290,14 +291,19 @@ class RunFolder:
         return self._staged
 
     def _write_cog(
-        self, kind: str, bands: list[str], resampling: str, frame: Frame, parts: Sequence[Part], progress: Progress
+        self, kind: str, about: list[str], resampling: str, frame: Frame, parts: Sequence[Part], progress: Progress
     ) -> None:
         mosaic = self.work / f"{kind}.vrt"
-        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts).encode())
-        write_cog(mosaic, self.work / f"{kind}.tif", resampling, progress)
+        bands = [Band("uint8", NODATA, band, resampling) for band in about]
+        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts, [""] * len(bands)))
+        overviews = write_overviews(mosaic, frame, bands, progress.part(0, 0.5))
+        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts, overviews))
+        write_cog(mosaic, self.work / f"{kind}.tif", resampling, progress.part(0.5, 1))
 
-    def _mosaic(self, kind: str, bands: list[str], frame: Frame, parts: Sequence[Part]) -> str:
-        """A VRT of all parts, with what GDAL has to know of each band."""
+    def _mosaic(
+        self, kind: str, bands: Sequence[Band], frame: Frame, parts: Sequence[Part], overviews: Sequence[str]
+    ) -> bytes:
+        """A VRT of all parts, with what GDAL has to know of each band, and its overviews."""
         sources = [
             f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._part(name, kind).name}</SourceFilename>"
             f"<SourceBand>%d</SourceBand><SrcRect xOff='0' yOff='0' xSize='{at.width}' ySize='{at.height}'/>"
@@ -306,10 +312,10 @@ class RunFolder:
         ]
         record = json.dumps({"run_id": self.run_id, "classes": [to_json(info) for info in self._classes]})
         drawn = [
-            (Band("uint8", NODATA, band, ""), "".join(source % number for source in sources))
-            for number, band in enumerate(bands, 1)
+            (band, smaller + "".join(source % number for source in sources))
+            for number, (band, smaller) in enumerate(zip(bands, overviews), 1)
         ]
-        return vrt(frame, drawn, record)
+        return vrt(frame, drawn, record).encode()
 
     def provenance(self, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
         """Everything needed to know, and to repeat, how the results came about."""

@@ -53,7 +53,7 @@ class UNet(nn.Module):
         super().__init__()
         self.arguments = arguments
         widths = (arguments.detail, *arguments.widths)
-        self.stem = _convolution(arguments.bands, widths[0])
+        self.stem: nn.Module = _convolution(arguments.bands, widths[0])
         if arguments.encoder is Encoder.EFFICIENTNET_LITE0:
             narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
             self.encoder = efficientnet.stages(arguments.bands, narrowing)

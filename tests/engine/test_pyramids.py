@@ -17,6 +17,7 @@ from orthomask.engine.progress import Progress
 
 CRS = pyproj.CRS("EPSG:32645").to_wkt()
 CLASSES = cogs.Band("uint8", 255, "", "mode")
+PROBABILITIES = cogs.Band("uint8", 255, "", "average")
 WEIGHTS = cogs.Band("float32", None, "", "average")
 
 
@@ -55,7 +56,12 @@ def drawn(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("band", "pixels"),
-    [(CLASSES, drawn(2048, 1024)), (WEIGHTS, np.random.default_rng(1).random((1024, 2048), np.float32))],
+    [
+        (CLASSES, drawn(2048, 1024)),
+        (PROBABILITIES, drawn(1024, 1024)),
+        (PROBABILITIES, np.random.default_rng(2).integers(0, 256, (1024, 1024), np.uint8)),
+        (WEIGHTS, np.random.default_rng(1).random((1024, 2048), np.float32)),
+    ],
 )
 def test_overviews_are_those_that_gdal_makes(tmp_path: Path, band: cogs.Band, pixels: np.ndarray) -> None:
     ours = levels(written(tmp_path / "ours.tif", pixels, band, [100, 512, 3]))
