@@ -35,7 +35,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if missing := [name for name in ("torch", "numpy", "safetensors") if importlib.util.find_spec(name) is None]:
     sys.exit(f"Not measured: this Python has no {' and no '.join(missing)}.")
 if importlib.util.find_spec("orthomask") is None:  # this folder is that package, whatever its name
-    spec = importlib.util.spec_from_file_location("orthomask", ROOT / "__init__.py", submodule_search_locations=[ROOT])
+    spec = importlib.util.spec_from_file_location(
+        "orthomask", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
     assert spec
     assert spec.loader
     sys.modules["orthomask"] = importlib.util.module_from_spec(spec)
