@@ -195,7 +195,7 @@ def keep_pages() -> None:
     if mallopt is not None:
         m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8
         mallopt(m_trim_threshold, 1 << 30)
-        mallopt(m_mmap_threshold, 32 << 20)
+        mallopt(m_mmap_threshold, 64 << 20)  # the largest activation has 32 MB
         mallopt(m_arena_max, 1)
 
 
