@@ -50,7 +50,7 @@ import torch  # noqa: E402
 
 from orthomask.engine import batches, bundle, devices, gpu  # noqa: E402
 from orthomask.engine.progress import Progress  # noqa: E402
-from orthomask.protocol import OVERLAP_PX, WINDOW_PX, Image, OrthomaskError, PredictRequest  # noqa: E402
+from orthomask.protocol import OVERLAP_PX, WINDOW_PX, Image, OrthomaskError, PredictRequest, ScaleRequest  # noqa: E402
 
 MODEL = "buildings"
 BATCHES = (1, 4, 16, 32)
@@ -58,6 +58,8 @@ RING = 48
 """Different windows that are given in turn, so that no cache holds them."""
 MOST = 512
 """Forward passes are timed over so many windows at most."""
+PROCESSES = 4
+"""Each reads, and they share the GPU; their start is counted."""
 
 Row = Callable[[], tuple[float, int]]
 """Measures once: seconds, and for how many windows."""
@@ -157,9 +159,9 @@ def reading(image: Path) -> tuple[float, int]:
     return time.perf_counter() - start, len(places)
 
 
-def whole(image: Path, device: torch.device) -> tuple[float, int]:
-    """`orthomask predict` from a GeoTIFF to its two rasters; its polygons are not counted."""
-    from orthomask.engine import polygons, predict
+def whole(image: Path, device: torch.device, processes: int = 0) -> tuple[float, int]:
+    """`orthomask predict` from a GeoTIFF to its two rasters, in so many more processes; polygons are not counted."""
+    from orthomask.engine import polygons, predict, scale
 
     spent, write = 0.0, polygons.write
 
@@ -174,7 +176,11 @@ def whole(image: Path, device: torch.device) -> tuple[float, int]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            predict.run(PredictRequest(Image(str(image)), MODEL, folder, device=str(device)), Progress())
+            request = PredictRequest(Image(str(image)), MODEL, folder, device=str(device))
+            if processes:
+                scale.run(ScaleRequest(request, processes), Progress())
+            else:
+                predict.run(request, Progress())
             return time.perf_counter() - start - spent, windows_of(int(image.stem))
     finally:
         polygons.write = write
@@ -231,6 +237,8 @@ def rows(device: devices.Device, size: int, stack: ExitStack) -> Iterator[tuple[
         yield "the same, blended", partial(blended, fast, windows, size)
         yield "reading alone", partial(reading, image)
         yield "orthomask predict, rasters", partial(whole, image, device.torch)
+        if device.torch.type == "cuda":
+            yield f"the same, {PROCESSES} processes", partial(whole, image, device.torch, PROCESSES)
     else:
         print("blending, reading and the whole prediction: left out, rasterio is not installed")
     if importlib.util.find_spec("monai"):

@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from orthomask.engine import bundle, devices, gpu, memory, predict
+from orthomask.engine.batches import Batches
 from orthomask.engine.grid import Lattice, Window, select
 from orthomask.engine.progress import Progress
 from orthomask.engine.unet import UNet, UNetArguments, fused
+from orthomask.protocol import ErrorCode, OrthomaskError
 
 LATTICE = Lattice("", Affine.identity(), 500, 150, 64, 16)
-GPU = torch.device("cuda:0")
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 class Graph:
@@ -186,8 +189,8 @@ def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
     return np.where(valid, np.stack([np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 5)]), np.float32(0)), valid
 
 
-def predicted(predictor: Callable[[Tensor], Tensor], batch: int) -> list[np.ndarray]:
-    strips = predict.strips(LATTICE, select(LATTICE, None), read, predictor, 1, Progress(), batch=batch)
+def predicted(predictor: Callable[[Tensor], Tensor], batch: int, device: torch.device = CPU) -> list[np.ndarray]:
+    strips = predict.strips(LATTICE, select(LATTICE, None), read, predictor, 1, Progress(), batch=batch, device=device)
     return [strip.probabilities for strip in strips]
 
 
@@ -252,7 +255,22 @@ def test_batches_are_copied_beside_the_computing_and_not_too_far_ahead(cuda: Cud
     assert cuda.log.index("wait for 0") > cuda.log.index("event 1 after what is on default")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_result_is_waited_for_before_it_is_used(cuda: Cuda) -> None:
+    result = SimpleNamespace(device=GPU, to=lambda where, non_blocking: torch.ones(2))
+    wait = gpu.leaving(result)  # type: ignore[arg-type]
+    assert cuda.log == ["event 0 after what is on default"]
+    np.testing.assert_array_equal(wait(), [1, 1])
+    assert cuda.log[1:] == ["wait for 0"]
+
+
+@pytest.mark.parametrize("nonsense", [torch.nan, torch.inf, -torch.inf])
+def test_a_network_that_answers_with_no_probabilities_is_refused(nonsense: float) -> None:
+    with pytest.raises(OrthomaskError) as caught:
+        predicted(lambda batch: torch.where(batch[:, :1] > 0.99, nonsense, 0.5), 2)
+    assert caught.value.code is ErrorCode.BUNDLE_UNREADABLE
+
+
+@needs_gpu
 @pytest.mark.parametrize("name", ["buildings", "farmland"])
 def test_a_gpu_finds_what_the_processor_finds(name: str) -> None:
     model = bundle.load(name)
@@ -263,4 +281,25 @@ def test_a_gpu_finds_what_the_processor_finds(name: str) -> None:
     assert on_gpu.network._recording is not None
     torch.testing.assert_close(recorded[0], recorded[-1], rtol=0, atol=0)
     torch.testing.assert_close(recorded[0][:2], on_processor(batch[:2]), rtol=0, atol=0.02)  # by default TF32
+    for one, other in zip(predicted(on_gpu, 4, GPU), predicted(on_processor, 1), strict=True):
+        np.testing.assert_allclose(one.astype(int), other, atol=6)  # of 254
+    gpu.give_back()
+
+
+@needs_gpu
+def test_many_batches_on_a_gpu_do_not_overtake_each_other() -> None:
+    """Copies, recordings and results share memory: each batch must come out as if it were alone."""
+    on_gpu = devices.prepare(bundle.load("buildings"), devices.choose("cuda"))
+    given = [np.random.default_rng(seed).random((3, 512, 512), np.float32) for seed in range(40)]
+    valid = np.ones((512, 512), bool)
+    found = [
+        probabilities.cpu()
+        for _ in range(2)
+        for probabilities, _ in Batches(on_gpu, 4, 1, GPU)([(window, valid) for window in given], Progress())
+        if probabilities is not None
+    ]
+    for window, one, again in zip(given, found[:40], found[40:], strict=True):
+        torch.testing.assert_close(one, again, rtol=0, atol=0)
+        alone = on_gpu(torch.from_numpy(np.stack([window] * 4)))[0].cpu()
+        torch.testing.assert_close(one, alone, rtol=0, atol=0.01)
     gpu.give_back()
