@@ -103,6 +103,19 @@ def locked(lock: Path, target: Path) -> Iterator[None]:
 
 
 @contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Keep other processes from writing `target`, in a folder that is made where it is missing.
+
+    Raises:
+        OrthomaskError: another process is writing it, or it may not be written.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with locked(target.with_name(f".{target.name}.lock"), target):
+        yield
+
+
+@contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Keep a folder for this process. It is made where it is missing, and goes again where nothing came into it.
 
@@ -149,9 +162,7 @@ def building(target: Path, keep: Callable[[str], bool] = lambda _: False) -> Ite
     """
     aside = target.with_name(f".{target.name}.partial")
     new, old = aside / "new", aside / "old"
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with locked(target.with_name(f".{target.name}.lock"), target):
+    with alone(target):
         with writing(target):
             _settle(target, old, keep)
             shutil.rmtree(aside, ignore_errors=True)

@@ -15,6 +15,7 @@ import shapely
 
 from ..engine.cogs import Band, Frame, class_band
 from ..engine.grid import Lattice, Window, select
+from ..engine.outputs import alone
 from ..engine.progress import Progress
 from ..engine.pyramids import Pyramid, open_pyramid
 from ..engine.raster import open_image
@@ -81,8 +82,15 @@ def run(request: MaskRequest, progress: Progress) -> MaskResult:
     Raises:
         OrthomaskError: image, labels or areas do not fit, or an output exists or cannot be written.
     """
+    with ExitStack() as kept:
+        for path in filter(None, (request.output_path, request.weights_path)):
+            kept.enter_context(alone(Path(path)))
+        _refuse_existing(request)
+        return _burned(request, progress)
+
+
+def _burned(request: MaskRequest, progress: Progress) -> MaskResult:
     started = time.monotonic()
-    _refuse_existing(request)
     with open_image(request.image) as source:
         grid = image_grid(source)
     part = _part(request.region, grid)

@@ -23,11 +23,13 @@ import torch
 from orthomask import worker
 from orthomask.engine import predict, runs
 from orthomask.engine.progress import Progress
-from orthomask.protocol import Existing, OrthomaskError, PredictRequest, to_json
+from orthomask.protocol import REQUESTS, Existing, OrthomaskError, PredictRequest, to_json
 
 LIMIT_S = 60
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["orthomask.worker", "orthomask.engine.predict"])
+FORKS.set_forkserver_preload([f"orthomask.{name}" for name in ("worker", *worker.CAPABILITIES.values())])
+Fault = Callable[[Any], Progress]
+"""Prepares whatever is to happen to a request, and returns the progress that this needs."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -51,8 +53,8 @@ class Reaching(Progress):
             self._action()
 
 
-def run_in_child(fault: Callable[[PredictRequest], Progress], request: PredictRequest) -> Ended:
-    """`predict.run` in a process of its own, with a fault; the fault returns the progress that it needs."""
+def run_in_child(fault: Fault, request: object) -> Ended:
+    """A request answered in a process of its own, with a fault."""
     process, answers = start_in_child(fault, request)
     process.join(LIMIT_S)
     if process.is_alive():
@@ -65,9 +67,7 @@ def run_in_child(fault: Callable[[PredictRequest], Progress], request: PredictRe
     return Ended(process.exitcode or 0, answer)
 
 
-def start_in_child(
-    fault: Callable[[PredictRequest], Progress], request: PredictRequest
-) -> tuple[BaseProcess, Connection]:
+def start_in_child(fault: Fault, request: object) -> tuple[BaseProcess, Connection]:
     """The same, without waiting for it."""
     here, there = FORKS.Pipe()
     process = FORKS.Process(target=_run, args=(there, fault, request))
@@ -76,15 +76,14 @@ def start_in_child(
     return process, here
 
 
-def _run(answers: Connection, fault: Callable[[PredictRequest], Progress], request: PredictRequest) -> None:
+def _run(answers: Connection, fault: Fault, request: object) -> None:
     torch.set_num_threads(1)
     faulthandler.dump_traceback_later(LIMIT_S / 2)
+    method = next(name for name, (kind, _) in REQUESTS.items() if isinstance(request, kind))
     try:
-        answer = {"result": to_json(predict.run(request, fault(request)))}
+        answer = {"result": to_json(worker.answer(method, request, fault(request)))}
     except OrthomaskError as error:
         answer = {"error": error.to_json()}
-    except Exception as error:  # noqa: BLE001 (as the worker does)
-        answer = {"error": worker.unexpected(error).to_json()}
     answers.send(answer)
 
 
@@ -95,7 +94,7 @@ class PausedAt:
     fraction: float
     file: Path
 
-    def __call__(self, request: PredictRequest) -> Progress:
+    def __call__(self, request: Any) -> Progress:
         return Reaching(self.fraction, self._pause)
 
     def _pause(self) -> None:
@@ -110,25 +109,32 @@ class KilledAt:
 
     fraction: float
 
-    def __call__(self, request: PredictRequest) -> Progress:
+    def __call__(self, request: Any) -> Progress:
         return Reaching(self.fraction, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 @dataclass(frozen=True)
 class AtOperation:
-    """Something before the n-th time that Python changes a file of the run's folder: an `OSError`, or else SIGKILL."""
+    """Something before the n-th time that Python changes a file of a folder: an `OSError`, or else SIGKILL.
+
+    Attributes:
+        folder: the run's own if it is not given.
+        events: which changes count, as Python names them; all if it is empty.
+    """
 
     number: int
     error: int = 0
+    folder: str = ""
+    events: tuple[str, ...] = ()
 
-    def __call__(self, request: PredictRequest) -> Progress:
-        count = 0
+    def __call__(self, request: Any) -> Progress:
+        count, folder = 0, self.folder or request.output_dir
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal count
-            if not _changes(event, arguments, request.output_dir) or (self.error and event in REMOVALS):
+            if not _changes(event, arguments, folder) or (self.error and event in REMOVALS):
                 return
-            count += 1
+            count += not self.events or event in self.events
             if count == self.number and self.error:
                 raise OSError(self.error, os.strerror(self.error), str(arguments[0]))
             if count == self.number:
@@ -155,7 +161,7 @@ class FullAt:
     fraction: float
     bytes: int = 0
 
-    def __call__(self, request: PredictRequest) -> Progress:
+    def __call__(self, request: Any) -> Progress:
         return Reaching(self.fraction, lambda: _limit(resource.RLIMIT_FSIZE, self.bytes))
 
 
@@ -166,7 +172,7 @@ class MemoryAt:
     fraction: float
     bytes: int
 
-    def __call__(self, request: PredictRequest) -> Progress:
+    def __call__(self, request: Any) -> Progress:
         return Reaching(self.fraction, self._limit)
 
     def _limit(self) -> None:
