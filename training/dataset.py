@@ -49,7 +49,7 @@ class Chips(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 def image_of(chip: Chip, card: Card) -> Tensor:
     """A chip's image as the network reads it, `(bands, H, W)` float32; 0 where there is no image."""
-    return torch.from_numpy(normalise(chip.pixels[:-1], chip.pixels[-1:] == VALID, card.bands))
+    return torch.from_numpy(normalise(chip.pixels[:-1], chip.pixels[-1] == VALID, card.bands))
 
 
 class Numbers(Sampler[int]):
