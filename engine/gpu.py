@@ -7,6 +7,7 @@ them. A CUDA graph records those of one batch, and launches them together (PyTor
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -78,32 +79,32 @@ def _event(device: torch.device) -> torch.cuda.Event:
 
 
 class Recorded(nn.Module):
-    """A network that is recorded for the shape of its batches; where that cannot be done, it runs as it is.
-
-    A result is valid until the next one.
-    """
+    """A network that is recorded for the shape of its batches; where that cannot be done, it runs as it is."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self._shape: torch.Size | None = None
         self._recording: _Recording | None = None
+        self._busy = threading.RLock()  # a thread of a cancelled run may have a last batch in hand
         _recorded.add(self)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Logits `(B, classes, H, W)`."""
-        if self._shape != windows.shape:
-            self.forget()
-            self._recording = _recording(self.network, windows)
-            self._shape = windows.shape
-        result: Tensor = (self._recording or self.network)(windows)
-        return result
+        with self._busy:
+            if self._shape != windows.shape:
+                self.forget()
+                self._recording = _recording(self.network, windows)
+                self._shape = windows.shape
+            result: Tensor = (self._recording or self.network)(windows)
+            return result
 
     def forget(self) -> None:
         """Give up the recording with its memory."""
-        if self._recording is not None:
-            torch.cuda.synchronize(self._recording.windows.device)  # it may still be running
-        self._shape = self._recording = None
+        with self._busy:
+            if self._recording is not None:
+                torch.cuda.synchronize(self._recording.windows.device)  # it may still be running
+            self._shape = self._recording = None
 
 
 _recorded: weakref.WeakSet[Recorded] = weakref.WeakSet()
@@ -133,7 +134,7 @@ class _Recording:
     def __call__(self, windows: Tensor) -> Tensor:
         self.windows.copy_(windows)
         self.graph.replay()
-        return self.logits
+        return self.logits.clone()  # the next batch is written to the same place
 
 
 def _recording(network: nn.Module, windows: Tensor) -> _Recording | None:
