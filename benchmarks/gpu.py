@@ -96,6 +96,12 @@ def ring(model: bundle.Bundle) -> list[np.ndarray]:
     return [model.normalise(pixels[:, y : y + WINDOW_PX, x : x + WINDOW_PX], valid) for y, x in corners]
 
 
+def warm(predictor: devices.Predictor) -> None:
+    """Run one batch: the libraries are loaded and the network recorded, as in an engine that has worked before."""
+    predictor(torch.zeros(predictor.device.batch, 3, WINDOW_PX, WINDOW_PX))
+    synchronize(predictor.device.torch)
+
+
 def forward(predictor: devices.Predictor, windows: list[np.ndarray], batch: int, count: int, recorded: bool) -> Any:
     """Forward passes over batches that lie on the device, of the network as it is or recorded."""
     device = predictor.device.torch
@@ -115,17 +121,12 @@ def forward(predictor: devices.Predictor, windows: list[np.ndarray], batch: int,
 def from_memory(predictor: devices.Predictor, windows: list[np.ndarray], count: int) -> tuple[float, int]:
     """The engine's batches, from windows in memory to probabilities on the device."""
     device, valid = predictor.device, np.ones((WINDOW_PX, WINDOW_PX), bool)
-    given = [(window, valid) for window in windows]
-
-    def run(number: int) -> None:
-        stream = itertools.islice(itertools.cycle(given), number)
+    stream = itertools.islice(itertools.cycle([(window, valid) for window in windows]), count)
+    warm(predictor)
+    start = time.perf_counter()
+    with device.shared() as lanes:
         deque(batches.Batches(predictor, device.batch, lanes, device.torch)(stream, Progress()), maxlen=0)
         synchronize(device.torch)
-
-    with device.shared() as lanes:
-        run(device.batch)
-        start = time.perf_counter()
-        run(count)
     return time.perf_counter() - start, count
 
 
@@ -135,6 +136,7 @@ def blended(predictor: devices.Predictor, windows: list[np.ndarray], size: int) 
 
     lattice = grid.Lattice("", grid.Affine.identity(), size, size, WINDOW_PX, OVERLAP_PX)
     given, valid = itertools.cycle(windows), np.ones((WINDOW_PX, WINDOW_PX), bool)
+    warm(predictor)
     device, start = predictor.device, time.perf_counter()
     with device.shared() as lanes:
         strips = predict.strips(
@@ -159,7 +161,7 @@ def reading(image: Path) -> tuple[float, int]:
     return time.perf_counter() - start, len(places)
 
 
-def whole(image: Path, device: torch.device, processes: int = 0) -> tuple[float, int]:
+def whole(predictor: devices.Predictor, image: Path, processes: int = 0) -> tuple[float, int]:
     """`orthomask predict` from a GeoTIFF to its two rasters, in so many more processes; polygons are not counted."""
     from orthomask.engine import polygons, predict, scale
 
@@ -172,11 +174,12 @@ def whole(image: Path, device: torch.device, processes: int = 0) -> tuple[float,
         spent = time.perf_counter() - start
         return counted
 
+    warm(predictor)
     polygons.write = timed
     try:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            request = PredictRequest(Image(str(image)), MODEL, folder, device=str(device))
+            request = PredictRequest(Image(str(image)), MODEL, folder, device=str(predictor.device.torch))
             if processes:
                 scale.run(ScaleRequest(request, processes), Progress())
             else:
@@ -216,8 +219,8 @@ def rows(device: devices.Device, size: int, stack: ExitStack) -> Iterator[tuple[
     """All rows that can be measured here, the floor's first; says which are left out."""
     model, count = bundle.load(MODEL), windows_of(size)
     windows, best = ring(model), devices.precision_of(device.torch)
-    ready = {precision: devices.prepare(model, device, precision) for precision in dict.fromkeys(("fp32", best))}
-    fast = ready[best]
+    fast = devices.prepare(model, device, "")  # the one that `orthomask predict` will have
+    ready = {"fp32": devices.prepare(model, device, "fp32"), best: fast}
     sizes = [batch for batch in BATCHES if batch <= count]
     for (precision, predictor), batch in itertools.product(ready.items(), sizes):
         yield f"floor: {precision}, {batch} at once", partial(forward, predictor, windows, batch, count, False)
@@ -236,9 +239,9 @@ def rows(device: devices.Device, size: int, stack: ExitStack) -> Iterator[tuple[
         write_raster(image, size)
         yield "the same, blended", partial(blended, fast, windows, size)
         yield "reading alone", partial(reading, image)
-        yield "orthomask predict, rasters", partial(whole, image, device.torch)
+        yield "orthomask predict, rasters", partial(whole, fast, image)
         if device.torch.type == "cuda":
-            yield f"the same, {PROCESSES} processes", partial(whole, image, device.torch, PROCESSES)
+            yield f"the same, {PROCESSES} processes", partial(whole, fast, image, PROCESSES)
     else:
         print("blending, reading and the whole prediction: left out, rasterio is not installed")
     if importlib.util.find_spec("monai"):
