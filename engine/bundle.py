@@ -140,7 +140,11 @@ class Bundle:
 
 
 def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatistics]) -> np.ndarray:
-    """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not valid `(H, W)`."""
+    """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not `valid`.
+
+    Args:
+        valid: `(H, W)`.
+    """
     mean = np.array([band.mean for band in bands], np.float32)[:, None, None]
     scale = np.array([1 / band.std for band in bands], np.float32)[:, None, None]
     normalised = pixels.astype(np.float32)

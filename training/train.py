@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from ..engine import gpu
 from ..engine.bundle import Bundle
 from ..engine.devices import choose, precision_of
+from ..engine.outputs import writing
 from ..engine.progress import Progress
 from ..protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
 from ..protocol.words import tr
@@ -153,10 +154,14 @@ def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
 def fit(
     trainer: Trainer, learner: Learner, keeper: Keeper, batches: DataLoader[Any], views: Views, folder: TrainingFolder
 ) -> str:
-    """Train to the end, from the last checkpoint if there is one; say why it ended."""
+    """Train to the end, from the last checkpoint if there is one; say why it ended.
+
+    Raises:
+        OrthomaskError: memory or disk ran out, also under what others write into the folder.
+    """
     checkpoint = str(folder.checkpoint) if folder.checkpoint.exists() else None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), writing(folder.path):
             warnings.simplefilter("ignore")
             trainer.fit(learner, batches, DataLoader(views, batch_size=1), ckpt_path=checkpoint, weights_only=True)
     except Diverged:

@@ -31,7 +31,7 @@ from faults import (
 from hypothesis import settings
 from stalling_server import stalling
 
-from conftest import scene
+from conftest import UTM, scene
 from orthomask.engine import outputs, polygons, predict
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
@@ -193,6 +193,20 @@ def test_damage_in_the_middle_of_a_raster(
     predict.run(replace(request, existing=Existing.OVERWRITE), Progress())
     predict.run(anew(request), Progress())
     assert results(Path(request.output_dir)) == results(Path(anew(request).output_dir))
+
+
+@pytest.mark.parametrize("spoil", [damage, cut])
+def test_damage_in_an_image_that_is_read_at_once(request_: PredictRequest, spoil: Callable[[Path], None]) -> None:
+    """GDAL then takes a short cut in PNGs, and says nothing of what is missing."""
+    image = Path(request_.image.path).with_suffix(".png")
+    rasterio.shutil.copy(request_.image.path, image, driver="PNG", WORLDFILE="YES")
+    request = replace(request_, image=Image(str(image), UTM), window_px=256)
+    predict.run(request, Progress())
+    spoil(image)
+    with pytest.raises(OrthomaskError) as caught:
+        predict.run(anew(request), Progress())
+    assert caught.value.code is ErrorCode.IMAGE_UNREADABLE
+    assert image.name in caught.value.sentence
 
 
 @pytest.mark.parametrize("fraction", [0.02, 0.5])
