@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -83,8 +84,10 @@ class _Read(NamedTuple):
         """Why it is of no use; nothing if it is."""
         if np.mean(self.mask == UNKNOWN) > max_unknown_share:
             return FAULTY
-        seen = self.pixels[:, self.valid]
-        return CONSTANT if (seen == seen[:, :1]).all() else "" if self.shows_class else EMPTY
+        row, column = np.unravel_index(self.valid.argmax(), self.valid.shape)
+        first = self.pixels[:, row, column, None, None]
+        varies = bool(((self.pixels != first) & self.valid).any())
+        return CONSTANT if not varies else "" if self.shows_class else EMPTY
 
     @property
     def shows_class(self) -> bool:
@@ -154,13 +157,14 @@ class _Export(ExitStack):
         stored = self._writer.write(cut)
         for catalogue in self._catalogues:
             catalogue.add(Entry(cut, stored, truth, window))
-        values, counts = np.unique(read.mask, return_counts=True)
+        counts = np.bincount(read.mask.ravel())
+        shares = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
         self._positive[place.split] += read.shows_class
         self._chips.append(
             Chip(
                 name, place.split, stored.image, stored.mask, stored.number, data.image.path, image_place(data),
                 cut.crs, tuple(transform[:6]), batch.gsd_m, batch.rotation,
-                dict(zip(map(str, values.tolist()), counts.tolist())), _sha256(pixels), _sha256(read.mask),
+                shares, _sha256(pixels), _sha256(read.mask),
             )
         )  # fmt: skip
 
@@ -261,6 +265,7 @@ def _style_of(source: Source, request: ChipsRequest) -> Style:
     return Style(request.format, request.chip_px, (), bands, colours, dtype, dataset.nodatavals[numbers[0] - 1])
 
 
+@lru_cache
 def _crs_text(wkt: str) -> str:
     """`EPSG:n` if the CRS is exactly that, else its WKT."""
     crs = pyproj.CRS.from_wkt(wkt)
