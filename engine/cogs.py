@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from ..protocol import ClassInfo
+from ..protocol import ClassInfo, OrthomaskError
 from ..protocol.words import tr
 from .outputs import write_atomically, writing
 from .progress import Progress
+from .waiting import POLL_S
 
 CACHE_BYTES = 64 << 20
 """GDAL's block cache while rasters are written."""
@@ -140,21 +142,46 @@ def vrt(frame: Frame, bands: Sequence[tuple[Band, str]], record: str) -> str:
 
 
 def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -> None:
-    """Copy a raster into a COG with overviews, in a thread of its own, so that it can be cancelled."""
+    """Copy a virtual raster of ours into a COG with overviews, in a thread of its own, so that it can be cancelled.
+
+    GDAL cannot be told to stop, but it does where it cannot read: then its overviews and its door are emptied.
+    """
     options = {
         "driver": "COG", "compress": "deflate", "level": 1, "blocksize": BLOCK_PX, "overview_resampling": resampling,
         "num_threads": "all_cpus", "bigtiff": "if_safer",
     }  # fmt: skip
     progress.report(0, tr("Writing {}").format(target.name))
     with writing(target), ThreadPoolExecutor(1) as executor, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        dispensable = [_give_door(source), *_overviews(source)]
         copied = executor.submit(rasterio.shutil.copy, source, target, **options)
-        while True:
-            try:
-                copied.result(timeout=0.2)
-                break
-            except StillRunning:
+        try:
+            while not wait([copied], POLL_S).done:
                 progress.report(0, tr("Writing {}").format(target.name))
+        except OrthomaskError:
+            for path in dispensable:
+                os.truncate(path, 0)
+            raise
+        copied.result()
     _refuse_torn(target)
+
+
+def _give_door(source: Path) -> Path:
+    """Lay a raster of a single column beneath the first pixels of each row, so that no row is read without it."""
+    door = source.with_suffix(".door.tif")
+    with rasterio.open(source) as dataset:
+        height, nodata, dtype = dataset.height, dataset.nodata, dataset.dtypes[0]
+    profile = {"driver": "GTiff", "width": 1, "height": height, "count": 1, "dtype": dtype, "blockysize": BLOCK_PX}
+    with rasterio.open(door, "w", **profile, transform=Affine.translation(0, 1)) as dataset:
+        dataset.write(np.full((height, 1), nodata or 0, dtype), 1)
+    element = simple_source(door.name, Frame(1, height, "", Affine.identity()))
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace("<SimpleSource>", f"{element}<SimpleSource>", 1), encoding="utf-8")
+    return door
+
+
+def _overviews(source: Path) -> list[Path]:
+    names = re.findall("<Overview><SourceFilename relativeToVRT='1'>([^<]*)", source.read_text(encoding="utf-8"))
+    return [source.with_name(name) for name in names]
 
 
 def move(staged: Path, target: Path) -> None:

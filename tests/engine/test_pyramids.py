@@ -8,12 +8,14 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthomask.engine import cogs, pyramids
 from orthomask.engine.progress import Progress
+from orthomask.protocol import Cancelled
 
 CRS = pyproj.CRS("EPSG:32645").to_wkt()
 CLASSES = cogs.Band("uint8", 255, "", "mode")
@@ -86,6 +88,29 @@ def test_rows_come_out_as_they_went_in_whatever_the_size(tmp_path: Path, heights
     with rasterio.open(path) as dataset:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert [item.name for item in tmp_path.iterdir() if item.name.startswith(".")] == []
+
+
+def test_cancelling_ends_gdals_copy_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = cogs.Frame(1027, 621, CRS, Affine(0.3, 0, 500_000, 0, -0.3, 3_000_000))
+    reads: list[int] = []
+
+    def endless(source: Path, _: Path, **options: object) -> None:
+        for count in range(10_000):
+            with rasterio.open(source) as dataset:
+                dataset.read(1)
+            reads.append(count)
+
+    class CancelledWhileReading(Progress):
+        def check_cancelled(self) -> None:
+            if reads:
+                raise Cancelled
+
+    monkeypatch.setattr(rasterio.shutil, "copy", endless)
+    opened = pyramids.open_pyramid(tmp_path / "raster.tif", frame, CLASSES, "{}", CancelledWhileReading())
+    with pytest.raises(Cancelled), opened as pyramid:
+        pyramid.write(drawn(621, 1027))
+    assert len(reads) < 10_000
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9))
