@@ -3,9 +3,10 @@
 Usage: python benchmarks/polygons.py [--sizes 8192:50000 24000:400000] [--rounds 3] [--gdal PYTHON] [--json FILE]
 
 The rasters hold ragged, turned rectangles. GDAL polygonizes a class raster with itself as mask, into a GeoPackage, in a
-Python that has its bindings; rasterio's shapes become shapely polygons with areas, in memory. Ours come from a
-probability raster, with class, confidence, area and length, in a GeoPackage: with the pixels' outlines, and squared.
-Each measurement is a process of its own; the rows take turns, and medians are shown.
+Python that has its bindings; rasterio's shapes become shapely polygons with areas, in memory, with or without their
+simplification. Ours come from a probability raster, with class, confidence, area and length, in a GeoPackage: with the
+pixels' outlines, squared, and simplified with common borders. Each measurement is a process of its own; the rows take
+turns, and medians are shown. Base is the memory of that process before it begins, with what it has imported.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +34,17 @@ from scipy import ndimage
 
 from orthomask.engine import polygons
 from orthomask.engine.progress import Progress
-from orthomask.protocol import PolygonOptions
+from orthomask.protocol import ClassInfo, Outline, PolygonOptions, to_json
 
+GSD_M = 0.3
 TILE_CELLS = 32
 """Buildings along a side of the tile that is repeated over the raster."""
 GDAL = """
 import json, sys, time
 from osgeo import gdal, ogr, osr
 gdal.UseExceptions()
+def peak_mb(): return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
+base = peak_mb()
 start = time.perf_counter()
 source = gdal.Open(sys.argv[1])
 band = source.GetRasterBand(1)
@@ -49,8 +54,7 @@ layer.CreateField(ogr.FieldDefn("class", ogr.OFTInteger))
 gdal.Polygonize(band, band, layer, 0, [])
 count = layer.GetFeatureCount()
 del layer, target
-peak = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
-print(json.dumps({"seconds": time.perf_counter() - start, "peak_mb": peak, "count": count}))
+print(json.dumps({"seconds": time.perf_counter() - start, "base_mb": base, "peak_mb": peak_mb(), "count": count}))
 """
 
 
@@ -76,15 +80,13 @@ def write_rasters(folder: Path, size: int, count: int) -> None:
     row = np.tile(tile, (1, -(-size // len(tile))))[:, :size]
     profile = {
         "driver": "GTiff", "width": size, "height": size, "count": 1, "dtype": "uint8", "crs": "EPSG:32645",
-        "transform": Affine(0.3, 0, 330_000, 0, -0.3, 3_060_000), "tiled": True, "blockxsize": 512, "blockysize": 512,
-        "compress": "deflate", "zlevel": 1,
+        "transform": Affine(GSD_M, 0, 330_000, 0, -GSD_M, 3_060_000), "compress": "deflate", "zlevel": 1,
+        "tiled": True, "blockxsize": 512, "blockysize": 512,
     }  # fmt: skip
-    info = {"value": 1, "name": "building", "color": "#ff0000", "outline": "squared"}
     with (
         rasterio.open(folder / "probabilities.tif", "w", **profile, nodata=255) as probabilities,
         rasterio.open(folder / "classes.tif", "w", **profile) as classes,
     ):
-        probabilities.update_tags(ORTHOMASK=json.dumps({"run_id": "0" * 12, "classes": [info]}))
         for top in range(0, size, len(tile)):
             part = row[None, : size - top]
             window = Window(0, top, size, part.shape[1])
@@ -92,28 +94,36 @@ def write_rasters(folder: Path, size: int, count: int) -> None:
             classes.write((part >= 127).astype(np.uint8), window=window)
 
 
-def ours(folder: Path, squared: bool) -> int:
+def ours(folder: Path, outline: Outline) -> int:
     """Polygons of the probability raster into a GeoPackage; how many."""
+    info = ClassInfo(1, "building", "#ff0000", outline)
+    with rasterio.open(folder / "probabilities.tif", "r+") as dataset:
+        dataset.update_tags(ORTHOMASK=json.dumps({"run_id": "0" * 12, "classes": [to_json(info)]}))
     provenance = {"threshold": 0.5, "source": {"path": ""}}
-    options = PolygonOptions(min_area_m2=0, min_hole_m2=0, simplify=squared)
-    target = folder / "ours.gpkg"
+    options, target = PolygonOptions(min_area_m2=0, min_hole_m2=0), folder / "ours.gpkg"
     return polygons.write(folder / "probabilities.tif", 0.5, options, provenance, target, Progress()).polygons
 
 
-def rasterio_shapes(folder: Path) -> int:
-    """Polygons of the class raster, all in memory; how many."""
+def rasterio_shapes(folder: Path, tolerance: float = 0) -> int:
+    """Polygons of the class raster, all in memory; how many.
+
+    Args:
+        tolerance: of their simplification, in metres; none if 0.
+    """
     with rasterio.open(folder / "classes.tif") as dataset:
         classes = dataset.read(1)
         shapes = rasterio.features.shapes(classes, classes > 0, 4, dataset.transform)
-        found = [shapely.geometry.shape(geometry) for geometry, _ in shapes]
-    shapely.area(np.array(found, object))
+        found = np.array([shapely.geometry.shape(geometry) for geometry, _ in shapes], object)
+    shapely.area(shapely.simplify(found, tolerance) if tolerance else found)
     return len(found)
 
 
 CONTENDERS: dict[str, Callable[[Path], int]] = {
-    "orthomask, pixels' outlines": lambda folder: ours(folder, squared=False),
-    "orthomask, squared": lambda folder: ours(folder, squared=True),
+    "orthomask, pixels' outlines": partial(ours, outline=Outline.PIXELS),
+    "orthomask, squared": partial(ours, outline=Outline.SQUARED),
+    "orthomask, simplified": partial(ours, outline=Outline.SHARED),
     "rasterio and shapely": rasterio_shapes,
+    "the same, simplified": partial(rasterio_shapes, tolerance=GSD_M),
 }
 
 
@@ -156,10 +166,10 @@ def main() -> None:
     parser.add_argument("--contender", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        start = time.perf_counter()
+        base, start = peak_mb(), time.perf_counter()
         count = CONTENDERS[arguments.contender[0]](Path(arguments.contender[1]))
-        peak = peak_mb()
-        print(json.dumps({"seconds": time.perf_counter() - start, "peak_mb": peak, "count": count}))
+        seconds = time.perf_counter() - start
+        print(json.dumps({"seconds": seconds, "base_mb": base, "peak_mb": peak_mb(), "count": count}))
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     tables = {}
@@ -167,10 +177,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_rasters(Path(folder), size, count)
             table = tables[f"{size}:{count}"] = compare(Path(folder), arguments.rounds, arguments.gdal)
-        print(f"\n{size} x {size}\n{'':>28} {'seconds':>8} {'ratio':>6} {'peak MB':>8} {'polygons':>9}")
+        print(f"\n{size} x {size}\n{'':>28} {'seconds':>8} {'ratio':>6} {'base MB':>8} {'peak MB':>8} {'polygons':>9}")
         for name, row in table.items():
             ratio = table["GDAL"]["seconds"] / row["seconds"]
-            print(f"{name:>28} {row['seconds']:>8.1f} {ratio:>6.2f} {row['peak_mb']:>8.0f} {row['count']:>9.0f}")
+            memory = f"{row['base_mb']:>8.0f} {row['peak_mb']:>8.0f}"
+            print(f"{name:>28} {row['seconds']:>8.1f} {ratio:>6.2f} {memory} {row['count']:>9.0f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(tables, indent=1))
 

@@ -81,12 +81,45 @@ def _simplified(polygons: np.ndarray) -> np.ndarray:
 
 
 def _overlap(some: np.ndarray, others: np.ndarray, least: float) -> np.ndarray:
-    """Which pairs of polygons have an IoU of at least so much; it is never more than the ratio of their areas."""
+    """Which pairs of polygons have an IoU of at least so much; it is never more than the ratio of their areas.
+
+    Args:
+        some: polygons `(N,)` with right angles, of which those with four corners are rectangles.
+    """
     areas = np.stack([shapely.area(some), shapely.area(others)])
     enough: np.ndarray = areas.min(axis=0) >= least * areas.max(axis=0)
-    common = shapely.area(_in_threads(shapely.intersection, some[enough], others[enough]))
-    enough[enough] = common >= least * (areas[:, enough].sum(axis=0) - common)
-    return enough
+    is_box = shapely.get_num_coordinates(some) == 5
+    common = np.zeros(len(some))
+    boxes, rest = np.flatnonzero(enough & is_box), np.flatnonzero(enough & ~is_box)
+    common[boxes] = _area_within(some[boxes], others[boxes])
+    common[rest] = shapely.area(_in_threads(shapely.intersection, some[rest], others[rest]))
+    return enough & (common >= least * (areas.sum(axis=0) - common))
+
+
+def _area_within(rectangles: np.ndarray, polygons: np.ndarray) -> np.ndarray:
+    """The area that each polygon has in common with its rectangle, for much less than their intersection costs.
+
+    The rectangle is made the unit square. Each edge of the polygon is cut at the square's sides, and counts with the
+    area between it and the base within the square; going back, it counts as negative (Green's theorem).
+    """
+    corners = shapely.get_coordinates(rectangles).reshape(-1, 5, 2)
+    sides = corners[:, [1, 3]] - corners[:, :1]
+    size = (sides**2).sum(axis=2)
+    rings, polygon = shapely.get_rings(polygons, return_index=True)
+    places, ring = shapely.get_coordinates(rings, return_index=True)
+    which, is_edge = polygon[ring], np.diff(ring) == 0
+    along, up = np.einsum("nd,nkd->kn", places - corners[which, 0], (sides / size[..., None])[which])
+    run, rise = np.diff(along), np.diff(up)
+    ends = np.clip([along[:-1], along[1:]], 0, 1)
+    slope = np.divide(rise, run, out=np.zeros_like(run), where=run != 0)
+    heights = up[:-1] + (ends - along[:-1]) * slope
+    below = np.clip(heights, 0, 1) ** 2 / 2 + np.maximum(heights - 1, 0)  # the integral of the height, cut
+    change = heights[1] - heights[0]
+    is_steep = np.abs(change) > 1e-6
+    flat = np.clip(heights.mean(axis=0), 0, 1)
+    height = np.divide(below[1] - below[0], change, out=flat, where=is_steep)
+    area = np.bincount(which[:-1][is_edge], ((ends[1] - ends[0]) * height)[is_edge], len(rectangles))
+    return np.abs(area) * np.sqrt(size.prod(axis=1))
 
 
 def _directions(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

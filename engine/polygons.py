@@ -36,7 +36,7 @@ from .measure import measured
 from .outputs import locked, refuse_in_use, writing
 from .progress import Progress
 from .runs import SCALE, Counted
-from .tracing import Objects, Part, dissolved, traced
+from .tracing import Objects, Part, traced
 
 FIELDS = ("id", "class", "class_value", "confidence", "area_m2", "perimeter_m", "outline", "run")
 CACHE_BYTES = 16 << 20
@@ -187,12 +187,13 @@ class _Finisher:
         A border comes out the same on both sides, since all that touches it takes part both times, and the side that
         is written first comes first both times. What has been written is kept until all that it touches is.
         """
-        going = [part.shapes for part in pending if self._outlines[part.value] == Outline.SHARED.value]
-        pieces, part = np.array(list(chain(*going)), object), np.repeat(np.arange(len(going)), list(map(len, going)))
+        going = [part for part in pending if self._outlines[part.value] == Outline.SHARED.value]
+        pieces = np.array(list(chain.from_iterable(part.shapes for part in going)), object)
+        part_of = np.repeat(np.arange(len(going)), [len(part.shapes) for part in going])
         tree = shapely.STRtree(finished)
         before = self._context[np.unique(tree.query(self._context, predicate="intersects")[0])]
-        beside = np.unique(tree.query(pieces, predicate="intersects")[0])
-        after = [dissolved(pieces[beside[part[beside] == one]]) for one in np.unique(part[beside])]
+        beside = np.unique(part_of[tree.query(pieces, predicate="intersects")[0]])
+        after = [going[index].polygon for index in beside]
         result = outlines.share_borders([*before, *finished, *after])[len(before) : len(before) + len(finished)]
         known = np.concatenate([self._context, finished])
         self._context = known[np.unique(shapely.STRtree(known).query(pieces, predicate="intersects")[1])]

@@ -28,7 +28,7 @@ from .waiting import ahead
 
 TILE_PX = 1024
 TILES_AHEAD = 2
-"""Tiles that are traced in threads while the objects of earlier ones are finished."""
+"""Tiles that a thread traces while the objects of earlier ones are finished."""
 BATCH_CORNERS = 1 << 17
 """Finished objects are handed on when they have so many corners together."""
 TOP, LEFT, RIGHT, BOTTOM = EDGES = np.s_[0, :], np.s_[:, 0], np.s_[:, -1], np.s_[-1, :]
@@ -59,7 +59,7 @@ class Part:
     """An object that reaches a tile's edge, or as much of it as has been seen so far.
 
     Attributes:
-        shapes: pixel-edge polygons in raster pixels, one for each tile it lies in.
+        shapes: pixel-edge polygons in raster pixels, one for each tile it lies in, or for several.
         pixels: number of pixels.
         probability: sum of their probabilities, 0 to `SCALE` each.
     """
@@ -68,6 +68,13 @@ class Part:
     shapes: list[Polygon]
     pixels: int
     probability: float
+
+    @property
+    def polygon(self) -> Polygon:
+        """The whole of it in raster pixels, without the vertices that seams leave on straight edges."""
+        if len(self.shapes) > 1:
+            self.shapes = [shapely.union_all(self.shapes).simplify(0)]
+        return self.shapes[0]
 
     def absorb(self, other: Part) -> None:
         """Make `other` part of this object."""
@@ -86,7 +93,7 @@ def traced(
     """
     seam, held, corners = _Seam(dataset.width), list[Objects](), 0
     trace = partial(_traced, threshold=threshold, min_pixels=min_pixels)
-    for tile in ahead(trace, _read(dataset, progress), TILES_AHEAD, progress, TILES_AHEAD):
+    for tile in ahead(trace, _read(dataset, progress), TILES_AHEAD, progress):
         finished = [seam.add(tile)]
         if tile.right == dataset.width:
             finished.append(seam.finish_row(min_pixels, last=tile.bottom == dataset.height))
@@ -97,11 +104,6 @@ def traced(
             held, corners = [], 0
     if held:
         yield _joined(held), []
-
-
-def dissolved(shapes: Sequence[Polygon]) -> Polygon:
-    """One polygon from pieces that share seams, without the vertices that the seams left on straight edges."""
-    return shapes[0] if len(shapes) == 1 else shapely.union_all(shapes).simplify(0)
 
 
 class _Read(NamedTuple):
@@ -236,7 +238,7 @@ class _Seam:
 def _whole(parts: Sequence[Part]) -> Objects:
     return Objects(
         np.array([part.value for part in parts], np.uint8),
-        np.array([dissolved(part.shapes) for part in parts], object),
+        np.array([part.polygon for part in parts], object),
         np.array([part.pixels for part in parts], np.int64),
         np.array([part.probability for part in parts], np.float64),
     )

@@ -84,6 +84,34 @@ def test_polygons_are_gdals_joined_across_seams(
         assert one.equals(other)
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 10_000), st.sampled_from([Outline.PIXELS, Outline.SQUARED]), st.sampled_from([7, 16, 40]),
+    st.sampled_from([1, 50, 1000]), st.sampled_from([1, 20_000]),
+)  # fmt: skip
+def test_they_are_the_same_whatever_is_traced_and_written_at_a_time(
+    tmp_path: Path, seed: int, outline: Outline, tile: int, corners: int, size: int
+) -> None:
+    rough = ndimage.gaussian_filter(np.random.default_rng(seed).random((2, 90, 100)), (0, 2, 2))
+    bands = np.where(rough > np.quantile(rough, 0.6), rough * 254, 0).astype(np.uint8)
+    path = write_probabilities(tmp_path / "p.tif", bands, outline)
+    options = PolygonOptions(min_area_m2=2, min_hole_m2=1)
+    whole = in_order(*polygonized(path, options, threshold=0.3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing, "TILE_PX", tile)
+        patch.setattr(tracing, "BATCH_CORNERS", corners)
+        patch.setattr(polygons, "WRITE_BYTES", size)
+        fields, found = polygonized(path, options, threshold=0.3)
+    assert fields["id"].tolist() == list(range(1, len(found) + 1))
+    assert in_order(fields, found) == whole
+
+
+def in_order(fields: dict[str, np.ndarray], found: np.ndarray) -> list[tuple[object, ...]]:
+    """All that there is of each polygon but its number."""
+    columns = [fields[name].tolist() for name in polygons.FIELDS if name != "id"]
+    return sorted(zip(shapely.to_wkb(found).tolist(), *columns))
+
+
 def place(pair: tuple[int, Polygon]) -> tuple[float, ...]:
     return (*pair[1].bounds, pair[1].area, pair[0])
 
@@ -146,14 +174,15 @@ def test_polygons_lie_on_the_pixels_they_came_from(tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 10_000), st.sampled_from([32, 57, 2048]))
-def test_fields_share_their_borders_also_across_seams(tmp_path: Path, seed: int, tile: int) -> None:
+@given(st.integers(0, 10_000), st.sampled_from([32, 57, 2048]), st.sampled_from([1, 300, 1 << 17]))
+def test_fields_share_their_borders_also_across_seams(tmp_path: Path, seed: int, tile: int, corners: int) -> None:
     random = np.random.default_rng(seed)
     which = ndimage.gaussian_filter(random.random((4, 150, 130)), (0, 9, 9)).argmax(axis=0)
     bands = np.stack([np.where(which == k, 254, 0) for k in range(1, 4)]).astype(np.uint8)
     path = write_probabilities(tmp_path / "p.tif", bands, Outline.SHARED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "TILE_PX", tile)
+        patch.setattr(tracing, "BATCH_CORNERS", corners)
         fields, found = polygonized(path, PolygonOptions(0, 0))
     assert set(fields["outline"]) == {"shared"}
     assert shapely.coverage_is_valid(found)
