@@ -126,6 +126,7 @@ bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/endtoend.py
 	$(ENGINE)/bin/python benchmarks/polygons.py --gdal $(QGIS_PYTHON)
 	$(ENGINE)/bin/python benchmarks/inference.py
+	$(ENGINE)/bin/python benchmarks/latency.py
 	$(ENGINE)/bin/python benchmarks/growth.py
 	$(ENGINE)/bin/python benchmarks/masks.py --size 30000 --polygons 50000
 	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
