@@ -28,8 +28,11 @@ from orthomask.protocol import (
     REQUESTS,
     ErrorCode,
     Image,
+    LabelledData,
     OrthomaskError,
+    Pictures,
     PredictRequest,
+    TrainRequest,
     from_json,
     to_json,
 )
@@ -145,6 +148,14 @@ def test_names_in_a_bundle_lead_nowhere(
         record = json.loads(dataset.tags()["ORTHOMASK"])
     assert record["classes"][0]["name"] == name
     assert json.loads((out / "run.json").read_text(encoding="utf-8"))["model"]["name"] == name
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/b", "a\\b", "C:out", ""])
+def test_the_name_of_a_new_model_leads_nowhere(name: str) -> None:
+    data = LabelledData(pictures=(Pictures("images", "masks", 0.3),))
+    with pytest.raises(OrthomaskError) as caught:
+        TrainRequest(data, "out", name=name)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
 
 
 def everything(folder: Path) -> set[Path]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import rasterio
 import safetensors.torch
@@ -27,7 +28,7 @@ from .trainings import training, write_pictures
 
 OPERATIONS = 45
 """More often than this, a training of these tests changes no file."""
-PLACES = 5 if settings.default.max_examples <= 100 else OPERATIONS
+PLACES = 3 if settings.default.max_examples <= 100 else OPERATIONS
 """At how many of these changes a training is disturbed: `make fuzz` tries each."""
 CLOCKED = {"images_per_second", "waiting_share"}
 
@@ -133,6 +134,17 @@ def test_two_trainings_in_one_folder_are_kept_apart_and_a_killed_one_bars_nobody
     process.kill()
     process.join()
     expect_the_same_when_it_goes_on(request, undisturbed)
+
+
+def test_processes_that_make_chips_end_with_a_training_that_is_killed(data: LabelledData, tmp_path: Path) -> None:
+    request, pause = training(data, tmp_path / "out", workers=1), tmp_path / "pause"
+    process, _ = start_in_child(PausedAt(0.3, pause), request)
+    wait_until(pause.exists)
+    makers = psutil.Process(process.pid).children(recursive=True)
+    assert makers
+    process.kill()
+    process.join()
+    assert psutil.wait_procs(makers, timeout=30)[1] == []
 
 
 def test_a_picture_that_is_damaged_while_a_training_is_interrupted(data: LabelledData, tmp_path: Path) -> None:

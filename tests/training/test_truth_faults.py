@@ -23,6 +23,7 @@ from orthomask.protocol import (
     Catalogue,
     ChipFormat,
     ChipsRequest,
+    ClassInfo,
     ErrorCode,
     Existing,
     Image,
@@ -34,7 +35,7 @@ from orthomask.protocol import (
 
 from . import chip_data
 
-PLACES = 7 if settings.default.max_examples <= 100 else 110
+PLACES = 4 if settings.default.max_examples <= 100 else 110
 """At how many changes of a file a run is disturbed: `make fuzz` tries each."""
 Files = dict[str, bytes]
 
@@ -188,6 +189,18 @@ def test_chips_that_are_replaced_are_never_lost(tmp_path: Path) -> None:
         assert files(case.folder) == before
         number += 1
     assert neither == 1
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/b", "..", "x" * 300, "a\\b", "<b>&amp;'\""])
+def test_names_of_classes_lead_nowhere(tmp_path: Path, name: str) -> None:
+    classes = (ClassInfo(1, name, "#ff0000"),)
+    for case in (mask_case(tmp_path / "one", tmp_path / "work"), chips_case(tmp_path / "two", tmp_path / "work")):
+        before = set(tmp_path.rglob("*"))
+        answered(replace(case.request, classes=classes))
+        target = case.folder / ("mask.tif" if isinstance(case.request, MaskRequest) else "chips")
+        sidecar = target.with_name("mask.tif.aux.xml")
+        for path in set(tmp_path.rglob("*")) - before:
+            assert path in (case.folder, target, sidecar) or target in path.parents
 
 
 def test_damage_in_the_middle_of_an_image(tmp_path: Path) -> None:
