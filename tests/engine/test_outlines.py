@@ -40,3 +40,17 @@ def test_areas_within_rectangles_are_those_of_intersections(seed: int) -> None:
     rectangles = shapely.polygons(middle + (frames - middle) * size + shift * random.integers(0, 2))
     expected = shapely.area(shapely.intersection(rectangles, polygons))
     assert outlines._area_within(rectangles, polygons) == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 100_000), st.sampled_from([1, 5]))
+def test_groups_apart_are_simplified_as_if_together(seed: int, grouped: int) -> None:
+    """Of three classes, so that some touch and others do not."""
+    rough = ndimage.gaussian_filter(np.random.default_rng(seed).random((3, 90, 90)), (0, 2, 2))
+    classes = np.where(rough.max(axis=0) > np.quantile(rough, 0.8), rough.argmax(axis=0) + 1, 0)
+    fields = np.concatenate([pixel_outlines(ndimage.label(classes == value)[0])[0] for value in (1, 2, 3)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlines, "GROUPED", grouped)
+        found = outlines.share_borders(fields)
+    expected = shapely.coverage_simplify(shapely.segmentize(fields, 1.0), tolerance=2.0)
+    assert shapely.equals_exact(found, expected).all()
