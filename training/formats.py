@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +32,8 @@ IMAGE_KEYS = ("img", "image")
 MASK_KEYS = ("mask",)
 DAMAGED = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged NPZ or HDF5 file raises."""
+PACKERS = os.cpu_count() or 1
+"""Threads that pack chips."""
 
 
 class Style(NamedTuple):
@@ -88,10 +93,13 @@ class Stored(NamedTuple):
 
 
 class ChipWriter(ExitStack):
-    """Writes chips below a folder, each split for itself; HDF5 files stay open until it is closed.
+    """Writes chips below a folder, each split for itself; they are complete when it is closed.
+
+    Packing takes most of the time: files are packed in threads, while the next chips are read. HDF5 lets one thread in
+    at a time, so its files are written at once, and stay open.
 
     Raises:
-        OrthomaskError: the disk is full or the folder cannot be written.
+        OrthomaskError: the disk is full or the folder cannot be written; maybe told only with one of the next chips.
     """
 
     def __init__(self, folder: Path, style: Style) -> None:
@@ -99,15 +107,36 @@ class ChipWriter(ExitStack):
         self._folder, self._style = folder, style
         self._stacks: dict[Split, h5py.File] = {}
         self._patient: dict[Split, _PatientFile] = {}
+        self._packers = self.enter_context(ThreadPoolExecutor(PACKERS))
+        self._packing: deque[Future[None]] = deque()
+        self.push(self._finish)
 
     def write(self, cut: Cut) -> Stored:
         """Store a chip."""
         with writing(self._folder / cut.split.value):
             if self._style.format is ChipFormat.HDF5:
                 return self._append(cut)
-            if self._style.format is ChipFormat.NPZ:
-                return self._write_npz(cut)
-            return self._write_rasters(cut)
+            if len(self._packing) == 2 * PACKERS:
+                self._packing.popleft().result()
+            stored = self._files(cut)
+            pack = self._write_npz if self._style.format is ChipFormat.NPZ else self._write_rasters
+            self._packing.append(self._packers.submit(pack, cut, stored))
+            return stored
+
+    def _files(self, cut: Cut) -> Stored:
+        if self._style.format is ChipFormat.NPZ:
+            name = f"{cut.split.value}/{cut.name}.npz"
+            return Stored(name, name)
+        kind = "png" if self._style.format is ChipFormat.PNG else "tif"
+        image, mask = (f"{cut.split.value}/{part}/{cut.name}.{kind}" for part in ("images", "masks"))
+        return Stored(image, mask)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Raise what went wrong with the last chips, unless something else already did."""
+        if kind is None:
+            with writing(self._folder):
+                for packed in self._packing:
+                    packed.result()
 
     def _append(self, cut: Cut) -> Stored:
         name = f"{cut.split.value}.h5"
@@ -125,25 +154,20 @@ class ChipWriter(ExitStack):
         self._patient[cut.split].complain()
         return Stored(name, name, index)
 
-    def _write_npz(self, cut: Cut) -> Stored:
-        name = f"{cut.split.value}/{cut.name}.npz"
-        path = self._folder / name
+    def _write_npz(self, cut: Cut, stored: Stored) -> None:
+        path = self._folder / stored.image
         path.parent.mkdir(parents=True, exist_ok=True)
         transform = np.array(cut.transform[:6])
         pixels = np.moveaxis(cut.pixels, 0, -1)
         np.savez_compressed(path, img=pixels, mask=cut.mask, transform=transform, crs=np.array(cut.crs))
-        return Stored(name, name)
 
-    def _write_rasters(self, cut: Cut) -> Stored:
-        png = self._style.format is ChipFormat.PNG
-        names = [f"{cut.split.value}/{part}/{cut.name}.{'png' if png else 'tif'}" for part in ("images", "masks")]
-        image, mask = (self._folder / name for name in names)
+    def _write_rasters(self, cut: Cut, stored: Stored) -> None:
+        image, mask = self._folder / stored.image, self._folder / stored.mask
         write_raster(image, cut.pixels, cut, self._style)
         write_mask(mask, cut.mask, cut, self._style.classes)
-        if png:
+        if self._style.format is ChipFormat.PNG:
             write_world_file(image.with_suffix(".pgw"), cut.transform)
             write_world_file(mask.with_suffix(".pgw"), cut.transform)
-        return Stored(names[0], names[1])
 
 
 class _PatientFile(io.FileIO):

@@ -97,6 +97,15 @@ def test_more_bands_than_colours_are_no_transparency(tmp_path, bands):
         assert dataset.dataset_mask().all()
 
 
+@pytest.mark.parametrize("kind", [ChipFormat.GEOTIFF, ChipFormat.PNG, ChipFormat.NPZ])
+def test_what_goes_wrong_with_the_last_chip_is_told_at_the_end(tmp_path, kind):
+    chip = cut()
+    (tmp_path / chip.split.value).write_bytes(b"in the way")
+    with pytest.raises(OrthomaskError) as caught, ChipWriter(tmp_path, style(kind)) as writer:
+        writer.write(chip)
+    assert caught.value.code is ErrorCode.OUTPUT_UNWRITABLE
+
+
 def test_hdf5_is_one_file_for_each_split(tmp_path):
     chips = [cut(14, "float32", seed) for seed in range(8)]
     with ChipWriter(tmp_path, style(ChipFormat.HDF5, 14, "float32", float("nan"))) as writer:
