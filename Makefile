@@ -70,7 +70,8 @@ test-engine: setup
 
 # 2,450 damaged rasters, bundles and messages, and a fault at each change of a file.
 fuzz: setup
-	OMP_NUM_THREADS=1 $(ENGINE)/bin/python -m pytest --hypothesis-profile=fuzz tests/engine/test_fuzz.py tests/engine/test_faults.py
+	OMP_NUM_THREADS=1 $(ENGINE)/bin/python -m pytest --hypothesis-profile=fuzz tests/engine/test_fuzz.py tests/engine/test_faults.py \
+	  tests/training/test_truth_faults.py tests/training/test_training_faults.py
 
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e

@@ -41,10 +41,11 @@ def run(request: BlockRequest, progress: Progress) -> BlockResult:
     """Predict all windows that touch a block, and leave its pixels in the run's hidden folder, whole or not at all.
 
     Raises:
-        OrthomaskError: the image cannot be read, the model is another one here, or nothing can be written.
+        OrthomaskError: the folder is not there, the image cannot be read, the model is another one here, or nothing
+            can be written.
     """
     work_dir, window = Path(request.work_dir), Window(request.x, request.y, request.width, request.height)
-    job = from_json(Job, json.loads((work_dir / JOB).read_text(encoding="utf-8")))
+    job = _job(work_dir)
     bundle = bundles.load(job.request.model)
     if bundle.sha256 != job.model_sha256:
         raise OrthomaskError(
@@ -66,3 +67,15 @@ def run(request: BlockRequest, progress: Progress) -> BlockResult:
     filled = bool((classes != NODATA).any())
     folder.write_block(folder.block(window), probabilities, classes)
     return BlockResult(filled)
+
+
+def _job(work_dir: Path) -> Job:
+    try:
+        return from_json(Job, json.loads((work_dir / JOB).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("A worker does not find the folder of the run, “{}”.").format(work_dir.parent),
+            tr("Every computer must see image, model and output folder under the same path."),
+            str(error),
+        ) from error

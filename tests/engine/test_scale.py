@@ -301,6 +301,8 @@ def test_a_block_that_fails_says_why_in_a_sentence(
     (work_dir / JOB).write_text(json.dumps({**job, "model_sha256": "another"}))
     with pytest.raises(OrthomaskError, match="another model"):
         block.run(first, Progress())
+    with pytest.raises(OrthomaskError, match="does not find the folder"):
+        block.run(replace(first, work_dir=str(work_dir / "elsewhere")), Progress())
 
 
 def test_blocks_without_data_take_no_space(
