@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from multiprocessing.pool import AsyncResult, ThreadPool
+from concurrent.futures import Future, wait
+from queue import SimpleQueue
 from typing import TypeVar
 
 from .progress import Progress
@@ -27,21 +29,37 @@ def ahead(
 
     Cancelling does not wait for the threads: they end with what they have in hand, or with the process.
     """
-    pending: deque[AsyncResult[Made]] = deque()
-    pool = ThreadPool(threads)  # which, unlike an executor's, do not keep the process alive
+    pending: deque[Future[Made]] = deque()
+    asked: SimpleQueue[tuple[Future[Made], Item] | None] = SimpleQueue()
+
+    def serve() -> None:
+        while (task := asked.get()) is not None:
+            future, item = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(work(item))
+            except BaseException as error:  # noqa: BLE001 (raised again where the result is due)
+                future.set_exception(error)
+
     try:
+        for _ in range(threads):
+            threading.Thread(target=serve, daemon=True).start()  # unlike an executor's, it keeps no process alive
         for item in items:
-            pending.append(pool.apply_async(work, (item,)))
+            pending.append(Future())
+            asked.put((pending[-1], item))
             if len(pending) > depth:
                 yield _result(pending.popleft(), progress)
         while pending:
             yield _result(pending.popleft(), progress)
     finally:
-        pool.terminate()
+        for future in pending:
+            future.cancel()
+        for _ in range(threads):
+            asked.put(None)
 
 
-def _result(made: AsyncResult[Made], progress: Progress) -> Made:
-    while not made.ready():
-        made.wait(POLL_S)
+def _result(made: Future[Made], progress: Progress) -> Made:
+    while not wait([made], POLL_S).done:
         progress.check_cancelled()
-    return made.get()
+    return made.result()
