@@ -23,13 +23,13 @@ def outlines(labels: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[np.n
         origin: column and row of the first pixel.
 
     Returns:
-        Valid polygons `(N,)` without vertices on straight edges, and their labels `(N,)`.
+        Valid polygons `(N,)`, `in_order`, without vertices on straight edges; and their labels `(N,)`.
     """
     width = labels.shape[1] + 2
     padded = np.pad(labels, 1).ravel()
     steps = np.array([across + down * width for across, down in STEPS])
     pixel, way = _edges(padded, width)
-    ring, order = _in_order(_next_edges(padded, steps, pixel, way))
+    ring, order = _followed(_next_edges(padded, steps, pixel, way))
     pixel, way, ring = pixel[order], way[order], ring[order]
     starts = np.flatnonzero(np.diff(ring, prepend=-1))
     before = np.roll(way, 1)
@@ -64,7 +64,7 @@ def _next_edges(padded: np.ndarray, steps: np.ndarray, pixel: np.ndarray, way: n
     return following_edge
 
 
-def _in_order(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _followed(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ring of each edge, and the edges ring by ring, in the order in which they follow each other.
 
     Each ring is opened before its first edge and hung onto one root: a depth-first walk from there goes along them.
@@ -89,4 +89,17 @@ def _polygons(corners: np.ndarray, ring: np.ndarray, labels: np.ndarray) -> tupl
     rings = shapely.linearrings(corners.astype(float), indices=ring)
     order = np.lexsort((~shapely.is_ccw(rings), labels))
     found, polygon = np.unique(labels[order], return_inverse=True)
-    return shapely.polygons(rings[order], indices=polygon), found
+    polygons = shapely.polygons(rings[order], indices=polygon)
+    has_holes = shapely.get_num_interior_rings(polygons) > 0
+    polygons[has_holes] = in_order(polygons[has_holes])
+    return polygons, found
+
+
+def in_order(polygons: np.ndarray) -> np.ndarray:
+    """The same polygons with rings that begin at their topmost corner, the leftmost one, the object to their right."""
+    turned = shapely.normalize(shapely.transform(polygons, _swapped))
+    return np.asarray(shapely.transform(turned, _swapped))
+
+
+def _swapped(places: np.ndarray) -> np.ndarray:
+    return places[:, ::-1]

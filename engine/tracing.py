@@ -73,7 +73,7 @@ class Part:
     def polygon(self) -> Polygon:
         """The whole of it in raster pixels, without the vertices that seams leave on straight edges."""
         if len(self.shapes) > 1:
-            self.shapes = [shapely.union_all(self.shapes).simplify(0)]
+            self.shapes = contours.in_order(np.array([shapely.union_all(self.shapes).simplify(0)])).tolist()
         return self.shapes[0]
 
     def absorb(self, other: Part) -> None:
@@ -245,5 +245,4 @@ def _whole(parts: Sequence[Part]) -> Objects:
 
 
 def _joined(batches: Sequence[Objects]) -> Objects:
-    values, polygons, pixels, probabilities = map(np.concatenate, zip(*batches))
-    return Objects(values, shapely.normalize(polygons), pixels, probabilities)
+    return Objects(*map(np.concatenate, zip(*batches)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from orthomask.engine.contours import outlines
+from orthomask.engine.contours import in_order, outlines
 
 PICTURES = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans())
 RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]], bool)
@@ -28,6 +28,7 @@ def test_they_are_those_of_gdal(picture):
     expected = {int(label): shapely.geometry.shape(geometry) for geometry, label in shapes}
     assert found.tolist() == sorted(expected)
     assert shapely.is_valid(polygons).all()
+    assert shapely.equals_exact(polygons, in_order(polygons)).all()
     for label, polygon in zip(found.tolist(), polygons):
         assert polygon.normalize().equals(expected[label].normalize())
 
