@@ -175,21 +175,14 @@ def measured(name: str, folder: Path, size_px: int, gdal_python: str) -> dict[st
     out.mkdir()
     command = [sys.executable, __file__, "--contender", name, str(folder), str(out)]
     if name in (GDAL, GDAL_COG):
-        cog = str(out / "mask.tif") if name == GDAL_COG else ""
-        place = json.dumps([GRID.c, GRID.f, GRID.a])
-        command = [
-            gdal_python,
-            "-c",
-            BURN,
-            str(folder / "labels.gpkg"),
-            str(out / "plain.tif"),
-            cog,
-            str(size_px),
-            place,
-        ]
+        cog = out / "mask.tif" if name == GDAL_COG else ""
+        given = folder / "labels.gpkg", out / "plain.tif", cog, size_px, json.dumps([GRID.c, GRID.f, GRID.a])
+        command = [gdal_python, "-c", BURN, *map(str, given)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr}")
+    if name in CHIPS:
+        shutil.rmtree(out)
     answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
