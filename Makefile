@@ -129,7 +129,7 @@ bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/latency.py
 	$(ENGINE)/bin/python benchmarks/growth.py
-	$(ENGINE)/bin/python benchmarks/masks.py --size 30000 --polygons 50000
+	$(ENGINE)/bin/python benchmarks/masks.py --gdal $(QGIS_PYTHON) --rounds 1
 	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
 	$(ENGINE)/bin/python benchmarks/finetune.py --data ../shared/data
 
