@@ -21,6 +21,10 @@ class Progress:
         """A progress whose 0 to 1 is `start` to `stop` of this one."""
         return _Part(self, start, stop)
 
+    def quiet(self) -> Progress:
+        """The same without a display: for work in a thread beside one that shows its own."""
+        return _Quiet(self)
+
 
 class _Part(Progress):
     def __init__(self, whole: Progress, start: float, stop: float) -> None:
@@ -28,6 +32,14 @@ class _Part(Progress):
 
     def show(self, fraction: float, message: str) -> None:
         self._whole.show(self._start + fraction * (self._stop - self._start), message)
+
+    def check_cancelled(self) -> None:
+        self._whole.check_cancelled()
+
+
+class _Quiet(Progress):
+    def __init__(self, whole: Progress) -> None:
+        self._whole = whole
 
     def check_cancelled(self) -> None:
         self._whole.check_cancelled()

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
@@ -280,14 +281,17 @@ class RunFolder:
         return [block for block in blocks if self._done(block).read_bytes()]
 
     def write_rasters(self, lattice: Lattice, extent: Window, parts: Sequence[Part], progress: Progress) -> Paths:
-        """Join the parts into two Cloud Optimized GeoTIFFs, still in the hidden folder."""
+        """Join the parts into two Cloud Optimized GeoTIFFs, both at a time, still in the hidden folder."""
         scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
         probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
         transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
         frame = Frame(extent.width, extent.height, lattice.crs, transform)
         placed = [part._replace(window=_moved(part.window, extent)) for part in parts]
-        self._write_cog("classes", [class_band(self._classes)], "mode", frame, placed, progress.part(0, 0.5))
-        self._write_cog("probabilities", probabilities, "average", frame, placed, progress.part(0.5, 1))
+        with ThreadPoolExecutor(1) as beside:
+            classes = [class_band(self._classes)]
+            other = beside.submit(self._write_cog, "classes", classes, "mode", frame, placed, progress.quiet())
+            self._write_cog("probabilities", probabilities, "average", frame, placed, progress)
+        other.result()
         return self._staged
 
     def _write_cog(
