@@ -125,6 +125,7 @@ test-package: package .venv/.qgis-installed
 bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/ceilings.py
 	$(ENGINE)/bin/python benchmarks/endtoend.py
+	$(ENGINE)/bin/python benchmarks/stages.py
 	$(ENGINE)/bin/python benchmarks/polygons.py --gdal $(QGIS_PYTHON)
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/latency.py
