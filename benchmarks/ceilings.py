@@ -46,17 +46,12 @@ def window_gflop() -> float:
     return counter.get_total_flops() / 1e9
 
 
-def in_lanes(predictor: devices.Predictor, images: list[torch.Tensor]) -> None:
-    """Predict images, one at a time on each core."""
-    with predictor.device.shared() as lanes, ThreadPool(lanes) as pool:
-        pool.map(predictor, images)
-
-
 def workloads() -> dict[str, tuple[float, Callable[[], object]]]:
     """By name: 10⁹ operations, or 10⁹ bytes, and what does them."""
     image = torch.rand(1, 3, WINDOW_PX, WINDOW_PX)
     found: dict[str, tuple[float, Callable[[], object]]] = {}
-    gflop = window_gflop()
+    gflop, lanes = window_gflop(), devices.choose("cpu").lanes
+    pool = ThreadPool(lanes, torch.set_num_threads, (1,))
     for precision, dtype in devices.PRECISIONS.items():
         matrix = torch.rand(SIDE, SIDE, dtype=dtype)
         found[f"{precision} matrix product"] = (2 * SIDE**3 / 1e9, lambda m=matrix: m @ m)
@@ -64,8 +59,8 @@ def workloads() -> dict[str, tuple[float, Callable[[], object]]]:
         layer = onednn.merged(nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)).requires_grad_(False), dtype)
         found[f"{precision} convolution"] = (2 * 9 * CHANNELS**2 * PIXELS**2 / 1e9, lambda f=features, n=layer: n(f))
         predictor = devices.prepare(bundle.load("buildings"), devices.choose("cpu"), precision)
-        windows = EACH * predictor.device.lanes
-        found[f"{precision} network"] = (gflop * windows, lambda p=predictor, n=windows: in_lanes(p, [image] * n))
+        windows = [image] * EACH * lanes
+        found[f"{precision} network"] = (gflop * len(windows), lambda p=predictor, w=windows: pool.map(p, w))
     source, target = (torch.empty(COPIED_BYTES, dtype=torch.uint8).fill_(value) for value in (1, 2))
     found["copy"] = (2 * COPIED_BYTES / 1e9, lambda: target.copy_(source))
     return found
