@@ -98,7 +98,7 @@ class PreflightBox(QGroupBox):
             self._task.abandon()
 
     def _start(self) -> None:
-        if self._task is not None or self._wanted is None:
+        if self._task is not None or self._wanted is None or self._paused:
             return  # the check that is under way comes back here
         asked = self._wanted
         client: Any = self._client

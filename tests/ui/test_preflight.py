@@ -1,5 +1,7 @@
 """The estimate before a run: measured after the first answer, in the background, never while a run goes."""
 
+from dataclasses import replace
+
 import pytest
 from qgis.core import QgsApplication
 from scene import wait_until
@@ -76,6 +78,23 @@ def test_nothing_is_measured_while_a_run_goes_and_what_was_cut_short_is_made_up_
     methods = [message["method"] for message in engine.requests]
     assert "cancel" in methods[methods.index("calibrate") : methods.index("predict")]
     assert "calibrate" in methods[methods.index("predict") :]
+
+
+def test_a_check_that_ends_while_a_run_goes_starts_no_other(ready, engine):
+    """Another choice has been made meanwhile, which is to be checked; but not now."""
+    box = ready.preflight
+    wanted = box._wanted
+    box.pause()
+    before = len(engine.asked("check"))
+    box._end(replace(wanted, model="another"), None)
+    box._timer.stop()
+    box._start()
+    assert box._task is None
+    assert len(engine.asked("check")) == before
+    box.result = None
+    box.check(wanted)
+    wait_until(lambda: box.result is not None)
+    assert len(engine.asked("check")) == before + 1, "after the run it is"
 
 
 def test_a_speed_that_cannot_be_measured_is_not_told(ready, engine):
