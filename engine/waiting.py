@@ -33,6 +33,7 @@ def ahead(
     asked: SimpleQueue[tuple[Future[Made], Item] | None] = SimpleQueue()
 
     def serve() -> None:
+        """Do one thing after the other, until None is asked."""
         while (task := asked.get()) is not None:
             future, item = task
             if not future.set_running_or_notify_cancel():
