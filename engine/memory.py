@@ -83,9 +83,8 @@ def network_mb(bundle: Bundle, device: Device, precision: str, activations: floa
     """What a run takes whatever its region: libraries, weights, activations and the windows read ahead."""
     weights = bundle.path.stat().st_size / 1e6  # of half precision
     copies = 4 + PRECISIONS[precision].itemsize / 2  # as loaded, as fused, and in the precision of the device
-    ahead = (
-        (device.batch * (1 + 2 * device.lanes) + 3) * len(bundle.card.bands) * WINDOW_PX**2 * 9 / 1e6
-    )  # as read, as float32 and a copy
+    windows = device.batch * (1 + 2 * device.lanes) + 3
+    ahead = windows * len(bundle.card.bands) * WINDOW_PX**2 * 9 / 1e6  # as read, as float32 and a copy
     return BASE_MB + copies * weights + device.batch * (SCRATCH + device.lanes) * activations + ahead
 
 

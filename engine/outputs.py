@@ -19,6 +19,8 @@ from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+LOCK = ".lock"
+"""File in a folder that only one process may have."""
 LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems answer that know no locks."""
 
@@ -116,8 +118,11 @@ def alone(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, within: Path | None = None) -> Iterator[None]:
     """Keep a folder for this process. It is made where it is missing, and goes again where nothing came into it.
+
+    Args:
+        within: the folder that people know, where this one is hidden in it.
 
     Raises:
         OrthomaskError: another process has it, or it may not be written.
@@ -125,7 +130,7 @@ def claimed(folder: Path) -> Iterator[None]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(folder / ".lock", folder):
+        with locked(folder / LOCK, within or folder):
             yield
     finally:
         with suppress(OSError):  # it is not empty

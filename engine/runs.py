@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -32,10 +32,11 @@ from ..protocol import (
     to_json,
 )
 from ..protocol.words import tr
+from . import outputs
 from .bundle import Bundle
 from .cogs import BLOCK_PX, Band, Frame, class_band, move, vrt, write_cog
 from .grid import Lattice, Selection, Window
-from .outputs import locked, refuse_in_use, write_atomically, writing
+from .outputs import LOCK, refuse_in_use, write_atomically, writing
 from .progress import Progress
 from .provenance import Processor, image_changed, provenance, run_id, settings
 from .pyramids import write_overviews
@@ -47,8 +48,8 @@ SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
 TILED = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
 """How blocks lie on disk: a Cloud Optimized GeoTIFF is put together from squares, and reads each of them once."""
-WORK, LOCK = ".orthomask", "lock"
-"""Hidden folder of what is unfinished, inside a run's folder, and in it the file that only one process may have."""
+WORK = ".orthomask"
+"""Hidden folder of what is unfinished, inside a run's folder."""
 RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 
@@ -96,23 +97,13 @@ def classify(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     return classes
 
 
-@contextmanager
-def claimed(output_dir: str) -> Iterator[None]:
+def claimed(output_dir: str) -> AbstractContextManager[None]:
     """Keep a run's folder for this process. Strips that are in it outlive a claim, however it ends.
 
     Raises:
         OrthomaskError: another process has it, or it cannot be written.
     """
-    folder = Path(output_dir)
-    work = folder / WORK
-    with writing(work):
-        work.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(work / LOCK, folder):
-            yield
-    finally:
-        with suppress(OSError):  # it holds strips
-            work.rmdir()
+    return outputs.claimed(Path(output_dir) / WORK, Path(output_dir))
 
 
 def open_folder(request: PredictRequest, bundle: Bundle) -> tuple[RunFolder, PredictResult | None]:
