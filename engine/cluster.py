@@ -79,6 +79,15 @@ class Cluster:
         self._asked.append(self._client.submit(answer, method, to_wire(request), pure=False))
         return Task(self._asked[-1])
 
+    def submit_to_each(self, method: str, request: object) -> list[Task]:
+        """Have a request answered by each worker; should one be lost meanwhile, by another in its place."""
+        asked = [
+            self._client.submit(answer, method, to_wire(request), pure=False, workers=[one], allow_other_workers=True)
+            for one in self._client.nthreads()
+        ]
+        self._asked += asked
+        return [Task(future) for future in asked]
+
     def end(self) -> None:
         """Ask for nothing any more; workers finish what they have in hand."""
         self._client.cancel(self._asked)

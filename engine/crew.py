@@ -51,12 +51,17 @@ class Crew:
 
     def submit(self, method: str, request: object) -> Future[Any]:
         """Have a request answered by one of the processes; another one takes over when that one dies."""
-        return self._threads.submit(self._answer, json.dumps({"id": 1, "method": method, "params": to_wire(request)}))
+        return self._threads.submit(self._answer, _message(method, request))
 
-    def _answer(self, message: str) -> dict[str, Any]:
+    def submit_to_each(self, method: str, request: object) -> list[Future[Any]]:
+        """Have a request answered by each of the processes, which are all idle."""
+        members = [self._idle.get() for _ in self._members]
+        return [self._threads.submit(self._answer, _message(method, request), member) for member in members]
+
+    def _answer(self, message: str, first: _Member | None = None) -> dict[str, Any]:
         said = ""
         for _ in range(TRIES):
-            member = self._idle.get()
+            member, first = first or self._idle.get(), None
             try:
                 return member.answer(message)
             except _Died as died:
@@ -71,6 +76,10 @@ class Crew:
         for member in self._members:
             member.end()
         self._threads.shutdown()
+
+
+def _message(method: str, request: object) -> str:
+    return json.dumps({"id": 1, "method": method, "params": to_wire(request)})
 
 
 @contextmanager

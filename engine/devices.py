@@ -57,7 +57,7 @@ REASONS = {
     ),
 }
 BF16_FEATURES = ("avx512_bf16", "amx_bf16")
-"""Of a processor; with one of them bfloat16 is about twice as fast as float32 (docs/performance.md)."""
+"""Of a processor; with one of them bf16 is about twice as fast as fp32 (docs/performance.md), else it is slower."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def run(request: InfoRequest, progress: Progress) -> InfoResult:
         device_name=device.name,
         device_reason=device.reason,
         precision=precision_of(device.torch),
+        precisions=precisions_of(device.torch),
         versions={
             "python": platform.python_version(),
             "torch": str(torch.__version__),
@@ -225,20 +226,68 @@ class Predictor:
 
 
 def precision_of(device: torch.device) -> str:
-    """bf16 where the device is made for it, else fp32; the same each time, so that a run can be repeated exactly."""
+    """bf16 where the device computes it and gains from it, else fp32; the same each time, so that runs can be repeated."""
+    return "bf16" if _gains(device) and computes(device, "bf16") else "fp32"
+
+
+def _gains(device: torch.device) -> bool:
+    """Whether bf16 is faster than fp32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    return "bf16" if any(features.get(name) for name in BF16_FEATURES) else "fp32"
+    return any(features.get(name) for name in BF16_FEATURES)
+
+
+def precisions_of(device: torch.device) -> tuple[str, ...]:
+    """All precisions that the device computes."""
+    return tuple(name for name in PRECISIONS if computes(device, name))
+
+
+@functools.cache
+def computes(device: torch.device, precision: str) -> bool:
+    """Whether a device runs networks in a precision: found by trying the operators, once.
+
+    On a processor, bf16 is what oneDNN makes of it; PyTorch's own operators would round otherwise, and be slow.
+    """
+    if precision == "fp32" or precision not in PRECISIONS:
+        return precision in PRECISIONS
+    dtype = PRECISIONS[precision]
+    if device.type == "cpu":
+        return onednn.is_available(dtype)
+    try:
+        pixels = torch.ones(1, 8, 8, 8, device=device, dtype=dtype)
+        return bool(nn.functional.conv2d(pixels, pixels).isfinite().all())
+    except (RuntimeError, TypeError):
+        return False
+
+
+def precision_missing(precision: str, name: str) -> OrthomaskError:
+    """The error of an unfinished run whose precision a device lacks."""
+    return OrthomaskError(
+        ErrorCode.PRECISION,
+        tr("This run began in {} precision, which {} does not support.").format(precision, name),
+        tr("Finish it on the computer where it began, or start again: choose another folder, or overwrite it."),
+    )
+
+
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Bring a module, fp32 and without batch normalisation, to a device in a precision, in place."""
+    if device.type == "cpu" and onednn.is_available(dtype):
+        return onednn.merged(module, dtype)
+    return module.to(device, dtype)
 
 
 @functools.lru_cache(maxsize=2)
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
-    """Fuse and place a model in a precision, by default the device's own. Kept warm."""
+    """Fuse and place a model in a precision, by default the device's own. Kept warm.
+
+    Raises:
+        OrthomaskError: the device does not compute in that precision.
+    """
     precision = precision or precision_of(device.torch)
+    if not computes(device.torch, precision):
+        raise precision_missing(precision, device.name)
     network = fused(bundle.model()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    merging = device.torch.type == "cpu" and onednn.is_available()
-    place = onednn.merged if merging else lambda module, dtype: module.to(device.torch, dtype)
-    ready = mixed(network, PRECISIONS[precision], place)
+    ready = mixed(network, PRECISIONS[precision], lambda module, dtype: _place(module, device.torch, dtype))
     return Predictor(gpu.Recorded(ready) if device.torch.type == "cuda" else ready, device, precision)

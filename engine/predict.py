@@ -83,8 +83,8 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         if finished:
             return finished
         progress.report(0.01, tr("Preparing the model"))
-        # An unfinished run goes on in the precision that it began with.
-        predictor = devices.prepare(plan_.bundle, device, folder.precision)
+        precision = folder.begun_precision(devices.precisions_of(device.torch), device.name)
+        predictor = devices.prepare(plan_.bundle, device, precision)
         processor = Processor(str(device.torch), device.name, predictor.precision)
         folder.begin(folder.provenance(plan_.bundle, source, processor))
         before, fresh = predictor.tally.windows, folder.finished_strips() == 0

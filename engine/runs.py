@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from ..protocol.words import tr
 from . import outputs
 from .bundle import Bundle
 from .cogs import BLOCK_PX, Band, Frame, class_band, move, vrt, write_cog
+from .devices import precision_missing
 from .grid import Lattice, Selection, Window
 from .outputs import LOCK, refuse_in_use, write_atomically, writing
 from .progress import Progress
@@ -138,10 +139,23 @@ class RunFolder:
         self._classes, self._model = bundle.card.classes, bundle.sha256
         self._state = self.work / "state.json"
 
-    @property
-    def precision(self) -> str:
-        """The precision that the unfinished run in this folder began with; empty for a new run."""
-        return str(self._read_state().get("precision", ""))
+    def begun_precision(self, possible: Collection[str], device: str) -> str:
+        """The precision that the unfinished run in this folder began with, and goes on in; empty for a new run.
+
+        Args:
+            possible: the precisions that can be had. Where the run's is none of them, one to overwrite starts again.
+            device: the name of what computes.
+
+        Raises:
+            OrthomaskError: the run began in another precision.
+        """
+        begun = str(self._read_state().get("precision", ""))
+        if not begun or begun in possible:
+            return begun
+        if self.request.existing is not Existing.OVERWRITE:
+            raise precision_missing(begun, device)
+        self.discard()
+        return ""
 
     def is_begun(self) -> bool:
         """Whether the unfinished run in this folder is this very one."""

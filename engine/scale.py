@@ -15,6 +15,7 @@ import math
 import os
 import queue
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -66,6 +67,9 @@ class Workers(Protocol):
     def submit(self, method: str, request: object) -> Pending:
         """Have a request answered by one of them."""
 
+    def submit_to_each(self, method: str, request: object) -> Sequence[Pending]:
+        """Have a request answered by each of them, while they have nothing else to do."""
+
 
 def run(request: ScaleRequest, progress: Progress) -> PredictResult:
     """Predict with several processes or computers; the results are those of `predict`, in the same folder.
@@ -84,7 +88,7 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
             return finished
         progress.report(0.01, tr("Waiting for workers"))
         with _workers(request, progress) as workers:
-            processor = _processor(workers, asked.device, folder.precision, progress)
+            processor = _processor(workers, asked.device, folder, progress)
             folder.begin(folder.provenance(plan.bundle, source, processor))
             side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, workers.count)
             job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
@@ -139,11 +143,22 @@ def _run_blocks(
         progress.report(number / len(parts), tr("Block {} of {}").format(number, len(parts)))
 
 
-def _processor(workers: Workers, device: str, precision: str, progress: Progress) -> Processor:
-    """What the workers compute on, by the word of one of them, in the precision that the run began with."""
-    (answer,) = _answers([workers.submit("info", InfoRequest(device))], progress)
-    info = from_json(InfoResult, answer)
-    return Processor(info.device, f"{workers.count} × {info.device_name}", precision or info.precision)
+def _processor(workers: Workers, device: str, folder: RunFolder, progress: Progress) -> Processor:
+    """What the workers compute on, in one precision that all of them have: the one that the run began with, or the best.
+
+    Raises:
+        OrthomaskError: one of them lacks the precision that the run began with.
+    """
+    answers = _answers(workers.submit_to_each("info", InfoRequest(device)), progress)
+    infos = [from_json(InfoResult, answer) for answer in answers]
+    counted = Counter(info.device_name for info in infos)
+    name = ", ".join(f"{count} × {title}" for title, count in sorted(counted.items()))
+    shared = set.intersection(*(set(info.precisions) for info in infos))
+    wanted = {info.precision for info in infos}
+    best = wanted.pop() if len(wanted) == 1 else "fp32"
+    return Processor(
+        ", ".join(sorted({info.device for info in infos})), name, folder.begun_precision(shared, name) or best
+    )
 
 
 def _answers(asked: Sequence[Pending], progress: Progress) -> Iterator[dict[str, Any]]:

@@ -46,6 +46,7 @@ class ErrorCode(str, enum.Enum):
     OUTPUT_IN_USE = "output_in_use"
     DISK_FULL = "disk_full"
     OUT_OF_MEMORY = "out_of_memory"
+    PRECISION = "precision"
 
 
 class OrthomaskError(Exception):

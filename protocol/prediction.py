@@ -329,6 +329,8 @@ class InfoResult:
     """Versions and device. `device_reason` says why this device, in one sentence.
 
     Attributes:
+        precision: of a new run.
+        precisions: all that the device computes.
         gpu_problem: why no GPU is used.
         gpu_details: the same in PyTorch's own words, for experts.
     """
@@ -339,5 +341,6 @@ class InfoResult:
     device_reason: str
     precision: str
     versions: dict[str, str]
+    precisions: tuple[str, ...] = ("fp32",)
     gpu_problem: GpuProblem = GpuProblem.NONE
     gpu_details: str = ""

@@ -249,6 +249,7 @@ def test_tensors_that_live_at_the_same_time_are_counted() -> None:
     assert len(fourth) == 1_000_000
 
 
+@pytest.mark.skipif("bf16" not in devices.precisions_of(CPU.torch), reason="this processor does not compute in bf16")
 def test_half_the_precision_takes_half_the_memory(opened: bundle.Bundle) -> None:
     full, half = (memory.activations_mb(devices.prepare(opened, CPU, name), 3) for name in ("fp32", "bf16"))
     assert full > WINDOW_PX**2 * 8 * 4 / 1e6, "at least the eight channels of its first layer"
