@@ -226,7 +226,7 @@ class Predictor:
 
 
 def precision_of(device: torch.device) -> str:
-    """bf16 where the device computes it and gains from it, else fp32; the same each time, so that runs can be repeated."""
+    """bf16 where the device computes it and gains from it, else fp32; the same each time, so runs can be repeated."""
     return "bf16" if _gains(device) and computes(device, "bf16") else "fp32"
 
 
@@ -234,7 +234,7 @@ def _gains(device: torch.device) -> bool:
     """Whether bf16 is faster than fp32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
-            return torch.cuda.is_bf16_supported(including_emulation=False)
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return any(features.get(name) for name in BF16_FEATURES)
 

@@ -144,7 +144,7 @@ def _run_blocks(
 
 
 def _processor(workers: Workers, device: str, folder: RunFolder, progress: Progress) -> Processor:
-    """What the workers compute on, in one precision that all of them have: the one that the run began with, or the best.
+    """What the workers compute on, in a precision that all of them have: the one that the run began with, or the best.
 
     Raises:
         OrthomaskError: one of them lacks the precision that the run began with.

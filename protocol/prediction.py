@@ -330,9 +330,9 @@ class InfoResult:
 
     Attributes:
         precision: of a new run.
-        precisions: all that the device computes.
         gpu_problem: why no GPU is used.
         gpu_details: the same in PyTorch's own words, for experts.
+        precisions: all that the device computes.
     """
 
     version: str
@@ -341,6 +341,6 @@ class InfoResult:
     device_reason: str
     precision: str
     versions: dict[str, str]
-    precisions: tuple[str, ...] = ("fp32",)
     gpu_problem: GpuProblem = GpuProblem.NONE
     gpu_details: str = ""
+    precisions: tuple[str, ...] = ("fp32",)

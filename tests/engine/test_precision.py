@@ -139,7 +139,7 @@ class _Workers:
 
     def __init__(self, *precisions: tuple[str, tuple[str, ...]]) -> None:
         self._infos = [
-            InfoResult("1", "cpu", f"processor {len(all_)}", "", best, {}, all_) for best, all_ in precisions
+            InfoResult("1", "cpu", f"processor {len(all_)}", "", best, {}, precisions=all_) for best, all_ in precisions
         ]
 
     def __enter__(self) -> _Workers:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,13 +134,14 @@ def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
 def test_where_memory_will_not_do_for_all_lanes_fewer_run_at_a_time() -> None:
     lattice = Lattice("", Affine.identity(), 500, 64, 64, 16)
     pixels = np.random.default_rng(5).integers(0, 255, (64, 500))
-    room, at_once = threading.Semaphore(2), []
+    room, refused, at_once = threading.Semaphore(2), threading.Event(), []
 
     def predictor(windows: Tensor) -> Tensor:
         if not room.acquire(blocking=False):
+            refused.set()
             raise MemoryError
         at_once.append(2 - room._value)
-        time.sleep(0.005)  # so that lanes meet
+        assert refused.wait(60), "no third lane came"
         room.release()
         return windows
 

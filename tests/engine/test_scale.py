@@ -183,7 +183,7 @@ def test_processes_end_with_the_command_however_it_ends() -> None:
     (child,) = psutil.Process(parent.pid).children()
     parent.kill()
     parent.wait()
-    assert psutil.wait_procs([child], timeout=20) == ([child], [])
+    assert psutil.wait_procs([child], timeout=120) == ([child], [])
 
 
 def test_what_ends_every_process_ends_the_run_with_what_they_said(

@@ -106,7 +106,7 @@ def rasterized(folder: Path, target: Grid, vector: Path, touch: Touch) -> np.nda
         pass
     flags = ["-at"] if touch is Touch.ALL else []
     command = ["gdal_rasterize", "-q", *flags, "-a", "class", "-l", "labels", str(vector), str(raster)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     with rasterio.open(raster) as dataset:
         return np.asarray(dataset.read(1))
 
@@ -218,7 +218,7 @@ def test_labels_in_another_crs_are_what_gdal_reprojects_and_burns(
     truth = truth_of([Labels(str(vector), class_field="class")], grid(), ONE)
     reprojected = folder / "reprojected.gpkg"
     command = ["ogr2ogr", "-q", "-t_srs", UTM, str(reprojected), str(vector)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     assert np.array_equal(truth.mask(whole(truth.grid)), rasterized(folder, grid(), reprojected, Touch.CENTRE))
 
 

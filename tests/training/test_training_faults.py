@@ -144,7 +144,7 @@ def test_processes_that_make_chips_end_with_a_training_that_is_killed(data: Labe
     assert makers
     process.kill()
     process.join()
-    assert psutil.wait_procs(makers, timeout=30)[1] == []
+    assert psutil.wait_procs(makers, timeout=120)[1] == []
 
 
 def test_a_picture_that_is_damaged_while_a_training_is_interrupted(data: LabelledData, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Map services for tests on this machine: a GeoTIFF by most protocols of QGIS, fair, slow, failing or lying."""
+"""Map services for tests on this machine: a GeoTIFF by most protocols of QGIS, fair, slow, silent, failing or lying."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class MapServer(ThreadingHTTPServer):
     """Serves a GeoTIFF.
 
     Attributes:
-        fault: what is wrong with a picture, by its path: a status, `slow`, `html`, `tiny`; nothing for a fair one.
+        fault: what is wrong with a picture, by its path: a status, `slow`, `silent`, `html`, `tiny`; nothing for a
+            fair one.
+        speaks: until this is set, nothing comes where the fault is `silent`.
         asked: paths of the pictures that were asked for.
     """
 
@@ -40,6 +42,7 @@ class MapServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.path, self.asked = path, []
         self.fault = lambda path: None
+        self.speaks = threading.Event()
         self.prefix = f"/{uuid.uuid4().hex}"
 
     @property
@@ -119,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if fault == "slow":
                 time.sleep(1)
+            elif fault == "silent":
+                self.server.speaks.wait(60)
             self._send(self._picture(asked.path, query, fault), "image/tiff" if "/wcs" in path else "image/png")
 
     def _document(self, path, query):

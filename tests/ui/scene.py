@@ -25,8 +25,8 @@ CLASSES = [
 ]
 
 
-def wait_until(condition, seconds=10):
-    """Turn the event loop until `condition()` holds."""
+def wait_until(condition, seconds=PATIENCE_SECONDS):
+    """Turn the event loop until `condition()` holds; a minute and a half without it is a failure."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
