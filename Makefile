@@ -68,6 +68,12 @@ test: test-engine test-qgis
 test-engine: setup
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
 
+# What computes, once more as an older processor would: without AVX, and so without bf16.
+.PHONY: test-lesser
+test-lesser: setup
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(ENGINE)/bin/python -m pytest --hypothesis-profile=ci \
+	  tests/engine/test_onednn.py tests/engine/test_precision.py tests/engine/test_unet.py tests/engine/test_predict.py
+
 # 2,450 damaged rasters, bundles and messages, and a fault at each change of a file.
 fuzz: setup
 	OMP_NUM_THREADS=1 $(ENGINE)/bin/python -m pytest --hypothesis-profile=fuzz tests/engine/test_fuzz.py tests/engine/test_faults.py \
