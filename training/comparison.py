@@ -164,7 +164,7 @@ def _wanted(truth: Truth, split: Split, grid: Grid) -> tuple[Area, ...]:
 @contextmanager
 def open_tile(tile: Tile, request: EvaluateRequest) -> Iterator[Ground]:
     """Open a picture with its mask as if it lay somewhere on Earth."""
-    file = f"{PurePath(tile.name).name}.tif"
+    file = PurePath(tile.name).name  # without an ending: messages name the picture, not this copy
     with MemoryFile(filename=file) as pixels, MemoryFile(filename=file) as mask:
         _write(pixels, tile.pixels, tile.gsd_m)
         _write(mask, tile.mask[None], tile.gsd_m)
