@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -174,30 +174,36 @@ def _described(band: BandName) -> str:
     return f"{band.name} ({band.colour})" if band.colour and band.colour != band.name.casefold() else band.name
 
 
-def corrected(dataset: DatasetReader, nodata: float | None) -> str:
+def corrected(dataset: DatasetReader, found: Sequence[BandName], nodata: float | None) -> str:
     """A virtual raster, as XML, of a raster whose mask is to be understood otherwise than GDAL does; empty if none is.
 
     Pictures that are flagged as transparency are bands, and a value holds no data where the raster does not say any.
+
+    Args:
+        found: what is known of its bands.
+        nodata: the value; None for none.
 
     Raises:
         OrthomaskError: no pixel of this type can have that value.
     """
     flags = dataset.colorinterp
-    pictures = {
-        band.number for band, flag in zip(named_bands(dataset), flags) if flag is ColorInterp.alpha and not band.is_mask
-    }
+    pictures = {band.number for band, flag in zip(found, flags) if flag is ColorInterp.alpha and not band.is_mask}
     masks = [kinds for kinds in dataset.mask_flag_enums if not (pictures and MaskFlags.alpha in kinds)]
-    is_whole = all(MaskFlags.all_valid in kinds for kinds in masks)
-    if not pictures and (nodata is None or not is_whole):
+    if not pictures and (nodata is None or not is_whole(masks)):
         return ""
     with MemoryFile(ext=".vrt") as memory:
         rasterio.shutil.copy(dataset, memory.name, driver="VRT")
         with rasterio.open(memory.name, "r+") as virtual:
             undefined = ColorInterp.undefined
             virtual.colorinterp = [undefined if number in pictures else flags[number - 1] for number in dataset.indexes]
-            if nodata is not None and is_whole:
+            if nodata is not None and is_whole(masks):
                 _set_nodata(virtual, nodata)
         return bytes(memory.read()).decode()
+
+
+def is_whole(masks: Iterable[Sequence[MaskFlags]]) -> bool:
+    """Whether no pixel of a raster can be missing, by the flags of its bands' masks."""
+    return all(MaskFlags.all_valid in kinds for kinds in masks)
 
 
 def _set_nodata(virtual: DatasetWriter, nodata: float) -> None:

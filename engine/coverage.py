@@ -111,7 +111,7 @@ def _read(source: Source, window: Window) -> _Grid:
     quick = bool(dataset.overviews(1)) or window.width * window.height <= DECODED_PX
     step = max(1.0, max(window.width, window.height) / (POINTS if quick else FEW_POINTS))
     shape = max(1, round(window.height / step)), max(1, round(window.width / step))
-    bands = [band.number for band in source.named_bands if not band.is_mask]
+    bands = [band.number for band in source.named_bands if not band.is_mask] or list(dataset.indexes)
     bands = [number for number in bands if dataset.dtypes[number - 1] == dataset.dtypes[bands[0] - 1]]
     block = Block(*window)
     try:

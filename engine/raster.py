@@ -21,12 +21,13 @@ import rasterio.windows
 from affine import Affine
 from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
+from rasterio._err import CPLE_BaseError
 from rasterio.io import DatasetReader
 
 from ..protocol import ErrorCode, Image, OrthomaskError
 from ..protocol.words import tr
 from . import files
-from .bands import BandName, Choice, choose, corrected, named_bands, require_one_type
+from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, require_one_type
 from .grid import Lattice, Window
 from .progress import Progress
 from .shortage import out_of_memory
@@ -53,6 +54,7 @@ class Source:
 
     Attributes:
         dataset: with its bands and its mask as the request wants them to be understood.
+        named_bands: what is known of each band.
         address: what GDAL opens as this dataset, perhaps XML.
         files: the raster's own, and those beside it.
         crs: the CRS of the raster, or the one the request gave for it.
@@ -61,6 +63,7 @@ class Source:
 
     dataset: DatasetReader
     image: Image
+    named_bands: tuple[BandName, ...]
     address: str
     files: tuple[str, ...]
     crs: pyproj.CRS
@@ -74,7 +77,7 @@ class Source:
     @property
     def tells_nodata(self) -> bool:
         """Whether it has a mask, or a value for no data."""
-        return not is_whole(self.dataset)
+        return not is_whole(self.dataset.mask_flag_enums)
 
     def stamp(self) -> str:
         """Says of all that the pixels come from, as it is now, how long the files are and when they were written."""
@@ -95,11 +98,6 @@ class Source:
             OrthomaskError: the raster has too few bands, or none of that name.
         """
         return choose(self.named_bands, self.image.bands, wanted, self.name)
-
-    @functools.cached_property
-    def named_bands(self) -> tuple[BandName, ...]:
-        """What is known of each band."""
-        return named_bands(self.dataset)
 
     def band_names(self) -> list[str]:
         """What each band is called: its description, else its colour, else its number."""
@@ -188,12 +186,7 @@ class Reader:
     @functools.cached_property
     def _is_whole(self) -> bool:
         """Whether the raster has a value everywhere."""
-        return is_whole(self.dataset)
-
-
-def is_whole(dataset: DatasetReader | rasterio.vrt.WarpedVRT) -> bool:
-    """Whether no pixel of a raster can be missing."""
-    return all(rasterio.enums.MaskFlags.all_valid in flags for flags in dataset.mask_flag_enums)
+        return is_whole(self.dataset.mask_flag_enums)
 
 
 def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
@@ -232,9 +225,13 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
         gsd_m = _gsd(dataset, crs)
         if not all(0 < size < math.inf for size in gsd_m):  # False for what is no number
             raise _misplaced(image, str(dataset.transform))
-        address = corrected(dataset, image.nodata)
+        try:
+            found = named_bands(dataset)
+            address = corrected(dataset, found, image.nodata)
+        except CPLE_BaseError as error:  # GDAL's own, of a damaged file
+            raise _not_a_raster(image, error) from error
         with rasterio.open(address) if address else nullcontext(dataset) as understood:
-            yield Source(understood, image, address or image.path, tuple(dataset.files), crs, gsd_m)
+            yield Source(understood, image, found, address or image.path, tuple(dataset.files), crs, gsd_m)
 
 
 def _opened(image: Image) -> DatasetReader:
