@@ -17,7 +17,7 @@ from ..protocol import (
     LabelledImage,
     Touch,
 )
-from .shared import json_option, listed, options, run
+from .shared import json_option, listed, nodata_option, options, run
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
 _cutting_options = [
@@ -50,12 +50,13 @@ _cutting_options = [
 @click.option("--overwrite", is_flag=True, help="Replace chips that are there.")
 @click.option("--bands", default="", help="Bands to keep, by name or number, separated by commas.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
+@nodata_option
 @json_option
 def chips(
     image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], classes: tuple[str, ...], area_layer: str | None, all_touched: bool, kind: str,
     size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool, arcgis: bool,
-    shares: str, seed: int, overwrite: bool, bands: str, crs: str, as_json: bool,
+    shares: str, seed: int, overwrite: bool, bands: str, crs: str, nodata: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Cut IMAGE and its labels into chips for training, with masks and a manifest.
 
@@ -68,7 +69,7 @@ def chips(
         touch = Touch.ALL if all_touched else Touch.CENTRE
         catalogues = [Catalogue.COCO] * coco + [Catalogue.ARCGIS] * arcgis
         return ChipsRequest(
-            (LabelledImage(Image(image, crs, listed(bands)), drawn, areas_of(area_layer), touch),),
+            (LabelledImage(Image(image, crs, listed(bands), nodata=nodata), drawn, areas_of(area_layer), touch),),
             out, classes_of(classes), ChipFormat(kind), tuple(catalogues), size, stride or size,
             _numbers(gsd, "--gsd"), _numbers(rotation, "--rotation"), empty, max_unknown, _numbers(shares, "--shares"),
             seed, Existing.OVERWRITE if overwrite else Existing.REFUSE,

@@ -19,7 +19,7 @@ from ..protocol import (
     Split,
     Touch,
 )
-from .shared import json_option, listed, options, run
+from .shared import json_option, listed, nodata_option, options, run
 from .truth import AREAS_HELP, areas_of, class_value, labels_of, labels_options
 
 _picture_options = [
@@ -42,6 +42,7 @@ _picture_options = [
 @click.option("--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate its areas.")
 @click.option("--bands", default="", help="Bands of IMAGE to use, by name or number, separated by commas.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
+@nodata_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the report.")
 @click.option("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
@@ -49,8 +50,8 @@ _picture_options = [
 def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], area_layer: str | None, all_touched: bool, images: str, masks: str, gsd_m: float,
-    chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str, device: str,
-    out: str, overwrite: bool, as_json: bool,
+    chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str,
+    nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare what a model finds with labels.
 
@@ -65,7 +66,8 @@ def evaluate(
         if image:
             drawn = labels_of(labels, subtract, class_field, mapping)
             touch = Touch.ALL if all_touched else Touch.CENTRE
-            projects = (LabelledImage(Image(image, crs, listed(bands)), drawn, areas_of(area_layer), touch),)
+            raster = Image(image, crs, listed(bands), nodata=nodata)
+            projects = (LabelledImage(raster, drawn, areas_of(area_layer), touch),)
         if images or masks:
             pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)
         data = LabelledData(projects, pictures, tuple(map(ChipSet, chips)))

@@ -31,7 +31,7 @@ from ..protocol import (
     Region,
     ScaleRequest,
 )
-from .shared import existing_options, json_option, listed, options, run
+from .shared import existing_options, json_option, listed, nodata_option, options, run
 
 COLOURS = {Level.GREEN: "green", Level.AMBER: "yellow", Level.RED: "red"}
 
@@ -40,6 +40,7 @@ _model_options = [
     click.option("--region", type=click.Path(), help="Vector file whose polygons bound the prediction."),
     click.option("--bands", default="", help="Bands to use, by name or number, separated by commas."),
     click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632."),
+    nodata_option,
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
 ]
 _scale_options = [
@@ -66,9 +67,9 @@ _polygon_options = [
 @options(_scale_options)
 @json_option
 def predict(
-    images: tuple[str, ...], model: str, region: str | None, bands: str, crs: str, device: str, out: str,
-    threshold: float | None, existing: str | None, image_date: str, min_area: float | None, min_hole: float | None,
-    simplify: bool, processes: int | None, scheduler: str, as_json: bool,
+    images: tuple[str, ...], model: str, region: str | None, bands: str, crs: str, nodata: float | None, device: str,
+    out: str, threshold: float | None, existing: str | None, image_date: str, min_area: float | None,
+    min_hole: float | None, simplify: bool, processes: int | None, scheduler: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a model over IMAGES.
 
@@ -79,20 +80,21 @@ def predict(
 
     def request() -> PredictRequest | ScaleRequest:
         asked = PredictRequest(
-            Image(_joined(images, out, policy), crs, listed(bands)), model, out, region_of(region), threshold, policy,
-            device=device, image_date=image_date, polygons=PolygonOptions(min_area, min_hole, simplify),
+            Image(_joined(images, out, policy, nodata), crs, listed(bands), nodata=nodata), model, out,
+            region_of(region), threshold, policy, device=device, image_date=image_date,
+            polygons=PolygonOptions(min_area, min_hole, simplify),
         )  # fmt: skip
         return ScaleRequest(asked, processes or 0, scheduler) if shared else asked
 
     run("scale" if shared else "predict", request, as_json, _say_predicted)
 
 
-def _joined(images: tuple[str, ...], out: str, existing: Existing) -> str:
+def _joined(images: tuple[str, ...], out: str, existing: Existing, nodata: float | None) -> str:
     """The image itself, with its whole path for the record of the run, or a virtual raster of all of them."""
     first = Path(images[0])
     if len(images) == 1 and not first.is_dir():
         return str(first.absolute()) if first.exists() else images[0]
-    request = MosaicRequest(images, str(Path(out).absolute() / "image.vrt"), existing)
+    request = MosaicRequest(images, str(Path(out).absolute() / "image.vrt"), existing, nodata)
     return str(worker.answer("mosaic", request, Progress()).path)
 
 
@@ -124,14 +126,17 @@ def polygonize(
 @click.argument("image")
 @options(_model_options)
 @json_option
-def check(image: str, model: str, region: str | None, bands: str, crs: str, device: str, as_json: bool) -> None:
+def check(
+    image: str, model: str, region: str | None, bands: str, crs: str, nodata: float | None, device: str, as_json: bool
+) -> None:  # fmt: skip
     """Preflight: would this model work on IMAGE?
 
     Exit status 2 where a light is red.
     """
 
     def request() -> CheckRequest:
-        return CheckRequest(Image(image, crs, listed(bands)), model, region_of(region), device, calibrate=True)
+        raster = Image(image, crs, listed(bands), nodata=nodata)
+        return CheckRequest(raster, model, region_of(region), device, calibrate=True)
 
     result: CheckResult = run("check", request, as_json, _say_checked)
     sys.exit(2 if result.level is Level.RED else 0)
@@ -180,6 +185,8 @@ def _say_polygonized(result: PolygonizeResult) -> None:
 def _say_checked(result: CheckResult) -> None:
     for light in result.lights:
         click.echo(click.style(f"{light.level.value:>6}", fg=COLOURS[light.level]) + f"  {light.name}: {light.reason}")
+        if light.nodata is not None:
+            click.echo(f"        Add --nodata {light.nodata:g} to leave it out.")
     if result.seconds is not None:
         memory = f", {result.memory_mb:.0f} MB of memory" if result.memory_mb else ""
         click.echo(f"About {result.seconds:.0f} s{memory} for {result.windows} windows on {result.device}.")

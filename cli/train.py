@@ -29,7 +29,7 @@ from ..protocol import (
     TrainResult,
 )
 from ..training import recipe as recipes
-from .shared import existing_options, json_option, options, run
+from .shared import existing_options, json_option, nodata_option, options, run
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
 SHORTCUTS = {
@@ -47,6 +47,7 @@ SHORTCUTS = {
 _train_options: list[Callable[[Any], Any]] = [
     click.argument("recipe", required=False, type=click.Path()),
     click.option("--image", help="Image to learn from."),
+    nodata_option,
     *labels_options,
     click.option("--areas", help=AREAS_HELP),
     click.option("--chips", multiple=True, type=click.Path(), help="Folder of chips that Orthomask exported."),
@@ -125,7 +126,8 @@ def _data(given: dict[str, Any]) -> LabelledData:
     projects: tuple[LabelledImage, ...] = ()
     if given["image"]:
         labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"])
-        projects = (LabelledImage(Image(given["image"]), labels, areas_of(given["areas"])),)
+        image = Image(given["image"], nodata=given["nodata"])
+        projects = (LabelledImage(image, labels, areas_of(given["areas"])),)
     return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])
 
 

@@ -26,7 +26,7 @@ from ..protocol import (
     Touch,
 )
 from .prediction import region_of
-from .shared import json_option, options, run
+from .shared import json_option, nodata_option, options, run
 
 LABELS_HELP = (
     "Vector layer, or raster of classes or colours: FILE, FILE|LAYER, or as QGIS writes it. May be repeated: later "
@@ -127,10 +127,11 @@ def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], ove
 @click.option("--shares", default="0,0,0", show_default=True, help="Of train, validation and test; the rest is todo.")
 @click.option("--seed", default=1, show_default=True, help="The same seed places the same areas.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
+@nodata_option
 @json_option
 def areas(
     image: str, out: str, count: int, size: float, method: str, min_distance: float, region: str | None,
-    weights: str | None, strata: str | None, shares: str, seed: int, crs: str, as_json: bool,
+    weights: str | None, strata: str | None, shares: str, seed: int, crs: str, nodata: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Place square areas on IMAGE, to be labelled."""
 
@@ -138,7 +139,7 @@ def areas(
         weight = _named(weights or "")
         strata_labels = labels_of([strata], [], "", [])[0] if strata else None
         return AreasRequest(
-            Image(image, crs), out, Sampling(method), count, size, min_distance, region_of(region),
+            Image(image, crs, nodata=nodata), out, Sampling(method), count, size, min_distance, region_of(region),
             weight.path, weight.layer, weight.extra.get("field", ""), strata_labels, _shares(shares), seed,
         )  # fmt: skip
 

@@ -34,6 +34,7 @@ from ..protocol import (
     to_json,
 )
 from ..protocol.words import tr
+from .files import is_meant
 from .progress import Progress
 from .shortage import out_of_memory
 from .unet import Ensemble, UNet, UNetArguments
@@ -190,7 +191,7 @@ def load(model: str) -> Bundle:
     if not os.path.isfile(path):  # False for what can be no path, too
         path = Path(model)
     if not os.path.isfile(path):
-        names = ", ".join(found.stem for found in sorted(MODELS_DIR.glob("*.safetensors")))
+        names = ", ".join(found.stem for found in _bundles(MODELS_DIR))
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNREADABLE,
             tr("There is no model “{}”.").format(model),
@@ -205,14 +206,18 @@ def run(request: ModelsRequest, progress: Progress) -> ModelsResult:
     progress.report(0)
     if request.model:
         return ModelsResult((load(request.model).summary(),))
-    embedded = [load(path.stem).summary() for path in sorted(MODELS_DIR.glob("*.safetensors"))]
+    embedded = [load(path.stem).summary() for path in _bundles(MODELS_DIR)]
     own = [summary for folder in request.folders for summary in _readable(Path(folder))]
     return ModelsResult((*embedded, *own))
 
 
+def _bundles(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.safetensors")) if is_meant(path)]
+
+
 def _readable(folder: Path) -> Iterator[ModelSummary]:
     """The bundles of a folder; what is damaged or no bundle does not hide the others."""
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _bundles(folder):
         with contextlib.suppress(OrthomaskError, OSError):
             yield load(str(path)).summary()
 

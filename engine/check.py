@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,13 @@ from ..protocol import (
     Level,
     Light,
     OrthomaskError,
+    Region,
 )
 from ..protocol.words import tr
 from . import devices, estimates, regions
+from .bands import require_one_type
 from .bundle import BandStatistics, Bundle, load
+from .coverage import Coverage, measure
 from .grid import Lattice, Selection, Window, select
 from .progress import Progress
 from .raster import Reader, Source, open_image, open_reader
@@ -34,6 +37,10 @@ CONTRAST = (0.4, 2.0)
 """The image's standard deviation in the training images': amber outside of this."""
 SAMPLES = 4
 """Pieces read along each axis to see how the values are distributed."""
+HALF = 0.5
+"""So much of the region should at least lie on the image, and hold data."""
+MARGIN = 0.01
+"""A margin of this part of the region, or more, is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         selection = select(lattice, geometry)
         if not any(finding.error for finding in findings):
             progress.report(0.3, tr("Looking at the image's values"))
-            found = _values(source, bundle, lattice, selection)
+            found = _values(source, bundle, lattice, selection, request.region)
             findings += found[-1:] if request.windows else found  # how much of a sample holds data says nothing
         device = devices.choose(request.device)
         work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
@@ -97,15 +104,27 @@ def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bun
 
 
 def _bands(source: Source, bundle: Bundle) -> Light:
-    numbers = source.bands([band.name for band in bundle.card.bands])
+    numbers, assumption = source.choose([band.name for band in bundle.card.bands])
+    if assumption:
+        remedy = tr("If that is wrong, name the bands (--bands), or describe them in the image.")
+        return Light("bands", Level.AMBER, f"{assumption} {remedy}")
+    names = source.band_names()
     named = ", ".join(
-        tr("{} from band {}").format(band.name, number) for band, number in zip(bundle.card.bands, numbers)
+        tr("{} from band {}").format(band.name, _described(number, names[number - 1], band.name))
+        for band, number in zip(bundle.card.bands, numbers)
     )
     return Light("bands", Level.GREEN, tr("The model reads {}.").format(named))
 
 
+def _described(number: int, name: str, wanted: str) -> str:
+    """A band's number, and its name where that is another than the model's."""
+    return str(number) if name in (str(number), wanted) else f"{number} ({name})"
+
+
 def _pixel_type(source: Source, bundle: Bundle) -> Light:
-    dtype = source.dataset.dtypes[0]
+    numbers = source.bands([band.name for band in bundle.card.bands])
+    require_one_type(source.dataset, numbers, source.name)
+    dtype = source.dataset.dtypes[numbers[0] - 1]
     if dtype == bundle.card.dtype:
         return Light("pixel type", Level.GREEN, tr("The image has {} pixels, as the model expects.").format(dtype))
     raise OrthomaskError(
@@ -137,32 +156,65 @@ def _resolution(source: Source, bundle: Bundle) -> Light:
     return Light("resolution", Level.GREEN, f"{words}.")
 
 
-def _values(source: Source, bundle: Bundle, lattice: Lattice, selection: Selection) -> list[Finding]:
+def _values(
+    source: Source, bundle: Bundle, lattice: Lattice, selection: Selection, region: Region | None
+) -> list[Finding]:
     """Lights on missing data and on how the image's values differ from the training images'."""
     numbers = source.bands([band.name for band in bundle.card.bands])
     with open_reader(source, lattice, numbers) as reader:
-        pixels, share = _sample(reader, selection.extent)
+        coverage = measure(source, lattice, selection, region)
+        pixels = _sample(reader, selection.extent, coverage.places)
     if not pixels.size:
         reason = tr(
             "None of the places that were looked at holds data; draw the region where the image shows something."
         )
         return [Finding(Light("data", Level.RED, reason))]
-    nodata = Light(
-        "data",
-        Level.GREEN if share > 0.5 else Level.AMBER,
-        tr("{:.0%} of the region holds data; the rest is left out.").format(share),
-    )
-    return [Finding(nodata), Finding(_distribution(pixels, bundle.card.bands))]
+    return [Finding(_data(source, coverage, region)), Finding(_distribution(pixels, bundle.card.bands))]
 
 
-def _sample(reader: Reader, extent: Window, size: int = 128) -> tuple[np.ndarray, float]:
-    """Valid pixels `(bands, n)` from pieces spread over the extent, and the share of pixels that is valid."""
-    xs = np.linspace(extent.x, max(extent.x, extent.x + extent.width - size), SAMPLES).astype(int)
-    ys = np.linspace(extent.y, max(extent.y, extent.y + extent.height - size), SAMPLES).astype(int)
+def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
+    """The light on what is missing, and on a margin that is not known to be missing."""
+    share, on_image = _percent(coverage.share), _percent(coverage.on_image)
+    words = tr("{} of the region holds data; the rest is left out.") if region else tr("{} of the image holds data.")
+    reason = words.format(share)
+    if coverage.on_image < 1:
+        words = tr("{} of the region lies on the image; of that, {} holds data. The rest is left out.")
+        reason = words.format(on_image, share)
+    level = Level.GREEN if min(coverage.share, coverage.on_image) > HALF else Level.AMBER
+    if coverage.margin < MARGIN:
+        return Light("data", level, reason)
+    words = tr("{} of it is a margin where all bands are {:g}, which the model takes for ground.")
+    reason = f"{reason} {words.format(_percent(coverage.margin), coverage.value)}"
+    return Light("data", Level.AMBER, reason, None if source.tells_nodata else coverage.value)
+
+
+def _percent(share: float) -> str:
+    """A share in percent; all and nothing only where it is just that."""
+    if 0 < share < 0.005:
+        return tr("less than 1%")
+    return f"{min(round(share * 100), 99 if share < 1 else 100)}%"
+
+
+def _sample(reader: Reader, extent: Window, places: np.ndarray, size: int = 128) -> np.ndarray:
+    """Valid pixels `(bands, n)` from pieces spread over the extent, or around places that hold data if these hold none.
+
+    Args:
+        places: columns and rows `(N, 2)`.
+    """
     width, height = min(size, extent.width), min(size, extent.height)
-    pieces = [reader.read(Window(int(x), int(y), width, height)) for y in ys for x in xs]
-    pixels = np.concatenate([piece[:, valid] for piece, valid in pieces], axis=1)
-    return pixels, float(np.mean([valid.mean() for _, valid in pieces]))
+    stop_x, stop_y = extent.x + extent.width - width, extent.y + extent.height - height
+    corners = [(x, y) for y in np.linspace(extent.y, stop_y, SAMPLES) for x in np.linspace(extent.x, stop_x, SAMPLES)]
+    pixels = _valid_pixels(reader, corners, width, height)
+    if pixels.size or not len(places):
+        return pixels
+    chosen = places[np.linspace(0, len(places) - 1, SAMPLES**2).astype(int)] - (width // 2, height // 2)
+    low, high = (extent.x, extent.y), (max(extent.x, stop_x), max(extent.y, stop_y))
+    return _valid_pixels(reader, np.clip(chosen, low, high), width, height)
+
+
+def _valid_pixels(reader: Reader, corners: Iterable[Sequence[float]], width: int, height: int) -> np.ndarray:
+    pieces = [reader.read(Window(int(x), int(y), width, height)) for x, y in corners]
+    return np.concatenate([piece[:, valid] for piece, valid in pieces], axis=1)
 
 
 def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Light:

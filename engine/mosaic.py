@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pyproj
 from affine import Affine
-from rasterio.enums import ColorInterp
 
 from ..protocol import ErrorCode, Existing, Image, MosaicRequest, MosaicResult, OrthomaskError
 from ..protocol.words import tr
+from .bands import BandName, require_one_type
 from .cogs import VRT_TYPES, Band, Frame, vrt
+from .files import listed
 from .outputs import write_atomically, writing
 from .progress import Progress
 from .raster import open_image
@@ -31,20 +32,22 @@ class Tile(NamedTuple):
     """One raster of a mosaic.
 
     Attributes:
-        bands: number and name of each band but alpha, which counts as mask.
+        address: what GDAL opens: the path, or XML of a virtual raster.
+        bands: all but alpha, which counts as mask.
         masks: numbers of the bands whose masks say, together, where there are data.
-        stamp: size and time of the file.
+        stamp: of the file, and of what lies beside it.
     """
 
     path: Path
+    address: str
     crs: pyproj.CRS
     transform: Affine
     width: int
     height: int
     dtype: str
-    bands: tuple[tuple[int, str], ...]
+    bands: tuple[BandName, ...]
     masks: tuple[int, ...]
-    stamp: tuple[int, int]
+    stamp: str
 
 
 def run(request: MosaicRequest, progress: Progress) -> MosaicResult:
@@ -60,9 +63,11 @@ def run(request: MosaicRequest, progress: Progress) -> MosaicResult:
     tiles = []
     for number, path in enumerate(paths):
         progress.report(number / len(paths), tr("Opening {}").format(path.name))
-        tiles.append(_tile(path))
+        tiles.append(_tile(path, request.nodata))
     for tile in tiles[1:]:
         _require_same_grid(tile, tiles[0])
+    pattern = next((tile for tile in tiles if not any(band.is_nameless for band in tile.bands)), tiles[0])
+    tiles = [_ordered(tile, pattern) for tile in tiles]
     frame, target = _frame(tiles), Path(request.output_path)
     content, result = _xml(tiles, frame).encode(), MosaicResult(str(target), len(tiles), frame.width, frame.height)
     if target.exists() and target.read_bytes() == content:
@@ -80,26 +85,56 @@ def _paths(rasters: Sequence[str]) -> Iterator[Path]:
     for raster in rasters:
         path = Path(raster).resolve()
         if path.is_dir():
-            yield from sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            yield from (each for each in listed(path) if each.suffix.lower() in SUFFIXES)
         else:
             yield path
 
 
-def _tile(path: Path) -> Tile:
-    with open_image(Image(str(path))) as source:
+def _tile(path: Path, nodata: float | None) -> Tile:
+    with open_image(Image(str(path), nodata=nodata)) as source:
         dataset, transform = source.dataset, source.dataset.transform
         if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
             raise _unlike(path, tr("it is not north-up"))
         if dataset.dtypes[0] not in VRT_TYPES:
             raise _unlike(path, tr("it has pixels of type {}").format(dataset.dtypes[0]))
-        named = zip(dataset.colorinterp, enumerate(source.band_names(), 1))
-        bands = tuple(band for colour, band in named if colour is not ColorInterp.alpha)
-        masks = (1,) if dataset.nodata is None else tuple(number for number, _ in bands)
-        status = path.stat()
-        return Tile(
-            path, source.crs, transform, dataset.width, dataset.height, dataset.dtypes[0], bands, masks,
-            (status.st_size, status.st_mtime_ns),
+        bands = tuple(band for band in source.named_bands if not band.is_mask)
+        require_one_type(dataset, [band.number for band in bands], path.name)
+        masks = (1,) if dataset.nodata is None else tuple(band.number for band in bands)
+        tile = Tile(
+            path, source.address, source.crs, transform, dataset.width, dataset.height, dataset.dtypes[0], bands, masks,
+            source.stamp(),
         )  # fmt: skip
+        return tile if len(masks) == 1 else _masked_as_one(tile)
+
+
+def _masked_as_one(tile: Tile) -> Tile:
+    """The same raster with one mask for all its bands: no data is where all of them say so."""
+    return tile._replace(address=_xml([tile], _frame([tile]), ""), masks=(1,))
+
+
+def _ordered(tile: Tile, pattern: Tile) -> Tile:
+    """The raster with its bands in the order of another one's, by what they are called.
+
+    Raises:
+        OrthomaskError: both say what their bands are, and these are not the same.
+    """
+    left, found = list(tile.bands), dict[int, BandName]()
+    for place, wanted in enumerate(pattern.bands):
+        same = [band for band in left if not wanted.is_nameless and _kind(band) == _kind(wanted)]
+        if same:
+            found[place] = same[0]
+            left.remove(same[0])
+    for place, wanted in enumerate(pattern.bands):
+        if place not in found:
+            found[place] = left.pop(0)
+            if not (wanted.is_nameless or found[place].is_nameless):
+                own, others = (", ".join(band.name for band in bands) for bands in (tile.bands, pattern.bands))
+                raise _unlike(tile.path, tr("its bands are {}, not {}").format(own, others))
+    return tile._replace(bands=tuple(found[place] for place in range(len(found))))
+
+
+def _kind(band: BandName) -> str:
+    return band.colour or band.name.casefold()
 
 
 def _require_same_grid(tile: Tile, first: Tile) -> None:
@@ -126,16 +161,23 @@ def _unlike(path: Path, why: str) -> OrthomaskError:
     )
 
 
-def _xml(tiles: Sequence[Tile], frame: Frame) -> str:
+def _xml(tiles: Sequence[Tile], frame: Frame, rule: str = "<UseMaskBand>true</UseMaskBand>") -> str:
+    """A virtual raster of rasters.
+
+    Args:
+        rule: which of a raster's pixels cover what is below, as a VRT element.
+    """
     first = tiles[0]
+    names = [
+        next((tile.bands[n].name for tile in tiles if not tile.bands[n].is_nameless), str(n + 1))
+        for n in range(len(first.bands))
+    ]
     bands = [
         (
             Band(first.dtype, None, f"<Description>{escape(name)}</Description>", ""),
-            "".join(
-                _source(tile, str(tile.bands[index][0]), frame, "<UseMaskBand>true</UseMaskBand>") for tile in tiles
-            ),
+            "".join(_source(tile, str(tile.bands[index].number), frame, rule) for tile in tiles),
         )
-        for index, (_, name) in enumerate(first.bands)
+        for index, name in enumerate(names)
     ]
     masks = chain.from_iterable(
         (_source(tile, f"mask,{number}", frame, "<NODATA>0</NODATA>") for number in tile.masks) for tile in tiles
@@ -150,7 +192,7 @@ def _source(tile: Tile, band: str, frame: Frame, rule: str) -> str:
     x, y = map(round, ~frame.transform @ (tile.transform.c, tile.transform.f))
     size = f"xSize='{tile.width}' ySize='{tile.height}'"
     return (
-        f"<ComplexSource><SourceFilename>{escape(str(tile.path))}</SourceFilename><SourceBand>{band}</SourceBand>"
+        f"<ComplexSource><SourceFilename>{escape(tile.address)}</SourceFilename><SourceBand>{band}</SourceBand>"
         f"<SourceProperties RasterXSize='{tile.width}' RasterYSize='{tile.height}' DataType='{VRT_TYPES[tile.dtype]}'/>"
         f"<SrcRect xOff='0' yOff='0' {size}/><DstRect xOff='{x}' yOff='{y}' {size}/>{rule}</ComplexSource>"
     )

@@ -61,8 +61,9 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
     check.refuse(source, bundle)
     lattice = source.lattice(bundle.card.gsd_m, request.window_px, request.overlap_px)
     geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
-    numbers = source.bands([band.name for band in bundle.card.bands])
-    return Plan(source, bundle, lattice, select(lattice, geometry, within), numbers, warnings)
+    choice = source.choose([band.name for band in bundle.card.bands])
+    warnings = (*warnings, *filter(None, [choice.assumption]))
+    return Plan(source, bundle, lattice, select(lattice, geometry, within), choice.numbers, warnings)
 
 
 def run(request: PredictRequest, progress: Progress) -> PredictResult:
@@ -79,7 +80,7 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         source = stack.enter_context(open_image(request.image, progress))
         plan_, device = plan(source, request), devices.choose(request.device)
         stack.enter_context(runs.claimed(request.output_dir))
-        folder, finished = runs.open_folder(request, plan_.bundle)
+        folder, finished = runs.open_folder(request, plan_.bundle, source.stamp())
         if finished:
             return finished
         progress.report(0.01, tr("Preparing the model"))

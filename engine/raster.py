@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -22,10 +21,13 @@ import rasterio.windows
 from affine import Affine
 from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
+from rasterio._err import CPLE_BaseError
 from rasterio.io import DatasetReader
 
 from ..protocol import ErrorCode, Image, OrthomaskError
 from ..protocol.words import tr
+from . import files
+from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, require_one_type
 from .grid import Lattice, Window
 from .progress import Progress
 from .shortage import out_of_memory
@@ -35,10 +37,6 @@ SAME_GSD = 0.05
 """A raster whose gsd is this close to the model's, relatively, is read as it is."""
 STRETCH = 0.05
 """Pixels of a CRS whose east and north ground sizes differ by more than this lie on a UTM lattice instead."""
-NAMELESS = ("undefined", "gray", "palette")
-"""Colours that say nothing about a band."""
-ASIDE = (".aux.xml", ".ovr")
-"""Endings of files beside a raster that do not change its pixels."""
 SERVERS = {
     "GDAL_HTTP_CONNECTTIMEOUT": "30", "GDAL_HTTP_LOW_SPEED_TIME": "60", "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
@@ -55,12 +53,19 @@ class Source:
     """An opened raster.
 
     Attributes:
+        dataset: with its bands and its mask as the request wants them to be understood.
+        named_bands: what is known of each band.
+        address: what GDAL opens as this dataset, perhaps XML.
+        files: the raster's own, and those beside it.
         crs: the CRS of the raster, or the one the request gave for it.
         gsd_m: east and north size of the centre pixel on the ground, metres.
     """
 
     dataset: DatasetReader
     image: Image
+    named_bands: tuple[BandName, ...]
+    address: str
+    files: tuple[str, ...]
     crs: pyproj.CRS
     gsd_m: tuple[float, float]
 
@@ -69,46 +74,38 @@ class Source:
         """The file's name, for people."""
         return os.path.basename(self.image.path) or self.image.path
 
-    def stamp(self) -> str:
-        """Says of the files that the raster lies in, as they are now, how long they are and when they were written.
+    @property
+    def tells_nodata(self) -> bool:
+        """Whether it has a mask, or a value for no data."""
+        return not is_whole(self.dataset.mask_flag_enums)
 
-        Statistics and overviews beside them do not count: QGIS writes them while it shows a layer.
-        """
-        files = sorted(name for name in self.dataset.files if not name.endswith(ASIDE) and os.path.isfile(name))
-        seen = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in files]
-        return hashlib.sha256(repr(seen).encode(errors="surrogateescape")).hexdigest()[:12]
+    def stamp(self) -> str:
+        """Says of all that the pixels come from, as it is now, how long the files are and when they were written."""
+        return files.stamp(self.files)
 
     def bands(self, wanted: Sequence[str]) -> tuple[int, ...]:
         """One-based numbers of the raster's bands for the `wanted` band names of a model.
 
-        The request's own choice comes first, then bands of those names, colours or numbers, then simply the first ones.
+        Raises:
+            OrthomaskError: the raster has too few bands, or none of that name.
+        """
+        return self.choose(wanted).numbers
+
+    def choose(self, wanted: Sequence[str]) -> Choice:
+        """The raster's bands for the `wanted` band names of a model, and what had to be assumed (see `bands.choose`).
 
         Raises:
             OrthomaskError: the raster has too few bands, or none of that name.
         """
-        names = [name.lower() for name in self.band_names()]
-        known = {*names, *(str(number) for number in range(1, self.dataset.count + 1))}
-        chosen = self.image.bands or (tuple(wanted) if {band.lower() for band in wanted} <= known else ())
-        numbers = tuple(names.index(band.lower()) + 1 if band.lower() in names else _number(band) for band in chosen)
-        numbers = numbers or tuple(range(1, len(wanted) + 1))
-        if len(numbers) == len(wanted) and all(1 <= number <= self.dataset.count for number in numbers):
-            return numbers
-        sentence = tr("The model reads {} bands ({}), but “{}” has {}.")
-        if chosen:
-            sentence = tr("The model reads {} bands ({}), but “{}” has {} and bands {} were asked for.")
-        raise OrthomaskError(
-            ErrorCode.IMAGE_BANDS,
-            sentence.format(len(wanted), ", ".join(wanted), self.name, self.dataset.count, ", ".join(chosen)),
-            tr("Choose an image with these bands, or name the bands to use."),
-        )
+        return choose(self.named_bands, self.image.bands, wanted, self.name)
 
     def band_names(self) -> list[str]:
         """What each band is called: its description, else its colour, else its number."""
-        names = [
-            description or ("" if colour.name in NAMELESS else colour.name)
-            for description, colour in zip(self.dataset.descriptions, self.dataset.colorinterp)
-        ]
-        return [name if name and names.count(name) == 1 else str(number) for number, name in enumerate(names, start=1)]
+        return [band.name for band in self.named_bands]
+
+    def pictured(self) -> list[str]:
+        """Names of all bands but those that say where there are data."""
+        return [band.name for band in self.named_bands if not band.is_mask]
 
     def lattice(self, gsd_m: float, window_px: int, overlap_px: int) -> Lattice:
         """The lattice of this raster at `gsd_m` metres: its own pixels where they fit, else a grid from its corner."""
@@ -175,14 +172,7 @@ class Reader:
         except rasterio.errors.RasterioError as error:
             if out_of_memory(error):
                 raise
-            raise OrthomaskError(
-                ErrorCode.IMAGE_UNREADABLE,
-                tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(
-                    self.source.name, inside.y
-                ),
-                tr("Copy or download the file again."),
-                str(error.__cause__ or error),
-            ) from error
+            raise damaged(self.source, inside.y, error) from error
         if mask is None:
             mask = np.ones(part.shape[1:], bool)
         if part.dtype.kind == "f":
@@ -196,7 +186,17 @@ class Reader:
     @functools.cached_property
     def _is_whole(self) -> bool:
         """Whether the raster has a value everywhere."""
-        return all(rasterio.enums.MaskFlags.all_valid in flags for flags in self.dataset.mask_flag_enums)
+        return is_whole(self.dataset.mask_flag_enums)
+
+
+def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
+    """The error of a raster whose pixels cannot be read around a row."""
+    return OrthomaskError(
+        ErrorCode.IMAGE_UNREADABLE,
+        tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(source.name, row),
+        tr("Copy or download the file again."),
+        str(error.__cause__ or error),
+    )
 
 
 @contextmanager
@@ -225,7 +225,13 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
         gsd_m = _gsd(dataset, crs)
         if not all(0 < size < math.inf for size in gsd_m):  # False for what is no number
             raise _misplaced(image, str(dataset.transform))
-        yield Source(dataset, image, crs, gsd_m)
+        try:
+            found = named_bands(dataset)
+            address = corrected(dataset, found, image.nodata)
+        except CPLE_BaseError as error:  # GDAL's own, of a damaged file
+            raise _not_a_raster(image, error) from error
+        with rasterio.open(address) if address else nullcontext(dataset) as understood:
+            yield Source(understood, image, found, address or image.path, tuple(dataset.files), crs, gsd_m)
 
 
 def _opened(image: Image) -> DatasetReader:
@@ -241,15 +247,16 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scal
         scale: pixels of the lattice for each of the raster; 0 lets GDAL estimate it, which blurs a turned lattice.
     """
     options = {**SERVERS, **source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
-    with rasterio.Env(**options), ExitStack() as files:
-        dataset = files.enter_context(rasterio.open(source.image.path))
+    with rasterio.Env(**options), ExitStack() as opening:
+        require_one_type(source.dataset, numbers, source.name)
+        dataset = opening.enter_context(rasterio.open(source.address))
         if lattice.transform != dataset.transform:
-            dataset = files.enter_context(_warped(source, dataset, lattice, scale))
+            dataset = opening.enter_context(_warped(source, dataset, lattice, scale))
         reader = Reader(source, dataset, lattice, numbers)
         try:
             yield reader
         finally:
-            opened = files.pop_all()
+            opened = opening.pop_all()
             if reader.busy.acquire(timeout=STUCK_S):  # closing a file under a read that is stuck would crash
                 opened.close()
                 reader.busy.release()
@@ -279,10 +286,6 @@ def cache_bytes(source: Source, lattice: Lattice) -> int:
     rows = lattice.window_px * finer + block_height
     needed = int(dataset.width * rows * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes))
     return min(max(needed, CACHE_BYTES[0]), CACHE_BYTES[1])
-
-
-def _number(band: str) -> int:
-    return int(band) if band.isdigit() else 0
 
 
 def _clip(window: Window, lattice: Lattice) -> Window:

@@ -107,14 +107,17 @@ def claimed(output_dir: str) -> AbstractContextManager[None]:
     return outputs.claimed(Path(output_dir) / WORK, Path(output_dir))
 
 
-def open_folder(request: PredictRequest, bundle: Bundle) -> tuple[RunFolder, PredictResult | None]:
+def open_folder(request: PredictRequest, bundle: Bundle, stamp: str) -> tuple[RunFolder, PredictResult | None]:
     """The folder for a run, which is `claimed`, and its result where exactly this run has already been finished there.
+
+    Args:
+        stamp: of the image now.
 
     Raises:
         OrthomaskError: the folder holds other results.
     """
     folder = RunFolder(Path(request.output_dir), request, bundle, run_id(request, bundle))
-    finished = folder.finished_result() if request.existing is Existing.RESUME else None
+    finished = folder.finished_result(stamp) if request.existing is Existing.RESUME else None
     if finished:
         folder.tidy()
         return folder, finished
@@ -208,13 +211,14 @@ class RunFolder:
             self.discard()
             raise image_changed(self.request.image)
 
-    def finished_result(self) -> PredictResult | None:
-        """The result that lies in the folder, if it is this very run's."""
+    def finished_result(self, stamp: str) -> PredictResult | None:
+        """The result that lies in the folder, if it is this very run's, of the image as it is now."""
         try:
             record = json.loads(self.final.run.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return from_json(PredictResult, record["result"]) if record.get("run_id") == self.run_id else None
+        same = record.get("run_id") == self.run_id and record.get("source", {}).get("stamp", stamp) == stamp
+        return from_json(PredictResult, record["result"]) if same else None
 
     def discard(self) -> None:
         """Remove what is unfinished: strips first, then whose they are, lest another run takes them.

@@ -83,7 +83,7 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
         source = stack.enter_context(open_image(asked.image, progress))
         plan = predict.plan(source, asked)
         stack.enter_context(runs.claimed(asked.output_dir))
-        folder, finished = runs.open_folder(asked, plan.bundle)
+        folder, finished = runs.open_folder(asked, plan.bundle, source.stamp())
         if finished:
             return finished
         progress.report(0.01, tr("Waiting for workers"))

@@ -118,11 +118,13 @@ class MosaicRequest:
 
     Attributes:
         rasters: files, and folders whose GeoTIFFs and JPEG 2000 files all belong to it; the last lies on top.
+        nodata: value to treat as no data in those that say nothing about missing data.
     """
 
     rasters: tuple[str, ...]
     output_path: str
     existing: Existing = Existing.REFUSE
+    nodata: Optional[float] = None
 
     def __post_init__(self) -> None:
         require(bool(self.rasters), tr("No image was given."), tr("Choose an image."))
@@ -191,11 +193,16 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class Light:
-    """One preflight finding: what was looked at, how it stands, and why."""
+    """One preflight finding: what was looked at, how it stands, and why.
+
+    Attributes:
+        nodata: the value of a margin that shows nothing, where it would help to treat it as no data.
+    """
 
     name: str
     level: Level
     reason: str
+    nodata: Optional[float] = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -73,6 +74,7 @@ class Image:
         bands: names or one-based numbers of the bands to feed to the model; empty for the best match.
         rendered: what the file shows where it is a temporary picture of something else.
         access: options of GDAL that open it, such as user and password of a server. They are secret: never recorded.
+        nodata: value to treat as no data in all bands, where the raster itself says nothing about missing data.
     """
 
     path: str
@@ -80,9 +82,12 @@ class Image:
     bands: tuple[str, ...] = ()
     rendered: Optional[Rendered] = None
     access: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
+    nodata: Optional[float] = None
 
     def __post_init__(self) -> None:
         require(bool(self.path), tr("No image was given."), tr("Name a raster file."))
+        finite = self.nodata is None or math.isfinite(self.nodata)
+        require(finite, tr("The value for no data is no number."), tr("Give a number, such as 0 or 255."))
 
 
 SPECK_PX = 64

@@ -51,7 +51,8 @@ def to_wire(request: object) -> dict[str, Any]:
 
 def _needed(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """The fields of a dataclass, without those that say of an image that it is an ordinary one."""
-    return {name: value for name, value in items if (name, value) not in (("rendered", None), ("access", {}))}
+    ordinary: tuple[tuple[str, Any], ...] = (("rendered", None), ("access", {}), ("nodata", None))
+    return {name: value for name, value in items if (name, value) not in ordinary}
 
 
 def _recorded(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from ..protocol import (
     Catalogue,
     ChipsRequest,
     ChipsResult,
-    ClassInfo,
     ErrorCode,
     Existing,
     OrthomaskError,
@@ -132,7 +131,7 @@ class _Export(ExitStack):
         done = 0
         for number, group in groupby(places, key=lambda place: place.batch):
             batch = self._plan.batches[number]
-            with _opened(batch, self._style.classes) as (reader, truth):
+            with _opened(batch, self._style) as (reader, truth):
                 self._warnings |= dict.fromkeys(truth.warnings)
                 for place in group:
                     done += 1
@@ -198,13 +197,13 @@ class _Export(ExitStack):
 
 
 @contextmanager
-def _opened(batch: Batch, classes: Sequence[ClassInfo]) -> Iterator[tuple[Reader, Truth]]:
+def _opened(batch: Batch, style: Style) -> Iterator[tuple[Reader, Truth]]:
     """The image and the ground truth of a batch, on its grid."""
     data = batch.data
     with (
         open_image(data.image) as source,
-        open_reader(source, batch.lattice, _numbers(source), _scale(source, batch)) as reader,
-        open_truth(data.labels, data.areas, classes, batch.grid, data.touch) as truth,
+        open_reader(source, batch.lattice, source.bands(style.bands), _scale(source, batch)) as reader,
+        open_truth(data.labels, data.areas, style.classes, batch.grid, data.touch) as truth,
     ):
         yield reader, truth
 
@@ -223,13 +222,6 @@ def _read(reader: Reader, truth: Truth, window: Window) -> _Read:
 def _scale(source: Source, batch: Batch) -> float:
     """Pixels of a turned grid for each of the image; 0 for other grids."""
     return min(1.0, math.sqrt(source.gsd_m[0] * source.gsd_m[1]) / batch.gsd_m) if batch.rotation else 0.0
-
-
-def _numbers(source: Source) -> tuple[int, ...]:
-    """The bands that were asked for, else all but transparency."""
-    colours = [colour.name for colour in source.dataset.colorinterp]
-    names = [name for name, colour in zip(source.band_names(), colours) if colour != "alpha"]
-    return source.bands(source.image.bands or names)
 
 
 def _style(request: ChipsRequest) -> Style:
@@ -258,7 +250,7 @@ def _style(request: ChipsRequest) -> Style:
 
 
 def _style_of(source: Source, request: ChipsRequest) -> Style:
-    dataset, numbers = source.dataset, _numbers(source)
+    dataset, numbers = source.dataset, source.bands(source.image.bands or source.pictured())
     names = source.band_names()
     bands, colours = zip(*((names[number - 1], dataset.colorinterp[number - 1]) for number in numbers))
     dtype = dataset.dtypes[numbers[0] - 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -162,18 +162,22 @@ def _wanted(truth: Truth, split: Split, grid: Grid) -> tuple[Area, ...]:
 
 
 @contextmanager
-def open_tile(tile: Tile, request: EvaluateRequest) -> Iterator[Ground]:
-    """Open a picture with its mask as if it lay somewhere on Earth."""
-    file = f"{PurePath(tile.name).name}.tif"
+def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest) -> Iterator[Ground]:
+    """Open a picture with its mask as if it lay somewhere on Earth.
+
+    Args:
+        bands: what its bands are called; empty where nothing says it.
+    """
+    file = PurePath(tile.name).name  # without an ending: messages name the picture, not this copy
     with MemoryFile(filename=file) as pixels, MemoryFile(filename=file) as mask:
-        _write(pixels, tile.pixels, tile.gsd_m)
+        _write(pixels, tile.pixels, tile.gsd_m, bands)
         _write(mask, tile.mask[None], tile.gsd_m)
         image = LabelledImage(Image(pixels.name), (Labels(mask.name),), place=tile.place)
         with open_ground(image, request, name=tile.name, georeferenced=False) as ground:
             yield ground
 
 
-def _write(memory: MemoryFile, bands: np.ndarray, gsd_m: float) -> None:
+def _write(memory: MemoryFile, bands: np.ndarray, gsd_m: float, names: Sequence[str] = ()) -> None:
     count, height, width = bands.shape
     profile = {
         "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype.name,
@@ -183,3 +187,5 @@ def _write(memory: MemoryFile, bands: np.ndarray, gsd_m: float) -> None:
     }  # fmt: skip
     with memory.open(**profile) as dataset:
         dataset.write(bands)
+        for number, name in enumerate(names, 1):
+            dataset.set_band_description(number, name)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
-from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -32,6 +31,7 @@ from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
 from .comparison import PIECE_PX, Ground, open_ground, open_tile
 from .error_layers import ObjectLayer, open_errors
+from .manifest import load_manifest
 from .material import rooted
 from .objects import object_scores
 from .pictures import Tile, read_chips, read_pictures
@@ -91,19 +91,22 @@ class _Evaluation:
             part = progress.part(share * index / len(images), share * (index + 1) / len(images))
             with open_ground(image, self._request) as ground:
                 self._add(ground, part)
-        for number, tile in enumerate(self._tiles(), start=1):
+        for number, (tile, bands) in enumerate(self._tiles(), start=1):
             done = share + (1 - share) * number / (number + 20)  # nobody knows how many there are
             progress.report(done, tr("Picture {}: {}").format(number, tile.name))
-            with open_tile(tile, self._request) as ground:
+            with open_tile(tile, bands, self._request) as ground:
                 self._add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
             raise _nothing(self._request.split)
 
-    def _tiles(self) -> Iterator[Tile]:
+    def _tiles(self) -> Iterator[tuple[Tile, tuple[str, ...]]]:
+        """The pictures of the wanted split, each with the names of its bands as far as an export tells them."""
         data = self._request.data
-        pictures = (read_pictures(pictures, data.root) for pictures in data.pictures)
-        chips = (read_chips(chips, data.root) for chips in data.chips)
-        return (tile for tile in chain.from_iterable((*pictures, *chips)) if tile.split is self._request.split)
+        for pictures in data.pictures:
+            yield from ((tile, ()) for tile in read_pictures(pictures, data.root) if tile.split is self._request.split)
+        for chips in data.chips:
+            bands = load_manifest(Path(data.root, chips.path)).bands
+            yield from ((tile, bands) for tile in read_chips(chips, data.root) if tile.split is self._request.split)
 
     def _add(self, ground: Ground, progress: Progress) -> None:
         pieces = ground.compare(self._predictor, self._threshold, progress.part(0, 0.95))

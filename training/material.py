@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import rasterio.features
 import shapely
 from affine import Affine
 
+from ..engine.bands import choose, understood
 from ..engine.bundle import Bundle
 from ..engine.grid import Lattice, Window
 from ..engine.progress import Progress
@@ -165,7 +167,10 @@ class _Reading:
         data, root = self._data, self._data.root
         reads: list[tuple[float, Iterator[Piece]]] = [
             *((part.weight, map(self._tile_piece, read_pictures(part, root))) for part in data.pictures),
-            *((part.weight, map(self._tile_piece, read_chips(part, root))) for part in data.chips),
+            *(
+                (part.weight, map(partial(self._tile_piece, bands=manifest.bands), read_chips(part, root)))
+                for part, manifest in zip(data.chips, self._manifests)
+            ),
             *((project.weight, self._project_pieces(project)) for project in data.projects),
         ]
         groups = []
@@ -193,11 +198,15 @@ class _Reading:
         if self.classes:
             require_numbered(self.classes)
 
-    def _tile_piece(self, tile: Tile) -> Piece:
-        names = COLOURS if len(tile.pixels) == len(COLOURS) else tuple(str(n + 1) for n in range(len(tile.pixels)))
-        names = next((m.bands for m in self._manifests if len(m.bands) == len(names)), names)
-        self.bands = self.bands or names
-        pixels = tile.pixels[_chosen(names, self.bands, tile.name)]
+    def _tile_piece(self, tile: Tile, bands: tuple[str, ...] = ()) -> Piece:
+        """A picture as a piece; its bands are those of its export, else red, green and blue, else without name."""
+        count = len(tile.pixels)
+        flags = COLOURS if count == len(COLOURS) and not bands else ("undefined",) * count
+        found = understood(bands or ("",) * count, flags)
+        self.bands = self.bands or tuple(band.name for band in found)
+        choice = choose(found, (), self.bands, tile.name)
+        self.warnings += filter(None, [choice.assumption])
+        pixels = tile.pixels[[number - 1 for number in choice.numbers]]
         valid = (tile.mask != UNKNOWN) | tile.pixels.any(axis=0)
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
@@ -209,14 +218,16 @@ class _Reading:
     def _project_pieces(self, project: LabelledImage) -> Iterator[Piece]:
         """The areas of an image, one by one."""
         with open_image(project.image) as source:
-            self.bands = self.bands or tuple(name for name in source.band_names() if name != "alpha")
+            self.bands = self.bands or tuple(source.pictured())
+            choice = source.choose(self.bands)
+            self.warnings += filter(None, [choice.assumption])
             gsd_m = max(min(source.gsd_m), self.gsd_m / 2)
             lattice = source.lattice(gsd_m, 0, 0)
             grid = Grid(lattice.crs, lattice.transform, lattice.width_px, lattice.height_px)
             place = project.place or Path(project.image.path).stem
             with (
                 open_truth(project.labels, project.areas, self.classes, grid, project.touch) as truth,
-                open_reader(source, lattice, source.bands(self.bands)) as reader,
+                open_reader(source, lattice, choice.numbers) as reader,
             ):
                 rng = np.random.default_rng(self._request.schedule.seed)
                 drawn = [(area.polygon, area.split) for area in truth.areas]
@@ -224,9 +235,8 @@ class _Reading:
                 margin = round(self._request.schedule.chip_px / 2 * self.gsd_m / gsd_m)
                 for polygon, split in _disjoint(areas):
                     window = _around(polygon, margin, lattice)
-                    yield Piece(
-                        self._area_scene(reader, truth, polygon, window, gsd_m, place), split, source.dataset.dtypes[0]
-                    )
+                    scene = self._area_scene(reader, truth, polygon, window, gsd_m, place)
+                    yield Piece(scene, split, source.dataset.dtypes[choice.numbers[0] - 1])
                 self.warnings += truth.warnings
 
     def _area_scene(
@@ -245,24 +255,6 @@ class _Reading:
             return None
         strength = self._request.objective.border_weight / W0
         return (1 + strength * (border_weights(objects) - 1)).astype(np.float16)
-
-
-def _chosen(names: Sequence[str], wanted: Sequence[str], picture: str) -> list[int]:
-    """Indices of the wanted bands of a picture: by name or number, else the first ones."""
-    numbers = [str(number) for number in range(1, len(names) + 1)]
-    if set(wanted) <= set(names):
-        return [list(names).index(band) for band in wanted]
-    if set(wanted) <= set(numbers):
-        return [numbers.index(band) for band in wanted]
-    if len(wanted) <= len(names):
-        return list(range(len(wanted)))
-    raise OrthomaskError(
-        ErrorCode.IMAGE_BANDS,
-        tr("The model reads {} bands ({}), but “{}” has {}.").format(
-            len(wanted), ", ".join(wanted), picture, len(names)
-        ),
-        tr("Choose pictures with these bands, or name the bands to use."),
-    )
 
 
 def _blocks(truth: Truth, rng: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:

@@ -106,6 +106,11 @@ def kept_beside(image: Image, path: str) -> Image:
     return replace(image, path=str(target))
 
 
+def with_nodata(image: FrozenImage, value: Optional[float]) -> FrozenImage:
+    """The file with a value that is to be no data; a picture says itself where nothing is known."""
+    return replace(image, nodata=value) if isinstance(image, Image) else image
+
+
 def frozen(image: FrozenImage) -> FrozenImage:
     """The image from copies of its layers, for another thread. Main thread only."""
     return image.frozen() if isinstance(image, Picture) else image

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
-from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..protocol import (
     CalibrateRequest,
@@ -25,7 +25,7 @@ from .icons import icon
 from .rendering import Picture
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
-from .words import mark, megabytes_in_words, time_in_words, tr
+from .words import briefly, mark, megabytes_in_words, time_in_words, tr
 
 DEBOUNCE_MS = 400
 LIGHT_PX = 14
@@ -43,6 +43,8 @@ class PreflightBox(QGroupBox):
 
     checked = pyqtSignal()
     """There is a new `result`, or none."""
+    nodata_wanted = pyqtSignal(object)
+    """This value of the image shall be no data; None for what the image says itself."""
 
     def __init__(self, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Before you run"), parent)
@@ -171,7 +173,8 @@ class PreflightBox(QGroupBox):
             gone = self._lights.takeAt(0).widget()
             gone.hide()  # what is deleted later is seen until then
             gone.deleteLater()
-        for row, light in enumerate(lights):
+        row = 0
+        for light in lights:
             lamp = QLabel()
             lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
             lamp.setToolTip(tr(light.level.value))
@@ -181,8 +184,24 @@ class PreflightBox(QGroupBox):
             words.setToolTip(tr(light.name))
             self._lights.addWidget(lamp, row, 0)
             self._lights.addWidget(words, row, 1)
+            button = self._nodata_button(light)
+            if button is not None:
+                self._lights.addWidget(button, row + 1, 1)
+            row += 1 if button is None else 2
         self.estimate.setText(estimate)
         self.estimate.setVisible(bool(estimate))
+
+    def _nodata_button(self, light: Light) -> Optional[QPushButton]:
+        """What treats a margin as no data with one click, and as data again with another."""
+        treated = self._wanted.image.nodata if self._wanted is not None and light.name == "data" else None
+        if light.nodata is not None:
+            button = QPushButton(tr("Treat {} as no data").format(briefly(light.nodata)))
+        elif treated is not None:
+            button = QPushButton(tr("Treat {} as data again").format(briefly(treated)))
+        else:
+            return None
+        button.clicked.connect(lambda: self.nodata_wanted.emit(light.nodata))
+        return button
 
 
 def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback], CheckRequest]:

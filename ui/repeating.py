@@ -76,6 +76,7 @@ def _fill_image(panel: SegmentPanel, image: Image, load: Load) -> Iterator[str]:
         found = _loaded(image)
     if found is not None:
         panel.layer_chooser.setLayer(found)
+        panel.treat_as_nodata(image.nodata)
     elif image.rendered is not None and image.rendered.name == panel.layer_chooser.map_name:
         panel.layer_chooser.choose_map()
         yield tr("The map looks as it does now; the run saw {}.").format(image.rendered.source)

@@ -25,7 +25,7 @@ from . import results, run_folders
 from .engine_client import EngineClient
 from .folder_chooser import MakeshiftWords
 from .history_button import HistoryButton
-from .images import FrozenImage, frozen, is_rendered, places_of
+from .images import FrozenImage, frozen, is_rendered, places_of, with_nodata
 from .images import planned as planned_image
 from .map_view import ImageChooser, MapView
 from .messages import show_error, show_success, show_warning
@@ -39,7 +39,7 @@ from .rendering import Picture
 from .run_bar import RunBar
 from .scrolling import lay_out
 from .settings import DEVICE, news
-from .sources import require_image
+from .sources import image_of, is_file, require_image
 from .tasks import EngineTask
 from .undo_button import UndoButton
 from .words import area_in_words, in_digits, time_in_words, tr, tr_n
@@ -68,6 +68,7 @@ class SegmentPanel(QWidget):
         self.running_folder = ""
         self._project_closed = False
         self._look: Optional[EngineTask] = None
+        self._nodata: dict[str, Optional[float]] = {}
         self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to look at"))
         self.image_words = QLabel()
         self.region = RegionBox(iface)
@@ -126,6 +127,12 @@ class SegmentPanel(QWidget):
         QgsApplication.taskManager().addTask(self._task)
         self._refresh()
 
+    def treat_as_nodata(self, value: Optional[float]) -> None:
+        """From now on, this value of the chosen image is no data; None for what the image says itself."""
+        if is_file(self.layer_chooser.image):
+            self._nodata[image_of(self.layer_chooser.image).path] = value
+            self._refresh()
+
     def cancel(self) -> None:
         """End the run within a second."""
         if self._task is not None:
@@ -153,6 +160,7 @@ class SegmentPanel(QWidget):
         self.model.file_wanted.connect(self._look_at_model)
         self.model.threshold.valueChanged.connect(self._refresh)
         self.options.changed.connect(self._refresh)
+        self.preflight.nodata_wanted.connect(self.treat_as_nodata)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         QgsProject.instance().readProject.connect(self._refresh)
@@ -200,7 +208,8 @@ class SegmentPanel(QWidget):
         image, model = self.layer_chooser.image, self.model.model
         require_image(image)
         places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
-        return planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
+        planned = planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
+        return planned if isinstance(planned, Picture) else with_nodata(planned, self._nodata.get(planned.path))
 
     def _missing(self) -> str:
         """What is still to be chosen."""

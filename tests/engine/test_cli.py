@@ -327,3 +327,21 @@ def test_check_is_red_where_predict_would_refuse(
 def test_every_error_has_an_exit_status_that_is_no_success(code: ErrorCode) -> None:
     assert shared.exit_status(code) in (1, 2, 3, 4, 130)
     assert (shared.exit_status(code) == 130) == (code is ErrorCode.CANCELLED)
+
+
+def test_a_value_can_be_no_data_at_every_command_that_reads_an_image(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
+    pixels = np.clip(scene(100, 120), 1, 254)
+    pixels[:, :, :20] = 255
+    image = make_raster(pixels)
+    words = invoke("check", image)
+    assert "Add --nodata 255 to leave it out." in words.stdout
+    assert "Add --nodata" not in invoke("check", image, "--nodata", 255).stdout
+    for name, images in (("one", [image]), ("joined", [image, image])):
+        result = invoke("predict", *images, "--nodata", 255, "--out", tmp_path / name)
+        assert result.exit_code == 0, result.stderr
+        with rasterio.open(tmp_path / name / "classes.tif") as dataset:
+            np.testing.assert_array_equal(dataset.dataset_mask() == 0, (pixels == 255).all(axis=0))
+    for command in ("train", "search", "evaluate", "chips", "areas"):
+        assert "--nodata" in invoke(command, "--help").stdout

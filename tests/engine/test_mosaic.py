@@ -118,3 +118,95 @@ def test_a_folder_without_rasters_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
     with pytest.raises(OrthomaskError, match="no rasters"):
         joined(tmp_path, to=tmp_path / "image.vrt")
+
+
+def named(path: Path, *names: str) -> Path:
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = names
+    return path
+
+
+ROW = (("red", "green", "blue"), ("B02", "B03", "B04"), ("Grün", "Blau", "Rot"))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_bands_are_joined_by_name(cut: Callable[..., Path], tmp_path: Path, order: tuple[int, ...]) -> None:
+    """Three pieces of one picture, whose bands lie in three orders and are called in three ways."""
+    pixels = scene(20, 60)
+    places = {"red": 0, "green": 1, "blue": 2, "B04": 0, "B03": 1, "B02": 2, "Rot": 0, "Grün": 1, "Blau": 2}
+    pieces = []
+    for left, number in zip((0, 20, 40), order):
+        own = [places[name] for name in ROW[number]]
+        pieces.append(named(cut(pixels[own, :, left : left + 20], 0, left), *ROW[number]))
+    path = joined(*pieces, to=tmp_path / "image.vrt")
+    with rasterio.open(path) as dataset:
+        assert dataset.descriptions == ROW[order[0]]
+        np.testing.assert_array_equal(dataset.read(), pixels[[places[name] for name in ROW[order[0]]]])
+
+
+def test_colours_say_the_order_too_and_nameless_bands_fit_anywhere(cut: Callable[..., Path], tmp_path: Path) -> None:
+    pixels = scene(20, 60)
+    pieces = [
+        cut(pixels[:, :, :20], 0, 0, photometric="MINISBLACK"),
+        cut(pixels[:, :, 20:40], 0, 20),
+        named(cut(pixels[::-1, :, 40:], 0, 40), "blue", "green", "red"),
+    ]
+    values, _ = read(joined(*pieces, to=tmp_path / "image.vrt"))
+    np.testing.assert_array_equal(values, pixels)
+
+
+def test_bands_that_are_not_the_same_are_refused(cut: Callable[..., Path], tmp_path: Path) -> None:
+    pieces = [cut(scene(20, 20), 0, 0), named(cut(scene(20, 20), 0, 20), "nir", "red", "green")]
+    with pytest.raises(OrthomaskError, match="its bands are nir, red, green, not red, green, blue"):
+        joined(*pieces, to=tmp_path / "image.vrt")
+    assert not (tmp_path / "image.vrt").exists()
+
+
+def test_near_infrared_flagged_as_transparency_is_joined_as_a_band(cut: Callable[..., Path], tmp_path: Path) -> None:
+    pixels = scene(20, 40, bands=4)
+    pixels[3, :10] = 0
+    names = ("red", "green", "blue", "nir")
+    pieces = [named(cut(pixels[:, :, left : left + 20], 0, left), *names) for left in (0, 20)]
+    values, valid = read(joined(*pieces, to=tmp_path / "image.vrt"))
+    np.testing.assert_array_equal(values, pixels)
+    assert valid.all()
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_margin_covers_nothing_and_a_bright_band_alone_is_no_margin(
+    cut: Callable[..., Path], tmp_path: Path, declared: bool
+) -> None:
+    """The upper piece has a white margin over the lower one, and pixels that are white in one band only."""
+    lower, upper = np.full((3, 20, 30), 50, np.uint8), np.full((3, 20, 30), 90, np.uint8)
+    upper[:, :, :10] = 255
+    upper[0, 5:9, 15:25] = 255
+    options = {"nodata": 255} if declared else {}
+    pieces = [cut(lower, 0, 0, **options), cut(upper, 0, 0, **options)]
+    request = MosaicRequest(tuple(map(str, pieces)), str(tmp_path / "image.vrt"), nodata=None if declared else 255)
+    values, valid = read(Path(mosaic.run(request, Progress()).path))
+    np.testing.assert_array_equal(values, np.where((upper == 255).all(axis=0), lower, upper))
+    assert valid.all()
+
+
+def test_what_systems_leave_in_folders_is_passed_over(cut: Callable[..., Path], tmp_path: Path) -> None:
+    cut(scene(20, 20), 0, 0)
+    for name in ("._0.tif", ".DS_Store", "Thumbs.db", ".hidden.tif"):
+        (tmp_path / "tiles" / name).write_bytes(b"no raster")
+    request = MosaicRequest((str(tmp_path / "tiles"),), str(tmp_path / "image.vrt"))
+    assert mosaic.run(request, Progress()).rasters == 1
+
+
+def test_a_piece_with_bands_of_different_types_is_named(make_raster: Callable[..., Path], tmp_path: Path) -> None:
+    whole = make_raster(scene(20, 30), transform=GRID)
+    parts = "".join(
+        f"<VRTRasterBand dataType='{kind}' band='{number}'><SimpleSource><SourceFilename>{whole}</SourceFilename>"
+        f"<SourceBand>{number}</SourceBand></SimpleSource></VRTRasterBand>"
+        for number, kind in enumerate(("Byte", "Byte", "Float32"), 1)
+    )
+    place = ", ".join(map(str, GRID.to_gdal()))
+    (tmp_path / "mixed.vrt").write_text(
+        f"<VRTDataset rasterXSize='30' rasterYSize='20'><SRS>EPSG:32645</SRS>"
+        f"<GeoTransform>{place}</GeoTransform>{parts}</VRTDataset>"
+    )
+    with pytest.raises(OrthomaskError, match=r"mixed\.vrt.*different pixel types"):
+        joined(tmp_path / "mixed.vrt", whole, to=tmp_path / "image.vrt")

@@ -278,7 +278,7 @@ def begun(request: PredictRequest) -> tuple[Path, BlockRequest]:
     """A run's folder as workers find it, and what they are asked first."""
     with open_image(request.image) as source:
         plan = predict.plan(source, request)
-        folder, _ = runs.open_folder(request, plan.bundle)
+        folder, _ = runs.open_folder(request, plan.bundle, source.stamp())
         folder.work.mkdir(parents=True)
         Job(request, folder.run_id, plan.bundle.sha256, "fp32", 2).write(folder.work)
         return folder.work, BlockRequest(str(folder.work), *blocks(plan.lattice, plan.selection, 2)[0])

@@ -280,6 +280,36 @@ def test_a_transparent_band_is_no_band_of_chips_and_bands_can_be_chosen(tmp_path
         np.testing.assert_array_equal(tile.pixels, tiles[name].pixels[[2, 0]])
 
 
+def described(path: Path | str, *names: str) -> None:
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = names
+
+
+def test_bands_of_several_images_are_exported_by_name(tmp_path):
+    one, other = labelled(tmp_path / "one"), labelled(tmp_path / "other", noise()[::-1])
+    described(other.image.path, "B02", "B03", "B04")
+    _, manifest, tiles = export(tmp_path / "out", one, other)
+    assert manifest.bands == ("red", "green", "blue")
+    pairs = {}
+    for name, tile in tiles.items():
+        chip = next(chip for chip in manifest.chips if chip.name == name)
+        pairs.setdefault(chip.transform, []).append(tile.pixels)
+    assert any(len(pair) == 2 for pair in pairs.values())
+    for first, *more in pairs.values():
+        for pixels in more:
+            np.testing.assert_array_equal(pixels, first)
+
+
+def test_near_infrared_that_gdal_flags_as_transparency_is_exported(tmp_path):
+    pixels = noise(bands=4)
+    pixels[3, :40] = 0
+    data = labelled(tmp_path, pixels, photometric="rgb", alpha="yes")
+    described(data.image.path, "red", "green", "blue", "nir")
+    _, manifest, tiles = export(tmp_path / "out", data)
+    assert manifest.bands == ("red", "green", "blue", "nir")
+    assert all(len(tile.pixels) == 4 and not (tile.mask == UNKNOWN).any() for tile in tiles.values())
+
+
 def refused(folder: Path, code: ErrorCode, *data: LabelledImage, **options: object) -> OrthomaskError:
     """The export ends with that error and leaves nothing behind."""
     before = sorted(folder.parent.rglob("*"))

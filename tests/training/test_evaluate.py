@@ -249,6 +249,30 @@ def test_exported_chips_of_the_split_are_scored(bright: Path, tmp_path: Path) ->
     assert np.array(result.confusion).tolist() == metrics.confusion_matrix(truth, found).tolist()
 
 
+def test_chips_whose_bands_lie_in_another_order_are_scored_by_name(bright: Path, tmp_path: Path) -> None:
+    """The squares are bright in red alone, which lies last; only the model's first band is looked at."""
+    from orthomask.training import chips
+
+    image = data.labelled(tmp_path, FOUND, FOUND, {"here": (0, 0, 128, 64)})
+    with rasterio.open(image.image.path, "r+") as dataset:
+        pixels = dataset.read()
+        dataset.write(np.stack([np.full_like(pixels[0], 10), np.full_like(pixels[0], 10), pixels[0]]))
+        dataset.descriptions = ("B02", "B03", "B04")
+    chips.run(ChipsRequest((image,), str(tmp_path / "chips"), chip_px=64, stride_px=64), Progress())
+    result = run(bright, tmp_path, data=LabelledData(chips=(ChipSet(str(tmp_path / "chips")),)))
+    assert result.pixels[0].iou == 1
+
+
+def test_messages_name_the_picture_and_no_copy_of_it(bright: Path, tmp_path: Path) -> None:
+    write_tile(tmp_path / "set", "town_1", data.paint((64, 64)), burned([], (64, 64)))
+    (path,) = (tmp_path / "set" / "images").iterdir()
+    with rasterio.open(path, "w", driver="PNG", count=3, height=64, width=64, dtype="uint16") as dataset:
+        dataset.write(np.ones((3, 64, 64), np.uint16))
+    pictures = Pictures("set/images", "set/masks", 0.5, split=Split.TEST)
+    error = refused(bright, tmp_path, data=LabelledData(pictures=(pictures,), root=str(tmp_path)))
+    assert "“town_1”" in error.sentence
+
+
 def test_the_area_on_a_map_is_corrected_by_its_errors(bright: Path, tmp_path: Path) -> None:
     """A model that finds twice what is there: the estimate comes out at half of the map."""
     image = data.labelled(tmp_path, [(0, 0, 40, 120)], [(0, 0, 20, 120)])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 
 from orthomask.engine import bundle
 from orthomask.engine.bundle import BandStatistics, Card
@@ -146,6 +147,38 @@ def test_exported_chips_are_read_back(tmp_path):
     direct = read(LabelledData((project,)), tmp_path)
     assert labelled(found.sources[0].scenes) == pytest.approx(labelled(direct.sources[0].scenes), rel=0.2)
     assert labelled(found.validation) > 0
+
+
+def test_chips_are_joined_by_the_names_of_their_bands(tmp_path):
+    sets = []
+    for name, order in (("one", (0, 1, 2)), ("other", (2, 0, 1))):
+        project = write_project(tmp_path / name, HALVES, SPLITS)
+        with rasterio.open(project.image.path, "r+") as dataset:
+            dataset.write(dataset.read()[list(order)])
+            dataset.descriptions = tuple(np.array(["red", "green", "blue"])[list(order)])
+        chips.run(ChipsRequest((project,), str(tmp_path / f"{name}-chips"), chip_px=32, stride_px=32), Progress())
+        sets.append(ChipSet(f"{name}-chips"))
+    found = read(LabelledData(chips=tuple(sets), root=str(tmp_path)), tmp_path)
+    one, other = (source.scenes for source in found.sources)
+    assert found.bands == ("red", "green", "blue")
+    for first, second in zip(one, other):
+        np.testing.assert_array_equal(first.levels[0], second.levels[0])
+
+
+def test_images_are_joined_by_the_names_of_their_bands_and_what_is_assumed_is_told(tmp_path):
+    projects = [write_project(tmp_path / name, HALVES, SPLITS) for name in ("one", "other", "bare")]
+    for project, names in zip(projects, (("B04", "B03", "B02"), ("blue", "green", "red"), ("", "", ""))):
+        with rasterio.open(project.image.path, "r+") as dataset:
+            dataset.write(dataset.read()[::-1] if names[0] == "blue" else dataset.read())
+            dataset.descriptions = names
+            if not names[0]:
+                dataset.colorinterp = [rasterio.enums.ColorInterp.undefined] * 3
+    found = read(LabelledData(tuple(projects)), tmp_path)
+    one, other, bare = (source.scenes[0].levels[0] for source in found.sources)
+    assert found.bands == ("B04", "B03", "B02")
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one, bare)
+    assert [warning for warning in found.warnings if "order is taken: B04 from band 1" in warning]
 
 
 def refused(data, folder, parent=None, **changes):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from qgis.core import QgsApplication
+from qgis.PyQt.QtWidgets import QPushButton
 from scene import wait_until
 from test_dock import press, run
 
@@ -110,3 +111,36 @@ def test_an_engine_that_fails_to_measure_leaves_the_lights(ready, engine):
     wait_until(lambda: not QgsApplication.taskManager().activeTasks())
     assert box._lights.count() == 2
     assert box.estimate.text() == ""
+
+
+MARGIN = {
+    "name": "data", "level": "amber", "reason": "8% of it is a margin where all bands are 255.", "nodata": 255.0,
+}  # fmt: skip
+
+
+def nodata_button(box):
+    wait_until(lambda: any(button.isVisible() for button in box.findChildren(QPushButton)))
+    (button,) = [button for button in box.findChildren(QPushButton) if button.isVisible()]
+    return button
+
+
+def test_a_margin_is_no_data_with_one_click_and_data_again_with_another(ready, engine):
+    engine.script(check={"result": {**UNKNOWN, "lights": [*LIGHTS, MARGIN], "seconds": 9.0, "workload": None}})
+    ready.model.chooser.setCurrentIndex(1)
+    wait_until(lambda: ready.preflight.result is not None)
+    assert engine.asked("check")[-1]["image"].get("nodata") is None
+    button = nodata_button(ready.preflight)
+    assert button.text() == "Treat 255 as no data"
+    clean = {"name": "data", "level": "green", "reason": "92% of the region holds data."}
+    engine.script(check={"result": {**UNKNOWN, "lights": [*LIGHTS, clean], "seconds": 9.0, "workload": None}})
+    press(button)
+    wait_until(lambda: ready.preflight.result is not None)
+    assert engine.asked("check")[-1]["image"]["nodata"] == 255.0
+    run(ready)
+    assert engine.asked("predict")[-1]["image"]["nodata"] == 255.0, "the run leaves out what the check left out"
+    wait_until(lambda: ready.preflight.result is not None)
+    button = nodata_button(ready.preflight)
+    assert button.text() == "Treat 255 as data again"
+    press(button)
+    wait_until(lambda: ready.preflight.result is not None)
+    assert engine.asked("check")[-1]["image"].get("nodata") is None

@@ -267,3 +267,12 @@ def test_the_engine_is_asked_outside_the_main_thread(provider, layer, engine, tm
     wait_until(lambda: ends)
     assert ends == [True]
     assert threads[0] is not threading.main_thread()
+
+
+def test_a_value_can_be_no_data(provider, layer, engine, tmp_path):
+    processing.run("orthomask:check", {"IMAGE": layer, "NODATA": 0})
+    assert engine.asked("check")[-1]["image"]["nodata"] == 0
+    processing.run("orthomask:segment", {"IMAGE": layer, "NODATA": 255, "OUTPUT": str(tmp_path / "run")})
+    assert engine.asked("predict")[-1]["image"]["nodata"] == 255
+    processing.run("orthomask:check", {"IMAGE": layer})
+    assert engine.asked("check")[-1]["image"].get("nodata") is None

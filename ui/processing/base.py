@@ -29,7 +29,7 @@ from ...protocol import OVERLAP_PX, Cancelled, ErrorCode, Image, OrthomaskError,
 from ..engine_client import EngineClient
 from ..help import Section
 from ..icons import icon, icon_path
-from ..images import FrozenImage, frozen, has_end, is_rendered, places_of, planned
+from ..images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, with_nodata
 from ..own_models import EMBEDDED_DIR, SUFFIX
 from ..rendering import Picture
 from ..settings import ASK_FROM
@@ -168,7 +168,23 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             tr("Look only inside this extent. With a region too, only where both overlap."),
         )
+        self.add_nodata()
         self.add_model()
+
+    def add_nodata(self) -> None:
+        """Add which value of the image means that nothing is known."""
+        self.add(
+            QgsProcessingParameterNumber(
+                "NODATA", tr("No data value"), QgsProcessingParameterNumber.Type.Double, optional=True
+            ),
+            tr("Pixels that have this value in all bands are left out, where the image itself does not say any."),
+            advanced=True,
+        )
+
+    def nodata(self, parameters: Values, context: QgsProcessingContext) -> Optional[float]:
+        """The value that means that nothing is known; None for what the image says."""
+        given = parameters.get("NODATA") is not None
+        return self.parameterAsDouble(parameters, "NODATA", context) if given else None
 
     def add_model(self) -> None:
         """Add which model, embedded or from a file."""
@@ -236,7 +252,8 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         picked = self.picked_region(parameters, context) if is_rendered(layer) else None
         if picked is None and has_end(layer):
             picked = extent_region(layer.extent(), layer.crs())
-        return frozen(planned(layer, gsd_m, places_of(picked, layer.crs()), OVERLAP_PX))
+        image = planned(layer, gsd_m, places_of(picked, layer.crs()), OVERLAP_PX)
+        return frozen(with_nodata(image, self.nodata(parameters, context)))
 
     def require_few(self, image: FrozenImage, parameters: Values, context: QgsProcessingContext) -> None:
         """Raise where rendering an image takes more requests than are wanted."""
@@ -307,7 +324,8 @@ class _Milestones:
 
 def model_names() -> list[str]:
     """The embedded models, by what is there: the engine need not run for a parameter's list."""
-    return sorted(path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}")) or [DEFAULT_MODEL]
+    names = (path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}"))
+    return sorted(name for name in names if not name.startswith(".")) or [DEFAULT_MODEL]
 
 
 def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:

@@ -72,6 +72,8 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         for light in answer.lights:
             say = feedback.pushInfo if light.level is Level.GREEN else feedback.pushWarning
             say(f"{light.level.value}: {light.reason}")
+            if light.nodata is not None:
+                feedback.pushInfo(tr("Set the no data value to {:g} to leave it out.").format(light.nodata))
         if answer.seconds is not None:
             words = tr("A run would take about {} on {}.").format(time_in_words(answer.seconds), answer.device)
             feedback.pushInfo(words)

@@ -55,6 +55,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
+        self.add_nodata()
         self.add_model()
         self.add(
             QgsProcessingParameterEnum(

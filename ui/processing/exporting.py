@@ -17,6 +17,7 @@ from qgis.core import (
 )
 
 from ...protocol import ClassInfo, ClassValue, ErrorCode, LabelledImage, OrthomaskError, Touch
+from ..images import with_nodata
 from ..label_sources import GroundTruth, LabelSource, Rendering
 from ..vector_snapshot import SnapshotClient
 from ..words import tr
@@ -105,6 +106,7 @@ class ExportAlgorithm(LabelledAlgorithm):
             TOUCHES[self.parameterAsEnum(parameters, "TOUCH", context)],
             rendering,
         )
+        truth = replace(truth, image=with_nodata(truth.image, self.nodata(parameters, context)))
         self.require_few(truth.image, parameters, context)
         return truth.request(lambda data: build(data, classes))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
@@ -14,6 +16,7 @@ from qgis.core import (
 
 from ...protocol import OVERLAP_PX, ClassInfo, ErrorCode, Existing, OrthomaskError
 from ..class_table import matched, values_of
+from ..images import with_nodata
 from ..label_project import CLASS_FIELD, file_of, read_classes
 from ..label_sources import GroundTruth, LabelSource, Rendering
 from ..sources import require_image
@@ -83,6 +86,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         require_image(image)
         source, classes = self.source(parameters, context, makes_classes=makes_classes)
         truth = GroundTruth.of(image, [source], areas, rendering=Rendering(gsd_m, OVERLAP_PX))
+        truth = replace(truth, image=with_nodata(truth.image, self.nodata(parameters, context)))
         self.require_few(truth.image, parameters, context)
         return FrozenLayers(image.name(), truth, classes)
 

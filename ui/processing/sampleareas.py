@@ -70,6 +70,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             tr("Place them inside this extent only; a map service needs one."),
         )
+        self.add_nodata()
         self._add_layers(kinds)
         self._add_shares()
         self.add_request_limit()

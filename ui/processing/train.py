@@ -62,6 +62,7 @@ class TrainAlgorithm(LabelledAlgorithm):
     def initAlgorithm(self, configuration: Values) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
+        self.add_nodata()
         self.add(
             QgsProcessingParameterEnum(
                 "START", tr("Start from"), [*model_names(), SCRATCH], defaultValue=DEFAULT_MODEL, usesStaticStrings=True
