@@ -179,7 +179,7 @@ def test_workers_agree_on_a_precision_that_all_of_them_have(
 ) -> None:
     state = Path(begun_in_bf16.output_dir) / runs.WORK / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "precision": begun}))
-    folder, _ = runs.open_folder(begun_in_bf16, bundle.load(begun_in_bf16.model))
+    folder, _ = runs.open_folder(begun_in_bf16, bundle.load(begun_in_bf16.model), "")
 
     def agree() -> Any:
         return scale._processor(_Workers(*workers), "cpu", folder, Progress())  # type: ignore[arg-type]
@@ -197,7 +197,7 @@ def test_a_worker_that_comes_later_and_lacks_the_precision_says_so(
     processor: Callable[..., None], begun_in_bf16: PredictRequest
 ) -> None:
     processor(FP32_ONLY)
-    folder, _ = runs.open_folder(begun_in_bf16, bundle.load(begun_in_bf16.model))
+    folder, _ = runs.open_folder(begun_in_bf16, bundle.load(begun_in_bf16.model), "")
     Job(begun_in_bf16, folder.run_id, bundle.load(begun_in_bf16.model).sha256, "bf16", 2).write(folder.work)
     with pytest.raises(OrthomaskError) as caught:
         blocks.run(BlockRequest(str(folder.work.resolve()), 0, 0, 96, 96), Progress())
