@@ -83,6 +83,7 @@ class OrthomaskDock(QgsDockWidget):
         self.models = ModelsPanel(iface, client)
         self._add_panel(tr("Models"), Tab(self.models, Section.MODELS))
         self._connect_models()
+        self._connect_history()
         news.changed.connect(self._follow_settings)
         self.device = DeviceBadge()
         self.device.setup_wanted.connect(self.set_up)
@@ -201,6 +202,10 @@ class OrthomaskDock(QgsDockWidget):
             panel.models_changed.connect(self.ask_engine)
         self.models.fine_tune_wanted.connect(self.fine_tune)
         self.segment.wanted.connect(lambda: self.tabs.setCurrentWidget(self.segment))
+
+    def _connect_history(self) -> None:
+        self.segment.history.repeat_wanted.connect(self.segment.repeat)
+        self.segment.history.resume_wanted.connect(self.segment.resume)
 
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)

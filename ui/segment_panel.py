@@ -9,7 +9,7 @@ from typing import Optional
 from qgis.core import QgsApplication, QgsProject
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from ..protocol import (
     OVERLAP_PX,
@@ -21,9 +21,10 @@ from ..protocol import (
     PredictRequest,
     PredictResult,
 )
-from . import results, run_folders
+from . import repeating, results, run_folders
 from .engine_client import EngineClient
 from .folder_chooser import MakeshiftWords
+from .history import PastRun
 from .history_button import HistoryButton
 from .images import FrozenImage, frozen, is_rendered, places_of
 from .images import planned as planned_image
@@ -76,7 +77,8 @@ class SegmentPanel(QWidget):
         self.options = OptionsBox()
         self.run_bar = RunBar()
         self.undo = UndoButton(iface)
-        self.history = HistoryButton(iface, self)
+        folders, running = (lambda: run_folders.parents(self.options.folder())), (lambda: self.running_folder)
+        self.history = HistoryButton(iface, folders, running, self.undo, self)
         self._lay_out()
         self._connect()
         self._set_image()
@@ -126,6 +128,31 @@ class SegmentPanel(QWidget):
         QgsApplication.taskManager().addTask(self._task)
         self._refresh()
 
+    def repeat(self, run: PastRun) -> None:
+        """Fill in what a run of the history was made with, to be changed; nothing runs."""
+        self.wanted.emit()
+        notes = repeating.fill(self._boxes, run, self._may_load)
+        self.history.put_away()
+        bar = self._iface.messageBar()
+        if notes:
+            show_warning(bar, " ".join(notes))
+        else:
+            show_success(bar, tr("The panel is filled in from “{}”. Change what you like, then run.").format(run.title))
+
+    def resume(self, run: PastRun) -> None:
+        """Go on with a run of the history that did not end."""
+        try:
+            if self.running_folder:
+                sentence, remedy = tr("Another run is going on."), tr("Wait for its end, or cancel it.")
+                raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+            frozen_run = repeating.begun(self._boxes, run)
+        except OrthomaskError as error:
+            self.history.explain(error)
+            return
+        self.start(frozen_run, run.model, run.image)
+        self.wanted.emit()
+        self.history.put_away()
+
     def cancel(self) -> None:
         """End the run within a second."""
         if self._task is not None:
@@ -155,9 +182,19 @@ class SegmentPanel(QWidget):
         self.options.changed.connect(self._refresh)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
+        self.ended.connect(self.history.refresh)
         QgsProject.instance().readProject.connect(self._refresh)
         QgsProject.instance().cleared.connect(self._note_closed_project)
         news.changed.connect(self._follow_settings)
+
+    @property
+    def _boxes(self) -> repeating.Boxes:
+        return repeating.Boxes(self.layer_chooser, self.region, self.model, self.options)
+
+    def _may_load(self, path: str) -> bool:
+        question = tr("The image “{}” is not in the project. Add it?").format(path)
+        answer = QMessageBox.question(self.history.dialog, tr("Orthomask: run history"), question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _set_image(self) -> None:
         self.region.set_image(self.layer_chooser.image)

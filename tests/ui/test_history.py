@@ -17,10 +17,12 @@ from orthomask.protocol import Cancelled, Image, PolygonOptions, PredictRequest,
 from orthomask.ui import history, run_deletion, run_deletion_box, run_folders, trash
 from orthomask.ui.engine_client import NoFeedback
 from orthomask.ui.history import HistoryReader, State
+from orthomask.ui.history_button import HistoryButton
 from orthomask.ui.images import pixels_of
 from orthomask.ui.picture_client import FrozenRun, PictureClient
 from orthomask.ui.processing.provider import OrthomaskProvider
 from orthomask.ui.settings import DEVICE, RUN_PARENTS
+from orthomask.ui.undo_button import UndoButton
 
 FILES = ("classes.tif", "probabilities.tif", "polygons.gpkg")
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -355,6 +357,23 @@ def test_a_run_of_the_whole_image_is_repeated_on_the_whole_image(dock, layer, op
     press(open_history(1).actions.repeat)
     region = dock.segment.region.region
     assert (region.geometry.boundingBox() == layer.extent()) if there else region is None
+
+
+def test_the_button_alone_says_which_run_is_wanted_again(qgis_iface, make, parent):
+    """It knows no panel: whoever does connects its signals."""
+    make()
+    button = HistoryButton(qgis_iface, lambda: [parent], lambda: "", UndoButton(qgis_iface))
+    button.open()
+    try:
+        wait_until(lambda: button.dialog.view.table.rowCount() == 1 and button.dialog._task is None)
+        wanted = []
+        button.repeat_wanted.connect(lambda run: wanted.append(("repeat", run.folder.parent)))
+        button.resume_wanted.connect(lambda run: wanted.append(("resume", run.folder.parent)))
+        button.dialog.actions.repeat.click()
+        button.dialog.resume_wanted.emit(*button.dialog.view.chosen())
+        assert wanted == [("repeat", parent), ("resume", parent)]
+    finally:
+        button.release()
 
 
 def test_repeat_offers_to_add_an_image_that_the_project_lacks(dock, open_history, make, photo, monkeypatch, bar):
