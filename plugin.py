@@ -40,6 +40,7 @@ class OrthomaskPlugin:
     def initGui(self) -> None:
         """Add everything; `unload` takes it away again."""
         self.initProcessing()
+        assert self.iface is not None
         self.dock = OrthomaskDock(self.iface, self.client, self.iface.mainWindow())
         self.actions = Actions(self.iface, self.dock)
         self.settings = SettingsFactory(self.dock)
@@ -50,7 +51,7 @@ class OrthomaskPlugin:
 
     def unload(self) -> None:
         """Take away everything that `initGui` added, and end the engine."""
-        if self.dock is not None:
+        if self.iface is not None and self.dock is not None and self.actions is not None:
             SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
             self.iface.unregisterOptionsWidgetFactory(self.settings)
             self.actions.release()

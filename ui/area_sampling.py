@@ -72,6 +72,7 @@ def frozen_weights(layer: Optional[QgsMapLayer], field: str) -> tuple[str, Optio
         return image_of(layer).path, None
     if layer is None:
         return "", None
+    assert isinstance(layer, QgsVectorLayer)
     return "", VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
 
 

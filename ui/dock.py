@@ -172,7 +172,7 @@ class OrthomaskDock(QgsDockWidget):
         for tab in self._tabs:
             tab.panel.release()
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: Optional[QShowEvent]) -> None:
         """Start the engine when the dock is first opened, and try again when it is opened anew."""
         super().showEvent(event)
         if self._task is None and self.segment.model.model is None:
@@ -252,7 +252,7 @@ class EngineBanner(QFrame):
         self.words.setWordWrap(True)
         self.setup_wanted = QPushButton(tr("Set up…"))
         self.details_wanted = QPushButton(tr("Details"))
-        self.details_wanted.clicked.connect(lambda: show_details(self.error))
+        self.details_wanted.clicked.connect(self._show_details)
         sentence, buttons, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         sentence.addWidget(lamp)
         sentence.addWidget(self.words, 1)
@@ -262,6 +262,10 @@ class EngineBanner(QFrame):
         layout.addLayout(sentence)
         layout.addLayout(buttons)
         self.hide()
+
+    def _show_details(self) -> None:
+        if self.error is not None:
+            show_details(self.error)
 
     def explain(self, error: OrthomaskError) -> None:
         """Show the error."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Optional
 
-from qgis.core import QgsGeometry, QgsPointXY, QgsVectorLayer, QgsWkbTypes
+from qgis.core import QgsGeometry, QgsPointXY, QgsRasterLayer, QgsVectorLayer, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsRubberBand
 from qgis.PyQt.QtGui import QColor
 
@@ -87,7 +87,7 @@ def chip_outlines(
     shapes: list[QgsGeometry] = [QgsGeometry.fromRect(image.extent())]
     if areas is not None:
         shapes = [geometry for geometry, split in areas_on(image, areas) if split != Split.TODO.value]
-    outlines = []
+    outlines: list[QgsGeometry] = []
     for shape in shapes:
         for outline in lattice.chips(shape):
             if len(outlines) == MOST_OUTLINES:
@@ -109,6 +109,7 @@ class _Lattice:
             extent, own_m = planned.grid.extent, planned.gsd_m
             own_x, own_y = planned.grid.step
         else:
+            assert isinstance(image, QgsRasterLayer)
             extent = image.extent()
             own_x, own_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
             own_m = math.sqrt(own_x * own_y) * metres_per_unit(image.crs(), extent)
@@ -125,10 +126,11 @@ class _Lattice:
 
     def chips(self, shape: QgsGeometry) -> Iterator[QgsGeometry]:
         """The footprints of chips that lie on a shape."""
-        corners = [self._to_pixel(point) for point in shape.vertices()]
+        corners = [self._to_pixel(QgsPointXY(point)) for point in shape.vertices()]
         columns = self._starts([x for x, _ in corners], self._width)
         rows = self._starts([y for _, y in corners], self._height)
         engine = QgsGeometry.createGeometryEngine(shape.constGet())
+        assert engine is not None
         engine.prepareGeometry()
         for y in rows:
             for x in columns:

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsEditorWidgetSetup,
     QgsFillSymbol,
     QgsLayerTreeGroup,
+    QgsMapLayer,
     QgsProject,
     QgsRendererCategory,
     QgsVectorLayer,
@@ -159,7 +160,7 @@ def style_areas(layer: QgsVectorLayer) -> None:
     layer.loadNamedStyle(str(STYLES_DIR / "areas.qml"))
 
 
-def file_of(layer: QgsVectorLayer) -> str:
+def file_of(layer: QgsMapLayer) -> str:
     """The file of an OGR layer."""
     return str(layer.source().split("|")[0])
 
@@ -174,6 +175,7 @@ def _classes_if_any(path: str) -> tuple[ClassInfo, ...]:
 def _colored(template: QgsFillSymbol, color: str) -> QgsFillSymbol:
     """The symbol in another colour, as transparent as it was."""
     symbol, fill = template.clone(), QColor(color)
+    assert symbol is not None
     fill.setAlpha(template.color().alpha())
     symbol.setColor(fill)
     symbol.symbolLayer(0).setStrokeColor(QColor(color))

@@ -58,6 +58,7 @@ class LabelSource:
         if isinstance(self.layer, QgsRasterLayer):
             image = image_of(self.layer)
             return FrozenLabels(replace(options, path=image.path, crs=image.crs))
+        assert isinstance(self.layer, QgsVectorLayer)
         columns = {CLASS_FIELD: self.class_field} if self.class_field else {}
         snapshot = VectorSnapshot.of(self.layer, columns, only_selected=self.only_selected)
         return FrozenLabels(replace(options, class_field=CLASS_FIELD if self.class_field else ""), snapshot)
@@ -156,7 +157,7 @@ def planned_image(source: Optional[ImageSource], areas: Optional[QgsVectorLayer]
         OrthomaskError: the layer cannot be used, or there are no areas or no resolution for a picture.
     """
     places = []
-    if is_rendered(source):
+    if source is not None and is_rendered(source):
         places = [geometry for geometry, split in areas_on(source, areas) if split != Split.TODO.value]
     return planned(source, rendering.gsd_m, places, rendering.margin_px)
 

@@ -51,6 +51,7 @@ def show_warning(bar: QgsMessageBar, text: str) -> None:
 def show_success(bar: QgsMessageBar, text: str, button: Optional[QPushButton] = None) -> None:
     """Show that a run has ended well; it goes away by itself."""
     message = bar.createMessage(TITLE, text)
+    assert message is not None
     if button is not None:
         message.layout().addWidget(button)
     bar.pushWidget(message, Qgis.MessageLevel.Success, 10)

@@ -125,6 +125,7 @@ def _block(cells: set[tuple[int, int]]) -> Block:
 def _touched(grid: Grid, place: QgsGeometry) -> Iterator[tuple[int, int]]:
     """Row and column of the squares that a place touches; large parts beside it are passed over at once."""
     engine = QgsGeometry.createGeometryEngine(place.constGet())
+    assert engine is not None
     engine.prepareGeometry()
     waiting = [(0, 0, grid.columns, grid.rows)]
     while waiting:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
 from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsVectorTileLayer
 
@@ -23,6 +23,8 @@ from .region_box import RegionBox
 from .settings import DEVICE
 from .sources import extent_region, image_of, is_file, picked_region
 from .words import tr
+
+Layer = Union[QgsRasterLayer, QgsVectorTileLayer]
 
 Load = Callable[[str], bool]
 """Whether a file that the project lacks shall be added to it."""
@@ -44,13 +46,13 @@ def fill(boxes: Boxes, run: PastRun, load: Load) -> list[str]:
         What could not be taken over, in a sentence each.
     """
     request = run.request
-    if request is None:
+    if run.run is None or request is None:
         return []
-    model = run.run.record["model"]
+    record, model = run.run.record, run.run.record["model"]
     return [
         *_fill_image(boxes.layer_chooser, request.image, load),
         *_fill_region(boxes.region, request),
-        *_fill_model(boxes.model, model["name"], model["sha256"], request.model, float(run.run.record["threshold"])),
+        *_fill_model(boxes.model, model["name"], model["sha256"], request.model, float(record["threshold"])),
         *_fill_options(boxes.options, request),
     ]
 
@@ -63,18 +65,20 @@ def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
     Raises:
         OrthomaskError: what it needs is not there.
     """
-    image = run.request.image
+    request = run.request
+    assert request is not None  # a run that cannot be read is not offered to be gone on with
+    image = request.image
     if _is_missing(image.path):
         sentence = tr("The image “{}” is not there any more.").format(image.path)
         remedy = tr("Put it back there, or repeat the run with another image.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
-    if on_chosen_device(run.request) != run.request:
+    if on_chosen_device(request) != request:
         sentence = tr("The run was begun on the best device there is, and the settings say “{}” now.")
         remedy = tr("Choose the best device in the settings, or repeat the run.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(DEVICE.get()), remedy)
     fill(boxes, run, lambda _: False)  # what they lack is no matter: the run does not read them
     known = next((found for found in _files() if found.path == image.path), image)
-    request = replace(run.request, image=replace(image, access=known.access))
+    request = replace(request, image=replace(image, access=known.access))
     request = run_folders.go_on(request, str(run.folder))
     return FrozenRun(request, request.image)
 
@@ -134,15 +138,17 @@ def _fill_options(box: OptionsBox, request: PredictRequest) -> Iterator[str]:
         yield tr("It used windows of {} px; the panel uses {}.").format(request.window_px, WINDOW_PX)
 
 
-def _rendered_layer(image: Image) -> Optional[object]:
+def _rendered_layer(image: Image) -> Optional[Layer]:
     """The layer of the project that a picture was rendered from."""
     layers = [layer for layer in _layers() if is_rendered(layer)]
-    return next((layer for layer in layers if pixels_of(layer).source == image.rendered.source), None)
+    source = image.rendered.source if image.rendered else ""
+    return next((layer for layer in layers if pixels_of(layer).source == source), None)
 
 
 def _file_layer(image: Image) -> Optional[QgsRasterLayer]:
     """The layer of the project that shows a file; one in the CRS that was assumed for it, where there is such."""
-    layers = [layer for layer in _layers() if is_file(layer) and image_of(layer).path == image.path]
+    files = [layer for layer in _layers() if isinstance(layer, QgsRasterLayer) and is_file(layer)]
+    layers = [layer for layer in files if image_of(layer).path == image.path]
     return min(layers, key=lambda layer: image_of(layer).crs != image.crs, default=None)
 
 
@@ -151,7 +157,7 @@ def _files() -> list[Image]:
     return [image_of(layer) for layer in _layers() if is_file(layer)]
 
 
-def _layers() -> list[object]:
+def _layers() -> list[Layer]:
     layers = QgsProject.instance().mapLayers().values()
     return [each for each in layers if isinstance(each, (QgsRasterLayer, QgsVectorTileLayer)) and each.isValid()]
 

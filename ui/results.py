@@ -96,6 +96,7 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
     for layer in [polygon_layer(run), class_layer(run), *probability_layers(run)]:
         project.addMapLayer(layer, addToLegend=False)
         node = group.addLayer(layer)
+        assert node is not None
         node.setItemVisibilityChecked(isinstance(layer, QgsVectorLayer))
         node.setExpanded(isinstance(layer, QgsVectorLayer))
     project.layerTreeRoot().insertChildNode(0, group)

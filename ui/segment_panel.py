@@ -99,14 +99,15 @@ class SegmentPanel(QWidget):
     def run(self) -> None:
         """Run what is chosen, in the background."""
         try:
-            planned = self._planned()
+            image, planned = require_image(self.layer_chooser.image), self._planned()
             request = self._request(planned)
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
             return
         if isinstance(planned, Picture) and not are_wanted(planned, self):
             return
-        name, model = self.layer_chooser.image.name(), self.model.model
+        name, model = image.name(), self.model.model
+        assert model is not None  # it is required for a request
         self.start(FrozenRun(run_folders.begin(request, name, model.name), frozen(planned)), model.title, name)
 
     def start(self, run: FrozenRun, model: str, image: str) -> None:
@@ -166,7 +167,7 @@ class SegmentPanel(QWidget):
         image_layout = QVBoxLayout(image)
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
-        self.run_bar.layout().insertWidget(1, self.undo)
+        self.run_bar.show_below(self.undo)
         self.run_bar.add_button(self.history)
         self.place = MakeshiftWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
@@ -217,16 +218,16 @@ class SegmentPanel(QWidget):
         self.image_words.setText(problem or _words(planned))
         self.image_words.setVisible(bool(self.image_words.text()))
         missing = problem or self._missing()
-        unfinished = not missing and run_folders.unfinished_folder(self._request(planned)) is not None
+        request = self._request(planned) if planned is not None and not missing else None
+        unfinished = request is not None and run_folders.unfinished_folder(request) is not None
         reason = missing or (tr("Go on where this run stopped") if unfinished else tr("Start; results become layers"))
         self.run_bar.set_ready(not missing, tr("Resume") if unfinished else tr("Run"), reason)
         self._check(planned)
 
     def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
         """What the chosen image would be read from, as far as that is known; or why it cannot, with the remedy."""
-        image = self.layer_chooser.image
         try:
-            require_image(image)
+            image = require_image(self.layer_chooser.image)
             known = not is_rendered(image) or (self.region.region is not None and self.model.model is not None)
             return self._planned() if known else None, ""
         except OrthomaskError as error:
@@ -234,8 +235,7 @@ class SegmentPanel(QWidget):
 
     def _planned(self) -> FrozenImage:
         """What the chosen image is read from: a file, or a picture of the region at the model's resolution."""
-        image, model = self.layer_chooser.image, self.model.model
-        require_image(image)
+        image, model = require_image(self.layer_chooser.image), self.model.model
         places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
         return planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
 
@@ -257,11 +257,14 @@ class SegmentPanel(QWidget):
             self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
+        model, region = self.model.model, self.region.region
+        assert model is not None  # Run is not ready without them
+        assert region is not None
         request = PredictRequest(
             image=planned.key if isinstance(planned, Picture) else planned,
-            model=self.model.model.path,
+            model=model.path,
             output_dir=self.options.folder(),
-            region=self.region.region.request(),
+            region=region.request(),
             threshold=round(self.model.threshold.value(), 2),
             device=DEVICE.get(),  # on another one it would be another run
         )

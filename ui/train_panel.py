@@ -142,7 +142,7 @@ class TrainPanel(QWidget):
 
         def prepare(feedback: Feedback) -> TrainRequest:
             try:
-                return build(frozen.write(folder / DATA_DIR, feedback))
+                return build(data=frozen.write(folder / DATA_DIR, feedback))
             except OrthomaskError:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -151,8 +151,9 @@ class TrainPanel(QWidget):
 
     def _watch(self) -> None:
         """Show the run folder of the training that is under way or interrupted."""
-        self._run_dir = Path(self.job.request.output_dir)
-        self._total = self.job.request.schedule.epochs
+        request = self.job.request
+        assert request is not None  # it is under way, or interrupted
+        self._run_dir, self._total = Path(request.output_dir), request.schedule.epochs
         self.view.begin()
         self.watcher.start(self._run_dir)
 

@@ -103,12 +103,13 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             return FrozenChips(self.chips.filePath())
         labels, class_field, areas = self._layers()
+        assert labels is not None  # it is required above
         classes = self._project.classes if self._project else ()
         source = LabelSource(labels, class_field)
         if class_field and not classes and self._makes_classes:
             numbered, mapping = matched(values_of(labels, class_field), ())
             source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
-        image = self.image.image
+        image = require_image(self.image.image)
         return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -189,7 +190,8 @@ class TrainingDataBox(QGroupBox):
         project = self._project
         if project is not None:
             return project.labels, CLASS_FIELD, project.areas
-        return self.labels.currentLayer(), self.class_field.field, self.areas.currentLayer()
+        labels, areas = (_polygons(chooser.currentLayer()) for chooser in (self.labels, self.areas))
+        return labels, self.class_field.field, areas
 
     def _require_usable(self) -> None:
         if self.source.currentData() == CHIPS:
@@ -208,7 +210,7 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             return tr("Chips with their manifest.")
         labels, _, areas = self._layers()
-        count = count_labels(labels)
+        count = count_labels(labels) if labels is not None else 0
         found = tr_n("{} label", "{} labels", count).format(in_digits(count))
         planned = planned_image(self.image.image, areas, self._rendering)
         if isinstance(planned, Picture):
@@ -232,7 +234,11 @@ def _layer_chooser(kind: QgsMapLayerProxyModel.Filter, tip: str) -> QgsMapLayerC
     return chooser
 
 
-def _require_labels(labels: Optional[QgsMapLayer]) -> None:
+def _polygons(layer: Optional[QgsMapLayer]) -> Optional[QgsVectorLayer]:
+    return layer if isinstance(layer, QgsVectorLayer) else None
+
+
+def _require_labels(labels: Optional[QgsVectorLayer]) -> None:
     if labels is None:
         sentence, remedy = (
             tr("No labels are chosen."),

@@ -184,7 +184,7 @@ def test_a_file_that_is_no_label_project_is_one_message(panel, bar, tmp_path):
 
 def test_areas_are_added_to_the_layer(panel, town, engine, photo):
     panel.areas.count.setValue(2)
-    panel.areas.size.setValue(8)
+    panel.areas.side.setValue(8)
     panel.areas.button.click()
     finished(panel)
     asked = engine.asked("areas")[-1]
@@ -317,7 +317,7 @@ def test_only_the_selected_polygons(panel, engine, bar):
 def test_chips(panel, town, engine, bar, tmp_path):
     panel.export.kind.setCurrentIndex(1)
     chips = panel.export.chips
-    chips.size.setValue(64)
+    chips.side.setValue(64)
     chips.stride.setValue(32)
     chips.gsd.setText("0.5, 1")
     chips.rotations.setText("0; 45")
@@ -343,7 +343,7 @@ def test_numbers_that_are_none_are_one_message(panel, town, bar):
 
 def test_the_preview_shows_chips_and_goes_with_the_tab(dock, panel, town, canvas):
     panel.export.kind.setCurrentIndex(1)
-    panel.export.chips.size.setValue(16)
+    panel.export.chips.side.setValue(16)
     panel.export.chips.stride.setValue(16)
     wait_until(lambda: "chips before" in panel.preview_words.text())
     assert panel.preview_words.text().startswith("1 chips")  # the area is 5 m wide, a chip 8 m
