@@ -80,6 +80,7 @@ lint: setup $(QT6)/.ready
 	$(ENGINE)/bin/ruff check .
 	$(ENGINE)/bin/ruff format --check .
 	$(ENGINE)/bin/mypy
+	$(ENGINE)/bin/mypy --python-version 3.10 -p orthomask.ui -p orthomask.protocol -m orthomask.plugin -m orthomask
 	$(ENGINE)/bin/lint-imports
 	$(QT6)/bin/python tests/qt6/check.py
 	git ls-files -- $(PACKAGED) | grep '\.py$$' | xargs $(ENGINE)/bin/bandit --quiet --ini .bandit
