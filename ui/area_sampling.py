@@ -15,7 +15,7 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 
-from ..protocol import AreasRequest, AreasResult
+from ..protocol import AreasRequest, AreasResult, ErrorCode, OrthomaskError
 from .class_table import matched, values_of
 from .engine_client import EngineClient, Feedback, NoFeedback
 from .images import FrozenImage, written
@@ -23,6 +23,7 @@ from .label_project import AREAS, NAME_FIELD, SPLIT_FIELD
 from .label_sources import FrozenAreas, FrozenLabels, LabelSource, is_labels_layer
 from .sources import image_of
 from .vector_snapshot import VectorSnapshot, temporary_folder
+from .words import tr
 
 WEIGHT_FIELD = "weight"
 PIXELS_ACROSS = 64.0
@@ -113,7 +114,11 @@ class AreaSampler:
 
 
 def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
-    """Add them to the layer: to its edits where it is being edited, to its file where not. Main thread only."""
+    """Add them to the layer: to its edits where it is being edited, to its file where not. Main thread only.
+
+    Raises:
+        OrthomaskError: they cannot be added.
+    """
     fields = layer.fields()
     name, split = fields.lookupField(NAME_FIELD), fields.lookupField(SPLIT_FIELD)
     features = [
@@ -122,11 +127,15 @@ def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
     ]
     if layer.isEditable():
         layer.beginEditCommand("areas")
-        layer.addFeatures(features)
+        added = layer.addFeatures(features)
         layer.endEditCommand()
     else:
-        layer.dataProvider().addFeatures(features)
+        added, _ = layer.dataProvider().addFeatures(features)
         layer.updateExtents()
+    if not added:
+        sentence = tr("The file of {} cannot be written.").format(layer.name())
+        remedy = tr("Copy the label project to a folder of your own, and open it there.")
+        raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, "\n".join(layer.dataProvider().errors()))
     layer.triggerRepaint()
     layer.dataChanged.emit()
 

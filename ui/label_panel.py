@@ -296,8 +296,12 @@ class LabelPanel(QWidget):
 
     def _finish_areas(self, new: NewAreas) -> None:
         project = self.project.project
-        if project is not None:
-            add_areas(project.areas, new)
+        try:
+            if project is not None:
+                add_areas(project.areas, new)
+        except OrthomaskError as error:
+            self._fail(error)
+            return
         count = new.result.count
         self._tell(tr_n("{} area added.", "{} areas added.", count).format(in_digits(count)), new.result.warnings)
 

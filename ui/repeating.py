@@ -169,8 +169,8 @@ def _loaded(image: Image) -> Optional[QgsRasterLayer]:
         return None
     if image.crs:
         crs = QgsCoordinateReferenceSystem()
-        crs.createFromUserInput(image.crs)
-        layer.setCrs(crs)
+        if crs.createFromUserInput(image.crs):
+            layer.setCrs(crs)
     QgsProject.instance().addMapLayer(layer)
     return layer
 

@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer, QgsVectorLayerUtils
 from qgis.PyQt.QtCore import Qt
@@ -197,6 +200,17 @@ def test_areas_are_added_to_the_layer(panel, town, engine, photo):
         "train",
         "test",
     ]
+
+
+def test_areas_that_cannot_be_added_are_not_said_to_be(panel, town, bar):
+    with closing(sqlite3.connect(town.path)) as file:
+        file.execute("CREATE TRIGGER full BEFORE INSERT ON areas BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+        file.commit()
+    panel.areas.button.click()
+    finished(panel)
+    assert "cannot be written" in shown(bar)
+    assert "added" not in panel.run_bar.status.text()
+    assert town.areas.featureCount() == 1
 
 
 def test_areas_go_into_the_edits_while_areas_are_edited(panel, town):
