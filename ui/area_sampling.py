@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from qgis.core import (
     QgsFeature,
@@ -73,8 +73,7 @@ def frozen_weights(layer: Optional[QgsMapLayer], field: str) -> tuple[str, Optio
         return image_of(layer).path, None
     if layer is None:
         return "", None
-    assert isinstance(layer, QgsVectorLayer)
-    return "", VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
+    return "", VectorSnapshot.of(cast(QgsVectorLayer, layer), {}, numbers={WEIGHT_FIELD: field} if field else {})
 
 
 def frozen_strata(layer: QgsMapLayer, field: str) -> FrozenLabels:

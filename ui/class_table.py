@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from qgis.core import (
     Qgis,
@@ -20,6 +20,7 @@ from qgis.PyQt.QtGui import QColor, QShowEvent
 from qgis.PyQt.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ClassValue, ErrorCode, OrthomaskError
+from .present import present
 from .vector_snapshot import text_of
 from .words import tr
 
@@ -54,10 +55,10 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
     """
     if isinstance(layer, QgsRasterLayer):
         return _colors(layer) if layer.bandCount() >= COLOR_BANDS else _palette_values(layer)
-    assert isinstance(layer, QgsVectorLayer)
-    found = {value.source: value for value in _legend_values(layer, field)}
-    present = layer.uniqueValues(layer.fields().lookupField(field), MOST_VALUES + len(found) + 1)
-    for text in sorted({text_of(value) for value in present}):
+    polygons = cast(QgsVectorLayer, layer)
+    found = {value.source: value for value in _legend_values(polygons, field)}
+    values = polygons.uniqueValues(polygons.fields().lookupField(field), MOST_VALUES + len(found) + 1)
+    for text in sorted({text_of(value) for value in values}):
         found.setdefault(text, LayerValue(text, text))
     if len(found) > MOST_VALUES:
         sentence = tr("The attribute “{}” has more than {} values.").format(field, MOST_VALUES)
@@ -143,9 +144,7 @@ class FittedTable(QTableWidget):
 
     def cell(self, row: int, column: int) -> QTableWidgetItem:
         """What stands there; every line is full."""
-        item = self.item(row, column)
-        assert item is not None
-        return item
+        return present(self.item(row, column))
 
     def fit(self) -> None:
         """Take the height that the lines need."""
@@ -217,8 +216,7 @@ class MappingTable(FittedTable):
 
     def _chooser(self, row: int) -> QComboBox:
         chooser: Any = self.cellWidget(row, 1)
-        assert isinstance(chooser, QComboBox)
-        return chooser
+        return cast(QComboBox, chooser)
 
     def show_mapping(self, mapping: Sequence[ClassValue], classes: Sequence[ClassInfo]) -> None:
         """Show this."""

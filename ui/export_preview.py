@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Optional
+from typing import Optional, cast
 
 from qgis.core import QgsGeometry, QgsPointXY, QgsRasterLayer, QgsVectorLayer, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsRubberBand
@@ -16,6 +16,7 @@ from ..protocol import Split
 from .ground import metres_per_unit
 from .label_sources import Rendering, areas_on, planned_image
 from .map_view import ImageSource
+from .present import present
 from .rendering import Picture
 
 MOST_OUTLINES = 2000
@@ -109,9 +110,8 @@ class _Lattice:
             extent, own_m = planned.grid.extent, planned.gsd_m
             own_x, own_y = planned.grid.step
         else:
-            assert isinstance(image, QgsRasterLayer)
-            extent = image.extent()
-            own_x, own_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
+            extent, layer = image.extent(), cast(QgsRasterLayer, image)
+            own_x, own_y = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
             own_m = math.sqrt(own_x * own_y) * metres_per_unit(image.crs(), extent)
         scale = grid.gsd_m / own_m if grid.gsd_m else 1.0
         self._step_x, self._step_y = own_x * scale, own_y * scale
@@ -129,8 +129,7 @@ class _Lattice:
         corners = [self._to_pixel(QgsPointXY(point)) for point in shape.vertices()]
         columns = self._starts([x for x, _ in corners], self._width)
         rows = self._starts([y for _, y in corners], self._height)
-        engine = QgsGeometry.createGeometryEngine(shape.constGet())
-        assert engine is not None
+        engine = present(QgsGeometry.createGeometryEngine(shape.constGet()))
         engine.prepareGeometry()
         for y in rows:
             for x in columns:

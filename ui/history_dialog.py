@@ -29,6 +29,7 @@ from .history import HistoryReader, PastRun, State
 from .history_actions import HistoryActions
 from .history_view import HistoryView
 from .messages import show_error, show_success
+from .present import present
 from .run_deletion_box import delete_runs
 from .tasks import EngineTask
 from .words import tr, tr_n
@@ -107,8 +108,7 @@ class HistoryDialog(QDialog):
             show_error(self.bar, OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(run.folder)))
             self.refresh()
             return
-        assert run.run is not None  # it is offered for runs whose record was read
-        self.added.emit(results.add_run(QgsProject.instance(), run.run))
+        self.added.emit(results.add_run(QgsProject.instance(), present(run.run)))
 
     def open_folder(self) -> None:
         """Show the folder of the chosen run in the file manager."""

@@ -37,6 +37,7 @@ from .class_table import (
 from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, LabelProject, file_of, read_classes
 from .label_sources import LabelSource, is_labels_layer
+from .present import present
 from .words import tr
 
 LIST_PX = 84
@@ -166,9 +167,7 @@ class LabelLayersBox(QGroupBox):
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self.drop)
 
     def _source(self, row: int) -> LabelSource:
-        item = self.list.item(row)
-        assert item is not None
-        source: LabelSource = item.data(_SOURCE)
+        source: LabelSource = present(self.list.item(row)).data(_SOURCE)
         return source
 
     def _mapped(self, source: LabelSource) -> LabelSource:
@@ -260,9 +259,7 @@ class LabelLayersBox(QGroupBox):
         self.changed.emit()
 
     def _put(self, source: LabelSource) -> None:
-        item = self.list.currentItem()
-        assert item is not None
-        item.setData(_SOURCE, source)
+        present(self.list.currentItem()).setData(_SOURCE, source)
         self.changed.emit()
 
 

@@ -20,6 +20,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, Split
+from .present import present
 from .results import STYLES_DIR
 from .words import mark, tr
 
@@ -174,8 +175,7 @@ def _classes_if_any(path: str) -> tuple[ClassInfo, ...]:
 
 def _colored(template: QgsFillSymbol, color: str) -> QgsFillSymbol:
     """The symbol in another colour, as transparent as it was."""
-    symbol, fill = template.clone(), QColor(color)
-    assert symbol is not None
+    symbol, fill = present(template.clone()), QColor(color)
     fill.setAlpha(template.color().alpha())
     symbol.setColor(fill)
     symbol.symbolLayer(0).setStrokeColor(QColor(color))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, cast
 
 from qgis.core import (
     QgsCoordinateTransform,
@@ -58,9 +58,8 @@ class LabelSource:
         if isinstance(self.layer, QgsRasterLayer):
             image = image_of(self.layer)
             return FrozenLabels(replace(options, path=image.path, crs=image.crs))
-        assert isinstance(self.layer, QgsVectorLayer)
         columns = {CLASS_FIELD: self.class_field} if self.class_field else {}
-        snapshot = VectorSnapshot.of(self.layer, columns, only_selected=self.only_selected)
+        snapshot = VectorSnapshot.of(cast(QgsVectorLayer, self.layer), columns, only_selected=self.only_selected)
         return FrozenLabels(replace(options, class_field=CLASS_FIELD if self.class_field else ""), snapshot)
 
 

@@ -28,6 +28,7 @@ from .icons import icon
 from .label_keys import LabelKeys
 from .label_project import AREAS, CLASS_FIELD, LABELS, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_snapping import LabelSnapping
+from .present import present
 from .vector_snapshot import text_of
 from .words import in_digits, tr, tr_n
 
@@ -210,9 +211,8 @@ class ProjectBox(QGroupBox):
         labels, areas = _counts(project.labels, CLASS_FIELD), _counts(project.areas, SPLIT_FIELD)
         for row, info in enumerate(project.classes):
             key = f"{row + 1}   " if row < KEYS else "     "
-            item = self.legend.item(row)
-            assert item is not None
-            item.setText(f"{key}{info.name}  ({in_digits(labels[str(info.value)])})")
+            text = f"{key}{info.name}  ({in_digits(labels[str(info.value)])})"
+            present(self.legend.item(row)).setText(text)
         told = [
             f"{in_digits(areas[split.value])} {tr(name)}" for split, name in SPLIT_NAMES.items() if areas[split.value]
         ]

@@ -19,6 +19,7 @@ from .map_view import ImageChooser
 from .model_box import ModelBox
 from .options_box import OptionsBox
 from .picture_client import FrozenRun
+from .present import present
 from .region_box import RegionBox
 from .settings import DEVICE
 from .sources import extent_region, image_of, is_file, picked_region
@@ -65,8 +66,7 @@ def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
     Raises:
         OrthomaskError: what it needs is not there.
     """
-    request = run.request
-    assert request is not None  # a run that cannot be read is not offered to be gone on with
+    request = present(run.request)  # a run that cannot be read is not offered to be gone on with
     image = request.image
     if _is_missing(image.path):
         sentence = tr("The image “{}” is not there any more.").format(image.path)

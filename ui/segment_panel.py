@@ -35,6 +35,7 @@ from .options_box import OptionsBox
 from .picture_client import FrozenRun, PictureClient
 from .picture_words import are_wanted, picture_words
 from .preflight_box import PreflightBox
+from .present import present
 from .region_box import RegionBox
 from .rendering import Picture
 from .run_bar import RunBar
@@ -106,8 +107,7 @@ class SegmentPanel(QWidget):
             return
         if isinstance(planned, Picture) and not are_wanted(planned, self):
             return
-        name, model = image.name(), self.model.model
-        assert model is not None  # it is required for a request
+        name, model = image.name(), present(self.model.model)
         self.start(FrozenRun(run_folders.begin(request, name, model.name), frozen(planned)), model.title, name)
 
     def start(self, run: FrozenRun, model: str, image: str) -> None:
@@ -257,9 +257,7 @@ class SegmentPanel(QWidget):
             self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
-        model, region = self.model.model, self.region.region
-        assert model is not None  # Run is not ready without them
-        assert region is not None
+        model, region = present(self.model.model), present(self.region.region)  # Run is not ready without them
         request = PredictRequest(
             image=planned.key if isinstance(planned, Picture) else planned,
             model=model.path,

@@ -23,6 +23,7 @@ from qgis.core import (
 from ..protocol import ErrorCode, Image, OrthomaskError, Region
 from .credentials import public_source, without_access
 from .map_view import ImageSource
+from .present import present
 from .words import tr
 
 FOREIGN_STARTS = ("pg:", "hdf4", "ecwp", "ogcapi:", "ngw:", "georaster:")
@@ -159,9 +160,7 @@ def picked_region(region: Region) -> PickedRegion:
 
 def straightened(geometry: QgsGeometry) -> QgsGeometry:
     """A geometry that is not empty, without curves, Z and M."""
-    shape = geometry.constGet()
-    flat = shape.segmentize() if shape is not None else None
-    assert flat is not None
+    flat = present(present(geometry.constGet()).segmentize())
     flat.dropZValue()
     flat.dropMValue()
     return QgsGeometry(flat)

@@ -19,6 +19,7 @@ from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_sources import GroundTruth, LabelSource, Rendering, planned_image
 from .map_view import ImageChooser
 from .picture_words import picture_words
+from .present import present
 from .rendering import Picture
 from .sources import require_image
 from .training_data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
@@ -102,8 +103,8 @@ class TrainingDataBox(QGroupBox):
         self._require_usable()
         if self.source.currentData() == CHIPS:
             return FrozenChips(self.chips.filePath())
-        labels, class_field, areas = self._layers()
-        assert labels is not None  # it is required above
+        chosen, class_field, areas = self._layers()
+        labels = present(chosen)
         classes = self._project.classes if self._project else ()
         source = LabelSource(labels, class_field)
         if class_field and not classes and self._makes_classes:
