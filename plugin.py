@@ -12,6 +12,7 @@ from .ui.actions import Actions
 from .ui.dock import OrthomaskDock
 from .ui.engine_client import EngineClient
 from .ui.environment import worker_command
+from .ui.present import present
 from .ui.processing import provider as processing  # its package named too, so that QGIS forgets it on unload
 from .ui.settings import SEEN
 from .ui.settings_page import SettingsFactory
@@ -40,17 +41,18 @@ class OrthomaskPlugin:
     def initGui(self) -> None:
         """Add everything; `unload` takes it away again."""
         self.initProcessing()
-        self.dock = OrthomaskDock(self.iface, self.client, self.iface.mainWindow())
-        self.actions = Actions(self.iface, self.dock)
+        iface = present(self.iface)
+        self.dock = OrthomaskDock(iface, self.client, iface.mainWindow())
+        self.actions = Actions(iface, self.dock)
         self.settings = SettingsFactory(self.dock)
-        self.iface.registerOptionsWidgetFactory(self.settings)
-        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        iface.registerOptionsWidgetFactory(self.settings)
+        iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.setVisible(not SEEN.get())
         SEEN.set(True)
 
     def unload(self) -> None:
         """Take away everything that `initGui` added, and end the engine."""
-        if self.dock is not None:
+        if self.iface is not None and self.dock is not None and self.actions is not None:
             SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
             self.iface.unregisterOptionsWidgetFactory(self.settings)
             self.actions.release()

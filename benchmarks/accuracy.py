@@ -40,7 +40,8 @@ from orthomask.protocol import (
 )
 from orthomask.training.calibration import Histogram
 from orthomask.training.comparison import open_tile
-from orthomask.training.objects import Matches, components, match, object_scores
+from orthomask.training.components import components
+from orthomask.training.objects import Matches, match, object_scores
 from orthomask.training.pictures import Tile
 from orthomask.training.scores import foreground_scores
 

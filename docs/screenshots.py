@@ -119,7 +119,7 @@ def learning(dock) -> Iterator[Condition]:
     picture("label-project")
     export = dock.label.export
     export.kind.setCurrentIndex(1)
-    export.chips.size.setValue(128)
+    export.chips.side.setValue(128)
     export.chips.stride.setValue(96)
     export.chips.gsd.setText("0.1")
     fill_map(photograph, extent_of(project.areas, 7, 14))

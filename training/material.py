@@ -35,9 +35,9 @@ from ..protocol.words import tr
 from .borders import W0, border_weights
 from .chip_plan import dealt
 from .classes import class_field, color, is_project, resolve_classes
+from .components import components
 from .labels import Grid, Truth, open_truth
 from .manifest import load_manifest
-from .objects import components
 from .pictures import Tile, read_chips, read_pictures
 from .scenes import Scene, Source, hold_back, make_scene
 

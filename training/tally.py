@@ -15,11 +15,11 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from ..engine.grid import Window
 from ..engine.runs import SCALE
 from ..protocol import SPECK_PX, UNKNOWN, ClassInfo, PixelScores
-from . import objects
 from .area_estimate import Sample, pixel_m2
 from .calibration import Histogram
 from .comparison import Comparison, Ground
-from .objects import Matches
+from .components import components
+from .objects import Matches, match
 from .scores import foreground_scores
 
 Chip = tuple[slice, ...]
@@ -94,9 +94,9 @@ class Tally:
         return self._match(piece, size_m2)
 
     def _match(self, piece: Comparison, size_m2: float) -> Matched:
-        numbers = objects.components(piece.found)
+        numbers = components(piece.found)
         probability = piece.probabilities.max(axis=0) / SCALE
-        matches = objects.match(numbers, piece.found, probability, piece.objects, piece.truth, SPECK_PX)
+        matches = match(numbers, piece.found, probability, piece.objects, piece.truth, SPECK_PX)
         self.matches.append(matches)
         return Matched(numbers, matches, size_m2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from qgis.core import (
     QgsFeature,
@@ -15,7 +15,7 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 
-from ..protocol import AreasRequest, AreasResult
+from ..protocol import AreasRequest, AreasResult, ErrorCode, OrthomaskError
 from .class_table import matched, values_of
 from .engine_client import EngineClient, Feedback, NoFeedback
 from .images import FrozenImage, written
@@ -23,6 +23,7 @@ from .label_project import AREAS, NAME_FIELD, SPLIT_FIELD
 from .label_sources import FrozenAreas, FrozenLabels, LabelSource, is_labels_layer
 from .sources import image_of
 from .vector_snapshot import VectorSnapshot, temporary_folder
+from .words import tr
 
 WEIGHT_FIELD = "weight"
 PIXELS_ACROSS = 64.0
@@ -72,7 +73,7 @@ def frozen_weights(layer: Optional[QgsMapLayer], field: str) -> tuple[str, Optio
         return image_of(layer).path, None
     if layer is None:
         return "", None
-    return "", VectorSnapshot.of(layer, {}, numbers={WEIGHT_FIELD: field} if field else {})
+    return "", VectorSnapshot.of(cast(QgsVectorLayer, layer), {}, numbers={WEIGHT_FIELD: field} if field else {})
 
 
 def frozen_strata(layer: QgsMapLayer, field: str) -> FrozenLabels:
@@ -112,7 +113,11 @@ class AreaSampler:
 
 
 def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
-    """Add them to the layer: to its edits where it is being edited, to its file where not. Main thread only."""
+    """Add them to the layer: to its edits where it is being edited, to its file where not. Main thread only.
+
+    Raises:
+        OrthomaskError: they cannot be added.
+    """
     fields = layer.fields()
     name, split = fields.lookupField(NAME_FIELD), fields.lookupField(SPLIT_FIELD)
     features = [
@@ -121,11 +126,15 @@ def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
     ]
     if layer.isEditable():
         layer.beginEditCommand("areas")
-        layer.addFeatures(features)
+        added = layer.addFeatures(features)
         layer.endEditCommand()
     else:
-        layer.dataProvider().addFeatures(features)
+        added, _ = layer.dataProvider().addFeatures(features)
         layer.updateExtents()
+    if not added:
+        sentence = tr("The file of {} cannot be written.").format(layer.name())
+        remedy = tr("Copy the label project to a folder of your own, and open it there.")
+        raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, "\n".join(layer.dataProvider().errors()))
     layer.triggerRepaint()
     layer.dataChanged.emit()
 

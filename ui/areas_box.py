@@ -57,9 +57,11 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.way = QComboBox()
         for sampling, name in WAYS.items():
             self.way.addItem(tr(name), sampling)
-        self.count = QSpinBox(minimum=1, maximum=MAX_COUNT, value=10)
-        self.size = _metres(50.0, tr("Side of the square areas, on the ground"))
-        self.size.setMinimum(1.0)
+        self.count = QSpinBox()
+        self.count.setRange(1, MAX_COUNT)
+        self.count.setValue(10)
+        self.side = _metres(50.0, tr("Side of the square areas, on the ground"))
+        self.side.setMinimum(1.0)
         self.distance = _metres(0.0, tr("At least so far apart, from those that are there too"))
         self.visible_only = QCheckBox(tr("Only in the visible map"))
         self.visible_only.setToolTip(tr("A map service has no end, so there they lie in the visible map in any case"))
@@ -69,7 +71,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.weight_field.setAccessibleName(tr("Attribute of the weights"))
         self.strata_field.setAccessibleName(tr("Attribute of the classes"))
         self.strata.setToolTip(tr("Labels or a map of classes: every class gets as many areas"))
-        self.shares = tuple(QSpinBox(maximum=100, singleStep=5, suffix=" %") for _ in range(3))
+        self.shares = tuple(_share() for _ in range(3))
         self.button = QPushButton(tr("Add areas"))
         for chooser in (self.way, self.weights, self.strata):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -84,24 +86,23 @@ class AreasBox(QgsCollapsibleGroupBox):
             Cancelled: the person does not want so many requests to a service.
             OrthomaskError: a layer cannot be used, or the numbers make no sense.
         """
-        stratified = self.way.currentData() is Sampling.STRATIFIED and self.strata.currentLayer() is not None
-        strata = frozen_strata(self.strata.currentLayer(), self.strata_field.field) if stratified else None
+        by = self.strata.currentLayer() if self.way.currentData() is Sampling.STRATIFIED else None
+        strata = frozen_strata(by, self.strata_field.field) if by is not None else None
         path, weights = frozen_weights(self.weights.currentLayer(), self.weight_field.field)
         settings = self._iface.mapCanvas().mapSettings()
         visible = extent_region(settings.visibleExtent(), settings.destinationCrs())
-        places = places_of(visible, image.crs()) if is_rendered(image) else []
-        looked_at = planned(image, self.size.value() / PIXELS_ACROSS, places, 0)
-        is_picture = isinstance(looked_at, Picture)
-        if is_picture and not are_wanted(looked_at, self):
+        places = places_of(visible, image.crs()) if image is not None and is_rendered(image) else []
+        looked_at = planned(image, self.side.value() / PIXELS_ACROSS, places, 0)
+        if isinstance(looked_at, Picture) and not are_wanted(looked_at, self):
             raise Cancelled
         request = AreasRequest(
-            image=looked_at.key if is_picture else looked_at,
+            image=looked_at.key if isinstance(looked_at, Picture) else looked_at,
             output_path=project.path,
             sampling=self.way.currentData(),
             count=self.count.value(),
-            size_m=self.size.value(),
+            size_m=self.side.value(),
             min_distance_m=self.distance.value(),
-            region=visible.request() if self.visible_only.isChecked() or is_picture else None,
+            region=visible.request() if self.visible_only.isChecked() or isinstance(looked_at, Picture) else None,
             weight_path=path,
             strata=strata.labels if strata else None,
             shares=tuple(share.value() / 100 for share in self.shares),
@@ -116,7 +117,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         form.addRow(tr("Classes of"), self.strata)
         form.addRow(tr("by"), self.strata_field)
         form.addRow(tr("Number"), self.count)
-        form.addRow(tr("Size"), self.size)
+        form.addRow(tr("Size"), self.side)
         form.addRow(tr("Distance"), self.distance)
         form.addRow(tr("Weights"), self.weights)
         form.addRow(tr("by"), self.weight_field)
@@ -163,8 +164,20 @@ class AreasBox(QgsCollapsibleGroupBox):
 
 
 def _metres(value: float, tip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox(maximum=MAX_M, decimals=1, suffix=tr(" m"), toolTip=tip)
+    box = QDoubleSpinBox()
+    box.setMaximum(MAX_M)
+    box.setDecimals(1)
+    box.setSuffix(tr(" m"))
+    box.setToolTip(tip)
     box.setValue(value)
+    return box
+
+
+def _share() -> QSpinBox:
+    box = QSpinBox()
+    box.setMaximum(100)
+    box.setSingleStep(5)
+    box.setSuffix(" %")
     return box
 
 

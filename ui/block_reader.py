@@ -158,4 +158,4 @@ def _is_blank(picture: bytearray, rows: list[slice]) -> bool:
     greens = [[picture[row.start + COLOR_BANDS * x + 1] for row in rows] for x in PROBES]
     spread = max(map(max, greens)) - min(map(min, greens))
     straight = sum(abs(a - 2 * b + c) <= 1 for line in greens for a, b, c in zip(line, line[1:], line[2:]))
-    return spread > VARIED and straight > STRAIGHT * len(PROBES) * CELL_PX
+    return bool(spread > VARIED and straight > STRAIGHT * len(PROBES) * CELL_PX)

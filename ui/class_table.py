@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional, cast
 
 from qgis.core import (
     Qgis,
@@ -20,6 +20,7 @@ from qgis.PyQt.QtGui import QColor, QShowEvent
 from qgis.PyQt.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ClassValue, ErrorCode, OrthomaskError
+from .present import present
 from .vector_snapshot import text_of
 from .words import tr
 
@@ -54,9 +55,10 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
     """
     if isinstance(layer, QgsRasterLayer):
         return _colors(layer) if layer.bandCount() >= COLOR_BANDS else _palette_values(layer)
-    found = {value.source: value for value in _legend_values(layer, field)}
-    present = layer.uniqueValues(layer.fields().lookupField(field), MOST_VALUES + len(found) + 1)
-    for text in sorted({text_of(value) for value in present}):
+    polygons = cast(QgsVectorLayer, layer)
+    found = {value.source: value for value in _legend_values(polygons, field)}
+    values = polygons.uniqueValues(polygons.fields().lookupField(field), MOST_VALUES + len(found) + 1)
+    for text in sorted({text_of(value) for value in values}):
         found.setdefault(text, LayerValue(text, text))
     if len(found) > MOST_VALUES:
         sentence = tr("The attribute “{}” has more than {} values.").format(field, MOST_VALUES)
@@ -66,9 +68,9 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
 
 def class_field_of(layer: Optional[QgsMapLayer]) -> str:
     """The attribute by which the layer is coloured; empty where it is not."""
-    renderer = layer.renderer() if isinstance(layer, QgsVectorLayer) else None
-    if not isinstance(renderer, QgsCategorizedSymbolRenderer):
+    if not isinstance(layer, QgsVectorLayer) or not isinstance(layer.renderer(), QgsCategorizedSymbolRenderer):
         return ""
+    renderer = layer.renderer()
     field = renderer.classAttribute().strip('"')
     return field if layer.fields().lookupField(field) >= 0 else ""
 
@@ -109,14 +111,14 @@ def _palette_values(layer: QgsRasterLayer) -> list[LayerValue]:
     if not isinstance(renderer, QgsPalettedRasterRenderer):
         return []
     entries = ((text_of(float(entry.value)), entry) for entry in renderer.classes())
-    return [LayerValue(text, entry.label or text, entry.color.name()) for text, entry in entries]
+    return [LayerValue(text, entry.label or text, QColor(entry.color).name()) for text, entry in entries]
 
 
 def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
     """The colours of a label map, looked for in at most `SAMPLE_PX` rows and columns."""
     provider, extent = layer.dataProvider(), layer.extent()
     width, height = min(layer.width(), SAMPLE_PX), min(layer.height(), SAMPLE_PX)
-    blocks = [provider.block(band, extent, width, height) for band in range(1, COLOR_BANDS + 1)]
+    blocks: list[Any] = [provider.block(band, extent, width, height) for band in range(1, COLOR_BANDS + 1)]
     pixels = zip(*(bytes(block.data()) for block in blocks))  # data() is gone with its block
     colors = sorted({f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in set(pixels)})
     if len(colors) > MOST_COLORS or provider.dataType(1) != Qgis.DataType.Byte:
@@ -140,6 +142,10 @@ class FittedTable(QTableWidget):
         super().showEvent(event)
         self.fit()
 
+    def cell(self, row: int, column: int) -> QTableWidgetItem:
+        """What stands there; every line is full."""
+        return present(self.item(row, column))
+
     def fit(self) -> None:
         """Take the height that the lines need."""
         row_px = max(ROW_PX, self.fontMetrics().height() + ROW_MARGIN_PX)
@@ -161,9 +167,10 @@ class ClassTable(FittedTable):
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         """The classes as they are shown."""
+        names = (self.cell(row, 1) for row in range(self.rowCount()))
         return tuple(
-            ClassInfo(row + 1, self.item(row, 1).text().strip(), self._color(row), self.item(row, 1).data(_OUTLINE))
-            for row in range(self.rowCount())
+            ClassInfo(row + 1, name.text().strip(), self._color(row), name.data(_OUTLINE))
+            for row, name in enumerate(names)
         )
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
@@ -185,7 +192,8 @@ class ClassTable(FittedTable):
         self.changed.emit()
 
     def _color(self, row: int) -> str:
-        return str(self.cellWidget(row, 0).color().name())
+        button: Any = self.cellWidget(row, 0)
+        return str(button.color().name())
 
 
 class MappingTable(FittedTable):
@@ -202,9 +210,13 @@ class MappingTable(FittedTable):
     def mapping(self) -> tuple[ClassValue, ...]:
         """The mapping as it is shown."""
         return tuple(
-            ClassValue(self.item(row, 0).data(_SOURCE), self.cellWidget(row, 1).currentData())
+            ClassValue(self.cell(row, 0).data(_SOURCE), self._chooser(row).currentData())
             for row in range(self.rowCount())
         )
+
+    def _chooser(self, row: int) -> QComboBox:
+        chooser: Any = self.cellWidget(row, 1)
+        return cast(QComboBox, chooser)
 
     def show_mapping(self, mapping: Sequence[ClassValue], classes: Sequence[ClassInfo]) -> None:
         """Show this."""

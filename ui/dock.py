@@ -83,6 +83,7 @@ class OrthomaskDock(QgsDockWidget):
         self.models = ModelsPanel(iface, client)
         self._add_panel(tr("Models"), Tab(self.models, Section.MODELS))
         self._connect_models()
+        self._connect_history()
         news.changed.connect(self._follow_settings)
         self.device = DeviceBadge()
         self.device.setup_wanted.connect(self.set_up)
@@ -171,7 +172,7 @@ class OrthomaskDock(QgsDockWidget):
         for tab in self._tabs:
             tab.panel.release()
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: Optional[QShowEvent]) -> None:
         """Start the engine when the dock is first opened, and try again when it is opened anew."""
         super().showEvent(event)
         if self._task is None and self.segment.model.model is None:
@@ -201,6 +202,10 @@ class OrthomaskDock(QgsDockWidget):
             panel.models_changed.connect(self.ask_engine)
         self.models.fine_tune_wanted.connect(self.fine_tune)
         self.segment.wanted.connect(lambda: self.tabs.setCurrentWidget(self.segment))
+
+    def _connect_history(self) -> None:
+        self.segment.history.repeat_wanted.connect(self.segment.repeat)
+        self.segment.history.resume_wanted.connect(self.segment.resume)
 
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)
@@ -247,7 +252,7 @@ class EngineBanner(QFrame):
         self.words.setWordWrap(True)
         self.setup_wanted = QPushButton(tr("Set up…"))
         self.details_wanted = QPushButton(tr("Details"))
-        self.details_wanted.clicked.connect(lambda: show_details(self.error))
+        self.details_wanted.clicked.connect(self._show_details)
         sentence, buttons, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         sentence.addWidget(lamp)
         sentence.addWidget(self.words, 1)
@@ -257,6 +262,10 @@ class EngineBanner(QFrame):
         layout.addLayout(sentence)
         layout.addLayout(buttons)
         self.hide()
+
+    def _show_details(self) -> None:
+        if self.error is not None:
+            show_details(self.error)
 
     def explain(self, error: OrthomaskError) -> None:
         """Show the error."""

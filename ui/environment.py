@@ -108,7 +108,7 @@ def _lacking_packages(python: str) -> list[str]:
     output = answer.stdout.decode("utf-8", "replace")
     if answer.returncode != 0 or not output.startswith("lacking"):
         raise _missing(sentence, output)
-    return output.split()[1:]
+    return list(output.split()[1:])
 
 
 def _missing(sentence: str, details: str) -> OrthomaskError:

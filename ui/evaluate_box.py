@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional
 
-from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject
+from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
@@ -147,7 +147,8 @@ class EvaluateDialog(QDialog):
     def _cancel(self) -> None:
         self.run_bar.cancel_button.setEnabled(False)
         self.run_bar.status.setText(tr("Cancelling…"))
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def _finish(self, result: EvaluateResult) -> None:
         self._task = None
@@ -210,7 +211,7 @@ class EvaluationOptions(QGroupBox):
             OrthomaskError: the layer is no file.
         """
         layer = self.map_chooser.currentLayer()
-        return "" if layer is None else image_of(layer).path
+        return image_of(layer).path if isinstance(layer, QgsRasterLayer) else ""
 
     def folder(self) -> str:
         """The folder in which evaluations get theirs."""
@@ -233,7 +234,7 @@ class EvaluationOutcome(QGroupBox):
         self.report.clicked.connect(self._open_report)
         self.best = QPushButton(tr("Use best threshold"))
         self.best.setToolTip(tr("Go to Segment with this model and that threshold"))
-        self.best.clicked.connect(lambda: self.best_threshold_wanted.emit(self.result.best_threshold))
+        self.best.clicked.connect(self._want_best)
         buttons = QHBoxLayout()
         buttons.addWidget(self.report)
         buttons.addWidget(self.best)
@@ -248,5 +249,10 @@ class EvaluationOutcome(QGroupBox):
         self.table.setText(evaluation_html(result))
         self.show()
 
+    def _want_best(self) -> None:
+        if self.result is not None:
+            self.best_threshold_wanted.emit(self.result.best_threshold)
+
     def _open_report(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(self.result.report_path))
+        if self.result is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(self.result.report_path))

@@ -49,7 +49,7 @@ class ExportBox(QGroupBox):
         for touch, name in TOUCHES.items():
             self.touch.addItem(tr(name), touch)
         self.touch.setToolTip(tr("The pixels that a polygon covers"))
-        self.mask, self.chips = MaskOptions(), ChipOptions()
+        self.masks, self.chips = MaskOptions(), ChipOptions()
         self.file_chooser, self.folder_chooser = QgsFileWidget(), QgsFileWidget()
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file_chooser.setFilter(tr("GeoTIFF (*.tif)"))
@@ -73,7 +73,8 @@ class ExportBox(QGroupBox):
     @property
     def areas_layer(self) -> Optional[QgsVectorLayer]:
         """The areas that are chosen; None for the whole image."""
-        return self.areas.currentLayer()
+        layer = self.areas.currentLayer()
+        return layer if isinstance(layer, QgsVectorLayer) else None
 
     @property
     def rendering(self) -> Rendering:
@@ -82,7 +83,7 @@ class ExportBox(QGroupBox):
         Raises:
             OrthomaskError: a resolution cannot be read.
         """
-        return self.mask.rendering() if self.is_mask else self.chips.rendering()
+        return self.masks.rendering() if self.is_mask else self.chips.rendering()
 
     def build(self, classes: tuple[ClassInfo, ...], folder: str, name: str) -> Build:
         """What makes the request that is filled in.
@@ -99,7 +100,7 @@ class ExportBox(QGroupBox):
         if self.is_mask:
             path = self.file_chooser.filePath() or str(free_path(Path(folder), f"{name}-mask", ".tif"))
             path = path if path.lower().endswith((".tif", ".tiff")) else f"{path}.tif"
-            return self.mask.build(path, classes, existing)
+            return self.masks.build(path, classes, existing)
         path = self.folder_chooser.filePath() or str(free_path(Path(folder), f"{name}-chips", ""))
         return self.chips.build(path, classes, existing)
 
@@ -119,7 +120,7 @@ class ExportBox(QGroupBox):
         more.addRow(tr("Save in"), self.folder_chooser)
         self._more = more
         layout.addLayout(form)
-        layout.addWidget(self.mask)
+        layout.addWidget(self.masks)
         layout.addWidget(self.chips)
         layout.addLayout(more)
         layout.addWidget(self.overwrite)
@@ -130,7 +131,7 @@ class ExportBox(QGroupBox):
         self.areas.layerChanged.connect(self.changed)
         self.preview.toggled.connect(self.changed)
         self.chips.changed.connect(self.changed)
-        self.mask.changed.connect(self.changed)
+        self.masks.changed.connect(self.changed)
         news.changed.connect(self._follow_settings)
 
     def _follow_settings(self, changed: object) -> None:
@@ -138,7 +139,7 @@ class ExportBox(QGroupBox):
             self.changed.emit()
 
     def _show_kind(self) -> None:
-        self.mask.setVisible(self.is_mask)
+        self.masks.setVisible(self.is_mask)
         self.chips.setVisible(not self.is_mask)
         for chooser, shown in ((self.file_chooser, self.is_mask), (self.folder_chooser, not self.is_mask)):
             chooser.setVisible(shown)

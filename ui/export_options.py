@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
@@ -59,10 +60,12 @@ class MaskOptions(QWidget):
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self.border = QSpinBox(minimum=0, maximum=32, suffix=tr(" px"))
+        self.border = QSpinBox()
+        self.border.setMaximum(32)
+        self.border.setSuffix(tr(" px"))
         self.border.setSpecialValueText(tr("none"))
         self.border.setToolTip(tr("A class of its own between objects that touch, so that they stay apart"))
-        self.gsd = QLineEdit(placeholderText=tr("the image's own"))
+        self.gsd = _line(tr("the image's own"))
         self.gsd.setToolTip(tr("Metres per pixel, for an image that is no file; its picture is saved beside the mask"))
         self.gsd.textChanged.connect(self.changed)
         self.weights = QCheckBox(tr("Pixel weights too"))
@@ -83,7 +86,7 @@ class MaskOptions(QWidget):
     def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
         """What makes the request for a mask."""
         weights = str(Path(path).with_name(f"{Path(path).stem}-weights.tif")) if self.weights.isChecked() else ""
-        options = {"border_px": self.border.value(), "weights_path": weights, "existing": existing}
+        options: dict[str, Any] = {"border_px": self.border.value(), "weights_path": weights, "existing": existing}
         return lambda data: MaskRequest(
             kept_beside(data.image, path),
             data.labels,
@@ -102,23 +105,23 @@ class ChipOptions(QWidget):
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        sound = ChipsRequest.__dataclass_fields__
+        sound: dict[str, Any] = {each.name: each.default for each in fields(ChipsRequest)}
         self.format = QComboBox()
         for format_, name in FORMATS.items():
             self.format.addItem(tr(name), format_)
         self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.size = _pixels(sound["chip_px"].default, tr("Side of a chip"))
-        self.stride = _pixels(sound["stride_px"].default, tr("From chip to chip; less than the size lets them overlap"))
-        self.gsd = QLineEdit(placeholderText=tr("the image's own"))
+        self.side = _pixels(sound["chip_px"], tr("Side of a chip"))
+        self.stride = _pixels(sound["stride_px"], tr("From chip to chip; less than the size lets them overlap"))
+        self.gsd = _line(tr("the image's own"))
         self.gsd.setToolTip(tr("Metres per pixel; several, as in 0.15, 0.3, make a batch for each"))
-        self.rotations = QLineEdit(placeholderText=tr("not turned"))
+        self.rotations = _line(tr("not turned"))
         self.rotations.setToolTip(tr("Degrees; several, as in 0, 45, make a batch for each"))
         self.empty = _percent(100, tr("Chips without any object that are kept, as a share of those with objects"))
         self.unknown = _percent(50, tr("Chips with more unknown or missing pixels are left out"))
         self.unknown.setMaximum(99)
         self.catalogues = {catalogue: QCheckBox(name) for catalogue, name in CATALOGUES.items()}
         self._lay_out()
-        for signal in (self.size.valueChanged, self.stride.valueChanged, self.gsd.textChanged):
+        for signal in (self.side.valueChanged, self.stride.valueChanged, self.gsd.textChanged):
             signal.connect(self.changed)
         self.rotations.textChanged.connect(self.changed)
 
@@ -129,7 +132,7 @@ class ChipOptions(QWidget):
             OrthomaskError: a number cannot be read.
         """
         resolutions, rotations = numbers_in(self.gsd.text()), numbers_in(self.rotations.text())
-        return ChipGrid(self.size.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
+        return ChipGrid(self.side.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
 
     def rendering(self) -> Rendering:
         """How what is no file is rendered: at the finest resolution, and a chip beyond the areas.
@@ -137,7 +140,7 @@ class ChipOptions(QWidget):
         Raises:
             OrthomaskError: a number cannot be read.
         """
-        return Rendering(min(numbers_in(self.gsd.text()), default=0.0), self.size.value())
+        return Rendering(min(numbers_in(self.gsd.text()), default=0.0), self.side.value())
 
     def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
         """What makes the request for chips.
@@ -145,11 +148,11 @@ class ChipOptions(QWidget):
         Raises:
             OrthomaskError: a number cannot be read.
         """
-        options = {
+        options: dict[str, Any] = {
             "classes": classes,
             "format": self.format.currentData(),
             "catalogues": tuple(catalogue for catalogue, tick in self.catalogues.items() if tick.isChecked()),
-            "chip_px": self.size.value(),
+            "chip_px": self.side.value(),
             "stride_px": self.stride.value(),
             "gsd_m": numbers_in(self.gsd.text()),
             "rotations": numbers_in(self.rotations.text()) or (0.0,),
@@ -165,7 +168,7 @@ class ChipOptions(QWidget):
             ticks.addWidget(tick)
         ticks.addStretch()
         form.addRow(tr("Format"), self.format)
-        form.addRow(tr("Size"), self.size)
+        form.addRow(tr("Size"), self.side)
         form.addRow(tr("Stride"), self.stride)
         form.addRow(tr("Resolution (m)"), self.gsd)
         form.addRow(tr("Turned (°)"), self.rotations)
@@ -195,13 +198,26 @@ def _form(widget: QWidget) -> QFormLayout:
     return form
 
 
+def _line(nothing: str) -> QLineEdit:
+    line = QLineEdit()
+    line.setPlaceholderText(nothing)
+    return line
+
+
 def _pixels(value: int, tip: str) -> QSpinBox:
-    box = QSpinBox(minimum=16, maximum=8192, singleStep=32, suffix=tr(" px"), toolTip=tip)
+    box = QSpinBox()
+    box.setRange(16, 8192)
+    box.setSingleStep(32)
+    box.setSuffix(tr(" px"))
+    box.setToolTip(tip)
     box.setValue(value)
     return box
 
 
 def _percent(value: int, tip: str) -> QSpinBox:
-    box = QSpinBox(maximum=100, suffix=" %", toolTip=tip)
+    box = QSpinBox()
+    box.setMaximum(100)
+    box.setSuffix(" %")
+    box.setToolTip(tip)
     box.setValue(value)
     return box

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Optional
+from typing import Optional, cast
 
-from qgis.core import QgsGeometry, QgsPointXY, QgsVectorLayer, QgsWkbTypes
+from qgis.core import QgsGeometry, QgsPointXY, QgsRasterLayer, QgsVectorLayer, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsRubberBand
 from qgis.PyQt.QtGui import QColor
 
@@ -16,6 +16,7 @@ from ..protocol import Split
 from .ground import metres_per_unit
 from .label_sources import Rendering, areas_on, planned_image
 from .map_view import ImageSource
+from .present import present
 from .rendering import Picture
 
 MOST_OUTLINES = 2000
@@ -87,7 +88,7 @@ def chip_outlines(
     shapes: list[QgsGeometry] = [QgsGeometry.fromRect(image.extent())]
     if areas is not None:
         shapes = [geometry for geometry, split in areas_on(image, areas) if split != Split.TODO.value]
-    outlines = []
+    outlines: list[QgsGeometry] = []
     for shape in shapes:
         for outline in lattice.chips(shape):
             if len(outlines) == MOST_OUTLINES:
@@ -109,8 +110,8 @@ class _Lattice:
             extent, own_m = planned.grid.extent, planned.gsd_m
             own_x, own_y = planned.grid.step
         else:
-            extent = image.extent()
-            own_x, own_y = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
+            extent, layer = image.extent(), cast(QgsRasterLayer, image)
+            own_x, own_y = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
             own_m = math.sqrt(own_x * own_y) * metres_per_unit(image.crs(), extent)
         scale = grid.gsd_m / own_m if grid.gsd_m else 1.0
         self._step_x, self._step_y = own_x * scale, own_y * scale
@@ -125,10 +126,10 @@ class _Lattice:
 
     def chips(self, shape: QgsGeometry) -> Iterator[QgsGeometry]:
         """The footprints of chips that lie on a shape."""
-        corners = [self._to_pixel(point) for point in shape.vertices()]
+        corners = [self._to_pixel(QgsPointXY(point)) for point in shape.vertices()]
         columns = self._starts([x for x, _ in corners], self._width)
         rows = self._starts([y for _, y in corners], self._height)
-        engine = QgsGeometry.createGeometryEngine(shape.constGet())
+        engine = present(QgsGeometry.createGeometryEngine(shape.constGet()))
         engine.prepareGeometry()
         for y in rows:
             for x in columns:

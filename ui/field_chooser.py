@@ -34,7 +34,7 @@ class FieldChooser(QComboBox):
         self.blockSignals(True)
         self.clear()
         self.addItem(self._nothing, "")
-        for field in layer.fields() if isinstance(layer, QgsVectorLayer) else ():
+        for field in layer.fields().toList() if isinstance(layer, QgsVectorLayer) else ():
             if field.isNumeric() or not self._only_numbers:
                 self.addItem(field.displayName(), field.name())
         self.setCurrentIndex(max(0, self.findData(chosen)))

@@ -42,7 +42,8 @@ class HistoryActions(QWidget):
         known = one is not None and one.request is not None
         self.add.setEnabled(one is not None and one.state is State.FINISHED)
         self.repeat.setEnabled(known)
-        self.resume.setEnabled(known and one.state is State.UNFINISHED and str(one.folder) != running)
+        begun = one is not None and one.state is State.UNFINISHED and str(one.folder) != running
+        self.resume.setEnabled(known and begun)
         self.folder.setEnabled(one is not None)
         self.copy.setEnabled(bool(chosen))
         self.delete.setEnabled(bool(chosen))

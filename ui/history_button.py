@@ -1,92 +1,87 @@
-"""The door to the run history in the panel *Segment*."""
+"""The button that opens the run history."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Callable, Optional
 
 from qgis.core import QgsLayerTreeGroup
-from qgis.gui import QgisInterface
-from qgis.PyQt.QtWidgets import QMessageBox, QToolButton
+from qgis.gui import QgisInterface, QgsMessageBar
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QToolButton, QWidget
 
 from ..protocol import OrthomaskError
-from . import repeating, run_folders
-from .history import PastRun
 from .history_dialog import HistoryDialog
 from .icons import icon
-from .messages import show_error, show_success, show_warning
+from .messages import show_error, show_success
+from .undo_button import UndoButton
 from .words import tr
-
-if TYPE_CHECKING:
-    from .segment_panel import SegmentPanel
 
 
 class HistoryButton(QToolButton):
-    """Opens the history, and does in the panel what is wanted there.
+    """Opens the history, and says which of its runs are wanted again.
 
     Args:
-        iface: QGIS, in whose message bar it says what it did.
-        panel: the panel that the button stands in.
+        iface: QGIS, whose map is drawn again when layers go.
+        folders: where to look for runs.
+        running: the folder of the run that is going on now; empty for none.
+        undo: offers to take out the layers that the history adds.
     """
 
-    def __init__(self, iface: QgisInterface, panel: SegmentPanel) -> None:
-        super().__init__(panel)
-        self._iface, self._panel = iface, panel
+    repeat_wanted = pyqtSignal(object)
+    """The panel shall be filled with what that `PastRun` was made with."""
+    resume_wanted = pyqtSignal(object)
+    """That `PastRun` shall go on where it stopped."""
+
+    def __init__(
+        self,
+        iface: QgisInterface,
+        folders: Callable[[], list[Path]],
+        running: Callable[[], str],
+        undo: UndoButton,
+        parent: Optional[QWidget] = None,
+    ) -> None:
+        super().__init__(parent)
+        self._iface, self._folders, self._running, self._undo = iface, folders, running, undo
         self.dialog: Optional[HistoryDialog] = None
         self.setIcon(icon("history"))
         self.setToolTip(tr("Run history: see, add, repeat or delete earlier runs"))
         self.setAccessibleName(tr("Run history"))
         self.clicked.connect(self.open)
-        panel.ended.connect(self._refresh)
 
     def open(self) -> None:
         """Show the history."""
         if self.dialog is None:
-            self.dialog = HistoryDialog(self._folders, lambda: self._panel.running_folder, self._panel)
-            self.dialog.added.connect(self._tell_added)
+            self.dialog = HistoryDialog(self._folders, self._running, self.parentWidget())
+            self.dialog.added.connect(partial(self._tell_added, self.dialog.bar))
             self.dialog.deleted.connect(self._iface.mapCanvas().refresh)  # of layers that are gone it takes no notice
-            self.dialog.repeat_wanted.connect(self._repeat)
-            self.dialog.resume_wanted.connect(self._resume)
+            self.dialog.repeat_wanted.connect(self.repeat_wanted)
+            self.dialog.resume_wanted.connect(self.resume_wanted)
         self.dialog.show()
         self.dialog.raise_()
         self.dialog.activateWindow()
+
+    def refresh(self) -> None:
+        """Look for runs again, where the history is open."""
+        if self.dialog is not None and self.dialog.isVisible():
+            self.dialog.refresh()
+
+    def explain(self, error: OrthomaskError) -> None:
+        """Say in the history why a run is not gone on with."""
+        if self.dialog is not None:
+            show_error(self.dialog.bar, error)
+
+    def put_away(self) -> None:
+        """Close the history, where it is open."""
+        if self.dialog is not None:
+            self.dialog.close()
 
     def release(self) -> None:
         """Close the history, and stop looking for runs."""
         if self.dialog is not None:
             self.dialog.release()
 
-    def _folders(self) -> list[Path]:
-        return run_folders.parents(self._panel.options.folder())
-
-    def _refresh(self) -> None:
-        if self.dialog is not None and self.dialog.isVisible():
-            self.dialog.refresh()
-
-    def _tell_added(self, group: QgsLayerTreeGroup) -> None:
+    def _tell_added(self, bar: QgsMessageBar, group: QgsLayerTreeGroup) -> None:
         words = tr("“{}” is on the map.").format(group.name())
-        show_success(self.dialog.bar, words, self._panel.undo.offer(group))
-
-    def _repeat(self, run: PastRun) -> None:
-        self._panel.wanted.emit()
-        notes = repeating.fill(self._panel, run, self._may_load)
-        self.dialog.close()
-        bar = self._iface.messageBar()
-        if notes:
-            show_warning(bar, " ".join(notes))
-        else:
-            show_success(bar, tr("The panel is filled in from “{}”. Change what you like, then run.").format(run.title))
-
-    def _resume(self, run: PastRun) -> None:
-        try:
-            repeating.go_on(self._panel, run)
-        except OrthomaskError as error:
-            show_error(self.dialog.bar, error)
-            return
-        self._panel.wanted.emit()
-        self.dialog.close()
-
-    def _may_load(self, path: str) -> bool:
-        question = tr("The image “{}” is not in the project. Add it?").format(path)
-        answer = QMessageBox.question(self.dialog, tr("Orthomask: run history"), question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        show_success(bar, words, self._undo.offer(group))

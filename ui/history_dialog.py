@@ -29,6 +29,7 @@ from .history import HistoryReader, PastRun, State
 from .history_actions import HistoryActions
 from .history_view import HistoryView
 from .messages import show_error, show_success
+from .present import present
 from .run_deletion_box import delete_runs
 from .tasks import EngineTask
 from .words import tr, tr_n
@@ -72,7 +73,7 @@ class HistoryDialog(QDialog):
         self.details = QTextBrowser()
         self.details.setAccessibleName(tr("Details"))
         self.status = QLabel()
-        self.actions = HistoryActions()
+        self.buttons = HistoryActions()
         self._lay_out()
         self._connect()
         self._show_chosen()
@@ -107,7 +108,7 @@ class HistoryDialog(QDialog):
             show_error(self.bar, OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(run.folder)))
             self.refresh()
             return
-        self.added.emit(results.add_run(QgsProject.instance(), run.run))
+        self.added.emit(results.add_run(QgsProject.instance(), present(run.run)))
 
     def open_folder(self) -> None:
         """Show the folder of the chosen run in the file manager."""
@@ -159,7 +160,7 @@ class HistoryDialog(QDialog):
             boxes.setStretchFactor(boxes.count() - 1, stretch)
         middle, foot, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         middle.addWidget(boxes, 1)
-        middle.addWidget(self.actions)
+        middle.addWidget(self.buttons)
         foot.addWidget(self.status, 1)
         foot.addWidget(help_button(lambda: Section.HISTORY))
         layout.addWidget(self.bar)
@@ -172,15 +173,15 @@ class HistoryDialog(QDialog):
         self.filter.textChanged.connect(self.view.filter)
         self.filter.returnPressed.connect(self.view.setFocus)
         self.view.chosen_changed.connect(self._show_chosen)
-        self.view.add_wanted.connect(self.actions.add.click)  # nothing where the button is disabled
-        self.view.delete_wanted.connect(self.actions.delete.click)
-        actions = self.actions
-        actions.add.clicked.connect(self.add)
-        actions.repeat.clicked.connect(lambda: self.repeat_wanted.emit(*self.view.chosen()))
-        actions.resume.clicked.connect(lambda: self.resume_wanted.emit(*self.view.chosen()))
-        actions.folder.clicked.connect(self.open_folder)
-        actions.copy.clicked.connect(self.copy_details)
-        actions.delete.clicked.connect(self.delete)
+        self.view.add_wanted.connect(self.buttons.add.click)  # nothing where the button is disabled
+        self.view.delete_wanted.connect(self.buttons.delete.click)
+        buttons = self.buttons
+        buttons.add.clicked.connect(self.add)
+        buttons.repeat.clicked.connect(lambda: self.repeat_wanted.emit(*self.view.chosen()))
+        buttons.resume.clicked.connect(lambda: self.resume_wanted.emit(*self.view.chosen()))
+        buttons.folder.clicked.connect(self.open_folder)
+        buttons.copy.clicked.connect(self.copy_details)
+        buttons.delete.clicked.connect(self.delete)
 
     def _show(self, runs: Sequence[PastRun], folder_count: int) -> None:
         self._end_look()
@@ -202,7 +203,7 @@ class HistoryDialog(QDialog):
 
     def _show_chosen(self) -> None:
         chosen = self.view.chosen()
-        self.actions.suit(chosen, self._running())
+        self.buttons.suit(chosen, self._running())
         self.details.setHtml("<hr>".join(_html(run) for run in chosen))
 
 

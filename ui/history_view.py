@@ -73,7 +73,8 @@ class HistoryView(QTableView):
             super().keyPressEvent(event)
 
     def _run(self, row: int) -> PastRun:
-        return self._proxy.index(row, 0).data(Qt.ItemDataRole.UserRole)
+        run: PastRun = self._proxy.index(row, 0).data(Qt.ItemDataRole.UserRole)
+        return run
 
     def _choose(self, rows: Sequence[int]) -> None:
         """Choose these rows, as far as there are so many."""

@@ -51,10 +51,10 @@ def planned(source: Optional[ImageSource], gsd_m: float, places: Sequence[QgsGeo
     Raises:
         OrthomaskError: there is no such layer, it is broken, or the picture is not possible.
     """
-    require_image(source)
-    if is_file(source):
-        return image_of(source)
-    return Picture.of(pixels_of(source), gsd_m, places, margin_px)
+    image = require_image(source)
+    if is_file(image):
+        return image_of(image)
+    return Picture.of(pixels_of(image), gsd_m, places, margin_px)
 
 
 def pixels_of(source: ImageSource) -> Pixels:

@@ -12,7 +12,7 @@ KEYS = (
     Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_3, Qt.Key.Key_4, Qt.Key.Key_5,
     Qt.Key.Key_6, Qt.Key.Key_7, Qt.Key.Key_8, Qt.Key.Key_9,
 )  # fmt: skip
-WITH = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+WITH: tuple[object, ...] = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 
 
 class LabelKeys(QObject):
@@ -39,7 +39,7 @@ class LabelKeys(QObject):
         """Take the key, before any shortcut of QGIS that has the same one."""
         if event.type() not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
             return False
-        number = self._number(event)
+        number = self._number(event) if isinstance(event, QKeyEvent) else 0
         if number == 0:
             return False
         event.accept()

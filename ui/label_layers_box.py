@@ -37,6 +37,7 @@ from .class_table import (
 from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, LabelProject, file_of, read_classes
 from .label_sources import LabelSource, is_labels_layer
+from .present import present
 from .words import tr
 
 LIST_PX = 84
@@ -87,7 +88,7 @@ class LabelLayersBox(QGroupBox):
     @property
     def sources(self) -> list[LabelSource]:
         """The layers in the order of the engine: later ones lie over earlier ones."""
-        return [self.list.item(row).data(_SOURCE) for row in reversed(range(self.list.count()))]
+        return [self._source(row) for row in reversed(range(self.list.count()))]
 
     def add(self, layer: QgsMapLayer) -> None:
         """Lay the layer over the others, with the classes that its legend or label project gives it."""
@@ -166,7 +167,8 @@ class LabelLayersBox(QGroupBox):
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self.drop)
 
     def _source(self, row: int) -> LabelSource:
-        return self.list.item(row).data(_SOURCE)
+        source: LabelSource = present(self.list.item(row)).data(_SOURCE)
+        return source
 
     def _mapped(self, source: LabelSource) -> LabelSource:
         """The source with its values mapped by name; new names become classes."""
@@ -182,8 +184,9 @@ class LabelLayersBox(QGroupBox):
         return replace(source, mapping=tuple(mapping))
 
     def _add_chosen(self) -> None:
-        if self.layer_chooser.currentLayer() is not None:
-            self.add(self.layer_chooser.currentLayer())
+        layer = self.layer_chooser.currentLayer()
+        if layer is not None:
+            self.add(layer)
 
     def _move(self, step: int) -> None:
         row = self.list.currentRow()
@@ -207,9 +210,10 @@ class LabelLayersBox(QGroupBox):
         row = self.list.currentRow()
         source = self._source(row) if row >= 0 else None
         polygons = source is not None and isinstance(source.layer, QgsVectorLayer)
+        one_class = source is not None and not source.class_field and not source.subtract
         self.words.setVisible(self.list.count() == 0)
         self._show_row(self.field, polygons)
-        self._show_row(self.class_chooser, polygons and not source.class_field and not source.subtract)
+        self._show_row(self.class_chooser, polygons and one_class)
         self.mapping.setVisible(source is not None and bool(source.mapping) and not source.subtract)
         self.class_table.setVisible(self.list.count() > 0)
         for widget in (self.subtract, self.only_selected):
@@ -242,9 +246,10 @@ class LabelLayersBox(QGroupBox):
         """Keep what is set for the chosen layer."""
         source = self._source(self.list.currentRow())
         value = self.class_chooser.currentData() or 1
-        ticks = {"subtract": self.subtract.isChecked(), "only_selected": self.only_selected.isChecked()}
-        self._put(replace(source, mapping=self.mapping.mapping, class_value=value, **ticks))
-        if source.subtract != self.subtract.isChecked():
+        subtract, only_selected = self.subtract.isChecked(), self.only_selected.isChecked()
+        mapping = self.mapping.mapping
+        self._put(replace(source, mapping=mapping, class_value=value, subtract=subtract, only_selected=only_selected))
+        if source.subtract != subtract:
             self._show_chosen()
 
     def _take_classes(self) -> None:
@@ -254,7 +259,7 @@ class LabelLayersBox(QGroupBox):
         self.changed.emit()
 
     def _put(self, source: LabelSource) -> None:
-        self.list.currentItem().setData(_SOURCE, source)
+        present(self.list.currentItem()).setData(_SOURCE, source)
         self.changed.emit()
 
 

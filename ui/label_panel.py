@@ -49,7 +49,7 @@ from .rendering import Picture
 from .run_bar import RunBar
 from .run_folders import default_parent
 from .scrolling import lay_out
-from .sources import image_of
+from .sources import image_of, require_image
 from .tasks import EngineTask
 from .vector_snapshot import SnapshotClient
 from .words import in_digits, time_in_words, tr, tr_n
@@ -84,7 +84,9 @@ class LabelPanel(QWidget):
         self.preview_words = QLabel()
         self.run_bar = RunBar()
         self._preview = ExportPreview(iface.mapCanvas())
-        self._preview_timer = QTimer(self, singleShot=True, interval=PREVIEW_PAUSE_MS)
+        self._preview_timer = QTimer(self)
+        self._preview_timer.setSingleShot(True)
+        self._preview_timer.setInterval(PREVIEW_PAUSE_MS)
         self._lay_out()
         self._connect()
         self.labels.show_image(self.layer_chooser.currentLayer())
@@ -126,14 +128,16 @@ class LabelPanel(QWidget):
         except OrthomaskError as error:
             self._show_error(error)
             return
-        self.project.find()
+        self.project.find_projects()
         self.project.choose(opened.path)
 
     def make_areas(self) -> None:
         """Place areas and add them to the label project."""
-        title = tr("Orthomask: areas")
+        title, project = tr("Orthomask: areas"), self.project.project
+        if project is None:
+            return
         sampler = AreaSampler(self._client)
-        self._start(title, sampler, lambda: self.areas.freeze(self._image(), self.project.project), self._finish_areas)
+        self._start(title, sampler, lambda: self.areas.freeze(self._image(), project), self._finish_areas)
 
     def run(self) -> None:
         """Export what is chosen, in the background."""
@@ -146,7 +150,8 @@ class LabelPanel(QWidget):
             truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
             if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):
                 raise Cancelled
-            return truth.request(self.export.build(self.labels.classes, default_parent(), image.name()))
+            name = require_image(image).name()
+            return truth.request(self.export.build(self.labels.classes, default_parent(), name))
 
         self._start(title, SnapshotClient(self._client), request, finish)
 
@@ -232,7 +237,7 @@ class LabelPanel(QWidget):
         """Draw what would be written, and say how much it is."""
         image, areas, words = self._image(), self.export.areas_layer, ""
         self._preview.clear()
-        if self.isVisible() and self.export.preview.isChecked() and not self._problem:
+        if image is not None and self.isVisible() and self.export.preview.isChecked() and not self._problem:
             try:
                 if self.export.is_mask:
                     outlines = mask_outlines(image, areas)
@@ -291,8 +296,12 @@ class LabelPanel(QWidget):
 
     def _finish_areas(self, new: NewAreas) -> None:
         project = self.project.project
-        if project is not None:
-            add_areas(project.areas, new)
+        try:
+            if project is not None:
+                add_areas(project.areas, new)
+        except OrthomaskError as error:
+            self._fail(error)
+            return
         count = new.result.count
         self._tell(tr_n("{} area added.", "{} areas added.", count).format(in_digits(count)), new.result.warnings)
 

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsEditorWidgetSetup,
     QgsFillSymbol,
     QgsLayerTreeGroup,
+    QgsMapLayer,
     QgsProject,
     QgsRendererCategory,
     QgsVectorLayer,
@@ -19,6 +20,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, Split
+from .present import present
 from .results import STYLES_DIR
 from .words import mark, tr
 
@@ -159,7 +161,7 @@ def style_areas(layer: QgsVectorLayer) -> None:
     layer.loadNamedStyle(str(STYLES_DIR / "areas.qml"))
 
 
-def file_of(layer: QgsVectorLayer) -> str:
+def file_of(layer: QgsMapLayer) -> str:
     """The file of an OGR layer."""
     return str(layer.source().split("|")[0])
 
@@ -173,7 +175,7 @@ def _classes_if_any(path: str) -> tuple[ClassInfo, ...]:
 
 def _colored(template: QgsFillSymbol, color: str) -> QgsFillSymbol:
     """The symbol in another colour, as transparent as it was."""
-    symbol, fill = template.clone(), QColor(color)
+    symbol, fill = present(template.clone()), QColor(color)
     fill.setAlpha(template.color().alpha())
     symbol.setColor(fill)
     symbol.symbolLayer(0).setStrokeColor(QColor(color))

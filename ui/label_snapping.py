@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from qgis.core import QgsProject, QgsSnappingConfig, QgsTolerance
+from qgis.core import QgsProject, QgsSnappingConfig, QgsTolerance, QgsVectorLayer
 
 from ..protocol import Outline
 from .label_project import LabelProject
@@ -98,13 +98,13 @@ class _Settings:
         config.setMode(self.mode)
         for identity, settings in self.layers.items():
             layer = project.mapLayer(identity)
-            if layer is not None:
+            if isinstance(layer, QgsVectorLayer):
                 config.setIndividualLayerSettings(layer, settings)
         project.setSnappingConfig(config)
         project.setTopologicalEditing(self.topological)
         project.setAvoidIntersectionsMode(self.avoid_mode)
         avoided = (project.mapLayer(identity) for identity in self.avoided)
-        project.setAvoidIntersectionsLayers([layer for layer in avoided if layer is not None])
+        project.setAvoidIntersectionsLayers([layer for layer in avoided if isinstance(layer, QgsVectorLayer)])
 
 
 def _facts(config: QgsSnappingConfig) -> tuple[Any, ...]:

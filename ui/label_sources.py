@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, cast
 
 from qgis.core import (
     QgsCoordinateTransform,
@@ -59,7 +59,7 @@ class LabelSource:
             image = image_of(self.layer)
             return FrozenLabels(replace(options, path=image.path, crs=image.crs))
         columns = {CLASS_FIELD: self.class_field} if self.class_field else {}
-        snapshot = VectorSnapshot.of(self.layer, columns, only_selected=self.only_selected)
+        snapshot = VectorSnapshot.of(cast(QgsVectorLayer, self.layer), columns, only_selected=self.only_selected)
         return FrozenLabels(replace(options, class_field=CLASS_FIELD if self.class_field else ""), snapshot)
 
 
@@ -156,7 +156,7 @@ def planned_image(source: Optional[ImageSource], areas: Optional[QgsVectorLayer]
         OrthomaskError: the layer cannot be used, or there are no areas or no resolution for a picture.
     """
     places = []
-    if is_rendered(source):
+    if source is not None and is_rendered(source):
         places = [geometry for geometry, split in areas_on(source, areas) if split != Split.TODO.value]
     return planned(source, rendering.gsd_m, places, rendering.margin_px)
 

@@ -10,6 +10,7 @@ from qgis.core import (
     QgsCoordinateTransform,
     QgsMapLayer,
     QgsMapLayerProxyModel,
+    QgsPointXY,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
@@ -39,6 +40,10 @@ class MapView:
     def name(self) -> str:
         """What it is called, in lists and folders."""
         return tr("Map as it looks now")
+
+    def source(self) -> str:
+        """Empty: nothing that could be broken."""
+        return ""
 
     def isValid(self) -> bool:
         """Always: what is not there is not shown."""
@@ -98,7 +103,8 @@ class ImageChooser(QgsMapLayerComboBox):
         """What is chosen; None where there is nothing."""
         if self.currentLayer() is None and self.currentText() == self._map.name() and self._map.layers():
             return self._map
-        return self.currentLayer()
+        chosen = self.currentLayer()
+        return chosen if isinstance(chosen, (QgsRasterLayer, QgsVectorTileLayer)) else None
 
     @property
     def map_name(self) -> str:
@@ -120,7 +126,7 @@ class ImageChooser(QgsMapLayerComboBox):
             self.layerChanged.emit(self.currentLayer())  # the index may be what it was before the layer came
 
 
-def utm_zone(place: object) -> QgsCoordinateReferenceSystem:
+def utm_zone(place: QgsPointXY) -> QgsCoordinateReferenceSystem:
     """The UTM zone of a point of longitude and latitude; near the poles Universal Polar Stereographic."""
     longitude, latitude = place.x(), place.y()
     if not -80 <= latitude <= 84:

@@ -10,6 +10,7 @@ from qgis.gui import QgsMessageBar, QgsMessageViewer
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from ..protocol import OrthomaskError
+from .present import present
 from .words import tr
 
 TITLE = "Orthomask"
@@ -50,7 +51,7 @@ def show_warning(bar: QgsMessageBar, text: str) -> None:
 
 def show_success(bar: QgsMessageBar, text: str, button: Optional[QPushButton] = None) -> None:
     """Show that a run has ended well; it goes away by itself."""
-    message = bar.createMessage(TITLE, text)
+    message = present(bar.createMessage(TITLE, text))
     if button is not None:
         message.layout().addWidget(button)
     bar.pushWidget(message, Qgis.MessageLevel.Success, 10)

@@ -46,7 +46,8 @@ class ModelActions(QWidget):
         origin = origin_of(models[0].path) if len(models) == 1 else None
         kept = tr("Models that came with Orthomask cannot be renamed or deleted; duplicate it.")
         elsewhere = tr("This file lies outside the own models; duplicate it to have one of your own.")
-        fixed = one or {Origin.EMBEDDED: kept, Origin.FILE: elsewhere}.get(origin, "")
+        reasons = {Origin.EMBEDDED: kept, Origin.FILE: elsewhere}
+        fixed = one or (reasons.get(origin, "") if origin else "")
         listed = origin is Origin.FILE
         _set(self.use, tr("Segment an image with this model"), one)
         _set(self.fine_tune, tr("Train it further with labels of your own"), one)

@@ -57,7 +57,8 @@ class ModelBox(QGroupBox):
     @property
     def model(self) -> Optional[ModelSummary]:
         """The model that is chosen; None before the engine has told of any."""
-        return self.chooser.currentData()
+        chosen: Optional[ModelSummary] = self.chooser.currentData()
+        return chosen
 
     @property
     def models(self) -> list[ModelSummary]:
@@ -80,7 +81,7 @@ class ModelBox(QGroupBox):
             self.chooser.addItem(title, model)
         paths = [model.path for model in models]
         kept = chosen is not None and chosen.path in paths
-        self.chooser.setCurrentIndex(paths.index(chosen.path) if kept else 0)
+        self.chooser.setCurrentIndex(paths.index(chosen.path) if chosen is not None and kept else 0)
         self.chooser.blockSignals(False)
         self.setEnabled(True)
         self._show_model()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QAbstractItemView, QTreeWidget, QTreeWidgetItem, QWidget
@@ -68,5 +68,6 @@ class ModelList(QTreeWidget):
             item.setToolTip(0, model.path)
 
     def _items(self) -> list[QTreeWidgetItem]:
-        branches = [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
+        root: Any = self.invisibleRootItem()
+        branches = [root.child(row) for row in range(root.childCount())]
         return [branch.child(row) for branch in branches for row in range(branch.childCount())]

@@ -68,7 +68,7 @@ class ModelsPanel(QWidget):
         self._models: Sequence[ModelSummary] = ()
         self._files: list[ModelSummary] = []
         self.list = ModelList()
-        self.actions = ModelActions()
+        self.buttons = ModelActions()
         self.card = QTextBrowser()
         self.card.setOpenExternalLinks(True)
         self.card.setAccessibleName(tr("Model card"))
@@ -76,7 +76,7 @@ class ModelsPanel(QWidget):
         self.status.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.list, self.actions, self.status):
+        for widget in (self.list, self.buttons, self.status):
             layout.addWidget(widget)
         layout.addWidget(self.card, 1)
         self._connect()
@@ -97,16 +97,16 @@ class ModelsPanel(QWidget):
 
     def _connect(self) -> None:
         self.list.chosen.connect(self._show_selected)
-        actions = self.actions
-        actions.use.clicked.connect(lambda: self.segment_wanted.emit(self._one.path))
-        actions.fine_tune.clicked.connect(lambda: self.fine_tune_wanted.emit(self._one.path))
-        actions.evaluate.clicked.connect(lambda: self.evaluate_wanted.emit(self._one.path, self._one.title))
-        actions.rename.clicked.connect(self._rename)
-        actions.duplicate.clicked.connect(self._duplicate)
-        actions.delete.clicked.connect(self._delete)
-        actions.reveal.clicked.connect(self._reveal)
-        actions.add.clicked.connect(self._add)
-        actions.join.clicked.connect(self._join)
+        buttons = self.buttons
+        buttons.use.clicked.connect(lambda: self.segment_wanted.emit(self._one.path))
+        buttons.fine_tune.clicked.connect(lambda: self.fine_tune_wanted.emit(self._one.path))
+        buttons.evaluate.clicked.connect(lambda: self.evaluate_wanted.emit(self._one.path, self._one.title))
+        buttons.rename.clicked.connect(self._rename)
+        buttons.duplicate.clicked.connect(self._duplicate)
+        buttons.delete.clicked.connect(self._delete)
+        buttons.reveal.clicked.connect(self._reveal)
+        buttons.add.clicked.connect(self._add)
+        buttons.join.clicked.connect(self._join)
 
     @property
     def _one(self) -> ModelSummary:
@@ -114,7 +114,7 @@ class ModelsPanel(QWidget):
 
     def _show_selected(self) -> None:
         selected = self.list.selected()
-        self.actions.suit(selected)
+        self.buttons.suit(selected)
         self.card.setHtml("<hr>".join(card_html(model) for model in selected))
 
     def _rename(self) -> None:
@@ -200,14 +200,14 @@ class ModelsPanel(QWidget):
         task.answered.connect(lambda answer: self._end(task, lambda: show(answer)))
         task.failed.connect(lambda error: self._end(task, lambda: self._fail(error)))
         self._tasks.append(task)
-        self.actions.setEnabled(False)
+        self.buttons.setEnabled(False)
         self.status.setText(words)
         self.status.show()
         QgsApplication.taskManager().addTask(task)
 
     def _end(self, task: EngineTask, show: Callable[[], None]) -> None:
         self._tasks.remove(task)
-        self.actions.setEnabled(True)
+        self.buttons.setEnabled(True)
         self.status.hide()
         self._try(show)
 

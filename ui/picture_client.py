@@ -43,7 +43,7 @@ class PictureClient:
         """Render the picture and run the model; raises what either raises."""
         watcher, folder = feedback or NoFeedback(), Path(run.request.output_dir)
         if not isinstance(run.image, Picture):  # a file, or the picture of a run that is gone on with
-            result = told(run.request, self._client.call(run.request, watcher))
+            result: PredictResult = told(run.request, self._client.call(run.request, watcher))
             shutil.rmtree(folder / PICTURE_DIR, ignore_errors=True)
             return result
         _refuse_finished(folder, run.request)

@@ -11,6 +11,7 @@ from qgis.core import QgsGeometry, QgsRectangle
 
 from ..protocol import ErrorCode, OrthomaskError
 from .pixels import CELL_PX, Step
+from .present import present
 from .words import in_digits, tr
 
 BLOCK_CELLS = 4
@@ -124,7 +125,7 @@ def _block(cells: set[tuple[int, int]]) -> Block:
 
 def _touched(grid: Grid, place: QgsGeometry) -> Iterator[tuple[int, int]]:
     """Row and column of the squares that a place touches; large parts beside it are passed over at once."""
-    engine = QgsGeometry.createGeometryEngine(place.constGet())
+    engine = present(QgsGeometry.createGeometryEngine(place.constGet()))
     engine.prepareGeometry()
     waiting = [(0, 0, grid.columns, grid.rows)]
     while waiting:

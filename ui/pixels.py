@@ -44,6 +44,9 @@ LEVELS = 12
 INSET = 1e-3
 """Of a pixel: by so much a block is asked for smaller than it is, so that rounding does not ask for tiles beside it."""
 
+NO_THREAD: Any = None
+"""That of an object which the next thread may take; PyQt5-stubs does not know it."""
+
 Step = tuple[float, float]
 """Width and height of a pixel in units of a CRS."""
 
@@ -60,16 +63,26 @@ class Pixels(Protocol):
         data_type, bands, nodata: of its own bands.
     """
 
-    name: str
-    source: str
-    crs: QgsCoordinateReferenceSystem
-    extent: QgsRectangle
-    corner: tuple[float, float]
-    photographic: bool
-    color: bool
-    data_type: Qgis.DataType
-    bands: int
-    nodata: float
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def crs(self) -> QgsCoordinateReferenceSystem: ...
+    @property
+    def extent(self) -> QgsRectangle: ...
+    @property
+    def corner(self) -> tuple[float, float]: ...
+    @property
+    def photographic(self) -> bool: ...
+    @property
+    def color(self) -> bool: ...
+    @property
+    def data_type(self) -> Qgis.DataType: ...
+    @property
+    def bands(self) -> int: ...
+    @property
+    def nodata(self) -> float: ...
 
     def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
         """The pixels of the level that suits a resolution: not coarser, where there is such; None for any."""
@@ -128,7 +141,8 @@ class ProviderPixels:
     @property
     def data_type(self) -> Qgis.DataType:
         """Of all bands; the widest where they differ."""
-        return max((self.provider.dataType(band) for band in range(1, self.bands + 1)), key=int)
+        kinds: list[Qgis.DataType] = [self.provider.dataType(band) for band in range(1, self.bands + 1)]
+        return max(kinds, key=int)
 
     @property
     def bands(self) -> int:
@@ -188,6 +202,9 @@ class MapPixels:
     layers: tuple[QgsMapLayer, ...]
     photographic: bool = False
     color: bool = True
+    data_type: Qgis.DataType = Qgis.DataType.ARGB32_Premultiplied
+    bands: int = 1
+    nodata: float = 0.0
 
     @classmethod
     def of(
@@ -241,7 +258,7 @@ class MapPixels:
             yield
         finally:
             for layer in self.layers:
-                layer.moveToThread(None)
+                layer.moveToThread(NO_THREAD)
 
     def read(self, box: QgsRectangle, width_px: int, height_px: int, feedback: QgsRasterBlockFeedback) -> list[bytes]:
         self.settings.setExtent(box)
@@ -252,7 +269,8 @@ class MapPixels:
         # In this thread: a job that takes another one waits for ever where tasks like this hold them all.
         job = QgsMapRendererCustomPainterJob(self.settings, painter)
         job.prepare()  # cancelling looks at the parts of the job, which are not changed after this
-        feedback.canceled.connect(job.cancelWithoutBlocking, Qt.ConnectionType.DirectConnection)
+        direct = Qt.ConnectionType.DirectConnection
+        feedback.canceled.connect(job.cancelWithoutBlocking, direct)  # type: ignore[call-arg] # PyQt5-stubs lacks it
         if feedback.isCanceled():
             job.cancelWithoutBlocking()
         job.renderPrepared()
@@ -264,9 +282,9 @@ class MapPixels:
         return b""
 
     def frozen(self) -> MapPixels:
-        copies = tuple(layer.clone() for layer in self.layers)
+        copies = tuple(copy for copy in (layer.clone() for layer in self.layers) if copy is not None)
         for copy in copies:
-            copy.moveToThread(None)  # whichever thread reads takes them over
+            copy.moveToThread(NO_THREAD)  # whichever thread reads takes them over
         settings = QgsMapSettings(self.settings)
         settings.setLayers(list(copies))
         return replace(self, settings=settings, layers=copies)

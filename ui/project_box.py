@@ -26,8 +26,9 @@ from qgis.PyQt.QtWidgets import (
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError
 from .icons import icon
 from .label_keys import LabelKeys
-from .label_project import CLASS_FIELD, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
+from .label_project import AREAS, CLASS_FIELD, LABELS, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_snapping import LabelSnapping
+from .present import present
 from .vector_snapshot import text_of
 from .words import in_digits, tr, tr_n
 
@@ -57,7 +58,9 @@ class ProjectBox(QGroupBox):
         self.project: Optional[LabelProject] = None
         self._iface = iface
         self._snapping: Optional[LabelSnapping] = None
-        self._timer = QTimer(self, singleShot=True, interval=PAUSE_MS)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PAUSE_MS)
         self.chooser = QComboBox()
         self.new_button, self.open_button = QPushButton(tr("New…")), QPushButton(tr("Open…"))
         self.words = QLabel()
@@ -80,17 +83,17 @@ class ProjectBox(QGroupBox):
         self._connect()
         self._keys = LabelKeys(iface.mapCanvas(), self._keys_in_use)
         self._keys.pressed.connect(self._take_class)
-        self.find()
+        self.find_projects()
 
     def release(self) -> None:
         """Leave canvas and project as they were; the box is of no use afterwards."""
-        QgsProject.instance().layersAdded.disconnect(self.find)
+        QgsProject.instance().layersAdded.disconnect(self.find_projects)
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget_removed)
-        QgsProject.instance().layersRemoved.disconnect(self.find)
+        QgsProject.instance().layersRemoved.disconnect(self.find_projects)
         self._keys.release()
         self._use(None)
 
-    def find(self, *_: object) -> None:
+    def find_projects(self, *_: object) -> None:
         """Show the label projects that are open in QGIS, and keep to the current one where it still is."""
         found = open_projects(QgsProject.instance())
         paths = [project.path for project in found]
@@ -131,13 +134,13 @@ class ProjectBox(QGroupBox):
         self.chooser.currentIndexChanged.connect(self._take_chosen)
         self.legend.currentRowChanged.connect(lambda row: self._take_class(row + 1))
         self.split_chooser.activated.connect(self._take_split)
-        self.label_button.clicked.connect(lambda: self._draw(self.project.labels))
-        self.area_button.clicked.connect(lambda: self._draw(self.project.areas))
+        self.label_button.clicked.connect(lambda: self._draw(LABELS))
+        self.area_button.clicked.connect(lambda: self._draw(AREAS))
         self.save_button.clicked.connect(self._save)
         self._timer.timeout.connect(self._count)
-        QgsProject.instance().layersAdded.connect(self.find)
+        QgsProject.instance().layersAdded.connect(self.find_projects)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget_removed)
-        QgsProject.instance().layersRemoved.connect(self.find)
+        QgsProject.instance().layersRemoved.connect(self.find_projects)
 
     def _take_chosen(self, *_: object) -> None:
         chosen = self.chooser.currentData()
@@ -148,6 +151,7 @@ class ProjectBox(QGroupBox):
         """Watch the layers of this project instead of those of the last one."""
         if self._snapping is not None:
             self._snapping.release()
+        if self.project is not None:
             self._watch(self.project, on=False)
         self.project = project
         self._snapping = LabelSnapping(project) if project else None
@@ -207,7 +211,8 @@ class ProjectBox(QGroupBox):
         labels, areas = _counts(project.labels, CLASS_FIELD), _counts(project.areas, SPLIT_FIELD)
         for row, info in enumerate(project.classes):
             key = f"{row + 1}   " if row < KEYS else "     "
-            self.legend.item(row).setText(f"{key}{info.name}  ({in_digits(labels[str(info.value)])})")
+            text = f"{key}{info.name}  ({in_digits(labels[str(info.value)])})"
+            present(self.legend.item(row)).setText(text)
         told = [
             f"{in_digits(areas[split.value])} {tr(name)}" for split, name in SPLIT_NAMES.items() if areas[split.value]
         ]
@@ -218,8 +223,8 @@ class ProjectBox(QGroupBox):
         self.edited.emit()
 
     def _keys_in_use(self) -> int:
-        editing = self.project is not None and self.project.labels.isEditable()
-        return min(len(self.project.classes), KEYS) if editing else 0
+        project = self.project
+        return min(len(project.classes), KEYS) if project is not None and project.labels.isEditable() else 0
 
     def _take_class(self, number: int) -> None:
         """Make the class of that row the current one."""
@@ -230,9 +235,13 @@ class ProjectBox(QGroupBox):
             self.legend.blockSignals(False)
 
     def _take_split(self) -> None:
-        self.project.set_split(self.split_chooser.currentData())
+        if self.project is not None:
+            self.project.set_split(self.split_chooser.currentData())
 
-    def _draw(self, layer: QgsVectorLayer) -> None:
+    def _draw(self, what: str) -> None:
+        if self.project is None:
+            return
+        layer = self.project.labels if what == LABELS else self.project.areas
         if not layer.isEditable() and not layer.startEditing():
             sentence = tr("The file of {} cannot be written.").format(self.project.name)
             remedy = tr("Copy the label project to a folder of your own, and open it there.")
@@ -244,7 +253,7 @@ class ProjectBox(QGroupBox):
 
     def _save(self) -> None:
         """Write the edits, and go on editing."""
-        for layer in (self.project.labels, self.project.areas):
+        for layer in (self.project.labels, self.project.areas) if self.project else ():
             if layer.isModified() and not layer.commitChanges(False):
                 sentence = tr("What you drew in {} could not be saved.").format(layer.name())
                 remedy = tr("It is still there; see whether the file is open elsewhere, and save again.")

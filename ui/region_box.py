@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from qgis.core import QgsVectorLayer
+from qgis.core import QgsGeometry, QgsVectorLayer
 from qgis.gui import QgisInterface, QgsRubberBand
 from qgis.PyQt.QtCore import QSize, pyqtSignal
 from qgis.PyQt.QtGui import QHideEvent, QShowEvent
@@ -15,7 +15,7 @@ from .icons import icon
 from .images import has_end
 from .map_tools import FreehandTool, PolygonTool, RectangleTool, RegionTool, region_band
 from .map_view import ImageSource
-from .sources import PickedRegion, extent_region, region_of, selected_region
+from .sources import PickedRegion, extent_region, region_of, require_image, selected_region
 from .words import area_in_words, tr
 
 ICON_PX = 20
@@ -125,7 +125,7 @@ class RegionBox(QGroupBox):
         tool.given_up.connect(lambda: self._canvas.unsetMapTool(tool))
         return button
 
-    def _take_drawn(self, tool: RegionTool, geometry: object) -> None:
+    def _take_drawn(self, tool: RegionTool, geometry: QgsGeometry) -> None:
         self._canvas.unsetMapTool(tool)
         self._take(lambda: region_of([geometry], self._canvas.mapSettings().destinationCrs()))
 
@@ -142,7 +142,8 @@ class RegionBox(QGroupBox):
         return extent_region(settings.visibleExtent(), settings.destinationCrs())
 
     def _image_extent(self) -> PickedRegion:
-        return extent_region(self._image.extent(), self._image.crs())
+        image = require_image(self._image)
+        return extent_region(image.extent(), image.crs())
 
     def _selected_polygons(self) -> PickedRegion:
         layer = self._iface.activeLayer()

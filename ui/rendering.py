@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
+from typing import Any, Optional
 
 from osgeo import gdal
 from qgis.core import QgsCoordinateReferenceSystem, QgsGeometry, QgsRectangle
@@ -151,7 +151,8 @@ class _Canvas:
     """
 
     def __init__(self, path: Path, picture: Picture) -> None:
-        self._path, self._color, self._file = str(path), picture.pixels.color, None
+        self._path, self._color = str(path), picture.pixels.color
+        self._file: Any = None
         self._try(lambda: self._create(picture))
 
     def draw(self, block: Block, bands: Sequence[bytes]) -> None:
@@ -175,7 +176,8 @@ class _Canvas:
         self._file = driver.Create(self._path, grid.width_px, grid.height_px, bands, kind, options)
         if self._file is not None:
             self._file.SetGeoTransform((grid.left, grid.step[0], 0, grid.top, 0, -grid.step[1]))
-            self._file.SetProjection(pixels.crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL))
+            kind = QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL  # type: ignore[attr-defined] # as in sources
+            self._file.SetProjection(pixels.crs.toWkt(kind))
             for band in range(1, 1 if self._color else bands + 1):
                 self._file.GetRasterBand(band).SetNoDataValue(pixels.nodata)
 

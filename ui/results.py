@@ -24,6 +24,7 @@ from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtXml import QDomDocument
 
 from ..protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
+from .present import present
 from .words import briefly, tr
 
 STYLES_DIR = Path(__file__).resolve().parent.parent / "resources" / "styles"
@@ -95,7 +96,7 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
     group = QgsLayerTreeGroup(run.title)
     for layer in [polygon_layer(run), class_layer(run), *probability_layers(run)]:
         project.addMapLayer(layer, addToLegend=False)
-        node = group.addLayer(layer)
+        node = present(group.addLayer(layer))
         node.setItemVisibilityChecked(isinstance(layer, QgsVectorLayer))
         node.setExpanded(isinstance(layer, QgsVectorLayer))
     project.layerTreeRoot().insertChildNode(0, group)

@@ -36,16 +36,20 @@ class RunBar(QWidget):
         self._buttons = QHBoxLayout()
         self._buttons.addWidget(self.run_button, 1)
         self._buttons.addWidget(self.cancel_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.status)
-        layout.addWidget(self.progress)
-        layout.addLayout(self._buttons)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addWidget(self.status)
+        self._layout.addWidget(self.progress)
+        self._layout.addLayout(self._buttons)
         self.stop("")
 
     def add_button(self, button: QWidget) -> None:
         """Put one more button beside Run."""
         self._buttons.addWidget(button)
+
+    def show_below(self, widget: QWidget) -> None:
+        """Put something right below the status."""
+        self._layout.insertWidget(1, widget)
 
     def set_ready(self, ready: bool, label: str, reason: str) -> None:
         """Whether Run can be pressed, and in `reason` why not, or what it would do. Forgets how the last run ended."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
-from qgis.core import QgsMapLayer, QgsProject, QgsProviderRegistry, QgsVectorLayer
+from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsProviderRegistry, QgsVectorLayer
 
 from ..protocol import ErrorCode, OrthomaskError
 from .picture_client import PICTURE_DIR, WORK_DIR
@@ -61,14 +61,16 @@ def refuse_unsaved(layers: Sequence[QgsMapLayer]) -> None:
 def take_out(project: QgsProject, layers: Sequence[QgsMapLayer], title: str) -> None:
     """Take the layers out of the project, and a group of that title that they leave empty."""
     nodes = [project.layerTreeRoot().findLayer(layer.id()) for layer in layers]
-    groups = {id(node.parent()): node.parent() for node in nodes if node is not None}
+    parents = [node.parent() for node in nodes if node is not None]
+    groups = {id(parent): parent for parent in parents if parent is not None}
     for layer in layers:
         if isinstance(layer, QgsVectorLayer):
             layer.rollBack()  # nothing was changed; a layer that is being edited would stay open
     project.removeMapLayers([layer.id() for layer in layers])
     for group in groups.values():
-        if group.name() == title and group.parent() is not None and not group.children():
-            group.parent().removeChildNode(group)
+        parent = group.parent()
+        if group.name() == title and not group.children() and isinstance(parent, QgsLayerTreeGroup):
+            parent.removeChildNode(group)
 
 
 def trash(folder: Path) -> list[Path]:

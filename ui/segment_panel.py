@@ -9,7 +9,7 @@ from typing import Optional
 from qgis.core import QgsApplication, QgsProject
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from ..protocol import (
     OVERLAP_PX,
@@ -21,9 +21,10 @@ from ..protocol import (
     PredictRequest,
     PredictResult,
 )
-from . import results, run_folders
+from . import repeating, results, run_folders
 from .engine_client import EngineClient
 from .folder_chooser import MakeshiftWords
+from .history import PastRun
 from .history_button import HistoryButton
 from .images import FrozenImage, frozen, is_rendered, places_of, with_nodata
 from .images import planned as planned_image
@@ -34,6 +35,7 @@ from .options_box import OptionsBox
 from .picture_client import FrozenRun, PictureClient
 from .picture_words import are_wanted, picture_words
 from .preflight_box import PreflightBox
+from .present import present
 from .region_box import RegionBox
 from .rendering import Picture
 from .run_bar import RunBar
@@ -77,7 +79,8 @@ class SegmentPanel(QWidget):
         self.options = OptionsBox()
         self.run_bar = RunBar()
         self.undo = UndoButton(iface)
-        self.history = HistoryButton(iface, self)
+        folders, running = (lambda: run_folders.parents(self.options.folder())), (lambda: self.running_folder)
+        self.history = HistoryButton(iface, folders, running, self.undo, self)
         self._lay_out()
         self._connect()
         self._set_image()
@@ -98,14 +101,14 @@ class SegmentPanel(QWidget):
     def run(self) -> None:
         """Run what is chosen, in the background."""
         try:
-            planned = self._planned()
+            image, planned = require_image(self.layer_chooser.image), self._planned()
             request = self._request(planned)
         except OrthomaskError as error:
             show_error(self._iface.messageBar(), error)
             return
         if isinstance(planned, Picture) and not are_wanted(planned, self):
             return
-        name, model = self.layer_chooser.image.name(), self.model.model
+        name, model = image.name(), present(self.model.model)
         self.start(FrozenRun(run_folders.begin(request, name, model.name), frozen(planned)), model.title, name)
 
     def start(self, run: FrozenRun, model: str, image: str) -> None:
@@ -133,6 +136,39 @@ class SegmentPanel(QWidget):
             self._nodata[image_of(self.layer_chooser.image).path] = value
             self._refresh()
 
+    def repeat(self, run: PastRun) -> None:
+        """Fill in what a run of the history was made with, to be changed; nothing runs."""
+        self.wanted.emit()
+        notes = repeating.fill(self._boxes, run, self._may_load)
+        self._take_nodata(run)
+        self.history.put_away()
+        bar = self._iface.messageBar()
+        if notes:
+            show_warning(bar, " ".join(notes))
+        else:
+            show_success(bar, tr("The panel is filled in from “{}”. Change what you like, then run.").format(run.title))
+
+    def resume(self, run: PastRun) -> None:
+        """Go on with a run of the history that did not end."""
+        try:
+            if self.running_folder:
+                sentence, remedy = tr("Another run is going on."), tr("Wait for its end, or cancel it.")
+                raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+            frozen_run = repeating.begun(self._boxes, run)
+            self._take_nodata(run)
+        except OrthomaskError as error:
+            self.history.explain(error)
+            return
+        self.start(frozen_run, run.model, run.image)
+        self.wanted.emit()
+        self.history.put_away()
+
+    def _take_nodata(self, run: PastRun) -> None:
+        """Read a run's image as the run did."""
+        if run.request is not None:
+            self._nodata[run.request.image.path] = run.request.image.nodata
+            self._refresh()
+
     def cancel(self) -> None:
         """End the run within a second."""
         if self._task is not None:
@@ -146,7 +182,7 @@ class SegmentPanel(QWidget):
         image_layout = QVBoxLayout(image)
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
-        self.run_bar.layout().insertWidget(1, self.undo)
+        self.run_bar.show_below(self.undo)
         self.run_bar.add_button(self.history)
         self.place = MakeshiftWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
@@ -163,9 +199,19 @@ class SegmentPanel(QWidget):
         self.preflight.nodata_wanted.connect(self.treat_as_nodata)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
+        self.ended.connect(self.history.refresh)
         QgsProject.instance().readProject.connect(self._refresh)
         QgsProject.instance().cleared.connect(self._note_closed_project)
         news.changed.connect(self._follow_settings)
+
+    @property
+    def _boxes(self) -> repeating.Boxes:
+        return repeating.Boxes(self.layer_chooser, self.region, self.model, self.options)
+
+    def _may_load(self, path: str) -> bool:
+        question = tr("The image “{}” is not in the project. Add it?").format(path)
+        answer = QMessageBox.question(self.history.dialog, tr("Orthomask: run history"), question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _set_image(self) -> None:
         self.region.set_image(self.layer_chooser.image)
@@ -188,16 +234,16 @@ class SegmentPanel(QWidget):
         self.image_words.setText(problem or _words(planned))
         self.image_words.setVisible(bool(self.image_words.text()))
         missing = problem or self._missing()
-        unfinished = not missing and run_folders.unfinished_folder(self._request(planned)) is not None
+        request = self._request(planned) if planned is not None and not missing else None
+        unfinished = request is not None and run_folders.unfinished_folder(request) is not None
         reason = missing or (tr("Go on where this run stopped") if unfinished else tr("Start; results become layers"))
         self.run_bar.set_ready(not missing, tr("Resume") if unfinished else tr("Run"), reason)
         self._check(planned)
 
     def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
         """What the chosen image would be read from, as far as that is known; or why it cannot, with the remedy."""
-        image = self.layer_chooser.image
         try:
-            require_image(image)
+            image = require_image(self.layer_chooser.image)
             known = not is_rendered(image) or (self.region.region is not None and self.model.model is not None)
             return self._planned() if known else None, ""
         except OrthomaskError as error:
@@ -205,8 +251,7 @@ class SegmentPanel(QWidget):
 
     def _planned(self) -> FrozenImage:
         """What the chosen image is read from: a file, or a picture of the region at the model's resolution."""
-        image, model = self.layer_chooser.image, self.model.model
-        require_image(image)
+        image, model = require_image(self.layer_chooser.image), self.model.model
         places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
         planned = planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
         return planned if isinstance(planned, Picture) else with_nodata(planned, self._nodata.get(planned.path))
@@ -229,11 +274,12 @@ class SegmentPanel(QWidget):
             self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
+        model, region = present(self.model.model), present(self.region.region)  # Run is not ready without them
         request = PredictRequest(
             image=planned.key if isinstance(planned, Picture) else planned,
-            model=self.model.model.path,
+            model=model.path,
             output_dir=self.options.folder(),
-            region=self.region.region.request(),
+            region=region.request(),
             threshold=round(self.model.threshold.value(), 2),
             device=DEVICE.get(),  # on another one it would be another run
         )

@@ -48,7 +48,7 @@ class SettingsFactory(QgsOptionsWidgetFactory):
         super().__init__("Orthomask", icon("orthomask"))
         self._dock = dock
 
-    def createWidget(self, parent: Optional[QWidget] = None) -> QWidget:
+    def createWidget(self, parent: Optional[QWidget] = None) -> SettingsPage:
         """The page, as things stand now."""
         return SettingsPage(self._dock, parent)
 

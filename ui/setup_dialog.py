@@ -101,7 +101,8 @@ class SetupDialog(QDialog):
     def __init__(self, error: Optional[OrthomaskError] = None, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Orthomask: the engine"))
-        self._error, self._offer = error, None
+        self._error = error
+        self._offer: Optional[Offer] = None
         self._failure: Optional[OrthomaskError] = None
         self._task: Optional[SetupTask] = None
         self.lamp, self.words = QLabel(), QLabel()

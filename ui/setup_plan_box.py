@@ -47,7 +47,7 @@ class PlanBox(QGroupBox):
         for chooser in (self.device, self.python):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             chooser.currentIndexChanged.connect(self._refresh)
-        self.why, self.source, self.size, self.place = (_label() for _ in range(4))
+        self.why, self.source, self.space, self.place = (_label() for _ in range(4))
         self.source_button = QPushButton(tr("Folder…"))
         self.source_button.clicked.connect(self._change_source)
         self.packages = QPlainTextEdit()
@@ -95,7 +95,7 @@ class PlanBox(QGroupBox):
         form.addRow(tr("Device"), device)
         form.addRow(tr("Python"), self.python)
         form.addRow(tr("From"), source)
-        form.addRow(tr("Size"), self.size)
+        form.addRow(tr("Size"), self.space)
         form.addRow(tr("Place"), self.place)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
@@ -146,7 +146,7 @@ class PlanBox(QGroupBox):
         )
         colour = "" if free_gb >= needed_gb else " style='color:#e0483c'"
         count = tr("{} packages").format(plan.package_count)
-        self.size.setText(f"{count}, {fetched}, {disk};<br><span{colour}>{room}</span>")
+        self.space.setText(f"{count}, {fetched}, {disk};<br><span{colour}>{room}</span>")
         self.place.setText(html.escape(str(plan.base)))
         minor = plan.python.minor if plan.python else ""
         names = builds.package_names(plan.requirements, minor)

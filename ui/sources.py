@@ -22,6 +22,8 @@ from qgis.core import (
 
 from ..protocol import ErrorCode, Image, OrthomaskError, Region
 from .credentials import public_source, without_access
+from .map_view import ImageSource
+from .present import present
 from .words import tr
 
 FOREIGN_STARTS = ("pg:", "hdf4", "ecwp", "ogcapi:", "ngw:", "georaster:")
@@ -60,7 +62,7 @@ def crs_name(crs: QgsCoordinateReferenceSystem) -> str:
     """
     if crs.authid().startswith("EPSG:"):
         return crs.authid()
-    return crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)
+    return crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)  # type: ignore[attr-defined] # its name before QGIS 3.36
 
 
 def is_file(layer: object) -> bool:
@@ -72,8 +74,8 @@ def is_file(layer: object) -> bool:
     return not locked and not path.lower().startswith(FOREIGN_STARTS) and not path.lower().endswith(FOREIGN_ENDS)
 
 
-def require_image(layer: object) -> None:
-    """Raise unless there is a layer, and its source can be read.
+def require_image(layer: Optional[ImageSource]) -> ImageSource:
+    """The layer; raise unless there is one, and its source can be read.
 
     Raises:
         OrthomaskError: there is none, or it is broken.
@@ -85,16 +87,17 @@ def require_image(layer: object) -> None:
         sentence = tr("The source of the layer {} cannot be opened.").format(layer.name())
         remedy = tr("Repair the layer's data source.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, public_source(layer.source()))
+    return layer
 
 
-def image_of(layer: Optional[QgsRasterLayer]) -> Image:
+def image_of(source: Optional[ImageSource]) -> Image:
     """The file behind a raster layer. The CRS is given only where the layer's is not the file's own.
 
     Raises:
         OrthomaskError: there is no layer, it is broken, or it is no file.
     """
-    require_image(layer)
-    if not is_file(layer):
+    layer = require_image(source)
+    if not isinstance(layer, QgsRasterLayer) or not is_file(layer):
         sentence = tr("The layer {} is no file that can be read here.").format(layer.name())
         remedy = tr("Save the part you need as a GeoTIFF (right-click the layer, Export ‣ Save As…) and choose that.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
@@ -155,13 +158,19 @@ def picked_region(region: Region) -> PickedRegion:
     return PickedRegion(geometry, crs)
 
 
+def straightened(geometry: QgsGeometry) -> QgsGeometry:
+    """A geometry that is not empty, without curves, Z and M."""
+    flat = present(present(geometry.constGet()).segmentize())
+    flat.dropZValue()
+    flat.dropMValue()
+    return QgsGeometry(flat)
+
+
 def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:
     """The valid polygons that `geometry` is made of, flat and without curves."""
     if geometry.isEmpty():
         return []
-    straight = QgsGeometry(geometry.constGet().segmentize())
-    straight.get().dropZValue()
-    straight.get().dropMValue()
+    straight = straightened(geometry)
     parts = straight.makeValid().asGeometryCollection()
     return [part for part in parts if part.type() == QgsWkbTypes.GeometryType.PolygonGeometry]
 

@@ -37,7 +37,8 @@ class StartBox(QGroupBox):
     @property
     def model(self) -> Optional[ModelSummary]:
         """The model to start from; None to start from scratch."""
-        return self.chooser.currentData()
+        chosen: Optional[ModelSummary] = self.chooser.currentData()
+        return chosen
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
         """Offer these models; the first one is chosen at first, and what is chosen stays chosen."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ..protocol import Cancelled, ErrorCode, OrthomaskError
-from .engine_client import EngineClient
 from .words import tr
 
 QUIET = getattr(QgsTask.Flag, "Silent", QgsTask.Flag.CanCancel)
 """The panel tells of its results itself; QGIS before 3.26 notifies all the same."""
+
+
+class Client(Protocol):
+    """The engine, or whatever is called as it is; in the task's thread."""
+
+    def call(self, request: Any, feedback: Any, /) -> Any:
+        """Answer the request; the feedback is told of progress, and says whether to stop."""
 
 
 class EngineTask(QgsTask):
@@ -32,7 +38,7 @@ class EngineTask(QgsTask):
     reported = pyqtSignal(float, str)
     """Fraction done (0 to 1), and what is being done."""
 
-    def __init__(self, title: str, client: EngineClient, request: object) -> None:
+    def __init__(self, title: str, client: Client, request: object) -> None:
         super().__init__(title, QgsTask.Flag.CanCancel | QUIET)
         self._client = client
         self._request = request

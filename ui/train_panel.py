@@ -21,6 +21,7 @@ from .finished_box import FinishedBox
 from .messages import show_error, show_success, show_warning
 from .own_models import SUFFIX
 from .picture_words import are_wanted
+from .present import present
 from .scrolling import lay_out
 from .stages import picture_warnings
 from .start_box import StartBox
@@ -142,7 +143,7 @@ class TrainPanel(QWidget):
 
         def prepare(feedback: Feedback) -> TrainRequest:
             try:
-                return build(frozen.write(folder / DATA_DIR, feedback))
+                return build(data=frozen.write(folder / DATA_DIR, feedback))
             except OrthomaskError:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -151,8 +152,8 @@ class TrainPanel(QWidget):
 
     def _watch(self) -> None:
         """Show the run folder of the training that is under way or interrupted."""
-        self._run_dir = Path(self.job.request.output_dir)
-        self._total = self.job.request.schedule.epochs
+        request = present(self.job.request)
+        self._run_dir, self._total = Path(request.output_dir), request.schedule.epochs
         self.view.begin()
         self.watcher.start(self._run_dir)
 

@@ -19,6 +19,7 @@ from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_sources import GroundTruth, LabelSource, Rendering, planned_image
 from .map_view import ImageChooser
 from .picture_words import picture_words
+from .present import present
 from .rendering import Picture
 from .sources import require_image
 from .training_data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
@@ -102,13 +103,14 @@ class TrainingDataBox(QGroupBox):
         self._require_usable()
         if self.source.currentData() == CHIPS:
             return FrozenChips(self.chips.filePath())
-        labels, class_field, areas = self._layers()
+        chosen, class_field, areas = self._layers()
+        labels = present(chosen)
         classes = self._project.classes if self._project else ()
         source = LabelSource(labels, class_field)
         if class_field and not classes and self._makes_classes:
             numbered, mapping = matched(values_of(labels, class_field), ())
             source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
-        image = self.image.image
+        image = require_image(self.image.image)
         return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -189,7 +191,8 @@ class TrainingDataBox(QGroupBox):
         project = self._project
         if project is not None:
             return project.labels, CLASS_FIELD, project.areas
-        return self.labels.currentLayer(), self.class_field.field, self.areas.currentLayer()
+        labels, areas = (_polygons(chooser.currentLayer()) for chooser in (self.labels, self.areas))
+        return labels, self.class_field.field, areas
 
     def _require_usable(self) -> None:
         if self.source.currentData() == CHIPS:
@@ -208,7 +211,7 @@ class TrainingDataBox(QGroupBox):
         if self.source.currentData() == CHIPS:
             return tr("Chips with their manifest.")
         labels, _, areas = self._layers()
-        count = count_labels(labels)
+        count = count_labels(labels) if labels is not None else 0
         found = tr_n("{} label", "{} labels", count).format(in_digits(count))
         planned = planned_image(self.image.image, areas, self._rendering)
         if isinstance(planned, Picture):
@@ -232,7 +235,11 @@ def _layer_chooser(kind: QgsMapLayerProxyModel.Filter, tip: str) -> QgsMapLayerC
     return chooser
 
 
-def _require_labels(labels: Optional[QgsMapLayer]) -> None:
+def _polygons(layer: Optional[QgsMapLayer]) -> Optional[QgsVectorLayer]:
+    return layer if isinstance(layer, QgsVectorLayer) else None
+
+
+def _require_labels(labels: Optional[QgsVectorLayer]) -> None:
     if labels is None:
         sentence, remedy = (
             tr("No labels are chosen."),

@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
@@ -93,7 +93,8 @@ def _epoch(row: dict[str, Optional[str]]) -> Optional[Epoch]:
     numbers = {name: _number(row.get(name)) for name in Epoch._fields}
     if math.isnan(numbers["epoch"]):
         return None
-    return Epoch(**{**numbers, "epoch": int(numbers["epoch"])})
+    known: dict[str, Any] = {**numbers, "epoch": int(numbers["epoch"])}
+    return Epoch(**known)
 
 
 def _number(text: Optional[str]) -> float:

@@ -75,8 +75,9 @@ class UndoButton(QPushButton):
         self.forget()
         QgsProject.instance().removeMapLayers([layer.id() for layer in layers])
         for group in list(_groups(QgsProject.instance().layerTreeRoot())):
-            if group.customProperty(MARK) == mark and not group.children():
-                group.parent().removeChildNode(group)
+            parent = group.parent()
+            if group.customProperty(MARK) == mark and not group.children() and isinstance(parent, QgsLayerTreeGroup):
+                parent.removeChildNode(group)
         self._iface.mapCanvas().refresh()  # of layers that are gone it takes no notice by itself
         words = tr("The layers are out of the project again; their files are still there.")
         show_success(self._iface.messageBar(), words)

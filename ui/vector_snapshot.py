@@ -30,6 +30,7 @@ from qgis.core import (
 
 from ..protocol import Cancelled, ErrorCode, OrthomaskError
 from .engine_client import EngineClient, Feedback, NoFeedback
+from .sources import straightened
 from .stages import Stage, told
 from .words import in_digits, tr
 
@@ -117,7 +118,7 @@ class VectorSnapshot:
 
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
         """Write until the end or a failure of the writer, which it keeps; whether nobody has cancelled."""
-        as_text = [not field.isNumeric() for field in self.fields]
+        as_text = [not field.isNumeric() for field in self.fields.toList()]
         for number, feature in enumerate(self.source.getFeatures(self.request)):
             if number % FEATURES_BETWEEN_LOOKS == 0:
                 if feedback.isCanceled():
@@ -171,9 +172,7 @@ def flat_polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
     """
     if geometry.isNull() or geometry.isEmpty():
         return None
-    straight = QgsGeometry(geometry.constGet().segmentize())
-    straight.get().dropZValue()
-    straight.get().dropMValue()
+    straight = straightened(geometry)
     polygonal = QgsWkbTypes.GeometryType.PolygonGeometry
     if straight.type() != polygonal:
         parts = [part for part in straight.asGeometryCollection() if part.type() == polygonal]

@@ -39,7 +39,7 @@ def killed(sample, tmp_path):
 def test_a_killed_run_of_the_command_line_goes_on_in_the_dock(dock, killed, history):
     begun = json.loads((killed / ".orthomask" / "state.json").read_text(encoding="utf-8"))
     wait_until(lambda: [run.folder for run in history.view.chosen()] == [killed])
-    QTest.mouseClick(history.actions.resume, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(history.buttons.resume, Qt.MouseButton.LeftButton)
     assert dock.segment.running_folder == str(killed)
     wait_until(lambda: dock.segment.running_folder == "", PATIENCE_SECONDS)
     record = json.loads((killed / "run.json").read_text(encoding="utf-8"))

@@ -163,7 +163,7 @@ def test_the_mask_is_gdals_own(panel, sample, tmp_path):
 
 def test_areas_then_chips_as_the_preview_shows_them(panel, sample, tmp_path, bar):
     panel.areas.count.setValue(4)
-    panel.areas.size.setValue(30)
+    panel.areas.side.setValue(30)
     panel.areas.button.click()
     finished(panel)
     project = panel.project.project
@@ -176,7 +176,7 @@ def test_areas_then_chips_as_the_preview_shows_them(panel, sample, tmp_path, bar
     panel.export.kind.setCurrentIndex(1)
     for number, (rotations, gsd, stride) in enumerate((("0", "", 64), ("30", "0.2", 48))):
         panel.export.folder_chooser.setFilePath(str(tmp_path / f"chips{number}"))
-        panel.export.chips.size.setValue(64)
+        panel.export.chips.side.setValue(64)
         panel.export.chips.stride.setValue(stride)
         panel.export.chips.rotations.setText(rotations)
         panel.export.chips.gsd.setText(gsd)
@@ -196,7 +196,7 @@ def test_more_areas_keep_clear_of_unsaved_ones(panel, sample):
     project.areas.startEditing()
     add(project.areas, box_on(project.areas, 0, 0, 120, sample))
     panel.areas.count.setValue(3)
-    panel.areas.size.setValue(20)
+    panel.areas.side.setValue(20)
     panel.areas.button.click()
     finished(panel)
     old, *new = [feature.geometry() for feature in project.areas.getFeatures(sorted_by_area())]
@@ -243,7 +243,7 @@ def test_chips_of_a_map_service(panel, tiles, tmp_path):
     panel.layer_chooser.setLayer(tiles)
     panel.export.kind.setCurrentIndex(1)
     panel.export.chips.gsd.setText("0.5")
-    panel.export.chips.size.setValue(64)
+    panel.export.chips.side.setValue(64)
     press(panel.run_bar.run_button)
     finished(panel)
     assert "chips" in panel.run_bar.status.text()

@@ -15,7 +15,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from orthomask.training.objects import Matches, average_precision, components, match, object_scores
+from orthomask.training.components import components
+from orthomask.training.objects import Matches, average_precision, match, object_scores
 
 SIZE = 32
 
@@ -85,12 +86,6 @@ def test_scores_count_over_all_pieces() -> None:
     (scores,) = object_scores([good, bad], ("house",))
     assert (scores.matched, scores.false, scores.missed) == (1, 1, 2)
     assert (scores.precision, scores.recall, scores.f1) == pytest.approx((1 / 2, 1 / 3, 2 / 5))
-
-
-def test_diagonal_neighbours_are_two_objects_and_classes_never_join() -> None:
-    assert components(np.array([[1, 0], [0, 1]], np.uint8)).max() == 2
-    numbers = components(np.array([[1, 2, 255], [1, 2, 2]], np.uint8))
-    assert numbers.tolist() == [[1, 2, 0], [1, 2, 2]]
 
 
 def test_average_precision_by_hand() -> None:

@@ -203,7 +203,7 @@ def test_a_mask_of_a_map_service_has_its_picture_beside_it(dock, engine, server,
     panel.labels.add(labels)
     panel.export.areas.setLayer(areas)
     assert "a resolution" in panel.image_words.text()
-    panel.export.mask.gsd.setText("0.3")
+    panel.export.masks.gsd.setText("0.3")
     panel.export.file_chooser.setFilePath(str(tmp_path / "mask.tif"))
     assert "rendered" in panel.image_words.text()
     panel.run()
@@ -222,7 +222,7 @@ def test_areas_are_placed_where_the_map_shows_a_service(dock, engine, server, bo
     canvas = qgis_iface.mapCanvas()
     canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
     canvas.setExtent(box)
-    panel.areas.size.setValue(8)
+    panel.areas.side.setValue(8)
     panel.areas.button.click()
     ended(panel)
     asked = engine.asked("areas")[-1]

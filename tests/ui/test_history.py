@@ -17,10 +17,12 @@ from orthomask.protocol import Cancelled, Image, PolygonOptions, PredictRequest,
 from orthomask.ui import history, run_deletion, run_deletion_box, run_folders, trash
 from orthomask.ui.engine_client import NoFeedback
 from orthomask.ui.history import HistoryReader, State
+from orthomask.ui.history_button import HistoryButton
 from orthomask.ui.images import pixels_of
 from orthomask.ui.picture_client import FrozenRun, PictureClient
 from orthomask.ui.processing.provider import OrthomaskProvider
 from orthomask.ui.settings import DEVICE, RUN_PARENTS
+from orthomask.ui.undo_button import UndoButton
 
 FILES = ("classes.tif", "probabilities.tif", "polygons.gpkg")
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -280,7 +282,7 @@ def test_columns_can_be_sorted_and_rows_filtered(open_history, make, make_unfini
     assert cells(dialog, 1) == ["zoo"]
     assert [run.image for run in dialog.view.chosen()] == ["zoo"]
     dialog.filter.setText("nothing like it")
-    assert not dialog.actions.delete.isEnabled()
+    assert not dialog.buttons.delete.isEnabled()
 
 
 def test_only_what_suits_can_be_done(open_history, make, make_unfinished):
@@ -288,7 +290,7 @@ def test_only_what_suits_can_be_done(open_history, make, make_unfinished):
     make_unfinished("b", hours=2)
     (make("c", hours=1) / "run.json").write_text("{")
     dialog = open_history(3)
-    actions = dialog.actions
+    actions = dialog.buttons
     buttons = (actions.add, actions.repeat, actions.resume, actions.folder, actions.copy, actions.delete)
     by_folder = {}
     for row in range(3):
@@ -330,7 +332,7 @@ def test_a_run_whose_files_are_gone_is_not_added(open_history, make):
     folder = make()
     dialog = open_history(1)
     (folder / "classes.tif").unlink()
-    press(dialog.actions.add)
+    press(dialog.buttons.add)
     assert groups() == []
     assert "The run lacks classes.tif." in shown(dialog.bar)
 
@@ -339,7 +341,7 @@ def test_repeat_fills_the_panel_and_runs_nothing(dock, engine, open_history, mak
     make(image=photo)
     dock.tabs.setCurrentIndex(1)
     dialog = open_history(1)
-    press(dialog.actions.repeat)
+    press(dialog.buttons.repeat)
     assert dock.tabs.currentWidget() is dock.segment
     assert not dialog.isVisible()
     panel = dock.segment
@@ -352,9 +354,26 @@ def test_repeat_fills_the_panel_and_runs_nothing(dock, engine, open_history, mak
 @pytest.mark.parametrize("there", [True, False])
 def test_a_run_of_the_whole_image_is_repeated_on_the_whole_image(dock, layer, open_history, make, photo, there):
     make(request={**record(image=photo if there else "/data/gone.tif")["request"], "region": None})
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     region = dock.segment.region.region
     assert (region.geometry.boundingBox() == layer.extent()) if there else region is None
+
+
+def test_the_button_alone_says_which_run_is_wanted_again(qgis_iface, make, parent):
+    """It knows no panel: whoever does connects its signals."""
+    make()
+    button = HistoryButton(qgis_iface, lambda: [parent], lambda: "", UndoButton(qgis_iface))
+    button.open()
+    try:
+        wait_until(lambda: button.dialog.view.table.rowCount() == 1 and button.dialog._task is None)
+        wanted = []
+        button.repeat_wanted.connect(lambda run: wanted.append(("repeat", run.folder.parent)))
+        button.resume_wanted.connect(lambda run: wanted.append(("resume", run.folder.parent)))
+        button.dialog.buttons.repeat.click()
+        button.dialog.resume_wanted.emit(*button.dialog.view.chosen())
+        assert wanted == [("repeat", parent), ("resume", parent)]
+    finally:
+        button.release()
 
 
 def test_repeat_offers_to_add_an_image_that_the_project_lacks(dock, open_history, make, photo, monkeypatch, bar):
@@ -362,25 +381,25 @@ def test_repeat_offers_to_add_an_image_that_the_project_lacks(dock, open_history
     QgsProject.instance().clear()
     asked = []
     monkeypatch.setattr(QMessageBox, "question", lambda _, __, text: asked.append(text) or NO)
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     assert photo in asked[0]
     assert not QgsProject.instance().mapLayers()
     assert "is not in the project: choose an image" in shown(bar)
     monkeypatch.setattr(QMessageBox, "question", lambda *_: YES)
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     assert dock.segment.layer_chooser.currentLayer().source() == photo
 
 
 def test_repeat_says_what_is_not_there_any_more(open_history, make, bar):
     make(image="/data/gone.tif", model="/models/gone.safetensors", made_with={"name": "roofs", "sha256": "00" * 32})
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     assert "“/data/gone.tif” is not there any more" in shown(bar)
     assert "The model “roofs” is not there any more" in shown(bar)
 
 
 def test_a_model_that_has_changed_is_taken_and_named(dock, open_history, make, photo, bar):
     make(image=photo, made_with={"sha256": "00" * 32})
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     assert dock.segment.model.model.name == "fields"
     assert "“Farmland” has changed since that run" in shown(bar)
 
@@ -393,7 +412,7 @@ def test_a_model_file_keeps_the_threshold_while_the_engine_looks_at_it(
     make(image=photo, model=str(path), made_with={"name": "own", "sha256": "99" * 32})
     own = {**to_json(dock.segment.model.models[1]), "name": "own", "path": str(path)}
     engine.script(models={"result": {"models": [own]}})
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     wait_until(lambda: dock.segment.model.model.path == str(path))
     assert dock.segment.model.threshold.value() == pytest.approx(0.35)
 
@@ -401,7 +420,7 @@ def test_a_model_file_keeps_the_threshold_while_the_engine_looks_at_it(
 def test_resume_goes_on_with_the_very_request(dock, engine, open_history, make_unfinished, photo):
     folder = make_unfinished(image=photo)
     dialog = open_history(1)
-    press(dialog.actions.resume)
+    press(dialog.buttons.resume)
     wait_until(lambda: engine.asked("predict"))
     (asked,) = engine.asked("predict")
     expected = {**record(image=photo)["request"], "output_dir": str(folder), "existing": "resume"}
@@ -416,7 +435,7 @@ def test_one_run_at_a_time_is_gone_on_with(dock, engine, open_history, make_unfi
     press(dock.segment.region.extent_button)
     press(dock.segment.run_bar.run_button)
     dialog = open_history(1)
-    press(dialog.actions.resume)
+    press(dialog.buttons.resume)
     assert "Another run is going on." in shown(dialog.bar)
     dock.segment.cancel()
     wait_until(lambda: dock.segment.running_folder == "")
@@ -425,7 +444,7 @@ def test_one_run_at_a_time_is_gone_on_with(dock, engine, open_history, make_unfi
 def test_a_run_whose_image_is_gone_is_not_gone_on_with(engine, open_history, make_unfinished):
     make_unfinished(image="/data/gone.tif")
     dialog = open_history(1)
-    press(dialog.actions.resume)
+    press(dialog.buttons.resume)
     assert "is not there any more" in shown(dialog.bar)
     assert engine.asked("predict") == []
 
@@ -434,12 +453,12 @@ def test_open_folder_and_copy_details(open_history, make, monkeypatch):
     folder = make()
     dialog, opened = open_history(1), []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url) or True)
-    press(dialog.actions.folder)
+    press(dialog.buttons.folder)
     assert opened == [QUrl.fromLocalFile(str(folder))]
-    press(dialog.actions.copy)
+    press(dialog.buttons.copy)
     assert QApplication.clipboard().text() == dialog.view.chosen()[0].text
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda _: False)
-    press(dialog.actions.folder)
+    press(dialog.buttons.folder)
     assert "cannot be opened" in shown(dialog.bar)
 
 
@@ -468,7 +487,7 @@ def test_several_runs_are_deleted_at_once(open_history, make, make_unfinished, a
     dialog = open_history(3)
     asked = answer(True)
     dialog.view.selectAll()
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert "Delete 3 runs?" in asked[0][0]
     assert "cannot be resumed" in asked[0][1]
     assert list(parent.iterdir()) == []
@@ -482,7 +501,7 @@ def test_foreign_files_stay_and_so_does_the_folder(open_history, make, answer, t
     (folder / "earlier").mkdir()
     dialog = open_history(1)
     asked = answer(True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert sorted(path.name for path in folder.iterdir()) == ["earlier", "polygons.qml", "report.docx"]
     assert "earlier, polygons.qml, report.docx" in asked[0][1]
     assert (trash_folder / "run.json").exists()
@@ -494,10 +513,10 @@ def test_without_a_trash_it_asks_again_and_deletes_for_good(open_history, make, 
     monkeypatch.setattr(trash, "QFile", object)
     dialog = open_history(1)
     asked = answer(True, False, True, True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert len(list(folder.iterdir())) == 5
     assert "for good" in asked[1][0]
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
     assert "1 run is deleted." in shown(dialog.bar)
 
@@ -516,9 +535,9 @@ def test_layers_of_the_run_go_first_and_no_others(layer, open_history, make, ans
     dialog = open_history(2)
     for row in (1, 0):
         dialog.view.selectRow(row)
-        press(dialog.actions.add)
+        press(dialog.buttons.add)
     asked = answer(True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert "4 layers are taken out of the project." in asked[0][1]
     assert not folder.exists()
     assert len(layers(other)) == 4
@@ -529,12 +548,12 @@ def test_layers_of_the_run_go_first_and_no_others(layer, open_history, make, ans
 def test_a_group_in_which_something_else_lies_stays(open_history, make, answer, trash_folder, photo):
     make()
     dialog = open_history(1)
-    press(dialog.actions.add)
+    press(dialog.buttons.add)
     other = QgsRasterLayer(photo, "mine")
     QgsProject.instance().addMapLayer(other, addToLegend=False)
     QgsProject.instance().layerTreeRoot().findGroup(groups()[0]).addLayer(other)
     answer(True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     (name,) = groups()
     group = QgsProject.instance().layerTreeRoot().findGroup(name)
     assert [node.name() for node in group.findLayers()] == ["mine"]
@@ -543,12 +562,12 @@ def test_a_group_in_which_something_else_lies_stays(open_history, make, answer, 
 def test_unsaved_edits_are_never_lost(open_history, make, answer):
     folder = make()
     dialog = open_history(1)
-    press(dialog.actions.add)
+    press(dialog.buttons.add)
     polygons = next(layer for layer in layers(folder) if layer.name() == "Polygons")
     polygons.startEditing()
     polygons.deleteFeature(1)
     asked = answer(True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert asked == []
     assert "has edits that are not saved" in shown(dialog.bar)
     assert folder.exists()
@@ -566,14 +585,14 @@ def test_a_run_that_is_going_on_is_not_deleted(dock, engine, open_history, answe
     del begun["result"]
     (work / "state.json").write_text(json.dumps(begun))
     dialog = open_history(1)
-    assert not dialog.actions.resume.isEnabled()
+    assert not dialog.buttons.resume.isEnabled()
     asked = answer(True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert asked == []
     assert "This run is going on." in shown(dialog.bar)
     dock.segment.cancel()
     wait_until(lambda: dock.segment.running_folder == "")
-    wait_until(dialog.actions.resume.isEnabled)
+    wait_until(dialog.buttons.resume.isEnabled)
 
 
 def test_a_file_that_cannot_be_deleted_leaves_the_record(open_history, make, answer, monkeypatch):
@@ -589,7 +608,7 @@ def test_a_file_that_cannot_be_deleted_leaves_the_record(open_history, make, ans
     monkeypatch.setattr(Path, "unlink", locked)
     dialog = open_history(1)
     answer(True, True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert "cannot be deleted" in shown(dialog.bar)
     assert (folder / "run.json").exists()
 
@@ -641,7 +660,7 @@ def rendered(folder, name, source):
 def test_repeat_finds_what_a_picture_was_rendered_from(dock, tiles, open_history, make, parent, bar, name):
     source = pixels_of(tiles).source if name == "Tiles" else "elsewhere"
     make(request={**record()["request"], "image": rendered(parent / "first", name, source)})
-    press(open_history(1).actions.repeat)
+    press(open_history(1).buttons.repeat)
     chooser = dock.segment.layer_chooser
     if name == "Tiles":
         assert chooser.currentLayer() is tiles
@@ -678,7 +697,7 @@ def test_resume_says_where_the_settings_choose_another_device(dock, engine, open
     make_unfinished(image=photo)
     DEVICE.set("cpu")
     dialog = open_history(1)
-    press(dialog.actions.resume)
+    press(dialog.buttons.resume)
     assert "the settings say “cpu” now" in shown(dialog.bar)
     assert engine.asked("predict") == []
 
@@ -688,7 +707,7 @@ def test_a_run_that_has_just_gone_is_no_error_to_delete(open_history, make, answ
     dialog = open_history(1)
     shutil.rmtree(folder)
     asked = answer(True)
-    press(dialog.actions.delete)
+    press(dialog.buttons.delete)
     assert asked == []
     assert shown(dialog.bar) == ""
     wait_until(lambda: dialog.view.table.rowCount() == 0)

@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer, QgsVectorLayerUtils
 from qgis.PyQt.QtCore import Qt
@@ -184,7 +187,7 @@ def test_a_file_that_is_no_label_project_is_one_message(panel, bar, tmp_path):
 
 def test_areas_are_added_to_the_layer(panel, town, engine, photo):
     panel.areas.count.setValue(2)
-    panel.areas.size.setValue(8)
+    panel.areas.side.setValue(8)
     panel.areas.button.click()
     finished(panel)
     asked = engine.asked("areas")[-1]
@@ -197,6 +200,17 @@ def test_areas_are_added_to_the_layer(panel, town, engine, photo):
         "train",
         "test",
     ]
+
+
+def test_areas_that_cannot_be_added_are_not_said_to_be(panel, town, bar):
+    with closing(sqlite3.connect(town.path)) as file:
+        file.execute("CREATE TRIGGER full BEFORE INSERT ON areas BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+        file.commit()
+    panel.areas.button.click()
+    finished(panel)
+    assert "cannot be written" in shown(bar)
+    assert "added" not in panel.run_bar.status.text()
+    assert town.areas.featureCount() == 1
 
 
 def test_areas_go_into_the_edits_while_areas_are_edited(panel, town):
@@ -317,7 +331,7 @@ def test_only_the_selected_polygons(panel, engine, bar):
 def test_chips(panel, town, engine, bar, tmp_path):
     panel.export.kind.setCurrentIndex(1)
     chips = panel.export.chips
-    chips.size.setValue(64)
+    chips.side.setValue(64)
     chips.stride.setValue(32)
     chips.gsd.setText("0.5, 1")
     chips.rotations.setText("0; 45")
@@ -343,7 +357,7 @@ def test_numbers_that_are_none_are_one_message(panel, town, bar):
 
 def test_the_preview_shows_chips_and_goes_with_the_tab(dock, panel, town, canvas):
     panel.export.kind.setCurrentIndex(1)
-    panel.export.chips.size.setValue(16)
+    panel.export.chips.side.setValue(16)
     panel.export.chips.stride.setValue(16)
     wait_until(lambda: "chips before" in panel.preview_words.text())
     assert panel.preview_words.text().startswith("1 chips")  # the area is 5 m wide, a chip 8 m

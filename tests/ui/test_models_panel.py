@@ -104,21 +104,21 @@ def test_a_card_without_accuracy_says_so_and_escapes_markup(own_folder):
 
 
 def test_embedded_models_are_neither_renamed_nor_deleted(panel, own):
-    for button in (panel.actions.rename, panel.actions.delete):
+    for button in (panel.buttons.rename, panel.buttons.delete):
         assert not button.isEnabled()
         assert "came with Orthomask" in button.toolTip()
-    assert panel.actions.duplicate.isEnabled()
+    assert panel.buttons.duplicate.isEnabled()
     panel.list.select([own.path])
-    assert panel.actions.rename.isEnabled()
-    assert panel.actions.delete.isEnabled()
-    assert not panel.actions.join.isEnabled()
-    assert "two or more" in panel.actions.join.toolTip()
+    assert panel.buttons.rename.isEnabled()
+    assert panel.buttons.delete.isEnabled()
+    assert not panel.buttons.join.isEnabled()
+    assert "two or more" in panel.buttons.join.toolTip()
 
 
 def test_use_goes_to_segment_with_that_model(panel, dock, embedded, own):
     dock.segment.model.show_models([embedded, own])
     panel.list.select([own.path])
-    press(panel.actions.use)
+    press(panel.buttons.use)
     assert dock.tabs.currentWidget() is dock.segment
     assert dock.segment.model.model == own
     assert dock.segment.model.threshold.value() == pytest.approx(0.35)
@@ -127,7 +127,7 @@ def test_use_goes_to_segment_with_that_model(panel, dock, embedded, own):
 def test_fine_tune_goes_to_train_with_that_model(panel, dock, embedded, own):
     dock.train.show_models([embedded, own])
     panel.list.select([own.path])
-    press(panel.actions.fine_tune)
+    press(panel.buttons.fine_tune)
     assert dock.tabs.currentWidget() is dock.train
     assert dock.train.start.model == own
 
@@ -143,7 +143,7 @@ def test_rename_copies_and_then_discards_the_old_file(panel, engine, own, own_fo
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("New name", True))
     engine.script(copy_model={"result": renamed(own_folder)})
     panel.list.select([own.path])
-    press(panel.actions.rename)
+    press(panel.buttons.rename)
     wait_until(lambda: "New name" in panel.card.toPlainText() or not (own_folder / "roofs.safetensors").exists())
     (asked,) = engine.asked("copy_model")
     assert asked["model"] == own.path
@@ -158,15 +158,15 @@ def test_a_rename_that_fails_keeps_the_model(panel, engine, own, own_folder, bar
     error = {"code": "disk_full", "sentence": "The disk is full.", "remedy": "Free 2 GB.", "details": ""}
     engine.script(copy_model={"error": error})
     panel.list.select([own.path])
-    press(panel.actions.rename)
+    press(panel.buttons.rename)
     wait_until(lambda: "The disk is full. Free 2 GB." in shown(bar))
     assert (own_folder / "roofs.safetensors").exists()
-    assert panel.actions.isEnabled()
+    assert panel.buttons.isEnabled()
 
 
 def test_duplicate_makes_an_own_model_of_an_embedded_one(panel, engine, own_folder):
     engine.script(copy_model={"result": renamed(own_folder)})
-    press(panel.actions.duplicate)
+    press(panel.buttons.duplicate)
     wait_until(lambda: engine.asked("copy_model"))
     (asked,) = engine.asked("copy_model")
     assert asked["title"] == "Buildings (copy)"
@@ -177,10 +177,10 @@ def test_duplicate_makes_an_own_model_of_an_embedded_one(panel, engine, own_fold
 def test_delete_asks_first(panel, own, own_folder, monkeypatch):
     panel.list.select([own.path])
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.No)
-    press(panel.actions.delete)
+    press(panel.buttons.delete)
     assert (own_folder / "roofs.safetensors").exists()
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
-    press(panel.actions.delete)
+    press(panel.buttons.delete)
     assert not (own_folder / "roofs.safetensors").exists()
 
 
@@ -198,14 +198,14 @@ def test_a_file_is_added_to_the_list_and_only_taken_from_it(panel, engine, monke
     answer = {**friend.__dict__, "bands": list(friend.bands), "classes": [friend.classes[0].__dict__]}
     engine.script(models={"result": {"models": [answer]}})
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
-    press(panel.actions.add)
+    press(panel.buttons.add)
     wait_until(lambda: "From file" in titles(panel))
     assert titles(panel)["From file"] == ["A friend's"]
     assert panel.list.selected()[0].title == "A friend's"
-    assert not panel.actions.rename.isEnabled()
-    assert panel.actions.delete.text() == "Remove"
+    assert not panel.buttons.rename.isEnabled()
+    assert panel.buttons.delete.text() == "Remove"
     assert own_models.remembered_files() == [str(path)]
-    press(panel.actions.delete)
+    press(panel.buttons.delete)
     assert "From file" not in titles(panel)
     assert path.exists()
     assert own_models.remembered_files() == []
@@ -229,8 +229,8 @@ def test_two_models_are_joined(panel, engine, embedded, own, own_folder, monkeyp
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("Both", True))
     engine.script(ensemble={"result": renamed(own_folder)})
     panel.list.select([embedded.path, own.path])
-    assert not panel.actions.use.isEnabled()
-    press(panel.actions.join)
+    assert not panel.buttons.use.isEnabled()
+    press(panel.buttons.join)
     wait_until(lambda: engine.asked("ensemble"))
     (asked,) = engine.asked("ensemble")
     assert asked["models"] == [embedded.path, own.path]
@@ -241,7 +241,7 @@ def test_the_folder_is_shown(panel, own, own_folder, monkeypatch):
     opened = []
     monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
     panel.list.select([own.path])
-    press(panel.actions.reveal)
+    press(panel.buttons.reveal)
     assert opened == [QUrl.fromLocalFile(str(own_folder))]
 
 

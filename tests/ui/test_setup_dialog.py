@@ -101,8 +101,8 @@ def test_the_plan_is_told_before_anything_runs(open_dialog, installer, offer):
     assert box.device.currentText() == "Processor"
     assert "No NVIDIA driver" in box.why.text()
     assert "3.12.1" in box.python.currentText()
-    assert f"packages, about {offer.build.download_mb} MB to fetch" in box.size.text()
-    assert "GB must be free" in box.size.text()
+    assert f"packages, about {offer.build.download_mb} MB to fetch" in box.space.text()
+    assert "GB must be free" in box.space.text()
     assert "torch" in box.packages.toPlainText()
     assert box.place.text().endswith("orthomask")
     assert not dialog.store_box.isVisible()
@@ -114,7 +114,7 @@ def test_another_device_is_another_plan(open_dialog):
     dialog.plan_box.device.setCurrentIndex(0)
     assert dialog.plan_box.plan.build.name == "cu130"
     assert "Processor would be best" in dialog.plan_box.why.text()
-    assert "GB to fetch" in dialog.plan_box.size.text()
+    assert "GB to fetch" in dialog.plan_box.space.text()
     dialog.plan_box.python.setCurrentIndex(1)
     assert dialog.plan_box.plan.python is None
 

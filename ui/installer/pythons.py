@@ -148,4 +148,4 @@ def _ask(command: Sequence[str]) -> str:
         timeout=SECONDS,
         **child_options(),
     )
-    return answer.stdout.decode("utf-8", "replace")
+    return str(answer.stdout, "utf-8", "replace")

@@ -147,7 +147,8 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """Add a parameter with its help."""
         parameter.setHelp(description)
         if advanced:
-            parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+            advanced_flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced  # type: ignore[attr-defined] # its name before QGIS 3.36
+            parameter.setFlags(parameter.flags() | advanced_flag)
         self.addParameter(parameter)
 
     def add_image_region_and_model(self) -> None:
@@ -247,8 +248,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         Raises:
             OrthomaskError: the layer cannot be used.
         """
-        layer = self.parameterAsRasterLayer(parameters, "IMAGE", context)
-        require_image(layer)
+        layer = require_image(self.parameterAsRasterLayer(parameters, "IMAGE", context))
         picked = self.picked_region(parameters, context) if is_rendered(layer) else None
         if picked is None and has_end(layer):
             picked = extent_region(layer.extent(), layer.crs())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -42,7 +42,7 @@ class CheckAlgorithm(OrthomaskAlgorithm):
     TAGS = mark("preflight,resolution,bands,bit depth,time,estimate,compatible")
     SECTION = Section.SEGMENT
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_image_region_and_model()
         self.add_device()

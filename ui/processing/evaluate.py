@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -52,7 +52,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
     GROUP = Group.TRAIN
     SECTION = Section.EVALUATE
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
         self.add_nodata()
@@ -105,7 +105,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         frozen = self.frozen(parameters, context, gsd_of(model), makes_classes=False)
         map_layer = self.parameterAsRasterLayer(parameters, "MAP", context)
         given = parameters.get("THRESHOLD") is not None
-        options = {
+        options: dict[str, Any] = {
             "output_dir": self.parameterAsFileOutput(parameters, "OUTPUT", context),
             "split": Split(self.parameterAsEnumString(parameters, "SPLIT", context)),
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,

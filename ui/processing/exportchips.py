@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -46,7 +46,7 @@ class ExportChipsAlgorithm(ExportAlgorithm):
     GROUP = Group.LABEL
     SECTION = Section.EXPORT
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labels()
         self.add_nodata()
@@ -89,7 +89,7 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         """What writes the layers and makes the request."""
         shares = [self.parameterAsDouble(parameters, f"SHARE_{split.name}", context) for split in _SHARED]
         catalogues = self.parameterAsEnums(parameters, "CATALOGUES", context)
-        options = {
+        options: dict[str, Any] = {
             "output_dir": self.parameterAsFileOutput(parameters, "OUTPUT", context),
             "format": list(FORMATS)[self.parameterAsEnum(parameters, "FORMAT", context)],
             "catalogues": tuple(list(CATALOGUES)[index] for index in catalogues),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -45,7 +45,7 @@ class ExportMaskAlgorithm(ExportAlgorithm):
     GROUP = Group.LABEL
     SECTION = Section.EXPORT
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labels()
         self.add(
@@ -79,7 +79,7 @@ class ExportMaskAlgorithm(ExportAlgorithm):
     def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
         """What writes the layers and makes the request."""
         self._weights_path = self.parameterAsOutputLayer(parameters, "WEIGHTS", context) or ""
-        options = {
+        options: dict[str, Any] = {
             "border_px": self.parameterAsInt(parameters, "BORDER", context),
             "weights_path": self._weights_path,
             "region": self.extent(parameters, context),

@@ -81,9 +81,8 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         Raises:
             OrthomaskError: a layer cannot be used, or servers would be asked too often.
         """
-        image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
+        image = require_image(self.parameterAsRasterLayer(parameters, "IMAGE", context))
         areas = self.parameterAsVectorLayer(parameters, "AREAS", context)
-        require_image(image)
         source, classes = self.source(parameters, context, makes_classes=makes_classes)
         truth = GroundTruth.of(image, [source], areas, rendering=Rendering(gsd_m, OVERLAP_PX))
         truth = replace(truth, image=with_nodata(truth.image, self.nodata(parameters, context)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, ClassVar
+from typing import Any, Callable, ClassVar
 
 from qgis.core import (
     QgsMapLayer,
@@ -11,7 +11,8 @@ from qgis.core import (
     QgsProcessingLayerPostProcessorInterface,
 )
 
-Style = Callable[[QgsMapLayer], None]
+Style = Callable[[Any], None]
+"""Styles a layer of the kind that the algorithm makes."""
 
 
 class Styler(QgsProcessingLayerPostProcessorInterface):
@@ -33,7 +34,9 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
         """Style it, and hide it if so wanted; QGIS calls this on the main thread."""
         self._style(layer)
         layer.triggerRepaint()
-        node = context.project().layerTreeRoot().findLayer(layer.id())
+        project = context.project()
+        root = project.layerTreeRoot() if project is not None else None
+        node = root.findLayer(layer.id()) if root is not None else None
         if node is not None:
             node.setItemVisibilityChecked(self._shown)
         self._waiting.discard(self)

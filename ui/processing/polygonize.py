@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Optional
 
 from qgis.core import (
     QgsProcessing,
@@ -40,7 +41,7 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
     TAGS = mark("threshold,vectorize,vectorise,probability,polygons,buildings,fields")
     SECTION = Section.THRESHOLD
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add(
             QgsProcessingParameterRasterLayer("PROBABILITIES", tr("Probabilities")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessing,
@@ -48,7 +48,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
     GROUP = Group.LABEL
     SECTION = Section.LABEL
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon, QgsProcessing.SourceType.TypeRaster]
         ways = [tr("anywhere"), tr("in a regular grid"), tr("as many in each class")]
@@ -116,7 +116,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
             feedback.pushWarning(warning)
         path = answer.result.areas_path
         uri = f"{path}|layername={AREAS}"
-        loading = context.layersToLoadOnCompletion()
+        loading: dict[Any, Any] = context.layersToLoadOnCompletion()
         if path in loading:  # of a label project, the layer of labels would be loaded
             details = loading.pop(path)
             details.setPostProcessor(Styler(style_areas))

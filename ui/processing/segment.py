@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -51,7 +51,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
     TAGS = mark("buildings,roofs,footprints,farmland,fields,segmentation,deep learning,u-net,orthophoto,extract,detect")
     SECTION = Section.SEGMENT
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_image_region_and_model()
         self.add(

@@ -59,7 +59,7 @@ class TrainAlgorithm(LabelledAlgorithm):
     GROUP = Group.TRAIN
     SECTION = Section.TRAIN
 
-    def initAlgorithm(self, configuration: Values) -> None:
+    def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
         self.add_nodata()
