@@ -21,7 +21,7 @@ from ..engine.grid import Lattice, Window, select
 from ..engine.progress import Progress
 from ..engine.raster import Reader, open_image, open_reader
 from ..engine.runs import NODATA, classify
-from ..protocol import UNKNOWN, EvaluateRequest, Image, LabelledImage, Labels, PredictRequest, Split
+from ..protocol import UNKNOWN, ClassValue, EvaluateRequest, Image, LabelledImage, Labels, PredictRequest, Split
 from .labels import Grid, Truth, open_truth
 from .pictures import Tile
 
@@ -164,11 +164,12 @@ def _wanted(truth: Truth, split: Split, grid: Grid) -> tuple[Area, ...]:
 @contextmanager
 def open_tile(tile: Tile, request: EvaluateRequest) -> Iterator[Ground]:
     """Open a picture with its mask as if it lay somewhere on Earth."""
-    file = f"{PurePath(tile.name).name}.tif"
+    file = tile.file or f"{PurePath(tile.name).name}.tif"  # GDAL knows what is in it whatever its name
     with MemoryFile(filename=file) as pixels, MemoryFile(filename=file) as mask:
         _write(pixels, tile.pixels, tile.gsd_m)
         _write(mask, tile.mask[None], tile.gsd_m)
-        image = LabelledImage(Image(pixels.name), (Labels(mask.name),), place=tile.place)
+        values = tuple(ClassValue(str(value), value) for value in np.unique(tile.mask).tolist())
+        image = LabelledImage(Image(pixels.name), (Labels(mask.name, mapping=values),), place=tile.place)
         with open_ground(image, request, name=tile.name, georeferenced=False) as ground:
             yield ground
 

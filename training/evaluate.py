@@ -101,7 +101,7 @@ class _Evaluation:
 
     def _tiles(self) -> Iterator[Tile]:
         data = self._request.data
-        pictures = (read_pictures(pictures, data.root) for pictures in data.pictures)
+        pictures = (read_pictures(pictures, data.root, self._warnings.append) for pictures in data.pictures)
         chips = (read_chips(chips, data.root) for chips in data.chips)
         return (tile for tile in chain.from_iterable((*pictures, *chips)) if tile.split is self._request.split)
 

@@ -164,7 +164,10 @@ class _Reading:
         """All pieces, but those for tests."""
         data, root = self._data, self._data.root
         reads: list[tuple[float, Iterator[Piece]]] = [
-            *((part.weight, map(self._tile_piece, read_pictures(part, root))) for part in data.pictures),
+            *(
+                (part.weight, map(self._tile_piece, read_pictures(part, root, self.warnings.append)))
+                for part in data.pictures
+            ),
             *((part.weight, map(self._tile_piece, read_chips(part, root))) for part in data.chips),
             *((project.weight, self._project_pieces(project)) for project in data.projects),
         ]
