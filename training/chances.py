@@ -20,7 +20,8 @@ from ..protocol import BACKGROUND, UNKNOWN, AreasRequest, ErrorCode, Labels, Ort
 from ..protocol.words import tr
 from .burning import burn
 from .labels import Grid, open_truth
-from .vectors import choose_layer, is_vector, read_polygons, require_field
+from .vector_files import choose_layer, is_vector, raster_path, require_field
+from .vectors import read_polygons
 
 MAP_PX = 1024
 """Longer side of a map of chances."""
@@ -72,11 +73,11 @@ def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.G
 def _weights(request: AreasRequest, grid: Grid) -> np.ndarray:
     """Weights `(H, W)` float32 on a grid, 0 where there are none."""
     path = request.weight_path
-    if is_vector(path):
+    if is_vector(path, request.weight_layer):
         return _vector_weights(path, choose_layer(path, request.weight_layer, ""), request.weight_field, grid)
     try:
         with (
-            rasterio.open(path) as dataset,
+            rasterio.open(raster_path(path, request.weight_layer)) as dataset,
             WarpedVRT(
                 dataset, crs=grid.crs, transform=grid.transform, width=grid.width_px, height=grid.height_px,
                 resampling=Resampling.average, dtype="float32", nodata=np.nan,
