@@ -161,7 +161,7 @@ def _is_jpeg(dataset: DatasetReader) -> bool:
     """Whether a raster is compressed by JPEG; GDAL makes such tiles in GeoPackages without being asked."""
     if dataset.driver != "GPKG":
         compression = dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "")
-        return dataset.driver == "JPEG" or compression.endswith("JPEG")
+        return bool(dataset.driver == "JPEG") or compression.endswith("JPEG")
     path, _, table = dataset.name.removeprefix("GPKG:").partition(".gpkg:")
     file = path if path.endswith(".gpkg") else f"{path}.gpkg"
     with closing(sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=ro", uri=True)) as database:

@@ -16,8 +16,12 @@ REACH = 1.0
 PIECES = 64
 """A cut edge has this many vertices, so that it bends as it must."""
 FAR = 4.0
-"""Labels that reach beyond the surroundings by this many times their size are looked at vertex by vertex."""
-WORLD_M = 2e7
+"""Labels larger than these surroundings by this factor are looked at edge by edge."""
+HIGH = 45.0
+"""A label that is higher, degrees, and runs from one end of the map to the other does so round the globe."""
+BEND = 0.1
+"""The middle of an edge is at most this part of a label's size beside the straight line, where a CRS can show it."""
+WORLD_M, POLE = 2e7, 90.0
 RETURN_TOLERANCE = 1e-6
 """A vertex is where it should be if it comes back to within this part of half the world."""
 
@@ -63,58 +67,106 @@ def placed(geometries: np.ndarray, source: pyproj.CRS, grid: Grid) -> Placed:
     lost = np.zeros(len(geometries), bool)
     if source.equals(target, ignore_axis_order=True):
         return Placed(to_pixels(geometries, grid.transform), lost)
+    if source.is_geographic:
+        geometries = _across(geometries)
     moved = regions.reprojected(geometries, source, target)
     around = surroundings(grid, source, REACH)
     far = np.flatnonzero(_reaches_far(geometries, moved, around))
     astray = far[_astray(geometries[far], moved[far], source, target)]
     if astray.size and around is not None:
-        pieces = [shapely.intersection(regions.mended(geometry), around) for geometry in geometries[astray]]
-        moved[astray] = regions.reprojected(np.array(pieces, object), source, target)
+        frame = _repeated(around) if source.is_geographic else shapely.box(*around)
+        frame = shapely.segmentize(frame, max(around[2] - around[0], around[3] - around[1]) / PIECES)
+        pieces = [shapely.intersection(regions.mended(geometry), frame) for geometry in geometries[astray]]
+        cut = regions.reprojected(np.array(pieces, object), source, target)
+        finite = np.isfinite(shapely.bounds(cut)).all(axis=1)
+        cut[finite] = [regions.mended(piece) for piece in cut[finite]]  # one where it was two, on each side of 180
+        moved[astray] = cut
     lost[astray] = around is None
     lost |= ~np.isfinite(shapely.bounds(moved)).all(axis=1) & ~shapely.is_empty(moved)
+    if source.is_geographic:
+        bottom, top = shapely.bounds(geometries)[:, [1, 3]].T
+        lost |= (bottom > POLE) | (top < -POLE)
     if target.is_geographic:
         _unwrap(geometries, moved, grid)
     return Placed(to_pixels(moved, grid.transform), lost)
 
 
-def surroundings(grid: Grid, crs: pyproj.CRS, reach: float) -> shapely.Geometry | None:
-    """A grid and what lies around it, in another CRS; two boxes across 180 degrees; None where it cannot be told."""
+def surroundings(grid: Grid, crs: pyproj.CRS, reach: float) -> tuple[float, float, float, float] | None:
+    """Left, bottom, right and top of a grid and what lies around it, in another CRS; None where they cannot be told.
+
+    Args:
+        reach: how far around, in parts of the grid's size. Across 180 degrees, right is beyond.
+    """
     wide = shapely.affinity.scale(grid.box, 1 + 2 * reach, 1 + 2 * reach)
     corners = regions.transformed(wide, grid.transform)
     transformer = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*corners.bounds)
     if not np.isfinite([left, bottom, right, top]).all():
         return None
-    spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
-    boxes = shapely.multipolygons([shapely.box(start, bottom, end, top) for start, end in spans])
-    return shapely.segmentize(boxes, max(*(end - start for start, end in spans), top - bottom) / PIECES)
+    return left, bottom, right + 360 * (left > right), top
 
 
-def _reaches_far(geometries: np.ndarray, moved: np.ndarray, around: shapely.Geometry | None) -> np.ndarray:
-    """Which geometries `(N,)` come near the grid, but reach so far that their vertices have to be looked at."""
-    bounds = shapely.bounds(geometries)
+def _repeated(around: tuple[float, float, float, float]) -> shapely.Geometry:
+    """A box in degrees, also once round the globe to either side."""
+    left, bottom, right, top = around
+    return shapely.union_all([shapely.box(left + turn, bottom, right + turn, top) for turn in (-360, 0, 360)])
+
+
+def _across(geometries: np.ndarray) -> np.ndarray:
+    """Geometries in degrees, those that run across 180 degrees in one piece there.
+
+    Their rings jump from one end of the map to the other. So do those that reach round the globe, but these are high.
+    """
+    left, bottom, right, top = shapely.bounds(geometries).T
+    geometries = geometries.copy()
+    for index in np.flatnonzero((right - left > 180) & (top - bottom < HIGH)):
+        rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(geometries[index])]
+        if any((np.abs(np.diff(ring[:, 0])) > 180).any() for ring in rings):
+            geometries[index] = shapely.transform(
+                geometries[index], lambda xy: np.column_stack([xy[:, 0] % 360, xy[:, 1]])
+            )
+    return geometries
+
+
+def _reaches_far(
+    geometries: np.ndarray, moved: np.ndarray, around: tuple[float, float, float, float] | None
+) -> np.ndarray:
+    """Which geometries `(N,)` are so large that their edges have to be looked at, or have no place in part."""
     if around is None:
         return np.ones(len(geometries), bool)
-    left, bottom, right, top = around.bounds
-    width, height = FAR * (right - left), FAR * (top - bottom)
-    beyond = (bounds[:, :2] < [left - width, bottom - height]) | (bounds[:, 2:] > [right + width, top + height])
-    near = (bounds[:, :2] <= [right, top]) & (bounds[:, 2:] >= [left, bottom])
-    infinite = ~np.isfinite(shapely.bounds(moved)).all(axis=1)
-    return np.asarray((beyond.any(axis=1) & near.all(axis=1)) | infinite)
+    left, bottom, right, top = shapely.bounds(geometries).T
+    large = (right - left > FAR * (around[2] - around[0])) | (top - bottom > FAR * (around[3] - around[1]))
+    return np.asarray(large | ~np.isfinite(shapely.bounds(moved)).all(axis=1))
 
 
 def _astray(geometries: np.ndarray, moved: np.ndarray, source: pyproj.CRS, target: pyproj.CRS) -> np.ndarray:
-    """Which geometries `(N,)` have vertices that the target CRS cannot show: they do not come back from there."""
-    points, owners = shapely.get_coordinates(geometries, return_index=True)
-    there = shapely.get_coordinates(moved)
-    transformer = pyproj.Transformer.from_crs(target, source, always_xy=True)
-    off = np.abs(np.column_stack(transformer.transform(*there.T)) - points)
-    tolerance = RETURN_TOLERANCE * WORLD_M
+    """Which geometries `(N,)` the target CRS cannot show: points of their edges do not come back, or are elsewhere."""
+    rings, owners = shapely.get_rings(geometries, return_index=True)
+    points, of_ring = shapely.get_coordinates(rings, return_index=True)
+    ends = shapely.get_coordinates(shapely.get_rings(moved))
+    edges = np.flatnonzero(of_ring[1:] == of_ring[:-1])
+    middles = (points[edges] + points[edges + 1]) / 2
+    forth, back = (pyproj.Transformer.from_crs(*pair, always_xy=True) for pair in ((source, target), (target, source)))
+    there = np.column_stack(forth.transform(*middles.T))
+    left, bottom, right, top = shapely.bounds(moved).T
+    extent = np.maximum(right - left, top - bottom)
+    with np.errstate(invalid="ignore"):
+        bent = np.hypot(*(there - (ends[edges] + ends[edges + 1]) / 2).T)
+        fits = bent <= BEND * extent[owners[of_ring[edges]]]
+        fits &= _come_back(points[edges], ends[edges], back) & _come_back(middles, there, back)
     if source.is_geographic:
+        fits &= np.abs(points[edges + 1, 0] - points[edges, 0]) <= 180
+    return np.bincount(owners[of_ring[edges]], ~fits, minlength=len(geometries)) > 0
+
+
+def _come_back(points: np.ndarray, there: np.ndarray, back: pyproj.Transformer) -> np.ndarray:
+    """Which points `(N,)` that were moved `there` come back to where they were."""
+    off = np.abs(np.column_stack(back.transform(*there.T)) - points)
+    half_world = WORLD_M
+    if back.target_crs and back.target_crs.is_geographic:
+        half_world = 180
         off[:, 0] = np.minimum(off[:, 0] % 360, -off[:, 0] % 360)  # 180 degrees west is 180 degrees east
-        tolerance = RETURN_TOLERANCE * 180
-    returned = np.isfinite(there).all(axis=1) & (off <= tolerance).all(axis=1)
-    return np.bincount(owners, ~returned, minlength=len(geometries)) > 0
+    return np.asarray(np.isfinite(there).all(axis=1) & (off <= RETURN_TOLERANCE * half_world).all(axis=1))
 
 
 def _unwrap(geometries: np.ndarray, moved: np.ndarray, grid: Grid) -> None:

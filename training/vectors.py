@@ -31,6 +31,7 @@ class Tally:
     without_geometry: int = 0
     not_polygons: int = 0
     outlines: int = 0
+    without_area: int = 0
     mended: int = 0
     lost: int = 0
     kept: int = 0
@@ -38,7 +39,8 @@ class Tally:
     @property
     def outside(self) -> int:
         """Features that do not touch the grid."""
-        return self.features - self.without_geometry - self.not_polygons - self.lost - self.kept
+        left_out = self.without_geometry + self.without_area + self.not_polygons + self.lost
+        return self.features - left_out - self.kept
 
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each thing that was mended or left out."""
@@ -47,6 +49,7 @@ class Tally:
             (self.mended, tr("{} of {} features of “{}” were not valid and have been mended.")),
             (self.without_geometry, tr("{} of {} features of “{}” have no geometry and were left out.")),
             (self.not_polygons, tr("{} of {} features of “{}” are points or lines and were left out.")),
+            (self.without_area, tr("{} of {} features of “{}” have no area and were left out.")),
             (self.lost, tr("{} of {} features of “{}” have no place in the CRS of the image and were left out.")),
             (self.outside, tr("{} of {} features of “{}” lie outside the image.")),
         )
@@ -97,7 +100,8 @@ def _on_grid(
     drawn = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
     if drafted:
         outlines = np.flatnonzero((shapely.get_type_id(drawn) == shapely.GeometryType.LINESTRING) & _are_rings(drawn))
-        drawn[outlines] = shapely.polygons(shapely.linearrings(drawn[outlines])) if outlines.size else []
+        points, owners = shapely.get_coordinates(drawn[outlines], return_index=True)
+        drawn[outlines] = shapely.polygons(shapely.linearrings(points, indices=owners))
         tally.outlines += len(outlines)
     empty = shapely.is_missing(drawn) | shapely.is_empty(drawn)
     flat = ~empty & (shapely.get_dimensions(drawn) < 2)
@@ -112,8 +116,10 @@ def _on_grid(
     invalid = ~shapely.is_valid(pixels)
     odd = invalid | (shapely.get_type_id(pixels) == shapely.GeometryType.GEOMETRYCOLLECTION)
     pixels[odd] = [regions.mended(geometry) for geometry in pixels[odd]]
-    tally.mended += int(invalid.sum())
-    touching = shapely.intersects(pixels, grid.box)
+    hollow = shapely.area(pixels) == 0
+    tally.without_area += int(hollow.sum())
+    tally.mended += int((invalid & ~hollow).sum())
+    touching = shapely.intersects(pixels, grid.box) & ~hollow
     tally.kept += int(touching.sum())
     return pixels[touching], [np.array([plain(v) for v in column[chosen[touching]]], object) for column in data]
 
@@ -126,7 +132,7 @@ def _are_rings(lines: np.ndarray) -> np.ndarray:
 def _footprint(grid: Grid, crs: pyproj.CRS) -> tuple[float, ...] | None:
     """Bounds of a grid in another CRS, a little wider; None where they cannot be told."""
     around = surroundings(grid, crs, 0.01)
-    return None if around is None else around.bounds
+    return around if around and not (crs.is_geographic and around[2] > 180) else None
 
 
 def _no_polygons(layer: str) -> OrthomaskError:
