@@ -124,8 +124,9 @@ def _request(given: dict[str, Any]) -> TrainRequest:
 def _data(given: dict[str, Any]) -> LabelledData:
     projects: tuple[LabelledImage, ...] = ()
     if given["image"]:
-        labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"])
-        projects = (LabelledImage(Image(given["image"]), labels, areas_of(given["areas"])),)
+        crs = given["labels_crs"]
+        labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"], crs)
+        projects = (LabelledImage(Image(given["image"]), labels, areas_of(given["areas"], crs)),)
     return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])
 
 
