@@ -119,20 +119,36 @@ def named_otherwise(labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> l
     ]
 
 
+def names_classes(labels: Labels) -> bool:
+    """Whether labels say what their classes are called, by names, codes or colours; else they are class values."""
+    if labels.mapping or class_field(labels) or is_project(labels.path):
+        return True
+    if labels.subtract or is_vector(labels.path, labels.layer):
+        return False
+    raster = raster_values(labels)
+    texts = set(raster.texts.values())
+    return not raster.classes and not _is_truth(texts) and not _are_values(texts)
+
+
 def class_field(labels: Labels) -> str:
     """The attribute that names the class; empty for constant ones."""
     usual = PROJECT_FIELD if labels.layer in {"", "labels"} and is_project(labels.path) else ""
     return labels.class_field or usual
 
 
-def class_values(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo]) -> dict[str, int]:
+def class_values(
+    labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo], *, numbered: bool = False
+) -> dict[str, int]:
     """The class of each value of an attribute or raster, by the rule of this module.
+
+    Args:
+        numbered: numbers are class values for sure, as in a mask of Orthomask.
 
     Raises:
         OrthomaskError: a value means no class.
     """
     wanted = set(texts)
-    known = _mapped(labels) if labels.mapping else _meant(labels, wanted, classes)
+    known = _mapped(labels) if labels.mapping else _meant(labels, wanted, classes, numbered)
     strange = in_order(wanted - set(known))
     if strange:
         told = ", ".join(f"“{text}”" if text else tr("an empty value") for text in strange[:SHOWN])
@@ -153,7 +169,7 @@ def _mapped(labels: Labels) -> dict[str, int]:
     return known | {text: value for text, value in lower if is_color(text) or text in TRUTHS}
 
 
-def _meant(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo]) -> dict[str, int]:
+def _meant(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo], numbered: bool) -> dict[str, int]:
     """What texts mean without a mapping; those that mean nothing are missing."""
     by_name = {info.color.lower(): info.value for info in classes}
     by_name |= {BLACK: BACKGROUND, BACKGROUND_NAME: BACKGROUND, str(BACKGROUND): BACKGROUND}
@@ -161,7 +177,7 @@ def _meant(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo]) -
     if _is_truth(texts):
         by_name = {"true": labels.class_value, "false": BACKGROUND} | by_name
     by_number = {str(value): value for value in (BACKGROUND, UNKNOWN, *(info.value for info in classes))}
-    if _holds_values(labels):
+    if numbered:
         by_name |= by_number
     elif not any(_is_number(info.name) and info.name != str(info.value) for info in classes):
         by_name = by_number | by_name
@@ -207,13 +223,6 @@ def _collect(labels: Labels, found: dict[int, str], columns: list[set[str]]) -> 
         found.setdefault(labels.class_value, class_field(labels) or f"class {labels.class_value}")
     else:
         columns.append(texts)
-
-
-def _holds_values(labels: Labels) -> bool:
-    """Whether numbers in the labels are class values for sure: they are a label project, or a mask of Orthomask."""
-    if is_vector(labels.path, labels.layer):
-        return is_project(labels.path) and class_field(labels) == PROJECT_FIELD
-    return bool(raster_values(labels).classes)
 
 
 def _is_truth(texts: Iterable[str]) -> bool:

@@ -30,10 +30,12 @@ from ..protocol import (
 from ..protocol.words import tr, tr_n
 from .burning import burn, strip_height
 from .classes import (
+    PROJECT_FIELD,
     SHOWN,
     TRUTHS,
     class_field,
     class_values,
+    is_project,
     named_otherwise,
     raster_values,
     require_known,
@@ -306,7 +308,8 @@ def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Draw
     if labels.subtract:
         drawn.values.extend([BACKGROUND] * len(parts))
     elif field:
-        values = class_values(labels, read_column(labels.path, layer, field), classes)
+        numbered = field == PROJECT_FIELD and is_project(labels.path)
+        values = class_values(labels, read_column(labels.path, layer, field), classes, numbered=numbered)
         drawn.values.extend(values[text] for text in read.columns[field][feature])
     else:
         require_known([labels.class_value], classes)
@@ -318,7 +321,7 @@ def _open_raster(
 ) -> RasterLabels:
     """Open a raster of labels; what has to be said about it is added to `told`."""
     found, name = raster_values(labels), os.path.basename(labels.path)
-    known = class_values(labels, found.texts.values(), classes)
+    known = class_values(labels, found.texts.values(), classes, numbered=bool(found.classes))
     if not labels.mapping and TRUTHS.issuperset(found.texts.values()):
         told.append(yes_no_note(name, labels.class_value))
     told += [found.note] if found.note else []
