@@ -98,6 +98,12 @@ def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple
     return known, mapping
 
 
+def by_number(classes: Sequence[ClassInfo]) -> tuple[ClassValue, ...]:
+    """What the values of a label project mean: its classes, whatever these are called; nothing without classes."""
+    values = [BACKGROUND, *(info.value for info in classes), UNKNOWN] if classes else []
+    return tuple(ClassValue(str(value), value) for value in values)
+
+
 def _is_truth(layer: QgsVectorLayer, field: str) -> bool:
     return bool(layer.fields().field(field).type() == BOOLEAN)
 
