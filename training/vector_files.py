@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -243,15 +244,24 @@ def _named(path: str, layer: str) -> tuple[str, dict[str, str]]:
     """
     if Path(path).suffix.lower() in TEXT_TABLES:
         return path, {"GEOM_POSSIBLE_NAMES": WKT_COLUMNS}
+    changed_ns = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+    if not _is_generic(path, layer, changed_ns):
+        return path, {}
+    source = f"<SrcDataSource>{escape(path)}</SrcDataSource><SrcLayer>{escape(layer)}</SrcLayer>"
+    wrapped = f'<OGRVRTLayer name="{escape(layer)}">{source}<GeometryType>wkbUnknown</GeometryType></OGRVRTLayer>'
+    return f"<OGRVRTDataSource>{wrapped}</OGRVRTDataSource>", {}
+
+
+@lru_cache(64)
+def _is_generic(path: str, layer: str, _changed_ns: int) -> bool:
+    """Whether a layer is of any geometry with Z or M; looked up once, as some formats are read whole for it."""
     try:
         pyogrio.read_info(path, layer=layer)
     except GeometryError:
-        source = f"<SrcDataSource>{escape(path)}</SrcDataSource><SrcLayer>{escape(layer)}</SrcLayer>"
-        wrapped = f'<OGRVRTLayer name="{escape(layer)}">{source}<GeometryType>wkbUnknown</GeometryType></OGRVRTLayer>'
-        return f"<OGRVRTDataSource>{wrapped}</OGRVRTDataSource>", {}
+        return True
     except NOT_READ as error:
         raise unreadable(path, error) from error
-    return path, {}
+    return False
 
 
 def _generic_layers(path: str) -> dict[str, str | None]:
