@@ -52,19 +52,15 @@ class ClassValue:
 
 @dataclass(frozen=True)
 class Labels:
-    """Polygons that say what is where, or a raster that does.
-
-    What values mean without a mapping, `training/classes.py` says: whole numbers to 255 are class values, names are
-    names, and codes such as 3, 300 and 1000 are names as well.
+    """Polygons that say what is where, or a raster that does; values without a mapping: see `training/classes.py`.
 
     Attributes:
         path: vector file, or raster of class values or of colours, as GDAL names it.
-        layer: name in the file, also of a raster in a GeoPackage; empty for the first one (in a label project for
-            `labels`).
+        layer: name in the file, also of a raster; empty for the first one (in a label project for `labels`).
         class_field: attribute that names the class; empty if everything is of class `class_value`, except in a label
             project, where it is `class`.
         mapping: what the attribute's, raster's or colour table's values mean. Empty: they are class values or names
-            of classes as they are. A value that is missing from a mapping is an error; only black is background.
+            of classes as they are. A value that is missing from a mapping is an error; black is background.
         subtract: what lies here becomes background, whatever was drawn before it.
         crs: the CRS to assume where the file has none, or one that its coordinates cannot be in.
     """
@@ -130,8 +126,7 @@ class Pictures:
     Attributes:
         images: folder, or a pattern of files such as `train/images/geneva_*`.
         masks: folder; a mask has the name of its picture, but for a word such as `image_` or `_mask` in either.
-        mapping: what the masks' values or colours mean; empty if they are class values, or all 0 and 255, which are
-            then background and class 1. Black is background unless it is mapped.
+        mapping: what the masks' values or colours mean; empty if they are class values, or 0 and 255 for class 1.
         tile_step: distance between neighbours in the two numbers that end their file names, to join them into
             larger images; 0 keeps every file for itself.
         north_up: the second number grows to the north, as metres do and rows of web map tiles do not.
