@@ -54,9 +54,9 @@ _cutting_options = [
 @json_option
 def chips(
     image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
-    mapping: tuple[str, ...], classes: tuple[str, ...], area_layer: str | None, all_touched: bool, kind: str,
-    size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool, arcgis: bool,
-    shares: str, seed: int, overwrite: bool, bands: str, crs: str, nodata: float | None, as_json: bool,
+    mapping: tuple[str, ...], labels_crs: str, classes: tuple[str, ...], area_layer: str | None, all_touched: bool,
+    kind: str, size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool,
+    arcgis: bool, shares: str, seed: int, overwrite: bool, bands: str, crs: str, nodata: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Cut IMAGE and its labels into chips for training, with masks and a manifest.
 
@@ -65,11 +65,15 @@ def chips(
     """
 
     def request() -> ChipsRequest:
-        drawn = labels_of(labels, subtract, class_field, mapping)
+        drawn = labels_of(labels, subtract, class_field, mapping, labels_crs)
         touch = Touch.ALL if all_touched else Touch.CENTRE
         catalogues = [Catalogue.COCO] * coco + [Catalogue.ARCGIS] * arcgis
         return ChipsRequest(
-            (LabelledImage(Image(image, crs, listed(bands), nodata=nodata), drawn, areas_of(area_layer), touch),),
+            (
+                LabelledImage(
+                    Image(image, crs, listed(bands), nodata=nodata), drawn, areas_of(area_layer, labels_crs), touch
+                ),
+            ),
             out, classes_of(classes), ChipFormat(kind), tuple(catalogues), size, stride or size,
             _numbers(gsd, "--gsd"), _numbers(rotation, "--rotation"), empty, max_unknown, _numbers(shares, "--shares"),
             seed, Existing.OVERWRITE if overwrite else Existing.REFUSE,

@@ -49,8 +49,8 @@ _picture_options = [
 @json_option
 def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
-    mapping: tuple[str, ...], area_layer: str | None, all_touched: bool, images: str, masks: str, gsd_m: float,
-    chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str,
+    mapping: tuple[str, ...], labels_crs: str, area_layer: str | None, all_touched: bool, images: str, masks: str,
+    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str,
     nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare what a model finds with labels.
@@ -64,10 +64,10 @@ def evaluate(
         projects: tuple[LabelledImage, ...] = ()
         pictures: tuple[Pictures, ...] = ()
         if image:
-            drawn = labels_of(labels, subtract, class_field, mapping)
+            drawn = labels_of(labels, subtract, class_field, mapping, labels_crs)
             touch = Touch.ALL if all_touched else Touch.CENTRE
             raster = Image(image, crs, listed(bands), nodata=nodata)
-            projects = (LabelledImage(raster, drawn, areas_of(area_layer), touch),)
+            projects = (LabelledImage(raster, drawn, areas_of(area_layer, labels_crs), touch),)
         if images or masks:
             pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)
         data = LabelledData(projects, pictures, tuple(map(ChipSet, chips)))

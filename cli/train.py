@@ -125,9 +125,9 @@ def _request(given: dict[str, Any]) -> TrainRequest:
 def _data(given: dict[str, Any]) -> LabelledData:
     projects: tuple[LabelledImage, ...] = ()
     if given["image"]:
-        labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"])
-        image = Image(given["image"], nodata=given["nodata"])
-        projects = (LabelledImage(image, labels, areas_of(given["areas"])),)
+        crs, image = given["labels_crs"], Image(given["image"], nodata=given["nodata"])
+        labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"], crs)
+        projects = (LabelledImage(image, labels, areas_of(given["areas"], crs)),)
     return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])
 
 

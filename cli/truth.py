@@ -34,6 +34,9 @@ LABELS_HELP = (
 )
 AREAS_HELP = "Polygons within which everything is labelled: FILE or FILE|LAYER."
 
+labels_crs_option = click.option(
+    "--labels-crs", default="", help="CRS of labels and areas that have none, such as EPSG:32632."
+)
 labels_options = [
     click.option("--labels", multiple=True, help=LABELS_HELP),
     click.option("--subtract", multiple=True, help="Layer whose polygons become background, over all labels."),
@@ -43,7 +46,11 @@ labels_options = [
         help="What a value of the attribute or raster, or a colour #rrggbb, means: a class number, 0 for background, "
         "255 for unknown. May be repeated.",
     ),
-    click.option("--class", "classes", multiple=True, metavar="NAME[:#rrggbb]", help="Names of classes 1, 2, 3 …"),
+    labels_crs_option,
+    click.option(
+        "--class", "classes", multiple=True, metavar="NAME[:#rrggbb]",
+        help="Names of classes 1, 2, 3 …; background is none of them.",
+    ),
 ]  # fmt: skip
 
 
@@ -56,7 +63,7 @@ class _Named(NamedTuple):
 
 
 def labels_of(
-    labels: Sequence[str], subtract: Sequence[str], class_field: str, mapping: Sequence[str]
+    labels: Sequence[str], subtract: Sequence[str], class_field: str, mapping: Sequence[str], crs: str
 ) -> tuple[Labels, ...]:
     """The labels that the options of `labels_options` name."""
     values = tuple(class_value(text) for text in mapping)
@@ -64,28 +71,30 @@ def labels_of(
     for named in map(_named, labels):
         field = named.extra.get("field", "" if "class" in named.extra else class_field)
         number = _number(named.extra.get("class", "1"), "class")
-        drawn.append(Labels(named.path, named.layer, field, values, number))
-    cut = [Labels(named.path, named.layer, subtract=True) for named in map(_named, subtract)]
+        drawn.append(Labels(named.path, named.layer, field, values, number, crs=crs))
+    cut = [Labels(named.path, named.layer, subtract=True, crs=crs) for named in map(_named, subtract)]
     return (*drawn, *cut)
 
 
-def areas_of(text: str | None) -> Areas | None:
+def areas_of(text: str | None, crs: str) -> Areas | None:
     """The areas that an option names."""
     if not text:
         return None
     named = _named(text)
-    return Areas(named.path, named.layer)
+    return Areas(named.path, named.layer, crs=crs)
 
 
 def classes_of(texts: Sequence[str]) -> tuple[ClassInfo, ...]:
-    """Classes 1, 2, 3 … from names with or without colour."""
-    from ..training.classes import color
+    """Classes 1, 2, 3 … from names with or without colour; the background, which is 0, may be among them."""
+    from ..training.classes import BACKGROUND_NAME, color
 
-    found = []
-    for value, text in enumerate(texts, 1):
+    found: list[ClassInfo] = []
+    for text in texts:
         match = re.fullmatch(r"(.+?)(?::(#[0-9a-fA-F]{6}))?", text)
         name, tint = match.groups() if match else (text, None)
-        found.append(ClassInfo(value, name, (tint or color(value)).lower()))
+        if name.casefold() != BACKGROUND_NAME:
+            value = len(found) + 1
+            found.append(ClassInfo(value, name, (tint or color(value)).lower()))
     return tuple(found)
 
 
@@ -126,21 +135,23 @@ def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], ove
 @click.option("--strata", help="Labels or classes to stratify by: FILE or FILE|LAYER|field=NAME.")
 @click.option("--shares", default="0,0,0", show_default=True, help="Of train, validation and test; the rest is todo.")
 @click.option("--seed", default=1, show_default=True, help="The same seed places the same areas.")
+@click.option("--labels-crs", default="", help="CRS of strata and weights that have none, such as EPSG:32632.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
 @json_option
 def areas(
     image: str, out: str, count: int, size: float, method: str, min_distance: float, region: str | None,
-    weights: str | None, strata: str | None, shares: str, seed: int, crs: str, nodata: float | None, as_json: bool,
+    weights: str | None, strata: str | None, shares: str, seed: int, labels_crs: str, crs: str, nodata: float | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Place square areas on IMAGE, to be labelled."""
 
     def request() -> AreasRequest:
         weight = _named(weights or "")
-        strata_labels = labels_of([strata], [], "", [])[0] if strata else None
+        strata_labels = labels_of([strata], [], "", [], labels_crs)[0] if strata else None
         return AreasRequest(
             Image(image, crs, nodata=nodata), out, Sampling(method), count, size, min_distance, region_of(region),
-            weight.path, weight.layer, weight.extra.get("field", ""), strata_labels, _shares(shares), seed,
+            weight.path, weight.layer, weight.extra.get("field", ""), strata_labels, _shares(shares), seed, labels_crs,
         )  # fmt: skip
 
     run("areas", request, as_json, _say_placed)
@@ -160,8 +171,8 @@ def areas(
 @json_option
 def mask(
     image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
-    mapping: tuple[str, ...], classes: tuple[str, ...], area_layer: str | None, all_touched: bool, border: int,
-    weights: str, region: str | None, overwrite: bool, crs: str, as_json: bool,
+    mapping: tuple[str, ...], labels_crs: str, classes: tuple[str, ...], area_layer: str | None, all_touched: bool,
+    border: int, weights: str, region: str | None, overwrite: bool, crs: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Burn labels onto exactly the grid of IMAGE.
 
@@ -170,9 +181,9 @@ def mask(
 
     def request() -> MaskRequest:
         return MaskRequest(
-            Image(image, crs), labels_of(labels, subtract, class_field, mapping), out, areas_of(area_layer),
-            classes_of(classes), Touch.ALL if all_touched else Touch.CENTRE, border, weights, region_of(region),
-            _existing(overwrite),
+            Image(image, crs), labels_of(labels, subtract, class_field, mapping, labels_crs), out,
+            areas_of(area_layer, labels_crs), classes_of(classes), Touch.ALL if all_touched else Touch.CENTRE, border,
+            weights, region_of(region), _existing(overwrite),
         )  # fmt: skip
 
     run("mask", request, as_json, _say_burned)

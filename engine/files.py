@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-CLUTTER = ("thumbs.db", "desktop.ini")
+CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 """What Windows leaves in folders."""
 BESIDE = (".msk", ".aux.xml")
 """Endings of the files beside a raster that say how it is to be understood."""

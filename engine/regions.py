@@ -45,6 +45,17 @@ def reprojected(geometry: Geometry, source: pyproj.CRS | str, target: pyproj.CRS
     return shapely.transform(geometry, transformer.transform, interleaved=False)
 
 
+def mended(geometry: Geometry) -> Geometry:
+    """The area of a polygon or multipolygon, valid, as GDAL fills it.
+
+    Each part is filled by the even-odd rule: where its rings lie twice over each other is a hole. Parts that overlap
+    are one. Lines and points that mending leaves are dropped, so nothing may be left.
+    """
+    parts = shapely.get_parts(shapely.get_parts(shapely.get_parts(geometry)))
+    pieces = shapely.get_parts(shapely.get_parts(shapely.make_valid(parts[shapely.get_dimensions(parts) == 2])))
+    return shapely.union_all(pieces[shapely.get_dimensions(pieces) == 2])
+
+
 def _parsed(region: Region) -> Geometry:
     try:
         geometry = shapely.from_wkt(region.wkt)
@@ -61,11 +72,10 @@ def _mended(geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
     if geometry.is_valid:
         return geometry, ()
     reason = shapely.is_valid_reason(geometry).split("[")[0].lower()
-    mended = shapely.make_valid(geometry)
-    parts = [part for part in shapely.get_parts(mended) if part.area > 0]
-    if not parts:
+    whole = mended(geometry)
+    if whole.is_empty:
         raise OrthomaskError(ErrorCode.REGION_EMPTY, tr("The region has no area."), tr("Draw it again."), reason)
-    return shapely.union_all(parts), (tr("The region was not valid ({}) and has been mended.").format(reason),)
+    return whole, (tr("The region was not valid ({}) and has been mended.").format(reason),)
 
 
 def _known_crs(region: Region) -> pyproj.CRS:
@@ -85,4 +95,4 @@ def _reprojected(geometry: Geometry, crs: pyproj.CRS, lattice: Lattice) -> Geome
     dense = shapely.segmentize(geometry, max(right - left, top - bottom) / DENSIFY)
     moved = reprojected(dense, crs, lattice.crs)
     finite = shapely.is_valid(moved)
-    return transformed(moved if finite else shapely.make_valid(moved), ~lattice.transform)
+    return transformed(moved if finite else mended(moved), ~lattice.transform)

@@ -52,17 +52,17 @@ class ClassValue:
 
 @dataclass(frozen=True)
 class Labels:
-    """Polygons that say what is where, or a raster that does.
+    """Polygons that say what is where, or a raster that does; values without a mapping: see `training/classes.py`.
 
     Attributes:
         path: vector file, or raster of class values or of colours, as GDAL names it.
-        layer: name in the file; empty for the first one (in a label project for `labels`).
+        layer: name in the file, also of a raster; empty for the first one (in a label project for `labels`).
         class_field: attribute that names the class; empty if everything is of class `class_value`, except in a label
             project, where it is `class`.
         mapping: what the attribute's, raster's or colour table's values mean. Empty: they are class values or names
-            of classes as they are. A value that is missing from a mapping is an error.
+            of classes as they are. A value that is missing from a mapping is an error; black is background.
         subtract: what lies here becomes background, whatever was drawn before it.
-        crs: the CRS to assume where the file has none.
+        crs: the CRS to assume where the file has none, or one that its coordinates cannot be in.
     """
 
     path: str
@@ -87,6 +87,7 @@ class Areas:
     Attributes:
         layer: name in the file; empty for `areas` if there is one, else the first.
         split_field: attribute that holds `train`, `validation`, `test` or `todo`; without it all are for training.
+        crs: as in `Labels`.
     """
 
     path: str
@@ -124,8 +125,8 @@ class Pictures:
 
     Attributes:
         images: folder, or a pattern of files such as `train/images/geneva_*`.
-        masks: folder; a mask has the stem of its picture, or at least the same number at its end.
-        mapping: what the masks' values or colours mean; empty if they are class values.
+        masks: folder; a mask has the name of its picture, but for a word such as `image_` or `_mask` in either.
+        mapping: what the masks' values or colours mean; empty if they are class values, or 0 and 255 for class 1.
         tile_step: distance between neighbours in the two numbers that end their file names, to join them into
             larger images; 0 keeps every file for itself.
         north_up: the second number grows to the north, as metres do and rows of web map tiles do not.
@@ -222,6 +223,7 @@ class AreasRequest:
         weight_field: number of a vector layer's features; empty for equal weights.
         strata: labels or classes whose every class gets the same number of areas (for stratified sampling).
         shares: of train, validation and test; what is missing to 1 becomes todo.
+        weight_crs: the CRS to assume where the weights have none.
     """
 
     image: Image
@@ -237,6 +239,7 @@ class AreasRequest:
     strata: Optional[Labels] = None
     shares: tuple[float, ...] = (0.0, 0.0, 0.0)
     seed: int = 1
+    weight_crs: str = ""
 
     def __post_init__(self) -> None:
         require(self.output_path.endswith(".gpkg"), tr("The output is no GeoPackage."), tr("End its name in .gpkg."))

@@ -18,7 +18,8 @@ from .chances import chances
 from .labels import Grid, image_grid
 from .placement import Site, anywhere, evenly
 from .project import write_areas
-from .vectors import crs_of, layers_of, read_column, read_polygons, require_field
+from .vector_files import crs_of, layers_of, read_column, require_field
+from .vectors import read_polygons
 
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 FULL = 0.95
@@ -105,7 +106,7 @@ def _append(target: Path, places: list[Window], splits: list[Split], grid: Grid,
     names = [f"area {number}" for number in range(first, first + len(places))]
     boxes = [shapely.box(p.x, p.y, p.x + p.width, p.y + p.height) for p in places]
     drawn = transformed(np.array(boxes, object), grid.transform)
-    crs = crs_of(path, "areas") if has_areas else grid.crs
+    crs = crs_of(path, "areas").to_wkt() if has_areas else grid.crs
     if crs != grid.crs:
         drawn = reprojected(drawn, grid.crs, crs)
     with writing(target):

@@ -19,7 +19,7 @@ from affine import Affine
 from rasterio.features import rasterize
 
 from ..protocol import Touch
-from .vectors import Grid
+from .placing import Grid
 
 STRIP_PX = 1 << 24
 """Most pixels of a strip; smaller grids are burned in one go."""

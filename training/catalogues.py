@@ -20,7 +20,7 @@ from ..engine.outputs import write_atomically
 from ..protocol import UNKNOWN, ClassInfo, Split
 from .formats import Cut, Stored, Style, rgb, write_mask, write_raster, write_world_file
 from .labels import Truth
-from .vectors import polygonal
+from .placing import polygonal
 
 
 class Entry(NamedTuple):

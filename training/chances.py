@@ -20,7 +20,8 @@ from ..protocol import BACKGROUND, UNKNOWN, AreasRequest, ErrorCode, Labels, Ort
 from ..protocol.words import tr
 from .burning import burn
 from .labels import Grid, open_truth
-from .vectors import choose_layer, is_vector, read_polygons, require_field
+from .vector_files import choose_layer, is_vector, raster_path, require_field
+from .vectors import read_polygons
 
 MAP_PX = 1024
 """Longer side of a map of chances."""
@@ -72,14 +73,17 @@ def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.G
 def _weights(request: AreasRequest, grid: Grid) -> np.ndarray:
     """Weights `(H, W)` float32 on a grid, 0 where there are none."""
     path = request.weight_path
-    if is_vector(path):
-        return _vector_weights(path, choose_layer(path, request.weight_layer, ""), request.weight_field, grid)
+    if is_vector(path, request.weight_layer):
+        return _vector_weights(
+            path, choose_layer(path, request.weight_layer, ""), request.weight_field, request.weight_crs, grid
+        )
     try:
         with (
-            rasterio.open(path) as dataset,
+            rasterio.open(raster_path(path, request.weight_layer)) as dataset,
             WarpedVRT(
-                dataset, crs=grid.crs, transform=grid.transform, width=grid.width_px, height=grid.height_px,
-                resampling=Resampling.average, dtype="float32", nodata=np.nan,
+                dataset, src_crs=dataset.crs or request.weight_crs or None, crs=grid.crs, transform=grid.transform,
+                width=grid.width_px, height=grid.height_px, resampling=Resampling.average, dtype="float32",
+                nodata=np.nan,
             ) as warped,
         ):  # fmt: skip
             return np.asarray(np.maximum(np.nan_to_num(warped.read(1), posinf=0), 0))
@@ -92,10 +96,10 @@ def _weights(request: AreasRequest, grid: Grid) -> np.ndarray:
         ) from error
 
 
-def _vector_weights(path: str, layer: str, field: str, grid: Grid) -> np.ndarray:
+def _vector_weights(path: str, layer: str, field: str, crs: str, grid: Grid) -> np.ndarray:
     if field:
         require_field(path, layer, field)
-    read = read_polygons(path, layer, [field] if field else [], "", grid)
+    read = read_polygons(path, layer, [field] if field else [], crs, grid)
     try:
         values = [max(0.0, float(text or 0)) for text in read.columns[field]] if field else [1.0] * len(read.geometries)
     except ValueError as error:

@@ -18,7 +18,7 @@ from ..engine.raster import Source, open_image
 from ..protocol import Areas, ChipsRequest, LabelledImage, Split
 from ..protocol.words import tr
 from .labels import open_truth, read_areas
-from .vectors import Grid
+from .placing import Grid
 
 BLOCKS = 20
 """An image without areas is cut into at least so many blocks, where chips are small enough."""

@@ -1,8 +1,22 @@
-"""Which classes labels have, and which class a value in them means."""
+"""Which classes labels have, and which class a value in them means.
+
+One rule holds for attributes and rasters, in masks, chips, trainings and evaluations:
+
+1. A mapping counts alone, where there is one.
+2. In a label project and in a mask of Orthomask, numbers are class values.
+3. Elsewhere whole numbers from 0 to 255 are class values as they are, and anything else is a name, whatever its case.
+   But where any of the numbers cannot be a class value (300, -1, 1.5, 007), they are codes: all of them are names then,
+   and the classes are numbered in order of the codes. So 3, 300 and 1000 are three classes.
+4. Where the classes are given, by a model or a request, the same is told from their names: if one is called by a
+   number that is not its own, numbers are codes, and one that no class is called by is an error.
+5. 0 and `background` are background. `false` is background and `true` the class, where there is nothing else.
+   In rasters black is background, too, and 0 and 255 alone are false and true.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import pyogrio.raw
@@ -10,12 +24,18 @@ import pyogrio.raw
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ErrorCode, Labels, OrthomaskError, Outline
 from ..protocol.words import tr
 from . import label_rasters
-from .vectors import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, read_column
+from .label_rasters import RasterValues
+from .mask_values import BLACK, is_color
+from .vector_files import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, raster_path, read_column
 
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 """Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
 SHOWN = 10
 """Values or classes that a message names."""
+PROJECT_FIELD = "class"
+"""The attribute of a label project that holds class values."""
+BACKGROUND_NAME = "background"
+TRUTHS = {"true", "false"}
 
 
 def color(value: int) -> str:
@@ -27,7 +47,7 @@ def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ())
     """The classes that labels have, whatever image they lie on.
 
     Those given; else the table of the first label project among the labels; else those that the mappings name; else
-    the values of the attributes and rasters: whole numbers are class values, anything else names, numbered in order.
+    the values of the attributes and rasters, by the rule of this module.
 
     Raises:
         OrthomaskError: labels cannot be read, or say nothing of classes.
@@ -38,12 +58,21 @@ def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ())
         if is_project(source.path):
             return project_classes(source.path)
     found: dict[int, str] = {}
-    names: list[str] = []
+    columns: list[set[str]] = []
     for source in labels:
         if not source.subtract:
-            _collect(source, found, names)
-    for name in sorted(set(names) - set(found.values())):
-        found[max(found, default=0) + 1] = name
+            _collect(source, found, columns)
+    names = set().union(*(texts for texts in columns if not _are_values(texts)))
+    if any(map(_is_number, names)):
+        names = names.union(*columns)
+    else:
+        values = (int(text) for texts in columns if _are_values(texts) for text in texts)
+        found |= {value: f"class {value}" for value in values if value not in found and BACKGROUND < value < UNKNOWN}
+    taken = {name.casefold() for name in found.values()} | {str(BACKGROUND), BACKGROUND_NAME}
+    for name in in_order(names):
+        if name.casefold() not in taken:
+            found[max(found, default=0) + 1] = name
+            taken.add(name.casefold())
     if not found or max(found) >= UNKNOWN:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
@@ -52,13 +81,20 @@ def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ())
             else tr("The labels name {} classes; 254 are possible.").format(len(found)),
             tr("Say which value means which class."),
         )
-    colors = {entry.value: entry.source for source in labels for entry in source.mapping if _is_color(entry.source)}
+    colors = {entry.value: entry.source for source in labels for entry in source.mapping if is_color(entry.source)}
     return tuple(ClassInfo(value, found[value], colors.get(value, color(value))) for value in sorted(found))
+
+
+def in_order(texts: Iterable[str]) -> list[str]:
+    """Texts in their order, numbers by size where there is nothing else."""
+    listed = sorted(texts)
+    return sorted(listed, key=float) if all(map(_is_number, listed)) else listed
 
 
 def is_project(path: str) -> bool:
     """Whether a file is a label project."""
-    return path.lower().endswith(".gpkg") and os.path.exists(path) and CLASS_TABLE in layers_of(path)
+    there = path.lower().endswith(".gpkg") and os.path.exists(path)
+    return there and is_vector(path) and CLASS_TABLE in layers_of(path)
 
 
 def project_classes(path: str) -> tuple[ClassInfo, ...]:
@@ -83,26 +119,37 @@ def named_otherwise(labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> l
     ]
 
 
+def names_classes(labels: Labels) -> bool:
+    """Whether labels say what their classes are called, by names, codes or colours; else they are class values."""
+    if labels.mapping or class_field(labels) or is_project(labels.path):
+        return True
+    if labels.subtract or is_vector(labels.path, labels.layer):
+        return False
+    raster = raster_values(labels)
+    texts = set(raster.texts.values())
+    return not raster.classes and not _is_truth(texts) and not _are_values(texts)
+
+
 def class_field(labels: Labels) -> str:
     """The attribute that names the class; empty for constant ones."""
-    usual = "class" if labels.layer in {"", "labels"} and is_project(labels.path) else ""
+    usual = PROJECT_FIELD if labels.layer in {"", "labels"} and is_project(labels.path) else ""
     return labels.class_field or usual
 
 
-def class_values(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo]) -> dict[str, int]:
-    """The class of each value of an attribute or raster: as mapped, else by number, else by name or colour.
+def class_values(
+    labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo], *, numbered: bool = False
+) -> dict[str, int]:
+    """The class of each value of an attribute or raster, by the rule of this module.
+
+    Args:
+        numbered: numbers are class values for sure, as in a mask of Orthomask.
 
     Raises:
         OrthomaskError: a value means no class.
     """
-    known = {plain(entry.source).lower(): entry.value for entry in labels.mapping if _is_color(entry.source)}
-    known |= {plain(entry.source): entry.value for entry in labels.mapping}
-    if not known:
-        known = {info.color.lower(): info.value for info in classes} | {"#000000": BACKGROUND}
-        known |= {info.name: info.value for info in classes} | {str(info.value): info.value for info in classes}
-        known |= {str(BACKGROUND): BACKGROUND, str(UNKNOWN): UNKNOWN}
     wanted = set(texts)
-    strange = sorted(wanted - set(known))
+    known = _mapped(labels) if labels.mapping else _meant(labels, wanted, classes, numbered)
+    strange = in_order(wanted - set(known))
     if strange:
         told = ", ".join(f"“{text}”" if text else tr("an empty value") for text in strange[:SHOWN])
         more = tr(" and {} others").format(len(strange) - SHOWN) if len(strange) > SHOWN else ""
@@ -113,6 +160,28 @@ def class_values(labels: Labels, texts: Iterable[str], classes: Sequence[ClassIn
         )
     require_known({known[text] for text in wanted}, classes)
     return {text: known[text] for text in wanted}
+
+
+def _mapped(labels: Labels) -> dict[str, int]:
+    """What the values of a mapping mean."""
+    known = {BLACK: BACKGROUND} | {plain(entry.source): entry.value for entry in labels.mapping}
+    lower = ((plain(entry.source).lower(), entry.value) for entry in labels.mapping)
+    return known | {text: value for text, value in lower if is_color(text) or text in TRUTHS}
+
+
+def _meant(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo], numbered: bool) -> dict[str, int]:
+    """What texts mean without a mapping; those that mean nothing are missing."""
+    by_name = {info.color.lower(): info.value for info in classes}
+    by_name |= {BLACK: BACKGROUND, BACKGROUND_NAME: BACKGROUND, str(BACKGROUND): BACKGROUND}
+    by_name |= {info.name.casefold(): info.value for info in classes}
+    if _is_truth(texts):
+        by_name = {"true": labels.class_value, "false": BACKGROUND} | by_name
+    by_number = {str(value): value for value in (BACKGROUND, UNKNOWN, *(info.value for info in classes))}
+    if numbered:
+        by_name |= by_number
+    elif not any(_is_number(info.name) and info.name != str(info.value) for info in classes):
+        by_name = by_number | by_name
+    return {text: by_name[text.casefold()] for text in texts if text.casefold() in by_name}
 
 
 def require_known(values: Iterable[int], classes: Sequence[ClassInfo]) -> None:
@@ -126,37 +195,48 @@ def require_known(values: Iterable[int], classes: Sequence[ClassInfo]) -> None:
         )
 
 
-def raster_sources(labels: Labels) -> dict[float, str]:
-    """The numbers that occur in a raster of labels, and what each is called in a mapping."""
-    return label_rasters.sources(labels.path, any(_is_color(entry.source) for entry in labels.mapping))
+def raster_values(labels: Labels) -> RasterValues:
+    """What occurs in a raster of labels."""
+    return label_rasters.scan(raster_path(labels.path, labels.layer), labels.mapping)
 
 
-def _collect(labels: Labels, found: dict[int, str], unnumbered: list[str]) -> None:
-    """Add the classes of one source: those with numbers to `found`, those with names only to `unnumbered`."""
-    vector = is_vector(labels.path)
+def _collect(labels: Labels, found: dict[int, str], columns: list[set[str]]) -> None:
+    """Add the classes of one source: those whose numbers are settled to `found`, else all values to `columns`."""
+    vector = is_vector(labels.path, labels.layer)
     layer = choose_layer(labels.path, labels.layer, "labels") if vector else ""
     if vector and not class_field(labels):
         found.setdefault(labels.class_value, layer)
-    elif labels.mapping:
+        return
+    if labels.mapping:
         for entry in labels.mapping:
             if BACKGROUND < entry.value < UNKNOWN:
                 names = [name for name in (found.get(entry.value), entry.source) if name]
                 found[entry.value] = " / ".join(dict.fromkeys(names))
-    elif vector:
-        _by_number(set(read_column(labels.path, layer, class_field(labels))), found, unnumbered)
+        return
+    raster = None if vector else raster_values(labels)
+    if raster and raster.classes:
+        found |= {info.value: info.name for info in raster.classes if info.value not in found}
+        return
+    read = raster.texts.values() if raster else read_column(labels.path, layer, class_field(labels)).tolist()
+    texts = set(read) - {"", BLACK}
+    if _is_truth(texts):
+        found.setdefault(labels.class_value, class_field(labels) or f"class {labels.class_value}")
     else:
-        _by_number(raster_sources(labels).values(), found, unnumbered)
+        columns.append(texts)
 
 
-def _by_number(texts: Iterable[str], found: dict[int, str], names: list[str]) -> None:
-    texts = sorted(set(texts) - {""})
-    if all(text.isdecimal() and int(text) <= UNKNOWN for text in texts):
-        for value in map(int, texts):
-            if BACKGROUND < value < UNKNOWN:
-                found.setdefault(value, f"class {value}")
-    else:
-        names.extend(texts)
+def _is_truth(texts: Iterable[str]) -> bool:
+    """Whether texts are true and false, or one of them."""
+    found = {text.casefold() for text in texts if text}
+    return bool(found) and found <= TRUTHS
 
 
-def _is_color(text: str) -> bool:
-    return text.startswith("#") and len(text) == 7
+def _are_values(texts: Iterable[str]) -> bool:
+    """Whether all texts are whole numbers from 0 to 255, each written as such."""
+    return all(
+        text.isascii() and text.isdecimal() and str(int(text)) == text and int(text) <= UNKNOWN for text in texts
+    )
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII) is not None

@@ -21,7 +21,7 @@ from ..engine.grid import Lattice, Window, select
 from ..engine.progress import Progress
 from ..engine.raster import Reader, open_image, open_reader
 from ..engine.runs import NODATA, classify
-from ..protocol import UNKNOWN, EvaluateRequest, Image, LabelledImage, Labels, PredictRequest, Split
+from ..protocol import UNKNOWN, ClassValue, EvaluateRequest, Image, LabelledImage, Labels, PredictRequest, Split
 from .labels import Grid, Truth, open_truth
 from .pictures import Tile
 
@@ -168,11 +168,12 @@ def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest) -> Ite
     Args:
         bands: what its bands are called; empty where nothing says it.
     """
-    file = PurePath(tile.name).name  # without an ending: messages name the picture, not this copy
+    file = tile.file or PurePath(tile.name).name  # what is in the copy GDAL finds out whatever its name
     with MemoryFile(filename=file) as pixels, MemoryFile(filename=file) as mask:
         _write(pixels, tile.pixels, tile.gsd_m, bands)
         _write(mask, tile.mask[None], tile.gsd_m)
-        image = LabelledImage(Image(pixels.name), (Labels(mask.name),), place=tile.place)
+        values = tuple(ClassValue(str(value), value) for value in np.unique(tile.mask).tolist())
+        image = LabelledImage(Image(pixels.name), (Labels(mask.name, mapping=values),), place=tile.place)
         with open_ground(image, request, name=tile.name, georeferenced=False) as ground:
             yield ground
 

@@ -103,7 +103,8 @@ class _Evaluation:
         """The pictures of the wanted split, each with the names of its bands as far as an export tells them."""
         data = self._request.data
         for pictures in data.pictures:
-            yield from ((tile, ()) for tile in read_pictures(pictures, data.root) if tile.split is self._request.split)
+            tiles = read_pictures(pictures, data.root, self._warnings.append)
+            yield from ((tile, ()) for tile in tiles if tile.split is self._request.split)
         for chips in data.chips:
             bands = load_manifest(Path(data.root, chips.path)).bands
             yield from ((tile, bands) for tile in read_chips(chips, data.root) if tile.split is self._request.split)

@@ -20,16 +20,20 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 
 from ..engine.outputs import writing
 from ..protocol import BACKGROUND, UNKNOWN, ChipFormat, ClassInfo, ErrorCode, OrthomaskError, Split
 from ..protocol.words import tr
 from .manifest import Chip, Manifest
 
-RASTERS = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+JPEGS = {".jpg", ".jpeg"}
+RASTERS = {".png", ".tif", ".tiff", *JPEGS}
 ARRAYS = {".npz", ".h5", ".hdf5"}
 IMAGE_KEYS = ("img", "image")
 MASK_KEYS = ("mask",)
+UNKNOWN_RGB = (128, 128, 128)
+"""How masks of chips show what is unknown."""
 DAMAGED = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged NPZ or HDF5 file raises."""
 PACKERS = os.cpu_count() or 1
@@ -206,7 +210,7 @@ def write_raster(path: Path, pixels: np.ndarray, cut: Cut, style: Style) -> None
 
 def write_mask(path: Path, mask: np.ndarray, cut: Cut, classes: Sequence[ClassInfo]) -> None:
     """Write a mask `(H, W)` as GeoTIFF or PNG, with the classes' colours."""
-    palette = {BACKGROUND: (0, 0, 0), UNKNOWN: (128, 128, 128)}
+    palette = {BACKGROUND: (0, 0, 0), UNKNOWN: UNKNOWN_RGB}
     palette |= {info.value: rgb(info.color) for info in classes}
     with _created(path, mask[None], cut) as dataset:
         dataset.write(mask, 1)
@@ -315,6 +319,27 @@ def read_raster(path: Path, code: ErrorCode, colours: bool = False) -> np.ndarra
         raise unreadable(path, code, str(error)) from error
     table = np.array([palette.get(value, (0, 0, 0, 0))[:3] for value in range(256)], np.uint8)
     return np.moveaxis(table[pixels[0]], -1, 0)
+
+
+def is_chip_mask(path: Path) -> bool:
+    """Whether a raster is the mask of a chip: in its palette, 255 is called unknown by its grey."""
+    if path.suffix.lower() not in RASTERS - JPEGS:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                return is_chip_palette(dataset)
+    except (RasterioError, OSError) as error:
+        raise unreadable(path, ErrorCode.LABELS_UNREADABLE, str(error)) from error
+
+
+def is_chip_palette(dataset: DatasetReader) -> bool:
+    """Whether an open raster has the palette of `write_mask`."""
+    if dataset.colorinterp[0] is not ColorInterp.palette:
+        return False
+    palette = dataset.colormap(1)
+    return bool(palette.get(BACKGROUND, ())[:3] == (0, 0, 0) and palette.get(UNKNOWN, ())[:3] == UNKNOWN_RGB)
 
 
 def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCode) -> Iterator[np.ndarray]:

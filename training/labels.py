@@ -29,10 +29,24 @@ from ..protocol import (
 )
 from ..protocol.words import tr, tr_n
 from .burning import burn, strip_height
-from .classes import SHOWN, class_field, class_values, named_otherwise, raster_sources, require_known, resolve_classes
+from .classes import (
+    PROJECT_FIELD,
+    SHOWN,
+    TRUTHS,
+    class_field,
+    class_values,
+    is_project,
+    named_otherwise,
+    raster_values,
+    require_known,
+    resolve_classes,
+)
 from .label_rasters import RasterLabels, open_labels
+from .mask_values import yes_no_note
+from .placing import Grid
 from .strips import Strip, code_type, distinct, looked_up, tables
-from .vectors import Grid, Tally, choose_layer, fields_of, is_vector, read_column, read_polygons, require_field
+from .vector_files import choose_layer, fields_of, is_vector, read_column, require_field
+from .vectors import Tally, read_polygons
 
 __all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]
 
@@ -226,18 +240,18 @@ def open_truth(
     """
     known = resolve_classes(labels, classes)
     with ExitStack() as stack:
-        drawn = _Drawn([], [], [], [])
+        drawn, told = _Drawn([], [], [], []), list[str]()
         for source in labels:
-            raster = None if is_vector(source.path) else _open_raster(source, known, grid, stack)
+            raster = None if is_vector(source.path, source.layer) else _open_raster(source, known, grid, stack, told)
             first = len(drawn.polygons)
             if raster is None:
                 _draw(source, known, grid, drawn)
             drawn.layers.append(_Layer(first, len(drawn.polygons), raster, source.subtract))
         _refuse_elsewhere(labels, drawn)
-        found, told = read_areas(areas, grid) if areas else (None, ())
-        warnings = [warning for tally in drawn.tallies for warning in tally.warnings()]
+        found, of_areas = read_areas(areas, grid) if areas else (None, ())
+        warnings = told + [warning for tally in drawn.tallies for warning in tally.warnings()]
         warnings += named_otherwise(labels, known)
-        yield Truth(grid, known, drawn, found, touch, (*warnings, *told, *_without_labels(known, drawn)))
+        yield Truth(grid, known, drawn, found, touch, (*warnings, *of_areas, *_without_labels(known, drawn)))
 
 
 def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
@@ -294,17 +308,25 @@ def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Draw
     if labels.subtract:
         drawn.values.extend([BACKGROUND] * len(parts))
     elif field:
-        values = class_values(labels, read_column(labels.path, layer, field), classes)
+        numbered = field == PROJECT_FIELD and is_project(labels.path)
+        values = class_values(labels, read_column(labels.path, layer, field), classes, numbered=numbered)
         drawn.values.extend(values[text] for text in read.columns[field][feature])
     else:
         require_known([labels.class_value], classes)
         drawn.values.extend([labels.class_value] * len(parts))
 
 
-def _open_raster(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, stack: ExitStack) -> RasterLabels:
-    texts = raster_sources(labels)
-    known = class_values(labels, texts.values(), classes)
-    return stack.enter_context(open_labels(labels, grid, {value: known[text] for value, text in texts.items()}))
+def _open_raster(
+    labels: Labels, classes: Sequence[ClassInfo], grid: Grid, stack: ExitStack, told: list[str]
+) -> RasterLabels:
+    """Open a raster of labels; what has to be said about it is added to `told`."""
+    found, name = raster_values(labels), os.path.basename(labels.path)
+    known = class_values(labels, found.texts.values(), classes, numbered=bool(found.classes))
+    if not labels.mapping and TRUTHS.issuperset(found.texts.values()):
+        told.append(yes_no_note(name, labels.class_value))
+    told += [found.note] if found.note else []
+    by_number = {value: known[text] for value, text in found.texts.items()}
+    return stack.enter_context(open_labels(labels, grid, by_number, found.true))
 
 
 def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:

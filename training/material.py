@@ -34,7 +34,7 @@ from ..protocol.ground_truth import require_numbered
 from ..protocol.words import tr
 from .borders import W0, border_weights
 from .chip_plan import dealt
-from .classes import class_field, color, is_project, resolve_classes
+from .classes import color, names_classes, resolve_classes
 from .components import components
 from .labels import Grid, Truth, open_truth
 from .manifest import load_manifest
@@ -145,13 +145,13 @@ class _Reading:
 
     def _named_classes(self) -> tuple[ClassInfo, ...]:
         """The classes that the labels or chips name; empty if they only have numbers."""
-        for project in self._data.projects:
-            if any(labels.mapping or class_field(labels) or is_project(labels.path) for labels in project.labels):
-                return resolve_classes(project.labels)
+        labels = [each for project in self._data.projects for each in project.labels]
+        if any(map(names_classes, labels)):
+            return resolve_classes(labels)
         named = next((manifest.classes for manifest in self._manifests), ())
         if named or self._inherited or not self._data.projects:
             return named
-        return resolve_classes(self._data.projects[0].labels)
+        return resolve_classes(labels)
 
     def _finest(self) -> float:
         """The resolution of the finest image, with three digits."""
@@ -166,7 +166,10 @@ class _Reading:
         """All pieces, but those for tests."""
         data, root = self._data, self._data.root
         reads: list[tuple[float, Iterator[Piece]]] = [
-            *((part.weight, map(self._tile_piece, read_pictures(part, root))) for part in data.pictures),
+            *(
+                (part.weight, map(self._tile_piece, read_pictures(part, root, self.warnings.append)))
+                for part in data.pictures
+            ),
             *(
                 (part.weight, map(partial(self._tile_piece, bands=manifest.bands), read_chips(part, root)))
                 for part, manifest in zip(data.chips, self._manifests)

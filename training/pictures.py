@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from ..protocol import UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
+from ..engine.files import is_meant
+from ..protocol import BACKGROUND, UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
 from ..protocol.words import tr
-from .formats import ARRAYS, IMAGE_KEYS, MASK_KEYS, RASTERS, ChipReader, read_arrays, read_raster
+from .formats import ARRAYS, IMAGE_KEYS, JPEGS, MASK_KEYS, RASTERS, ChipReader, is_chip_mask, read_arrays, read_raster
 from .manifest import load_manifest
+from .mask_values import (
+    CLEAR_SHARE,
+    YES_NO,
+    are_greys,
+    blurred_note,
+    has_colors,
+    is_yes_no,
+    packed,
+    refuse_blurred,
+    restored,
+    true_values,
+    yes_no_note,
+)
+from .pairing import is_named_mask, partners
 
 SHOWN = 5
 """How many values an error names."""
@@ -29,6 +44,7 @@ class Tile(NamedTuple):
         gsd_m: ground sampling distance, metres per pixel.
         place: where it was taken, for tables of scores.
         origin: upper left corner in the image's CRS; None without georeference.
+        file: name of the image's file, for people.
     """
 
     name: str
@@ -38,6 +54,7 @@ class Tile(NamedTuple):
     split: Split
     place: str
     origin: tuple[float, float] | None = None
+    file: str = ""
 
 
 class _Pair(NamedTuple):
@@ -48,20 +65,28 @@ class _Pair(NamedTuple):
     lines: Path | None = None
 
 
-def read_pictures(pictures: Pictures, root: str) -> Iterator[Tile]:
+def _keep_quiet(_warning: str) -> None:
+    pass
+
+
+def read_pictures(pictures: Pictures, root: str, warn: Callable[[str], None] = _keep_quiet) -> Iterator[Tile]:
     """Read pictures with their masks, joined to larger ones where that is asked for; relative paths start at `root`.
 
     Only one picture, or one group of joined ones, is in memory at a time.
+
+    Args:
+        warn: called with each warning about the masks, before the first picture.
 
     Raises:
         OrthomaskError: there are none, a file cannot be read, a mask is missing or of another size than its picture,
             or a value in it is not mapped.
     """
-    pairs = _pairs(_files(Path(root), pictures.images), _files(Path(root), pictures.masks), pictures)
+    pairs = _pairs(Path(root), pictures)
     if pictures.boundaries:
         lines = _files(Path(root), pictures.boundaries)
-        partners = _partners([pair.image for pair in pairs], lines, pictures.boundaries)
-        pairs = [pair._replace(lines=found) for pair, found in zip(pairs, partners)]
+        found = partners([pair.image for pair in pairs], lines, pictures.boundaries, whole=False)
+        pairs = [pair._replace(lines=line) for pair, line in zip(pairs, found)]
+    pictures = _understood(pictures, pairs, warn)
     if pictures.tile_step:
         yield from _join(pairs, pictures)
         return
@@ -81,7 +106,16 @@ def read_chips(chips: ChipSet, root: str) -> Iterator[Tile]:
         for chip in manifest.chips:
             pixels, mask = reader.read(chip)
             origin = (chip.transform[2], chip.transform[5])
-            yield Tile(chip.name, pixels, mask, chip.gsd_m, chip.split, chips.place or chip.place, origin)
+            yield Tile(
+                chip.name,
+                pixels,
+                mask,
+                chip.gsd_m,
+                chip.split,
+                chips.place or chip.place,
+                origin,
+                Path(chip.image).name,
+            )
 
 
 def place_of(name: str) -> str:
@@ -102,48 +136,59 @@ def _files(root: Path, wanted: str) -> list[Path]:
         found = list(path.iterdir())
     else:
         found = list(path.parent.glob(path.name)) if path.parent.is_dir() else list(root.glob(wanted))
-    return sorted(file for file in found if file.suffix.lower() in RASTERS | ARRAYS)
+    return sorted(file for file in found if file.suffix.lower() in RASTERS | ARRAYS and is_meant(file))
 
 
-def _pairs(images: Sequence[Path], masks: Sequence[Path], pictures: Pictures) -> list[_Pair]:
+def _understood(pictures: Pictures, pairs: Sequence[_Pair], warn: Callable[[str], None]) -> Pictures:
+    """The pictures, with a mapping where all masks together hold 0 and 255 only."""
+    blurred = next((pair.mask.name for pair in pairs if pair.mask.suffix.lower() in JPEGS), "")
+    if blurred:
+        warn(blurred_note(blurred))
+    if pictures.mapping or not _are_yes_no(pairs):
+        return pictures
+    warn(yes_no_note(pictures.masks, 1))
+    return replace(pictures, mapping=YES_NO)
+
+
+def _are_yes_no(pairs: Sequence[_Pair]) -> bool:
+    """Whether 0 and 255 occur in masks, and nothing else; not in masks of chips of Orthomask, where 255 is unknown."""
+    found: set[float] = set()
+    try:
+        for pair in pairs:
+            if is_chip_mask(pair.mask):
+                return False
+            for mask in _masks(pair.mask, ()):
+                values = np.unique(packed(mask))
+                found |= set((values & 255 if len(mask) >= 3 and are_greys(values) else values).tolist())
+                if not is_yes_no({*found, BACKGROUND, UNKNOWN}):
+                    return False
+    except OrthomaskError:
+        return False  # who reads that mask is told
+    return is_yes_no(found)
+
+
+def _pairs(root: Path, pictures: Pictures) -> list[_Pair]:
+    images, masks = _files(root, pictures.images), _files(root, pictures.masks)
+    folder, of_masks = root / pictures.images, root / pictures.masks
+    if folder.is_dir() and of_masks.is_dir() and folder.samefile(of_masks):
+        images = [image for image in images if not is_named_mask(image)]
+        masks = [mask for mask in masks if mask not in images or mask.suffix.lower() in ARRAYS]
     if not images:
         raise OrthomaskError(
             ErrorCode.IMAGE_UNREADABLE,
             tr("There are no pictures in “{}”.").format(pictures.images),
             tr("Name a folder, a pattern of files, or an HDF5 or NPZ file."),
         )
-    return [_Pair(image, mask) for image, mask in zip(images, _partners(images, masks, pictures.masks))]
-
-
-def _partners(images: Sequence[Path], others: Sequence[Path], folder: str) -> list[Path]:
-    """For each picture the file with its stem, or with its number; a single one belongs to a single one."""
-    if len(images) == len(others) == 1:
-        return list(others)
-    stems = {other.stem: other for other in others}
-    numbers = {_last_number(other): other for other in reversed(others) if _last_number(other)}
-    found = [stems.get(image.stem) or numbers.get(_last_number(image)) for image in images]
-    missing = [image.name for image, other in zip(images, found) if other is None]
-    if missing:
-        raise OrthomaskError(
-            ErrorCode.LABELS_UNREADABLE,
-            tr("“{}” has no mask in “{}”.").format(missing[0], folder),
-            tr("Give each mask the name of its picture, or take the picture away."),
-            f"{len(missing)} without a mask: {', '.join(missing)}",
-        )
-    return [other for other in found if other is not None]
-
-
-def _last_number(path: Path) -> str:
-    """The number that ends a file's name, without leading zeros; empty if there is none."""
-    match = re.search(r"\d+$", path.stem)
-    return str(int(match[0])) if match else ""
+    if folder.is_file() and of_masks.is_file():
+        return [_Pair(folder, of_masks)]
+    found = partners(images, masks, pictures.masks, whole=folder.is_dir() and of_masks.is_dir())
+    return [_Pair(image, mask) for image, mask in zip(images, found)]
 
 
 def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
     """The pictures of two files, usually one."""
-    colours = any(entry.source.startswith("#") for entry in pictures.mapping)
     place = pictures.place or place_of(pair.image.stem)
-    images, masks = _images(pair.image), _masks(pair.mask, colours)
+    images, masks = _images(pair.image), _masks(pair.mask, pictures.mapping)
     for number, (pixels, values) in enumerate(zip(images, masks)):
         if pixels.shape[1:] != values.shape[1:]:
             raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
@@ -151,7 +196,7 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
         if pair.lines:
             mask = _separated(mask, pair.lines, pictures.boundary_trim_px)
         name = f"{pair.image.stem}_{number}" if number else pair.image.stem
-        yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place)
+        yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place, file=pair.image.name)
 
 
 def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:
@@ -166,7 +211,7 @@ def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> Orthomask
 
 def _separated(mask: np.ndarray, path: Path, trim_px: int) -> np.ndarray:
     """The mask `(H, W)` without the lines that another one draws, each thinned on both sides."""
-    lines = next(_masks(path, colours=False))[0]
+    lines = next(_masks(path, ()))[0]
     if lines.shape != mask.shape:
         raise _sizes(path, lines.shape, mask.shape)
     square = np.ones((2 * trim_px + 1, 2 * trim_px + 1))
@@ -182,17 +227,30 @@ def _images(path: Path) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
 
-def _masks(path: Path, colours: bool) -> Iterator[np.ndarray]:
-    """The masks `(1 or 3, H, W)` of a file; those with a palette in `colours` where these are wanted."""
-    if path.suffix.lower() in RASTERS:
-        yield read_raster(path, ErrorCode.LABELS_UNREADABLE, colours)
-        return
-    for values in read_arrays(path, MASK_KEYS, 2, ErrorCode.LABELS_UNREADABLE):
-        yield values[None]
+def _masks(path: Path, mapping: Sequence[ClassValue]) -> Iterator[np.ndarray]:
+    """The masks `(1 or 3, H, W)` of a file; those with a palette in colours where the mapping is one of colours.
+
+    Raises:
+        OrthomaskError: it cannot be read, or is a JPEG whose values cannot be told any more.
+    """
+    suffix = path.suffix.lower()
+    if suffix in JPEGS:
+        mask = read_raster(path, ErrorCode.LABELS_UNREADABLE)[:3]
+        values, clear = restored(mask, true_values(mapping, len(mask)))
+        if clear < CLEAR_SHARE * values[0].size:
+            raise refuse_blurred(path.name)
+        yield values
+    elif suffix in RASTERS:
+        yield read_raster(path, ErrorCode.LABELS_UNREADABLE, has_colors(mapping))
+    else:
+        for values in read_arrays(path, MASK_KEYS, 2, ErrorCode.LABELS_UNREADABLE):
+            yield values[None]
 
 
 def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -> np.ndarray:
     """The mask `(H, W)` of class values for stored values `(1, H, W)` or colours `(3, H, W)`.
+
+    Greys are values, unless colours are mapped. Black is background, unless it is mapped.
 
     Args:
         mapping: what the values or colours mean; empty if they are class values.
@@ -201,9 +259,12 @@ def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -
     Raises:
         OrthomaskError: a value has no class.
     """
-    colours = len(values) >= 3
-    codes = values[0] if not colours else (values[:3].astype(np.uint32) * [[[65536]], [[256]], [[1]]]).sum(axis=0)
-    known = {_code(entry.source, colours): entry.value for entry in mapping}
+    codes = packed(values)
+    colours = len(values) >= 3 and (has_colors(mapping) or not are_greys(codes))
+    if len(values) >= 3 and not colours:
+        codes = codes & 255
+    known = {0.0: BACKGROUND} if colours else {}
+    known |= {_code(entry.source, colours): entry.value for entry in mapping}
     if not mapping and not colours:
         known = {float(value): value for value in range(UNKNOWN + 1)}
     found, inverse = np.unique(codes, return_inverse=True)

@@ -13,7 +13,7 @@ from ..engine.outputs import refuse_in_use, writing
 from ..engine.progress import Progress
 from ..protocol import ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult, Split
 from ..protocol.words import tr
-from .vectors import CLASS_TABLE
+from .vector_files import CLASS_TABLE
 
 NOTHING = np.empty(0, object)
 GEOMETRY = "MultiPolygon"

@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pyogrio
-import pyogrio.raw
 import pyproj
 import shapely
-from affine import Affine
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from ..engine import regions
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
+from .placing import Grid, placed, surroundings
+from .vector_files import batches, crs_of, info_of, plain
 
-CLASS_TABLE = "orthomask_classes"
-"""The table of a GeoPackage that makes it a label project."""
-BATCH = 50_000
-"""Features that are in memory in the file's own form at the same time."""
+CAD = {"DXF", "DGN", "CAD"}
+"""Drivers of drawings, in which outlines are closed lines."""
 MANY = 500_000
 """Layers with more features are read only around the image, so that a whole country's file is no burden."""
-
-
-class Grid(NamedTuple):
-    """The pixels that ground truth is burned onto.
-
-    Attributes:
-        crs: as WKT.
-        transform: pixel to CRS coordinates; may be rotated.
-    """
-
-    crs: str
-    transform: Affine
-    width_px: int
-    height_px: int
-
-    @property
-    def box(self) -> shapely.Polygon:
-        """Its outline, in pixels."""
-        return shapely.box(0, 0, self.width_px, self.height_px)
 
 
 @dataclass
@@ -55,20 +30,27 @@ class Tally:
     features: int = 0
     without_geometry: int = 0
     not_polygons: int = 0
+    outlines: int = 0
+    without_area: int = 0
     mended: int = 0
+    lost: int = 0
     kept: int = 0
 
     @property
     def outside(self) -> int:
         """Features that do not touch the grid."""
-        return self.features - self.without_geometry - self.not_polygons - self.kept
+        left_out = self.without_geometry + self.without_area + self.not_polygons + self.lost
+        return self.features - left_out - self.kept
 
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each thing that was mended or left out."""
         told = (
+            (self.outlines, tr("{} of {} features of “{}” are closed lines and were taken as polygons.")),
             (self.mended, tr("{} of {} features of “{}” were not valid and have been mended.")),
             (self.without_geometry, tr("{} of {} features of “{}” have no geometry and were left out.")),
             (self.not_polygons, tr("{} of {} features of “{}” are points or lines and were left out.")),
+            (self.without_area, tr("{} of {} features of “{}” have no area and were left out.")),
+            (self.lost, tr("{} of {} features of “{}” have no place in the CRS of the image and were left out.")),
             (self.outside, tr("{} of {} features of “{}” lie outside the image.")),
         )
         return tuple(words.format(count, self.features, self.name) for count, words in told if count)
@@ -87,107 +69,23 @@ class Polygons(NamedTuple):
     tally: Tally
 
 
-def plain(value: Any) -> str:
-    """An attribute as text: 1.0 is `1`, nothing is empty."""
-    if value is None or value != value:  # noqa: PLR0124 (NaN stands for null in columns of numbers)
-        return ""
-    text = str(value).strip()
-    number = re.fullmatch(r"([+-]?\d+)\.0*", text)
-    return number.group(1) if number else text
-
-
-def layers_of(path: str) -> dict[str, str | None]:
-    """The layers and tables of a vector file, with their types of geometry.
-
-    Raises:
-        OrthomaskError: it is no vector file.
-    """
-    try:
-        return {str(name): kind for name, kind in pyogrio.list_layers(path)}
-    except DataSourceError as error:
-        raise unreadable(path, error) from error
-
-
-def is_vector(path: str) -> bool:
-    """Whether the file has layers of features."""
-    try:
-        return bool(layers_of(path))
-    except OrthomaskError:
-        return False
-
-
-def choose_layer(path: str, wanted: str, usual: str) -> str:
-    """The layer `wanted`, else the one with the `usual` name, else the first one with geometry.
-
-    Raises:
-        OrthomaskError: there is no such layer.
-    """
-    layers = layers_of(path)
-    if wanted in layers:
-        return wanted
-    spatial = [name for name, kind in layers.items() if kind is not None]
-    if wanted or not spatial:
-        sentence = tr("“{}” has no layer “{}”.") if wanted else tr("“{}” has no layer with geometry.")
-        raise OrthomaskError(
-            ErrorCode.LABELS_UNREADABLE,
-            sentence.format(os.path.basename(path), wanted),
-            tr("Choose one of: {}.").format(", ".join(spatial)) if spatial else tr("Choose a file with polygons."),
-        )
-    return usual if usual in spatial else spatial[0]
-
-
-def fields_of(path: str, layer: str) -> list[str]:
-    """Names of the attributes of a layer."""
-    return [str(name) for name in _info(path, layer)["fields"]]
-
-
-def crs_of(path: str, layer: str) -> str:
-    """The CRS of a layer as WKT.
-
-    Raises:
-        OrthomaskError: it has none.
-    """
-    return str(_known_crs(_info(path, layer)["crs"], layer).to_wkt())
-
-
-def read_column(path: str, layer: str, field: str) -> np.ndarray:
-    """All values of an attribute as text, in the order of the features.
-
-    Raises:
-        OrthomaskError: the layer has no such attribute.
-    """
-    require_field(path, layer, field)
-    _, _, _, data = pyogrio.raw.read(path, layer=layer, columns=[field], read_geometry=False)
-    return np.array([plain(value) for value in data[0]], object)
-
-
-def require_field(path: str, layer: str, field: str) -> None:
-    """Raise unless the layer has that attribute."""
-    fields = fields_of(path, layer)
-    if field not in fields:
-        raise OrthomaskError(
-            ErrorCode.LABELS_CLASSES,
-            tr("The layer “{}” has no attribute “{}”.").format(layer, field),
-            tr("Choose one of: {}.").format(", ".join(fields)) if fields else tr("Give it one class for everything."),
-        )
-
-
 def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid: Grid) -> Polygons:
     """The polygons of a layer that touch a grid, vertex by vertex in its pixels, with some attributes.
 
     Args:
-        crs: to assume where the layer has none.
+        crs: to assume where the layer has none, or one that its coordinates cannot be in.
 
     Raises:
         OrthomaskError: the layer cannot be read, has no CRS, or holds points and lines only.
     """
-    info = _info(path, layer)
+    info = info_of(path, layer)
     if info["geometry_type"] is None:
         raise _no_polygons(layer)
-    source = _known_crs(info["crs"] or crs, layer)
-    tally = Tally(layer, int(info["features"]))
+    source = crs_of(path, layer, crs)
+    tally = Tally(layer, max(0, int(info["features"])))
     box = _footprint(grid, source) if tally.features > MANY else None
-    read = [_on_grid(wkb, data, source, grid, tally) for wkb, data in _batches(path, layer, columns, box)]
+    drafted = info["driver"] in CAD
+    read = [_on_grid(wkb, data, source, grid, tally, drafted) for wkb, data in batches(path, layer, columns, box)]
     if tally.features and tally.not_polygons == tally.features - tally.without_geometry:
         raise _no_polygons(layer)
     geometries = np.concatenate([part[0] for part in read]) if read else np.empty(0, object)
@@ -195,123 +93,46 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
     return Polygons(geometries, dict(zip(columns, texts)), tally)
 
 
-def to_pixels(geometries: np.ndarray, transform: Affine) -> np.ndarray:
-    """Geometries in the pixels of a grid, by the very arithmetic of GDAL.
-
-    A vertex that lies on a pixel's centre but for rounding then falls on the same side as with GDAL's own tools
-    (`GDALInvGeoTransform`, `GDALGenImgProjTransform`).
-    """
-    a, b, c, d, e, f = transform[:6]
-    if b == d == 0:
-        inverse = (1 / a, 0.0, -c / a, 0.0, 1 / e, -f / e)
-    else:
-        scale = 1 / (a * e - b * d)
-        inverse = (
-            e * scale, -b * scale, (b * f - c * e) * scale,
-            -d * scale, a * scale, (-a * f + c * d) * scale,
-        )  # fmt: skip
-    xx, xy, x0, yx, yy, y0 = inverse
-
-    def move(points: np.ndarray) -> np.ndarray:
-        x, y = points.T
-        return np.column_stack([x0 + x * xx + y * xy, y0 + x * yx + y * yy])
-
-    return np.asarray(shapely.transform(geometries, move))
-
-
-def unreadable(path: str, error: Exception) -> OrthomaskError:
-    """The error for labels that cannot be opened."""
-    missing = not os.path.exists(path) and not path.startswith("/vsi") and ":" not in path[2:]
-    sentence = tr("“{}” does not exist.") if missing else tr("“{}” cannot be read.")
-    return OrthomaskError(
-        ErrorCode.LABELS_UNREADABLE,
-        sentence.format(os.path.basename(path) or path),
-        tr("Check the path.") if missing else tr("Choose a vector file such as a GeoPackage, or a raster of classes."),
-        str(error),
-    )
-
-
-def _batches(
-    path: str, layer: str, columns: Sequence[str], box: tuple[float, ...] | None
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Geometries as WKB and attributes, some thousand features at a time."""
-    start = 0
-    while True:
-        try:
-            meta, _, wkb, data = pyogrio.raw.read(
-                path, layer=layer, columns=list(columns), bbox=box, skip_features=start, max_features=BATCH
-            )
-        except (DataSourceError, DataLayerError, FeatureError) as error:
-            raise unreadable(path, error) from error
-        if wkb is None or len(wkb) == 0:
-            return
-        by_name = dict(zip(meta["fields"], data))
-        yield wkb, [by_name[name] for name in columns]
-        start += BATCH
-
-
 def _on_grid(
-    wkb: np.ndarray, data: Sequence[np.ndarray], source: pyproj.CRS, grid: Grid, tally: Tally
+    wkb: np.ndarray, data: Sequence[np.ndarray], source: pyproj.CRS, grid: Grid, tally: Tally, drafted: bool
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """What touches the grid of a batch, in its pixels; `tally` counts the rest."""
     drawn = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
+    if drafted:
+        outlines = np.flatnonzero((shapely.get_type_id(drawn) == shapely.GeometryType.LINESTRING) & _are_rings(drawn))
+        points, owners = shapely.get_coordinates(drawn[outlines], return_index=True)
+        drawn[outlines] = shapely.polygons(shapely.linearrings(points, indices=owners))
+        tally.outlines += len(outlines)
     empty = shapely.is_missing(drawn) | shapely.is_empty(drawn)
     flat = ~empty & (shapely.get_dimensions(drawn) < 2)
     tally.without_geometry += int(empty.sum())
     tally.not_polygons += int(flat.sum())
     chosen = np.flatnonzero(~empty & ~flat)
-    target = pyproj.CRS.from_user_input(grid.crs)
-    same = source.equals(target, ignore_axis_order=True)
-    placed = drawn[chosen] if same else regions.reprojected(drawn[chosen], source, target)
-    pixels = to_pixels(placed, grid.transform)
+    pixels, lost = placed(drawn[chosen], source, grid)
+    tally.lost += int(lost.sum())
     left, top, right, bottom = shapely.bounds(pixels).T
-    near = (right >= 0) & (bottom >= 0) & (left <= grid.width_px) & (top <= grid.height_px)
-    near &= np.isfinite(left + top + right + bottom)
+    near = (right >= 0) & (bottom >= 0) & (left <= grid.width_px) & (top <= grid.height_px) & ~lost
     pixels, chosen = pixels[near], chosen[near]
     invalid = ~shapely.is_valid(pixels)
     odd = invalid | (shapely.get_type_id(pixels) == shapely.GeometryType.GEOMETRYCOLLECTION)
-    pixels[odd] = [polygonal(geometry) for geometry in shapely.make_valid(pixels[odd])]
-    tally.mended += int(invalid.sum())
-    touching = shapely.intersects(pixels, grid.box)
+    pixels[odd] = [regions.mended(geometry) for geometry in pixels[odd]]
+    hollow = shapely.area(pixels) == 0
+    tally.without_area += int(hollow.sum())
+    tally.mended += int((invalid & ~hollow).sum())
+    touching = shapely.intersects(pixels, grid.box) & ~hollow
     tally.kept += int(touching.sum())
     return pixels[touching], [np.array([plain(v) for v in column[chosen[touching]]], object) for column in data]
 
 
-def polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
-    """Only the polygons of a geometry, without the lines and points that mending or cutting leaves."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    parts = parts[shapely.get_dimensions(parts) == 2]
-    return shapely.multipolygons(parts) if len(parts) != 1 else parts[0]
+def _are_rings(lines: np.ndarray) -> np.ndarray:
+    """Which lines are closed, with an area inside."""
+    return np.asarray(shapely.is_closed(lines) & (shapely.get_num_points(lines) >= 4))
 
 
 def _footprint(grid: Grid, crs: pyproj.CRS) -> tuple[float, ...] | None:
     """Bounds of a grid in another CRS, a little wider; None where they cannot be told."""
-    corners = regions.transformed(grid.box, grid.transform)
-    transformer = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True)
-    left, bottom, right, top = transformer.transform_bounds(*corners.bounds)
-    margin = max(right - left, top - bottom) / 100
-    bounds = (left - margin, bottom - margin, right + margin, top + margin)
-    return bounds if np.isfinite(bounds).all() and left < right else None
-
-
-def _info(path: str, layer: str) -> dict[str, Any]:
-    try:
-        info: dict[str, Any] = pyogrio.read_info(path, layer=layer, force_feature_count=True)
-        return info
-    except (DataSourceError, DataLayerError) as error:
-        raise unreadable(path, error) from error
-
-
-def _known_crs(text: str, layer: str) -> pyproj.CRS:
-    try:
-        return pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        raise OrthomaskError(
-            ErrorCode.LABELS_CRS,
-            tr("The layer “{}” has no coordinate reference system that is known here.").format(layer),
-            tr("Set the CRS of the layer, or name it."),
-            str(error),
-        ) from error
+    around = surroundings(grid, crs, 0.01)
+    return around if around and not (crs.is_geographic and around[2] > 180) else None
 
 
 def _no_polygons(layer: str) -> OrthomaskError:

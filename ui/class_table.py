@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, cast
 
@@ -15,7 +15,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from qgis.gui import QgsColorButton
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QMetaType, Qt, QVariant, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QShowEvent
 from qgis.PyQt.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
@@ -27,6 +27,8 @@ from .words import tr
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 """Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
 MOST_VALUES = UNKNOWN - 1
+BACKGROUND_NAME, BLACK = "background", "#000000"
+BOOLEAN = QVariant.Type.Bool if hasattr(QVariant, "Type") else QMetaType.Type.Bool
 COLOR_BANDS, MOST_COLORS, SAMPLE_PX = 3, 64, 1024
 ROW_PX, ROW_MARGIN_PX, SHOWN_ROWS = 26, 10, 5
 
@@ -57,9 +59,10 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
         return _colors(layer) if layer.bandCount() >= COLOR_BANDS else _palette_values(layer)
     polygons = cast(QgsVectorLayer, layer)
     found = {value.source: value for value in _legend_values(polygons, field)}
-    values = polygons.uniqueValues(polygons.fields().lookupField(field), MOST_VALUES + len(found) + 1)
-    for text in sorted({text_of(value) for value in values}):
-        found.setdefault(text, LayerValue(text, text))
+    present = polygons.uniqueValues(polygons.fields().lookupField(field), MOST_VALUES + len(found) + 1)
+    names = {"false": BACKGROUND_NAME, "true": field} if _is_truth(polygons, field) else {}
+    for text in _in_order({text_of(value) for value in present}):
+        found.setdefault(text, LayerValue(text, names.get(text, text)))
     if len(found) > MOST_VALUES:
         sentence = tr("The attribute “{}” has more than {} values.").format(field, MOST_VALUES)
         raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose one that names classes."))
@@ -78,7 +81,8 @@ def class_field_of(layer: Optional[QgsMapLayer]) -> str:
 def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple[list[ClassInfo], list[ClassValue]]:
     """The classes, with those that are new among the values, and which value means which: by name, whatever its case.
 
-    An empty value means unknown: somebody drew something there, and did not say what.
+    An empty value means unknown: somebody drew something there, and did not say what. 0 and what is called background
+    are the background.
     """
     known, mapping = list(classes), []
     for value in values:
@@ -86,12 +90,32 @@ def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple
         if not value.source:
             mapping.append(ClassValue(value.source, UNKNOWN))
             continue
+        if not same and value.name.casefold() in (BACKGROUND_NAME, str(BACKGROUND)):
+            same = [BACKGROUND]
         if not same:
             number = len(known) + 1
             known.append(ClassInfo(number, value.name, value.color or default_color(number)))
             same = [number]
         mapping.append(ClassValue(value.source, same[0]))
     return known, mapping
+
+
+def by_number(classes: Sequence[ClassInfo]) -> tuple[ClassValue, ...]:
+    """What the values of a label project mean: its classes, whatever these are called; nothing without classes."""
+    values = [BACKGROUND, *(info.value for info in classes), UNKNOWN] if classes else []
+    return tuple(ClassValue(str(value), value) for value in values)
+
+
+def _is_truth(layer: QgsVectorLayer, field: str) -> bool:
+    return bool(layer.fields().field(field).type() == BOOLEAN)
+
+
+def _in_order(texts: Collection[str]) -> list[str]:
+    """Texts in their order, numbers by size where there is nothing else, as the engine numbers classes."""
+    try:
+        return sorted(sorted(texts), key=lambda text: float(text or "-inf"))
+    except ValueError:
+        return sorted(texts)
 
 
 def _legend_values(layer: QgsVectorLayer, field: str) -> list[LayerValue]:
@@ -124,7 +148,8 @@ def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
     if len(colors) > MOST_COLORS or provider.dataType(1) != Qgis.DataType.Byte:
         sentence = tr("The picture {} has too many colours to be a map of classes.").format(layer.name())
         raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose a raster with a colour for each class."))
-    return [LayerValue(color, color, color) for color in colors]
+    names = {BLACK: BACKGROUND_NAME}
+    return [LayerValue(color, names.get(color, color), color) for color in colors]
 
 
 class FittedTable(QTableWidget):

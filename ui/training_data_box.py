@@ -13,7 +13,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSize
 
 from ..protocol import ErrorCode, OrthomaskError, Split
 from .accessible import name_widgets
-from .class_table import class_field_of, matched, values_of
+from .class_table import by_number, class_field_of, matched, values_of
 from .field_chooser import FieldChooser
 from .label_project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from .label_sources import GroundTruth, LabelSource, Rendering, planned_image
@@ -106,7 +106,7 @@ class TrainingDataBox(QGroupBox):
         chosen, class_field, areas = self._layers()
         labels = present(chosen)
         classes = self._project.classes if self._project else ()
-        source = LabelSource(labels, class_field)
+        source = LabelSource(labels, class_field, by_number(classes) if class_field == CLASS_FIELD else ())
         if class_field and not classes and self._makes_classes:
             numbered, mapping = matched(values_of(labels, class_field), ())
             source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)

@@ -118,12 +118,13 @@ class VectorSnapshot:
 
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
         """Write until the end or a failure of the writer, which it keeps; whether nobody has cancelled."""
-        as_text = [not field.isNumeric() for field in self.fields.toList()]
+        as_text, written = [not field.isNumeric() for field in self.fields.toList()], 0
         for number, feature in enumerate(self.source.getFeatures(self.request)):
             if number % FEATURES_BETWEEN_LOOKS == 0:
                 if feedback.isCanceled():
                     return False
-                feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(number)))
+                if written:
+                    feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(written)))
             geometry = flat_polygons(feature.geometry())
             if geometry is None:
                 continue
@@ -132,7 +133,9 @@ class VectorSnapshot:
             copy.setGeometry(geometry)
             copy.setAttributes([text_of(value) if text else value for text, value in zip(as_text, values)])
             if not writer.addFeature(copy):
-                break
+                return True
+            written += 1
+        feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(written)))
         return True
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyogrio
+import pyogrio.raw
 import pytest
 import rasterio
 import shapely
@@ -70,6 +72,46 @@ def test_values_are_mapped_and_layers_subtracted(
     mask = mask_of(out)
     assert [mask[7, 7], mask[7, 32], mask[12, 37], mask[40, 40]] == [2, 0, 1, 255]
     assert "1 tile: 84 px, 1 objects" in result.output
+
+
+@pytest.fixture
+def without_crs(tmp_path: Path, labels: Path) -> Path:
+    """The labels as a shapefile without `.prj`."""
+    _, _, geometry, columns = pyogrio.raw.read(labels, layer="labels")
+    path = tmp_path / "labels.shp"
+    with pytest.warns(UserWarning, match="crs"):
+        pyogrio.raw.write(path, geometry, columns, ["kind"], geometry_type="Polygon")
+    return path
+
+
+def test_labels_without_crs_need_a_name_of_it_in_every_command(
+    invoke: Invoke, image: Path, labels: Path, without_crs: Path, tmp_path: Path
+) -> None:
+    crs = pyogrio.read_info(labels, layer="labels")["crs"]
+    mask = ("mask", image, "--out", tmp_path / "mask.tif", "--labels", without_crs)
+    chips = ("chips", image, "--out", tmp_path / "chips", "--labels", without_crs, "--size", 16)
+    areas = ("areas", image, "--out", tmp_path / "areas.gpkg", "--count", 2, "--size", 2, "--weights", without_crs)
+    strata = (*areas[:-2], "--method", "stratified", "--strata", f"{without_crs}|field=kind")
+    train = ("train", "--image", image, "--out", tmp_path / "run", "--labels", without_crs)
+    for command in (mask, chips, areas, strata, train):
+        refused = invoke(*command)
+        assert (refused.exit_code, len(refused.output.splitlines())) == (2, 2), refused.output
+        assert "--labels-crs" in refused.output
+    for command in (mask, chips, areas, strata, train):
+        assert "--labels-crs" not in invoke(*command, "--labels-crs", crs).output
+    assert invoke("mask", image, "--labels", labels, "--out", tmp_path / "other.tif").exit_code == 0
+    assert np.array_equal(mask_of(tmp_path / "mask.tif"), mask_of(tmp_path / "other.tif"))
+
+
+def test_background_among_the_classes_is_0(invoke: Invoke, image: Path, labels: Path, tmp_path: Path) -> None:
+    named = [part for name in ("Background", "tile", "tin") for part in ("--class", name)]
+    result = invoke(
+        "mask", image, "--labels", labels, "--class-field", "kind", *named, "--out", tmp_path / "mask.tif", "--json"
+    )
+    assert [(count["value"], count["name"]) for count in json.loads(result.output)["counts"]] == [
+        (1, "tile"),
+        (2, "tin"),
+    ]
 
 
 def test_each_layer_can_have_its_own_field_or_class(invoke: Invoke, image: Path, labels: Path, tmp_path: Path) -> None:

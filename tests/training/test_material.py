@@ -18,6 +18,7 @@ from orthomask.protocol import (
     ClassValue,
     ErrorCode,
     LabelledData,
+    Labels,
     Objective,
     OrthomaskError,
     Pictures,
@@ -243,6 +244,27 @@ def test_bands_that_an_image_lacks_are_the_usual_error(tmp_path):
     assert refused(write_pictures(tmp_path), tmp_path, parent).code is ErrorCode.IMAGE_BANDS
     project = LabelledData((write_project(tmp_path / "p", HALVES, SPLITS),))
     assert refused(project, tmp_path, parent).code is ErrorCode.IMAGE_BANDS
+
+
+@pytest.mark.parametrize("kind", ["attribute", "raster"])
+def test_codes_of_several_images_are_one_list_of_classes(tmp_path, kind):
+    projects = []
+    for name, codes in (("a", (3, 300)), ("b", (300, 1000))):
+        project = write_project(tmp_path / name, HALVES, SPLITS)
+        drawn = [codes[number % 2] for number in range(len(HOUSES))]
+        if kind == "raster":
+            pixels = np.zeros((1, 120, 160), np.uint16)
+            for (left, top, right, bottom), code in zip(HOUSES, drawn):
+                pixels[0, top:bottom, left:right] = code
+            labels = Labels(str(write_raster(tmp_path / name / "codes.tif", pixels, 0.5)))
+        else:
+            path = write_polygons(tmp_path / name / "codes.gpkg", "fields", HOUSES, 0.5, code=drawn)
+            labels = Labels(str(path), class_field="code")
+        projects.append(replace(project, labels=(labels,)))
+    found = read(LabelledData(tuple(projects)), tmp_path, parent_of(tmp_path))
+    assert [info.name for info in found.classes] == ["3", "300", "1000"]
+    shown = [{int(value) for value in np.unique(s.scenes[0].mask)} - {0, UNKNOWN} for s in found.sources]
+    assert shown == [{1, 2}, {2, 3}]
 
 
 def test_a_mapping_names_classes(tmp_path):

@@ -108,7 +108,7 @@ def test_colours_become_classes_also_where_each_file_has_its_own_palette(tmp_pat
     for tile in read_pictures(pictures(tmp_path, mapping=DUBAI), str(tmp_path)):
         np.testing.assert_array_equal(tile.mask, MASK, tile.name)
     refused(tmp_path, ErrorCode.LABELS_CLASSES, "colour #8429f6.* “a.png”", mapping=DUBAI[:2] + DUBAI[3:])
-    refused(tmp_path, ErrorCode.LABELS_CLASSES, "colour #000000, #3c1098")
+    refused(tmp_path, ErrorCode.LABELS_CLASSES, "colour #3c1098, #8429f6")
 
 
 def test_values_become_classes(tmp_path):
@@ -120,6 +120,102 @@ def test_values_become_classes(tmp_path):
     refused(tmp_path, ErrorCode.LABELS_CLASSES, "value 2, 255 in the mask “a.png”", mapping=mapping[:2])
     write(tmp_path / "masks" / "a.png", MASK[None].astype(np.uint16) * 2)
     refused(tmp_path, ErrorCode.LABELS_CLASSES, "value 510 in")
+
+
+@pytest.mark.parametrize(
+    ("image_name", "mask_name"),
+    [
+        ("image_7", "mask_7"), ("7_sat", "7_mask"), ("a_1", "a_1-label"), ("a_1", "gt_a_1"), ("img7", "mask7"),
+        ("top_2_10_RGB", "top_2_10_label"), ("a_1", "A_1_Mask"), ("a.b_1", "a.b_1_labels"), ("a_1", "a_1"),
+    ],
+)  # fmt: skip
+def test_partners_agree_on_their_names_but_for_one_word(tmp_path, image_name, mask_name):
+    write(tmp_path / "images" / f"{image_name}.png", image())
+    write(tmp_path / "masks" / f"{mask_name}.png", MASK[None])
+    write(tmp_path / "images" / "other.png", image())
+    write(tmp_path / "masks" / "other.png", MASK[None] * 0)
+    tiles = {tile.name: tile for tile in read_pictures(pictures(tmp_path), str(tmp_path))}
+    np.testing.assert_array_equal(tiles[image_name].mask, MASK)
+
+
+def test_no_picture_takes_the_mask_of_another(tmp_path):
+    write(tmp_path / "images" / "tyrol_1.png", image())
+    write(tmp_path / "masks" / "vienna_1.png", MASK[None])
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "“tyrol_1.png” has no mask")
+    write(tmp_path / "images" / "vienna_1.png", image())
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "“tyrol_1.png” has no mask")
+    write(tmp_path / "masks" / "mask_tyrol_1.png", MASK[None])
+    assert len(list(read_pictures(pictures(tmp_path), str(tmp_path)))) == 2
+    write(tmp_path / "masks" / "tyrol_1_mask.png", MASK[None])
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "could have the mask “mask_tyrol_1.png” or “tyrol_1_mask.png”")
+    (tmp_path / "masks" / "tyrol_1_mask.png").rename(tmp_path / "masks" / "graz_1.png")
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "The mask “graz_1.png” has no picture")
+    assert len(list(read_pictures(pictures(tmp_path, images="images/tyrol_*"), str(tmp_path)))) == 1
+
+
+def test_pictures_and_masks_of_one_folder(tmp_path):
+    write(tmp_path / "both" / "a_sat.png", image())
+    write(tmp_path / "both" / "a_mask.png", MASK[None])
+    (tile,) = read_pictures(pictures(tmp_path, images="both", masks="both"), str(tmp_path))
+    np.testing.assert_array_equal(tile.mask, MASK)
+    write(tmp_path / "both" / "b.png", image(1))
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "“b.png” has no mask", images="both", masks="both")
+
+
+def test_what_systems_leave_in_folders_is_no_picture(tmp_path):
+    write(tmp_path / "images" / "a.png", image())
+    write(tmp_path / "masks" / "a.png", MASK[None])
+    for folder in ("images", "masks"):
+        for name in ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+            (tmp_path / folder / name).write_bytes(b"no picture")
+    assert [tile.name for tile in read_pictures(pictures(tmp_path), str(tmp_path))] == ["a"]
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_255_is_the_class_where_the_whole_folder_holds_only_0_and_255(tmp_path, bands):
+    found = {"a": [[0, 255, 0], [0, 0, 0]], "b": [[0, 0, 0], [0, 0, 0]], "c": [[255, 255, 255], [255, 255, 255]]}
+    for name, values in found.items():
+        write(tmp_path / "images" / f"{name}.png", image())
+        write(tmp_path / "masks" / f"{name}.png", np.repeat(np.array([values], np.uint8), bands, axis=0))
+    told: list[str] = []
+    for tile in read_pictures(pictures(tmp_path), str(tmp_path), told.append):
+        np.testing.assert_array_equal(tile.mask, np.array(found[tile.name]) // 255)
+    assert told == ["“masks” holds only 0 and 255: 255 was taken as class 1."]
+    write(tmp_path / "images" / "d.png", image())
+    write(tmp_path / "masks" / "d.png", np.repeat(np.array([[[0, 1, 255], [0, 0, 0]]], np.uint8), bands, axis=0))
+    told.clear()
+    tiles = {tile.name: tile.mask for tile in read_pictures(pictures(tmp_path), str(tmp_path), told.append)}
+    assert tiles["a"].tolist() == found["a"]
+    assert tiles["d"].tolist() == [[0, 1, 255], [0, 0, 0]]
+    assert not told
+
+
+def test_black_is_background_unless_it_is_mapped(tmp_path):
+    write(tmp_path / "images" / "a.png", image())
+    colours = np.zeros((3, 2, 3), np.uint8)
+    colours[0, 0] = 255
+    write(tmp_path / "masks" / "a.png", colours)
+    (tile,) = read_pictures(pictures(tmp_path, mapping=(ClassValue("#ff0000", 1),)), str(tmp_path))
+    assert tile.mask.tolist() == [[1, 1, 1], [0, 0, 0]]
+    mapping = (ClassValue("#ff0000", 1), ClassValue("#000000", UNKNOWN))
+    (tile,) = read_pictures(pictures(tmp_path, mapping=mapping), str(tmp_path))
+    assert tile.mask.tolist() == [[1, 1, 1], [UNKNOWN] * 3]
+
+
+def test_jpeg_masks_are_restored_and_said_or_refused(tmp_path):
+    shape = np.zeros((90, 120), np.uint8)
+    shape[11:50, 17:70] = 1
+    write(tmp_path / "images" / "a.png", np.zeros((3, 90, 120), np.uint8))
+    for bands in (1, 3):
+        write(tmp_path / "masks" / "a.jpg", np.repeat(shape[None] * 255, bands, axis=0), "JPEG")
+        told: list[str] = []
+        for mapping in ((), (ClassValue("0", 0), ClassValue("255", 1))):
+            (tile,) = read_pictures(pictures(tmp_path, mapping=mapping), str(tmp_path), told.append)
+            np.testing.assert_array_equal(tile.mask, shape)
+        assert "“a.jpg” is a JPEG" in told[0]
+    noise = np.random.default_rng(1).integers(0, 256, (1, 90, 120)).astype(np.uint8)
+    write(tmp_path / "masks" / "a.jpg", noise, "JPEG")
+    refused(tmp_path, ErrorCode.LABELS_CLASSES, "“a.jpg” is a JPEG")
 
 
 def test_lines_between_objects_become_background(tmp_path):
@@ -145,10 +241,10 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     write(tmp_path / "images" / "b_2.png", image())
     write(tmp_path / "masks" / "a_1.png", MASK[None])
     refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "“b_2.png” has no mask")
-    write(tmp_path / "masks" / "m_2.png", MASK[None, :1])
-    refused(tmp_path, ErrorCode.LABELS_SIZE, "“m_2.png” has 3 x 1 px, but its picture 3 x 2 px")
-    (tmp_path / "masks" / "m_2.png").write_bytes(b"no picture")
-    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "m_2.png” cannot be read")
+    write(tmp_path / "masks" / "b_2_mask.png", MASK[None, :1])
+    refused(tmp_path, ErrorCode.LABELS_SIZE, "“b_2_mask.png” has 3 x 1 px, but its picture 3 x 2 px")
+    (tmp_path / "masks" / "b_2_mask.png").write_bytes(b"no picture")
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "b_2_mask.png” cannot be read")
     (tmp_path / "images" / "a_1.png").write_bytes(b"no picture")
     refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "a_1.png” cannot be read")
 

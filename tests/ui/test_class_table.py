@@ -47,6 +47,21 @@ def test_the_legend_comes_first_with_names_and_colours(qgis_new_project):
     ]  # fmt: skip
 
 
+def test_codes_are_numbered_by_size_and_0_and_background_are_no_classes(qgis_new_project):
+    classes, mapping = matched(values_of(layer_with(1000, 0, 300, 3, kind="integer"), "use"), ())
+    assert [info.name for info in classes] == ["3", "300", "1000"]
+    assert {entry.source: entry.value for entry in mapping} == {"0": 0, "3": 1, "300": 2, "1000": 3}
+    classes, mapping = matched(values_of(layer_with("roof", "Background"), "use"), ())
+    assert [info.name for info in classes] == ["roof"]
+    assert {entry.source: entry.value for entry in mapping} == {"roof": 1, "Background": 0}
+
+
+def test_false_is_background_and_true_is_the_class(qgis_new_project):
+    classes, mapping = matched(values_of(layer_with(True, False, None, kind="bool"), "use"), ())
+    assert [info.name for info in classes] == ["use"]
+    assert {entry.source: entry.value for entry in mapping} == {"": UNKNOWN, "true": 1, "false": 0}
+
+
 def test_a_category_of_several_values(qgis_new_project):
     layer = categorised(layer_with("a", "b"), (["a", "b"], "#ff0000", "both"))
     classes, mapping = matched(values_of(layer, "use"), ())

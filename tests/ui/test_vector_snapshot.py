@@ -89,6 +89,13 @@ def written(snapshot, tmp_path, feedback=None):
     return rows, reference.GetAuthorityCode(None) if reference else None
 
 
+def test_the_progress_counts_what_is_copied(parcels, tmp_path, monkeypatch):
+    monkeypatch.setattr("orthomask.ui.vector_snapshot.FEATURES_BETWEEN_LOOKS", 2)
+    watcher = Watcher()
+    VectorSnapshot.of(parcels, {}).write(tmp_path, watcher)
+    assert watcher.texts == ["Reading p: 2 polygons", "Reading p: 3 polygons"]
+
+
 def test_all_features_in_order_with_the_layers_crs(parcels, tmp_path):
     rows, crs = written(VectorSnapshot.of(parcels, {"class": "use"}), tmp_path)
     assert rows == [("forest", 0), ("field", 10), ("", 20)]

@@ -44,7 +44,7 @@ class ExportAlgorithm(LabelledAlgorithm):
             QgsProcessingParameterMatrix("MAPPING", tr("Classes"), 1, False, [tr("Value"), tr("Class")], optional=True),
             tr(
                 "What each value of the class field means: the number of a class, 0 for background or 255 for unknown. "
-                "Nothing numbers the values in the order of the legend or of the alphabet."
+                "Nothing numbers the values in the order of the legend, else by size or alphabet; 0 is background."
             ),
         )
         self.add(

@@ -15,7 +15,7 @@ from qgis.core import (
 )
 
 from ...protocol import OVERLAP_PX, ClassInfo, ErrorCode, Existing, OrthomaskError
-from ..class_table import matched, values_of
+from ..class_table import by_number, matched, values_of
 from ..images import with_nodata
 from ..label_project import CLASS_FIELD, file_of, read_classes
 from ..label_sources import GroundTruth, LabelSource, Rendering
@@ -107,7 +107,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         if field and not classes and makes_classes:
             numbered, mapping = matched(values_of(labels, field), ())
             return LabelSource(labels, field, tuple(mapping)), tuple(numbered)
-        return LabelSource(labels, field), classes
+        return LabelSource(labels, field, by_number(classes) if field == CLASS_FIELD else ()), classes
 
 
 def _project_classes(labels: QgsVectorLayer) -> tuple[ClassInfo, ...]:
