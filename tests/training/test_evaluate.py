@@ -270,7 +270,7 @@ def test_messages_name_the_picture_and_no_copy_of_it(bright: Path, tmp_path: Pat
         dataset.write(np.ones((3, 64, 64), np.uint16))
     pictures = Pictures("set/images", "set/masks", 0.5, split=Split.TEST)
     error = refused(bright, tmp_path, data=LabelledData(pictures=(pictures,), root=str(tmp_path)))
-    assert "“town_1”" in error.sentence
+    assert "“town_1.png”" in error.sentence
 
 
 def test_the_area_on_a_map_is_corrected_by_its_errors(bright: Path, tmp_path: Path) -> None:
