@@ -62,7 +62,7 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
     lattice = source.lattice(bundle.card.gsd_m, request.window_px, request.overlap_px)
     geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
     numbers = source.bands([band.name for band in bundle.card.bands])
-    return Plan(source, bundle, lattice, select(lattice, geometry, within), numbers, warnings)
+    return Plan(source, bundle, lattice, select(lattice, geometry, within), numbers, source.notes + warnings)
 
 
 def run(request: PredictRequest, progress: Progress) -> PredictResult:

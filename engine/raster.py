@@ -308,7 +308,7 @@ def _warped(source: Source, dataset: DatasetReader, lattice: Lattice) -> rasteri
 def _scales(source: Source, lattice: Lattice) -> tuple[float, float]:
     """Pixels of a lattice for each of a raster's along its rows and along its columns, 1 at most.
 
-    GDAL's own estimate is made for each chunk anew, and blurs what is turned: it takes a chunk's sides for the raster's.
+    GDAL estimates them for each chunk from its sides, which blurs what is turned.
     """
     column, row = source.dataset.width / 2, source.dataset.height / 2
     steps = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))

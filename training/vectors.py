@@ -17,6 +17,8 @@ from affine import Affine
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from ..engine import regions
+from ..engine.georeference import full_turn
+from ..engine.layers import layer_info, list_layers, read_layer
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
 
@@ -103,7 +105,7 @@ def layers_of(path: str) -> dict[str, str | None]:
         OrthomaskError: it is no vector file.
     """
     try:
-        return {str(name): kind for name, kind in pyogrio.list_layers(path)}
+        return list_layers(path)
     except DataSourceError as error:
         raise unreadable(path, error) from error
 
@@ -186,7 +188,7 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
         raise _no_polygons(layer)
     source = _known_crs(info["crs"] or crs, layer)
     tally = Tally(layer, int(info["features"]))
-    box = _footprint(grid, source) if tally.features > MANY else None
+    box = _footprint(grid, source, info["total_bounds"]) if tally.features > MANY else None
     read = [_on_grid(wkb, data, source, grid, tally) for wkb, data in _batches(path, layer, columns, box)]
     if tally.features and tally.not_polygons == tally.features - tally.without_geometry:
         raise _no_polygons(layer)
@@ -238,8 +240,8 @@ def _batches(
     start = 0
     while True:
         try:
-            meta, _, wkb, data = pyogrio.raw.read(
-                path, layer=layer, columns=list(columns), bbox=box, skip_features=start, max_features=BATCH
+            meta, wkb, data = read_layer(
+                path, layer, columns=list(columns), bbox=box, skip_features=start, max_features=BATCH
             )
         except (DataSourceError, DataLayerError, FeatureError) as error:
             raise unreadable(path, error) from error
@@ -262,30 +264,33 @@ def _on_grid(
     chosen = np.flatnonzero(~empty & ~flat)
     target = pyproj.CRS.from_user_input(grid.crs)
     same = source.equals(target, ignore_axis_order=True)
-    placed = drawn[chosen] if same else regions.reprojected(drawn[chosen], source, target)
+    outline = regions.transformed(grid.box, grid.transform)
+    placed = drawn[chosen]
+    if not same or target.is_geographic:
+        placed = regions.cut_around(placed, source, outline.bounds, target)
+        placed = regions.reprojected(placed, source, target, outline.centroid.x)
     pixels = to_pixels(placed, grid.transform)
     left, top, right, bottom = shapely.bounds(pixels).T
     near = (right >= 0) & (bottom >= 0) & (left <= grid.width_px) & (top <= grid.height_px)
-    near &= np.isfinite(left + top + right + bottom)
+    near &= np.isfinite(left + top + right + bottom)  # not where a cut left nothing
     pixels, chosen = pixels[near], chosen[near]
     invalid = ~shapely.is_valid(pixels)
     odd = invalid | (shapely.get_type_id(pixels) == shapely.GeometryType.GEOMETRYCOLLECTION)
-    pixels[odd] = [polygonal(geometry) for geometry in shapely.make_valid(pixels[odd])]
+    pixels[odd] = [regions.polygonal(geometry) for geometry in shapely.make_valid(pixels[odd])]
     tally.mended += int(invalid.sum())
     touching = shapely.intersects(pixels, grid.box)
     tally.kept += int(touching.sum())
     return pixels[touching], [np.array([plain(v) for v in column[chosen[touching]]], object) for column in data]
 
 
-def polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
-    """Only the polygons of a geometry, without the lines and points that mending or cutting leaves."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    parts = parts[shapely.get_dimensions(parts) == 2]
-    return shapely.multipolygons(parts) if len(parts) != 1 else parts[0]
+def _footprint(grid: Grid, crs: pyproj.CRS, extent: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Bounds of a grid in another CRS, a little wider; None where they cannot be told.
 
-
-def _footprint(grid: Grid, crs: pyproj.CRS) -> tuple[float, ...] | None:
-    """Bounds of a grid in another CRS, a little wider; None where they cannot be told."""
+    Args:
+        extent: of the layer; its longitudes may be counted otherwise.
+    """
+    if crs.is_geographic and (extent is None or max(map(abs, extent)) > full_turn(crs) / 2):
+        return None
     corners = regions.transformed(grid.box, grid.transform)
     transformer = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*corners.bounds)
@@ -296,8 +301,7 @@ def _footprint(grid: Grid, crs: pyproj.CRS) -> tuple[float, ...] | None:
 
 def _info(path: str, layer: str) -> dict[str, Any]:
     try:
-        info: dict[str, Any] = pyogrio.read_info(path, layer=layer, force_feature_count=True)
-        return info
+        return layer_info(path, layer, force_feature_count=True)
     except (DataSourceError, DataLayerError) as error:
         raise unreadable(path, error) from error
 
