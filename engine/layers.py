@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import sqlite3
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ import pyproj
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 
 from .outputs import output_error
+
+AUTHORITY = "ORTHOMASK"
+"""Under this name GDAL writes a CRS that has none; see `_with_authority`."""
 
 
 def write_layer(
@@ -47,14 +52,18 @@ def write_layer(
             driver="GPKG",
             append=target.exists(),
             geometry_type=geometry_type,
-            crs=crs and with_authority(pyproj.CRS.from_user_input(crs)),
+            crs=crs and _with_authority(pyproj.CRS.from_user_input(crs)),
             dataset_options={"VERSION": "1.2"},  # what the GDAL of QGIS 3.22 knows
         )
+        if crs:
+            _drop_authority(target)
+    except sqlite3.OperationalError as error:
+        raise output_error(target, OSError(errno.EIO, str(error))) from error
     except (DataSourceError, DataLayerError, FeatureError) as error:
         raise output_error(target, OSError(errno.EIO, str(error))) from error
 
 
-def with_authority(crs: pyproj.CRS) -> str:
+def _with_authority(crs: pyproj.CRS) -> str:
     """A CRS as WKT that GDAL writes as it is.
 
     For one without authority GDAL looks for a code, and takes a UTM zone in feet for the one in metres.
@@ -69,8 +78,20 @@ def with_authority(crs: pyproj.CRS) -> str:
     ):
         return crs.to_wkt()
     number = zlib.crc32(json.dumps(named, sort_keys=True).encode()) % 900_000
-    named["id"] = {"authority": "ORTHOMASK", "code": 100_000 + number}
+    named["id"] = {"authority": AUTHORITY, "code": 100_000 + number}
     return pyproj.CRS.from_json_dict(known).to_wkt()
+
+
+def _drop_authority(target: Path) -> None:
+    """Leave only the definition of a CRS to which `_with_authority` gave one: QGIS knows no such authority."""
+    with closing(sqlite3.connect(target)) as file, file:
+        query = "SELECT srs_id FROM gpkg_spatial_ref_sys WHERE organization = ?"
+        for (number,) in file.execute(query, (AUTHORITY,)).fetchall():
+            file.execute(
+                "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = replace(definition, ?, '') "
+                "WHERE srs_id = ?",
+                (f',AUTHORITY["{AUTHORITY}","{number}"]', number),
+            )
 
 
 def read_layer(path: str, layer: str, **options: Any) -> tuple[dict[str, Any], np.ndarray, Sequence[np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +47,10 @@ def test_a_geopackage(tmp_path: Path, place: Place) -> None:
     for _ in range(2):
         write_layer(path, "polygons", {"id": np.array([1])}, wkb, "Polygon", crs.to_wkt())
     require_same(layer_info(str(path), "polygons")["crs"], place)
-    require_same(pyogrio.read_info(path, layer="polygons")["crs"], place)
+    with closing(sqlite3.connect(path)) as file:
+        (stated,) = file.execute("SELECT definition FROM gpkg_spatial_ref_sys NATURAL JOIN gpkg_geometry_columns")
+    require_same(stated[0], place)
+    assert "ORTHOMASK" not in stated[0], "QGIS would take it for no CRS at all"
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.crs[:40])
