@@ -171,7 +171,9 @@ def region_of(name: str | None) -> Region | None:
             str(error),
         ) from error
     raise OrthomaskError(
-        ErrorCode.REGION_EMPTY, f"“{Path(name).name}” holds no polygons.", "Choose a layer of polygons as the region."
+        ErrorCode.REGION_EMPTY,
+        f"The region “{Path(name).name}” is empty: it holds no polygons that enclose an area.",
+        "Choose a layer of polygons.",
     )
 
 

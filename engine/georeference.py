@@ -187,7 +187,8 @@ def is_aligned(transform: Affine, width: int, height: int) -> bool:
     """Whether the pixels of a raster lie along the axes of its CRS, be they mirrored or turned by quarter turns."""
     a, b, _, d, e, _ = transform[:6]
     plain = abs(b) * height <= ALIGNED_PX * abs(a) and abs(d) * width <= ALIGNED_PX * abs(e)
-    return plain or (abs(a) * width <= ALIGNED_PX * abs(b) and abs(e) * height <= ALIGNED_PX * abs(d))
+    swapped = abs(a) * width <= ALIGNED_PX * abs(b) and abs(e) * height <= ALIGNED_PX * abs(d)
+    return bool(plain or swapped)
 
 
 def north_up(crs: pyproj.CRS, bounds: tuple[float, float, float, float], x_size: float, y_size: float) -> Affine:
@@ -257,7 +258,7 @@ def doubt(source: pyproj.CRS, target: pyproj.CRS, bounds: tuple[float, float, fl
     around = AreaOfInterest(longitude, latitude, longitude, latitude)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # says only that a grid is missing
-        ways = TransformerGroup(source, target, always_xy=True, area_of_interest=around)
+        ways = TransformerGroup(source, target, always_xy=True, area_of_interest=around)  # type: ignore[arg-type]
     guessed = bool(ways.transformers) and "Ballpark" in ways.transformers[0].description
     alike = abs(ellipsoid(source)[1].a - ellipsoid(target)[1].a) < 1
     if not ways.transformers or (ways.best_available and (alike or not guessed)):

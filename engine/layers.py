@@ -154,6 +154,8 @@ def _stated(path: str, layer: str, found: str | None) -> str:
         crs = pyproj.CRS.from_user_input(text) if text else None
     except (DataSourceError, DataLayerError, OSError, ValueError, pyproj.exceptions.CRSError):
         return found or ""
-    if crs is None or (found and crs.to_authority(min_confidence=90) == pyproj.CRS(found).to_authority()):
+    if crs is None or not (crs.is_projected or crs.is_geographic):
         return found or ""
+    if found and crs.to_authority(min_confidence=90) == pyproj.CRS(found).to_authority():
+        return found
     return str(crs.to_wkt())

@@ -39,7 +39,7 @@ def _scales(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
 
 def _radians(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
     """Longitudes and latitudes `(2, N)` of places `(N, 2)`."""
-    return np.radians(degrees(places, crs))
+    return np.asarray(np.radians(degrees(places, crs)))
 
 
 def _steps(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:

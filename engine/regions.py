@@ -147,7 +147,10 @@ def _mended(geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
 
 def _known_crs(region: Region) -> pyproj.CRS:
     try:
-        return pyproj.CRS.from_user_input(region.crs)
+        crs = pyproj.CRS.from_user_input(region.crs)
+        if not (crs.is_projected or crs.is_geographic):
+            raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
+        return crs
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.REGION_CRS,

@@ -308,7 +308,10 @@ def _info(path: str, layer: str) -> dict[str, Any]:
 
 def _known_crs(text: str, layer: str) -> pyproj.CRS:
     try:
-        return pyproj.CRS.from_user_input(text)
+        crs = pyproj.CRS.from_user_input(text)
+        if not (crs.is_projected or crs.is_geographic):
+            raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
+        return crs
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
