@@ -10,14 +10,18 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.control import GroundControlPoint
 
 from conftest import UTM, scene
 from orthomask.engine.georeference import doubt, ground, stretch
 from orthomask.engine.grid import Lattice, Window
+from orthomask.engine.layers import write_layer
 from orthomask.engine.raster import open_image, open_reader
 from orthomask.protocol import ErrorCode, Image, OrthomaskError
+from orthomask.training.area_estimate import pixel_m2
+from orthomask.training.vectors import Grid, read_polygons
 
 CORNER = Affine.translation(500_000, 3_000_000)
 PIXEL = Affine.scale(0.3, -0.3)
@@ -232,3 +236,24 @@ def test_longitudes_of_any_count_are_read_whole(make_raster: Callable[..., Path]
     _, valid, lattice = read(path, 0.3)
     metres = 60 * 3e-6 * 111_230 * 1000 * 3e-6 * 71_700
     assert valid.sum() * lattice.transform.a**2 == pytest.approx(metres, rel=0.02)
+
+
+@pytest.mark.parametrize("code", [4807, 27572])
+def test_areas_of_pixels_in_grads_from_paris_are_true(code: int) -> None:
+    crs = pyproj.CRS.from_epsg(code)
+    size, place = (1e-5, (0.2, 54.0)) if code == 4807 else (1.0, (620_000, 2_400_000))
+    transform = Affine.translation(*place) @ Affine.scale(size, -size)
+    found = pixel_m2(crs, transform, Window(0, 0, 40, 40))
+    assert found == pytest.approx(abs(np.linalg.det(ground(crs, transform, 20, 20))), rel=1e-4)
+
+
+@pytest.mark.parametrize("turns", [-1, 0, 1])
+@pytest.mark.parametrize("size", [0.0003, 170.0, 179.9])
+def test_labels_meet_an_image_however_longitudes_are_counted(tmp_path: Path, turns: int, size: float) -> None:
+    path, left = tmp_path / "labels.gpkg", 190.0005
+    square = shapely.box(left + 360 * turns, 10 - 0.0005, left + 360 * turns + size, 10)
+    write_layer(path, "labels", {"id": np.array([1])}, shapely.to_wkb(np.array([square])), "Polygon", "EPSG:4326")
+    grid = Grid(pyproj.CRS(4326).to_wkt(), Affine(1e-5, 0, 190, 0, -1e-5, 10), 100, 100)
+    (found,) = read_polygons(str(path), "labels", [], "", grid).geometries
+    width = min(size, 0.0005) / 1e-5
+    assert found.intersection(grid.box).bounds == pytest.approx((50, 0, 50 + width, 50), abs=1e-3)
