@@ -10,6 +10,8 @@ import pyogrio
 import shapely
 
 from .. import worker
+from ..engine import regions
+from ..engine.layers import list_layers, read_layer
 from ..engine.progress import Progress
 from ..protocol import (
     SPECK_PX,
@@ -37,7 +39,9 @@ COLOURS = {Level.GREEN: "green", Level.AMBER: "yellow", Level.RED: "red"}
 
 _model_options = [
     click.option("--model", default="buildings", show_default=True, help="Embedded model, or path of a bundle."),
-    click.option("--region", type=click.Path(), help="Vector file whose polygons bound the prediction."),
+    click.option(
+        "--region", type=click.Path(), help="Vector file, or FILE|LAYER, whose polygons bound the prediction."
+    ),
     click.option("--bands", default="", help="Bands to use, by name or number, separated by commas."),
     click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632."),
     nodata_option,
@@ -150,21 +154,32 @@ def info(device: str, as_json: bool) -> None:
     run("info", lambda: InfoRequest(device), as_json, _say_info)
 
 
-def region_of(path: str | None) -> Region | None:
-    """All polygons of a vector file as one region."""
-    if path is None:
+def region_of(name: str | None) -> Region | None:
+    """All polygons of a layer as one region: of `FILE|LAYER`, or of the first layer of a file that has polygons."""
+    if name is None:
         return None
+    path, _, wanted = (name, "", "") if Path(name).exists() else name.partition("|")
     try:
-        meta, _, geometries, _ = pyogrio.raw.read(path, columns=[])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        layers = [wanted] if wanted else [layer for layer, kind in list_layers(path).items() if kind is not None]
+        for layer in layers:
+            meta, geometries, _ = read_layer(path, layer, columns=[])
+            drawn = shapely.force_2d(shapely.from_wkb(geometries, on_invalid="fix"))
+            polygons = [regions.polygonal(shapely.make_valid(geometry)) for geometry in drawn if geometry is not None]
+            region = shapely.union_all(polygons)
+            if not region.is_empty:
+                return Region(region.wkt, meta["crs"])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
         raise OrthomaskError(
             ErrorCode.REGION_UNREADABLE,
-            f"The region “{Path(path).name}” cannot be opened as a vector file.",
-            "Choose a GeoPackage, Shapefile or GeoJSON with polygons.",
+            f"The region “{Path(name).name}” cannot be opened as a vector file.",
+            "Choose a GeoPackage, Shapefile or GeoJSON with polygons, or one of its layers as FILE|LAYER.",
             str(error),
         ) from error
-    polygons = shapely.from_wkb(geometries)
-    return Region(shapely.union_all(shapely.make_valid(polygons)).wkt, meta["crs"] or "")
+    raise OrthomaskError(
+        ErrorCode.REGION_EMPTY,
+        f"The region “{Path(name).name}” is empty: it holds no polygons that enclose an area.",
+        "Choose a layer of polygons.",
+    )
 
 
 def _say_predicted(result: PredictResult) -> None:

@@ -62,7 +62,8 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
     with open_image(request.image) as source:
         findings = list(_findings(source, bundle))
         lattice = source.lattice(bundle.card.gsd_m, WINDOW_PX, OVERLAP_PX)
-        geometry = regions.to_lattice(request.region, lattice)[0] if request.region else None
+        geometry, doubts = regions.to_lattice(request.region, lattice) if request.region else (None, ())
+        findings += [Finding(Light("place", Level.AMBER, words)) for words in source.notes + doubts]
         selection = select(lattice, geometry)
         if not any(finding.error for finding in findings):
             progress.report(0.3, tr("Looking at the image's values"))

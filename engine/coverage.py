@@ -12,9 +12,10 @@ from rasterio.windows import Window as Block
 from scipy import ndimage
 
 from ..protocol import Region
+from .georeference import degrees, ellipsoid
 from .grid import Lattice, Selection, Window
-from .raster import SERVERS, Source, damaged, ellipsoid
-from .regions import reprojected, transformed
+from .raster import SERVERS, Source, damaged
+from .regions import mended, reprojected, transformed
 
 POINTS, FEW_POINTS = 256, 64
 """Places looked at along the longer side, and where that would mean to decode much of a large file."""
@@ -84,9 +85,9 @@ def _footprint(source: Source, lattice: Lattice) -> shapely.Geometry:
 
 def _moved(geometry: shapely.Geometry, source: Source, lattice: Lattice) -> shapely.Geometry:
     """A geometry in pixels of the image in those of the lattice."""
-    if lattice.transform == source.dataset.transform:
+    if lattice.transform == source.transform:
         return geometry
-    drawn = reprojected(transformed(geometry, source.dataset.transform), source.crs, lattice.crs)
+    drawn = reprojected(transformed(geometry, source.transform), source.crs, lattice.crs)
     return transformed(drawn, ~lattice.transform)
 
 
@@ -94,11 +95,11 @@ def _around(wanted: shapely.Geometry, source: Source, lattice: Lattice) -> Windo
     """The pixels of the image under a geometry on the lattice."""
     width, height = source.dataset.width, source.dataset.height
     found = wanted
-    if lattice.transform != source.dataset.transform:
+    if lattice.transform != source.transform:
         left, top, right, bottom = wanted.bounds
         dense = shapely.segmentize(wanted, max(right - left, bottom - top, 1) / STEPS)
         drawn = reprojected(transformed(dense, lattice.transform), lattice.crs, source.crs)
-        found = transformed(drawn, ~source.dataset.transform)
+        found = transformed(drawn, ~source.transform)
     left, top, right, bottom = found.bounds if not found.is_empty else (0, 0, width, height)
     x, y = int(np.clip(left, 0, width - 1)), int(np.clip(top, 0, height - 1))
     stop_x, stop_y = int(np.clip(np.ceil(right), x + 1, width)), int(np.clip(np.ceil(bottom), y + 1, height))
@@ -163,13 +164,14 @@ def _is_blank(grid: _Grid, value: float) -> np.ndarray:
 def _on_image(wanted: shapely.Geometry, lattice: Lattice, region: Region) -> float:
     """The part of a drawing that lies on the image."""
     found = _ground_m2(transformed(wanted, lattice.transform), pyproj.CRS(lattice.crs))
-    drawn = _ground_m2(shapely.make_valid(shapely.from_wkt(region.wkt)), pyproj.CRS.from_user_input(region.crs))
+    drawn = _ground_m2(mended(shapely.from_wkt(region.wkt)), pyproj.CRS.from_user_input(region.crs))
     return min(1.0, found / drawn) if drawn else 1.0
 
 
 def _ground_m2(geometry: shapely.Geometry, crs: pyproj.CRS) -> float:
-    geographic, geod = ellipsoid(crs)
+    _, geod = ellipsoid(crs)
     left, bottom, right, top = geometry.bounds
     dense = shapely.segmentize(geometry, max(right - left, top - bottom) / STEPS)
-    placed = shapely.orient_polygons(reprojected(dense, crs, geographic))  # holes and parts count by their direction
+    in_degrees = shapely.transform(dense, lambda places: degrees(places, crs).T)
+    placed = shapely.orient_polygons(in_degrees)  # holes and parts count by their direction
     return abs(float(geod.geometry_area_perimeter(placed)[0]))

@@ -6,7 +6,7 @@ import numpy as np
 import pyproj
 import shapely
 
-from .raster import ellipsoid
+from .georeference import angle_unit, degrees, ellipsoid
 
 STEP_M = 50.0
 """How far around a place the scale of a CRS is measured."""
@@ -29,7 +29,7 @@ def measured(polygons: np.ndarray, crs: pyproj.CRS) -> tuple[np.ndarray, np.ndar
 
 def _scales(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
     """Square metres on the ellipsoid of a square unit of the CRS around places `(N, 2)`."""
-    half = STEP_M / (ellipsoid(crs)[1].a * crs.axis_info[0].unit_conversion_factor if crs.is_geographic else 1.0)
+    half = STEP_M / (angle_unit(crs, ellipsoid(crs)[1].a) if crs.is_geographic else 1.0)
     around = [_radians(places + step, crs) for step in ((-half, 0), (half, 0), (0, -half), (0, half))]
     pairs = (np.stack(pair, axis=2).reshape(2, -1) for pair in (around[:2], around[2:]))
     (x_east, x_north), (y_east, y_north) = (_steps(pair, crs)[:, ::2] for pair in pairs)
@@ -39,9 +39,7 @@ def _scales(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
 
 def _radians(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
     """Longitudes and latitudes `(2, N)` of places `(N, 2)`."""
-    geographic, _ = ellipsoid(crs)
-    transformer = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
-    return np.array(transformer.transform(*places.T)) * geographic.axis_info[0].unit_conversion_factor
+    return np.asarray(np.radians(degrees(places, crs)))
 
 
 def _steps(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:

@@ -92,7 +92,7 @@ def _paths(rasters: Sequence[str]) -> Iterator[Path]:
 
 def _tile(path: Path, nodata: float | None) -> Tile:
     with open_image(Image(str(path), nodata=nodata)) as source:
-        dataset, transform = source.dataset, source.dataset.transform
+        dataset, transform = source.dataset, source.transform
         if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
             raise _unlike(path, tr("it is not north-up"))
         if dataset.dtypes[0] not in VRT_TYPES:

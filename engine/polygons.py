@@ -15,6 +15,7 @@ import pyproj
 import rasterio
 import shapely
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from ..protocol import (
@@ -87,8 +88,10 @@ def write(
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(probabilities) as dataset:
         record = json.loads(dataset.tags()["ORTHOMASK"])
         classes = tuple(from_json(ClassInfo, info) for info in record["classes"])
-        source_crs = provenance.get("source", {}).get("crs")
-        finisher = _Finisher(dataset, classes, options, source_crs or dataset.crs.to_wkt(), record["run_id"])
+        known = provenance.get("source", {})
+        near_x = known["center"][0] if "center" in known else None
+        crs = pyproj.CRS.from_user_input(known.get("crs") or dataset.crs.to_wkt())
+        finisher = _Finisher(dataset, classes, options, crs, record["run_id"], near_x)
         layer = _Layer(target, finisher.crs)
         for objects, pending in traced(dataset, threshold, finisher.min_pixels, progress):
             layer.add(finisher.finished(objects, pending))
@@ -130,9 +133,15 @@ class _Finisher:
     """Cleans and measures whole objects."""
 
     def __init__(
-        self, dataset: DatasetReader, classes: tuple[ClassInfo, ...], options: PolygonOptions, crs: str, run: str
-    ) -> None:
-        self.crs, self.area_m2 = pyproj.CRS.from_user_input(crs), 0.0
+        self, dataset: DatasetReader, classes: tuple[ClassInfo, ...], options: PolygonOptions, crs: pyproj.CRS,
+        run: str, near_x: float | None,
+    ) -> None:  # fmt: skip
+        """Prepare for a raster.
+
+        Args:
+            near_x: where longitudes are counted from in the source, which may have them across or beyond 180°.
+        """
+        self.crs, self.area_m2, self._near_x = crs, 0.0, near_x
         self._names, self._outlines = np.full((2, 1 + max(info.value for info in classes)), "", object)
         for info in classes:
             outline = info.outline if options.simplify else Outline.PIXELS
@@ -208,15 +217,18 @@ class _Finisher:
     def _in_source_crs(self, polygons: np.ndarray) -> np.ndarray:
         placed = regions.transformed(polygons, self._transform)
         same = self.crs == pyproj.CRS(self._lattice_crs)
-        return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self.crs))
+        return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self.crs, self._near_x))
 
 
 def _record(path: Path) -> dict[str, Any]:
     """What a run wrote into its probability raster, with the provenance beside it where it is still there."""
     try:
         with rasterio.open(path) as dataset:
-            record: dict[str, Any] = json.loads(dataset.tags()["ORTHOMASK"])
-    except (rasterio.errors.RasterioError, KeyError, ValueError) as error:
+            record: dict[str, Any] = json.loads(dataset.tags().get("ORTHOMASK", "{}"))
+            shows = len(record.get("classes", ()))
+            if "run_id" not in record or shows != dataset.count or dataset.colorinterp[0] is ColorInterp.palette:
+                raise ValueError("no probabilities, or none of a run")
+    except (rasterio.errors.RasterioError, TypeError, ValueError) as error:
         raise OrthomaskError(
             ErrorCode.IMAGE_UNREADABLE,
             tr("“{}” is no probability raster of Orthomask.").format(path.name),

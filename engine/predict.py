@@ -62,7 +62,7 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
     lattice = source.lattice(bundle.card.gsd_m, request.window_px, request.overlap_px)
     geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
     choice = source.choose([band.name for band in bundle.card.bands])
-    warnings = (*warnings, *filter(None, [choice.assumption]))
+    warnings = (*source.notes, *warnings, *filter(None, [choice.assumption]))
     return Plan(source, bundle, lattice, select(lattice, geometry, within), choice.numbers, warnings)
 
 

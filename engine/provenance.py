@@ -53,7 +53,8 @@ def provenance(request: PredictRequest, bundle: Bundle, source: Source, processo
             "classes": [to_json(info) for info in card.classes],
         },
         "source": {
-            **_origin(source), "crs": source.crs.to_wkt(), "gsd_m": list(source.gsd_m), "stamp": source.stamp(),
+            **_origin(source), "crs": source.crs.to_wkt(), "center": list(source.center),
+            "gsd_m": list(source.gsd_m), "stamp": source.stamp(),
         },
         "image_date": request.image_date,
         "device": {"id": processor.id, "name": processor.name},

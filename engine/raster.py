@@ -8,8 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyproj
@@ -19,14 +18,13 @@ import rasterio.vrt
 import rasterio.warp
 import rasterio.windows
 from affine import Affine
-from pyproj.aoi import AreaOfInterest
-from pyproj.database import query_utm_crs_info
 from rasterio._err import CPLE_BaseError
 from rasterio.io import DatasetReader
 
 from ..protocol import ErrorCode, Image, OrthomaskError
 from ..protocol.words import tr
 from . import files
+from . import georeference as geo
 from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, require_one_type
 from .grid import Lattice, Window
 from .progress import Progress
@@ -35,8 +33,8 @@ from .waiting import patiently
 
 SAME_GSD = 0.05
 """A raster whose gsd is this close to the model's, relatively, is read as it is."""
-STRETCH = 0.05
-"""Pixels of a CRS whose east and north ground sizes differ by more than this lie on a UTM lattice instead."""
+ALIKE_PX = 0.01
+"""Pixels of a lattice that lie so near to the raster's own are read as they are."""
 SERVERS = {
     "GDAL_HTTP_CONNECTTIMEOUT": "30", "GDAL_HTTP_LOW_SPEED_TIME": "60", "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
@@ -58,7 +56,9 @@ class Source:
         address: what GDAL opens as this dataset, perhaps XML.
         files: the raster's own, and those beside it.
         crs: the CRS of the raster, or the one the request gave for it.
-        gsd_m: east and north size of the centre pixel on the ground, metres.
+        transform: pixel to CRS coordinates, of control points where the raster has no transform of its own.
+        gsd_m: size of the centre pixel on the ground along its rows and its columns, metres.
+        notes: what the user should know of where it lies.
     """
 
     dataset: DatasetReader
@@ -67,7 +67,9 @@ class Source:
     address: str
     files: tuple[str, ...]
     crs: pyproj.CRS
+    transform: Affine
     gsd_m: tuple[float, float]
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -107,34 +109,47 @@ class Source:
         """Names of all bands but those that say where there are data."""
         return [band.name for band in self.named_bands if not band.is_mask]
 
+    @property
+    def center(self) -> tuple[float, float]:
+        """The middle of the raster, in its CRS."""
+        x, y = self.transform @ (self.dataset.width / 2, self.dataset.height / 2)
+        return x, y
+
     def lattice(self, gsd_m: float, window_px: int, overlap_px: int) -> Lattice:
         """The lattice of this raster at `gsd_m` metres: its own pixels where they fit, else a grid from its corner."""
-        if self._fits(gsd_m):
-            crs, transform = self.crs, self.dataset.transform
-            width, height = self.dataset.width, self.dataset.height
-        else:
-            crs, transform, width, height = self._resampled(gsd_m)
+        crs, transform, width, height = self._own() if self.fits(gsd_m) else self._resampled(gsd_m)
         return Lattice(crs.to_wkt(), transform, width, height, window_px, overlap_px)
 
-    def _fits(self, gsd_m: float) -> bool:
-        transform = self.dataset.transform
-        north_up = transform.b == transform.d == 0 and transform.a > 0 > transform.e
-        return north_up and all(abs(size / gsd_m - 1) <= SAME_GSD for size in self.gsd_m)
+    def fits(self, gsd_m: float) -> bool:
+        """Whether its own pixels, mirrored or turned by quarter turns at most, have that size on the ground."""
+        dataset = self.dataset
+        sizes = geo.stretch(geo.ground(self.crs, self.transform, dataset.width / 2, dataset.height / 2))
+        aligned = geo.is_aligned(self.transform, dataset.width, dataset.height)
+        return aligned and all(abs(size / gsd_m - 1) <= SAME_GSD for size in sizes)
+
+    def _own(self) -> tuple[pyproj.CRS, Affine, int, int]:
+        """Its own pixels, north-up."""
+        a, b, _, d, e, _ = self.transform[:6]
+        width, height = self.dataset.width, self.dataset.height
+        if abs(b) > abs(a):
+            a, e, width, height = b, d, height, width
+        transform = geo.north_up(self.crs, _bounds(self), abs(a), abs(e))
+        same = transform.a == self.transform.a and transform.e == self.transform.e
+        return self.crs, self.transform if same else transform, width, height
 
     def _resampled(self, gsd_m: float) -> tuple[pyproj.CRS, Affine, int, int]:
-        crs = self.crs
-        units = _ground_units(crs, _center(self.dataset)) if crs.is_projected else (1.0, 2.0)
-        if abs(units[0] / units[1] - 1) > STRETCH:
-            crs = _utm(self.crs, _center(self.dataset))
-            units = (1.0, 1.0)
-        left, bottom, right, top = rasterio.warp.transform_bounds(
-            self.crs.to_wkt(), crs.to_wkt(), *_bounds(self.dataset), densify_pts=21
-        )
-        if not all(map(math.isfinite, (left, bottom, right, top))):
-            raise _misplaced(self.image, str(self.dataset.transform))
-        x_size, y_size = gsd_m / units[0], gsd_m / units[1]
+        crs, x_size, y_size = self.crs, gsd_m, gsd_m
+        if geo.is_stretched(crs, self.center):
+            crs = geo.utm(crs, self.center)
+        else:
+            x_unit, y_unit = np.hypot(*geo.ground(crs, Affine.identity(), *self.center))
+            x_size, y_size = float(gsd_m / x_unit), float(gsd_m / y_unit)
+        bounds = rasterio.warp.transform_bounds(self.crs.to_wkt(), crs.to_wkt(), *_bounds(self), densify_pts=21)
+        if not all(map(math.isfinite, bounds)):
+            raise geo.misplaced(self.image, str(self.transform))
+        left, bottom, right, top = bounds
         width, height = round((right - left) / x_size), round((top - bottom) / y_size)
-        return crs, Affine(x_size, 0, left, 0, -y_size, top), max(1, width), max(1, height)
+        return crs, geo.north_up(crs, bounds, x_size, y_size), max(1, width), max(1, height)
 
 
 @dataclass(frozen=True)
@@ -142,6 +157,7 @@ class Reader:
     """Reads the bands of a model on a lattice. One thread at a time may use it.
 
     Attributes:
+        turn: from pixels of the lattice to those of the dataset: shifts, mirrors and quarter turns.
         busy: held while it reads.
     """
 
@@ -149,6 +165,7 @@ class Reader:
     dataset: DatasetReader | rasterio.vrt.WarpedVRT
     lattice: Lattice
     numbers: tuple[int, ...]
+    turn: Affine = Affine.identity()
     busy: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -164,17 +181,15 @@ class Reader:
         valid = np.zeros((window.height, window.width), bool)
         rows = slice(inside.y - window.y, inside.y - window.y + inside.height)
         columns = slice(inside.x - window.x, inside.x - window.x + inside.width)
-        block = rasterio.windows.Window(inside.x, inside.y, inside.width, inside.height)
+        block = _turned(inside, self.turn)
         try:
             with self.busy:
-                part = self.dataset.read(self.numbers, window=block)
-                mask = None if self._is_whole else self.dataset.dataset_mask(window=block) > 0
+                part = _back(self.dataset.read(self.numbers, window=block), self.turn)
+                mask = _back(self._mask(block), self.turn)
         except rasterio.errors.RasterioError as error:
             if out_of_memory(error):
                 raise
             raise damaged(self.source, inside.y, error) from error
-        if mask is None:
-            mask = np.ones(part.shape[1:], bool)
         if part.dtype.kind == "f":
             mask &= np.isfinite(part).all(axis=0)
         if not mask.all():
@@ -183,9 +198,22 @@ class Reader:
         valid[rows, columns] = mask
         return pixels, valid
 
+    def _mask(self, block: rasterio.windows.Window) -> np.ndarray:
+        """Where the raster has a value `(H, W)`."""
+        if not self._is_whole:
+            mask = self.dataset.dataset_mask(window=block) > 0
+        elif rasterio.enums.ColorInterp.alpha in self.dataset.colorinterp:  # GDAL heeds it in bytes and uint16 only
+            mask = (
+                self.dataset.read(self.dataset.colorinterp.index(rasterio.enums.ColorInterp.alpha) + 1, window=block)
+                > 0
+            )
+        else:
+            mask = np.ones((block.height, block.width), bool)
+        return np.asarray(mask)
+
     @functools.cached_property
     def _is_whole(self) -> bool:
-        """Whether the raster has a value everywhere."""
+        """Whether GDAL says that the raster has a value everywhere."""
         return is_whole(self.dataset.mask_flag_enums)
 
 
@@ -221,17 +249,23 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
                 tr("Choose an image with 8-bit, 16-bit or floating point bands."),
                 ", ".join(dataset.dtypes),
             )
-        crs = _crs(dataset, image)
-        gsd_m = _gsd(dataset, crs)
-        if not all(0 < size < math.inf for size in gsd_m):  # False for what is no number
-            raise _misplaced(image, str(dataset.transform))
+        crs, transform, notes = geo.georeference(dataset, image)
+        across, down = np.hypot(*geo.ground(crs, transform, dataset.width / 2, dataset.height / 2)).tolist()
+        if not all(0 < size < math.inf for size in (across, down)):  # False for what is no number
+            raise geo.misplaced(image, str(transform))
         try:
             found = named_bands(dataset)
             address = corrected(dataset, found, image.nodata)
         except CPLE_BaseError as error:  # GDAL's own, of a damaged file
             raise _not_a_raster(image, error) from error
-        with rasterio.open(address) if address else nullcontext(dataset) as understood:
-            yield Source(understood, image, found, address or image.path, tuple(dataset.files), crs, gsd_m)
+        with _opened(replace(image, path=address)) if address else nullcontext(dataset) as understood:
+            source = Source(
+                understood, image, found, address or image.path, tuple(dataset.files), crs, transform,
+                (across, down), notes,
+            )  # fmt: skip
+            if not geo.is_stretched(crs, source.center):
+                source = replace(source, notes=notes + geo.spread(crs, transform, dataset.width, dataset.height))
+            yield source
 
 
 def _opened(image: Image) -> DatasetReader:
@@ -240,19 +274,16 @@ def _opened(image: Image) -> DatasetReader:
 
 
 @contextmanager
-def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scale: float = 0.0) -> Iterator[Reader]:
-    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows.
-
-    Args:
-        scale: pixels of the lattice for each of the raster; 0 lets GDAL estimate it, which blurs a turned lattice.
-    """
+def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> Iterator[Reader]:
+    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows."""
     options = {**SERVERS, **source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
     with rasterio.Env(**options), ExitStack() as opening:
         require_one_type(source.dataset, numbers, source.name)
         dataset = opening.enter_context(rasterio.open(source.address))
-        if lattice.transform != dataset.transform:
-            dataset = opening.enter_context(_warped(source, dataset, lattice, scale))
-        reader = Reader(source, dataset, lattice, numbers)
+        turn = _turn(source, lattice)
+        if turn is None:
+            dataset = opening.enter_context(_warped(source, dataset, lattice))
+        reader = Reader(source, dataset, lattice, numbers, turn or Affine.identity())
         try:
             yield reader
         finally:
@@ -262,11 +293,16 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...], scal
                 reader.busy.release()
 
 
-def _warped(source: Source, dataset: DatasetReader, lattice: Lattice, scale: float) -> rasterio.vrt.WarpedVRT:
+def _warped(source: Source, dataset: DatasetReader, lattice: Lattice) -> rasterio.vrt.WarpedVRT:
     has_alpha = rasterio.enums.ColorInterp.alpha in dataset.colorinterp
+    crs, transform = source.crs.to_wkt(), source.transform
+    if lattice.crs != crs and source.crs.is_geographic and geo.is_plain(geo.ellipsoid(source.crs)[0]):
+        crs, transform = geo.centred(source.crs, transform, source.center)
+    x_scale, y_scale = _scales(source, lattice)
     return rasterio.vrt.WarpedVRT(
         dataset,
-        src_crs=source.crs.to_wkt(),
+        src_crs=crs,
+        src_transform=transform,
         crs=lattice.crs,
         transform=lattice.transform,
         width=lattice.width_px,
@@ -274,8 +310,53 @@ def _warped(source: Source, dataset: DatasetReader, lattice: Lattice, scale: flo
         resampling=rasterio.enums.Resampling.bilinear,
         add_alpha=not has_alpha,
         UNIFIED_SRC_NODATA="YES",
-        **({"XSCALE": scale, "YSCALE": scale} if scale else {}),
+        XSCALE=x_scale,
+        YSCALE=y_scale,
     )
+
+
+def _scales(source: Source, lattice: Lattice) -> tuple[float, float]:
+    """Pixels of a lattice for each of a raster's along its rows and along its columns, 1 at most.
+
+    GDAL estimates them for each chunk from its sides, which blurs what is turned.
+    """
+    column, row = source.dataset.width / 2, source.dataset.height / 2
+    steps = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
+    places = np.array([source.transform @ (column + x, row + y) for x, y in steps]).T
+    if lattice.crs != source.crs.to_wkt():
+        places = np.array(pyproj.Transformer.from_crs(source.crs, lattice.crs, always_xy=True).transform(*places))
+    (left, right, upper, lower) = (np.array(~lattice.transform @ tuple(place)) for place in places.T)
+    x_scale, y_scale = float(np.hypot(*(right - left))), float(np.hypot(*(lower - upper)))
+    return min(1.0, x_scale), min(1.0, y_scale)
+
+
+def _turn(source: Source, lattice: Lattice) -> Affine | None:
+    """From pixels of a lattice to those of a raster, where these are the same but for mirrors and quarter turns."""
+    if lattice.crs != source.crs.to_wkt():
+        return None
+    exact = ~source.transform @ lattice.transform
+    turn = Affine(*(float(round(part)) for part in exact[:6]))
+    corners = ((0, 0), (lattice.width_px, 0), (0, lattice.height_px), (lattice.width_px, lattice.height_px))
+    placed, expected = (np.array([move @ corner for corner in corners]) for move in (exact, turn))
+    size = (source.dataset.width, source.dataset.height)
+    within = (expected >= 0).all() and (expected <= size).all()
+    is_turn = abs(turn.determinant) == 1 and abs(turn.a) + abs(turn.b) == 1
+    return turn if is_turn and within and np.abs(placed - expected).max() <= ALIKE_PX else None
+
+
+def _turned(window: Window, turn: Affine) -> rasterio.windows.Window:
+    """The pixels of a raster under a window of a lattice."""
+    ends = (turn @ (window.x, window.y), turn @ (window.x + window.width, window.y + window.height))
+    (left, right), (top, bottom) = (sorted(map(int, pair)) for pair in zip(*ends))
+    return rasterio.windows.Window(left, top, right - left, bottom - top)
+
+
+def _back(pixels: np.ndarray, turn: Affine) -> np.ndarray:
+    """Pixels `(…, H, W)` of a raster as they lie on the lattice."""
+    swapped = turn.a == 0
+    down, across = (turn.b, turn.d) if swapped else (turn.e, turn.a)
+    upright = pixels.swapaxes(-1, -2) if swapped else pixels
+    return upright[..., :: int(down), :: int(across)]
 
 
 def cache_bytes(source: Source, lattice: Lattice) -> int:
@@ -283,7 +364,8 @@ def cache_bytes(source: Source, lattice: Lattice) -> int:
     dataset = source.dataset
     finer = max(1.0, lattice.width_px and dataset.width / lattice.width_px)
     block_height = dataset.block_shapes[0][0]
-    rows = lattice.window_px * finer + block_height
+    is_upright = lattice.transform.b == 0 and source.transform.b == 0
+    rows = lattice.window_px * finer + block_height if is_upright else dataset.height
     needed = int(dataset.width * rows * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes))
     return min(max(needed, CACHE_BYTES[0]), CACHE_BYTES[1])
 
@@ -306,85 +388,8 @@ def _not_a_raster(image: Image, error: Exception) -> OrthomaskError:
     return OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence.format(name), remedy, str(error))
 
 
-def _crs(dataset: DatasetReader, image: Image) -> pyproj.CRS:
-    text = image.crs or (dataset.crs.to_wkt() if dataset.crs else "")
-    try:
-        crs = pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        raise OrthomaskError(
-            ErrorCode.IMAGE_CRS,
-            tr("“{}” has no coordinate reference system that is known here.").format(os.path.basename(image.path)),
-            tr("Set the layer's CRS in QGIS, or name it with --crs."),
-            str(error),
-        ) from error
-    if not (crs.is_projected or crs.is_geographic):
-        raise OrthomaskError(
-            ErrorCode.IMAGE_CRS,
-            tr("The coordinate reference system of “{}” is not tied to the Earth.").format(
-                os.path.basename(image.path)
-            ),
-            tr("Georeference the image first."),
-            crs.to_wkt(),
-        )
-    return crs
-
-
-def _misplaced(image: Image, details: str) -> OrthomaskError:
-    return OrthomaskError(
-        ErrorCode.IMAGE_CRS,
-        tr("“{}” lies nowhere on the Earth.").format(os.path.basename(image.path)),
-        tr("Georeference the image first, or give it the coordinate reference system that it is in."),
-        details,
-    )
-
-
-def _bounds(dataset: DatasetReader) -> tuple[float, float, float, float]:
-    """Left, bottom, right and top of the raster, also of a rotated one."""
-    corners = [
-        dataset.transform @ corner
-        for corner in ((0, 0), (dataset.width, 0), (0, dataset.height), (dataset.width, dataset.height))
-    ]
-    x, y = zip(*corners)
+def _bounds(source: Source) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a raster, also of a turned one."""
+    width, height = source.dataset.width, source.dataset.height
+    x, y = zip(*(source.transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))))
     return min(x), min(y), max(x), max(y)
-
-
-def _center(dataset: DatasetReader) -> tuple[float, float]:
-    x, y = dataset.transform @ (dataset.width / 2, dataset.height / 2)
-    return x, y
-
-
-def _gsd(dataset: DatasetReader, crs: pyproj.CRS) -> tuple[float, float]:
-    """Ground size of the centre pixel along its own two axes, metres, on the CRS's ellipsoid."""
-    transform = dataset.transform
-    column, row = dataset.width / 2, dataset.height / 2
-    across = (transform @ (column - 0.5, row), transform @ (column + 0.5, row))
-    down = (transform @ (column, row - 0.5), transform @ (column, row + 0.5))
-    return _ground_length(crs, *across), _ground_length(crs, *down)
-
-
-def _ground_units(crs: pyproj.CRS, center: tuple[float, float]) -> tuple[float, float]:
-    """Ground metres of one unit of a projected CRS at a place, to the east and to the north."""
-    x, y = center
-    east = _ground_length(crs, (x - 0.5, y), (x + 0.5, y))
-    return east, _ground_length(crs, (x, y - 0.5), (x, y + 0.5))
-
-
-def _ground_length(crs: pyproj.CRS, start: tuple[float, float], end: tuple[float, float]) -> float:
-    geographic, geod = ellipsoid(crs)
-    transformer = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
-    longitudes, latitudes = transformer.transform([start[0], end[0]], [start[1], end[1]])
-    return float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2])
-
-
-def ellipsoid(crs: pyproj.CRS) -> tuple[pyproj.CRS, pyproj.Geod]:
-    """The geographic CRS under a CRS, and its ellipsoid to measure on."""
-    # open_image lets only projected and geographic CRSs pass, which have both
-    return cast(pyproj.CRS, crs.geodetic_crs), cast(pyproj.Geod, crs.get_geod())
-
-
-def _utm(crs: pyproj.CRS, center: tuple[float, float]) -> pyproj.CRS:
-    """The UTM zone of a place; near the poles, where there is none, Universal Polar Stereographic."""
-    longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*center)
-    zones = query_utm_crs_info("WGS 84", AreaOfInterest(longitude, latitude, longitude, latitude))
-    polar = "5041" if latitude > 0 else "5042"
-    return pyproj.CRS.from_authority("EPSG", zones[0].code if zones else polar)

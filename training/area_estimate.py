@@ -19,9 +19,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as Block
 
 from ..engine import regions
+from ..engine.georeference import degrees, ellipsoid
 from ..engine.grid import Window
 from ..engine.progress import Progress
-from ..engine.raster import ellipsoid
 from ..protocol import AreaEstimate, ClassInfo, ErrorCode, OrthomaskError, from_json
 from ..protocol.words import tr
 from .scores import ratio
@@ -79,10 +79,10 @@ def estimate(counts: np.ndarray, mapped_m2: np.ndarray, names: Sequence[str]) ->
 
 def pixel_m2(crs: pyproj.CRS, transform: Affine, window: Window) -> float:
     """Mean ground area of the pixels of a window, on the ellipsoid."""
-    geographic, geod = ellipsoid(crs)
+    _, geod = ellipsoid(crs)
     outline = shapely.segmentize(shapely.box(0, 0, window.width, window.height), max(window.width, window.height) / 8)
     placed = regions.transformed(outline, transform @ Affine.translation(window.x, window.y))
-    area, _ = geod.geometry_area_perimeter(regions.reprojected(placed, crs, geographic))
+    area, _ = geod.geometry_area_perimeter(shapely.transform(placed, lambda places: degrees(places, crs).T))
     return ratio(abs(area), window.width * window.height)
 
 

@@ -17,10 +17,10 @@ from scipy import ndimage
 
 from ..engine.grid import Window
 from ..engine.outputs import write_atomically
+from ..engine.regions import polygonal
 from ..protocol import UNKNOWN, ClassInfo, Split
 from .formats import Cut, Stored, Style, rgb, write_mask, write_raster, write_world_file
 from .labels import Truth
-from .placing import polygonal
 
 
 class Entry(NamedTuple):

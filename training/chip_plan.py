@@ -144,10 +144,9 @@ def grid_at(source: Source, gsd_m: float, rotation: float, chip_px: int) -> tupl
     own_m = math.sqrt(source.gsd_m[0] * source.gsd_m[1])
     if not gsd_m and not rotation:
         crs = source.crs.to_wkt()
-        return Lattice(crs, dataset.transform, dataset.width, dataset.height, chip_px, 0), own_m
+        return Lattice(crs, source.transform, dataset.width, dataset.height, chip_px, 0), own_m
     lattice = source.lattice(gsd_m or own_m, chip_px, 0)
-    own = lattice.transform == dataset.transform
-    return turned(lattice, rotation), own_m if own else gsd_m or own_m
+    return turned(lattice, rotation), own_m if source.fits(gsd_m or own_m) else gsd_m or own_m
 
 
 def turned(lattice: Lattice, degrees: float) -> Lattice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -202,7 +201,7 @@ def _opened(batch: Batch, style: Style) -> Iterator[tuple[Reader, Truth]]:
     data = batch.data
     with (
         open_image(data.image) as source,
-        open_reader(source, batch.lattice, source.bands(style.bands), _scale(source, batch)) as reader,
+        open_reader(source, batch.lattice, source.bands(style.bands)) as reader,
         open_truth(data.labels, data.areas, style.classes, batch.grid, data.touch) as truth,
     ):
         yield reader, truth
@@ -217,11 +216,6 @@ def _read(reader: Reader, truth: Truth, window: Window) -> _Read:
     mask[:height, :width] = truth.mask(Window(window.x, window.y, width, height))
     mask[~valid] = UNKNOWN
     return _Read(pixels, valid, mask)
-
-
-def _scale(source: Source, batch: Batch) -> float:
-    """Pixels of a turned grid for each of the image; 0 for other grids."""
-    return min(1.0, math.sqrt(source.gsd_m[0] * source.gsd_m[1]) / batch.gsd_m) if batch.rotation else 0.0
 
 
 def _style(request: ChipsRequest) -> Style:

@@ -221,7 +221,7 @@ class Truth:
 def image_grid(source: Source) -> Grid:
     """The grid of an image's own pixels."""
     dataset = source.dataset
-    return Grid(source.crs.to_wkt(), dataset.transform, dataset.width, dataset.height)
+    return Grid(source.crs.to_wkt(), source.transform, dataset.width, dataset.height)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import shapely
 from affine import Affine
 
 from ..engine import regions
+from ..engine.georeference import full_turn
 
 REACH = 1.0
 """How far around a grid labels are kept where they have to be cut, in parts of its size."""
@@ -17,11 +18,11 @@ PIECES = 64
 """A cut edge has this many vertices, so that it bends as it must."""
 FAR = 4.0
 """Labels larger than these surroundings by this factor are looked at edge by edge."""
-HIGH = 45.0
-"""A label that is higher, degrees, and runs from one end of the map to the other does so round the globe."""
+HIGH = 1 / 8
+"""A label that is higher, in turns, and runs from one end of the map to the other does so round the globe."""
 BEND = 0.1
 """The middle of an edge is at most this part of a label's size beside the straight line, where a CRS can show it."""
-WORLD_M, POLE = 2e7, 90.0
+WORLD_M = 2e7
 RETURN_TOLERANCE = 1e-6
 """A vertex is where it should be if it comes back to within this part of half the world."""
 
@@ -64,17 +65,17 @@ def placed(geometries: np.ndarray, source: pyproj.CRS, grid: Grid) -> Placed:
     first, in their own CRS, so that their edges there run where they were drawn.
     """
     target = pyproj.CRS.from_user_input(grid.crs)
-    lost = np.zeros(len(geometries), bool)
+    lost, (middle, _) = np.zeros(len(geometries), bool), grid.transform @ (grid.width_px / 2, grid.height_px / 2)
     if source.equals(target, ignore_axis_order=True):
-        return Placed(to_pixels(geometries, grid.transform), lost)
+        return Placed(to_pixels(regions.brought_near(geometries, target, middle), grid.transform), lost)
     if source.is_geographic:
-        geometries = _across(geometries)
+        geometries = _across(geometries, full_turn(source))
     moved = regions.reprojected(geometries, source, target)
     around = surroundings(grid, source, REACH)
     far = np.flatnonzero(_reaches_far(geometries, moved, around))
     astray = far[_astray(geometries[far], moved[far], source, target)]
     if astray.size and around is not None:
-        frame = _repeated(around) if source.is_geographic else shapely.box(*around)
+        frame = _repeated(around, full_turn(source))
         frame = shapely.segmentize(frame, max(around[2] - around[0], around[3] - around[1]) / PIECES)
         pieces = [shapely.intersection(regions.mended(geometry), frame) for geometry in geometries[astray]]
         cut = regions.reprojected(np.array(pieces, object), source, target)
@@ -85,10 +86,10 @@ def placed(geometries: np.ndarray, source: pyproj.CRS, grid: Grid) -> Placed:
     lost |= ~np.isfinite(shapely.bounds(moved)).all(axis=1) & ~shapely.is_empty(moved)
     if source.is_geographic:
         bottom, top = shapely.bounds(geometries)[:, [1, 3]].T
-        lost |= (bottom > POLE) | (top < -POLE)
+        lost |= (bottom > full_turn(source) / 4) | (top < -full_turn(source) / 4)
     if target.is_geographic:
-        _unwrap(geometries, moved, grid)
-    return Placed(to_pixels(moved, grid.transform), lost)
+        _unwrap(geometries, moved, middle, full_turn(target))
+    return Placed(to_pixels(regions.brought_near(moved, target, middle), grid.transform), lost)
 
 
 def surroundings(grid: Grid, crs: pyproj.CRS, reach: float) -> tuple[float, float, float, float] | None:
@@ -103,27 +104,27 @@ def surroundings(grid: Grid, crs: pyproj.CRS, reach: float) -> tuple[float, floa
     left, bottom, right, top = transformer.transform_bounds(*corners.bounds)
     if not np.isfinite([left, bottom, right, top]).all():
         return None
-    return left, bottom, right + 360 * (left > right), top
+    return left, bottom, right + full_turn(crs) * (left > right), top
 
 
-def _repeated(around: tuple[float, float, float, float]) -> shapely.Geometry:
-    """A box in degrees, also once round the globe to either side."""
+def _repeated(around: tuple[float, float, float, float], turn: float) -> shapely.Geometry:
+    """A box, also once round the globe to either side; a turn is 0 where there is none."""
     left, bottom, right, top = around
-    return shapely.union_all([shapely.box(left + turn, bottom, right + turn, top) for turn in (-360, 0, 360)])
+    return shapely.union_all([shapely.box(left + by, bottom, right + by, top) for by in {-turn, 0.0, turn}])
 
 
-def _across(geometries: np.ndarray) -> np.ndarray:
-    """Geometries in degrees, those that run across 180 degrees in one piece there.
+def _across(geometries: np.ndarray, turn: float) -> np.ndarray:
+    """Geometries of a geographic CRS, those that run across 180 degrees in one piece there.
 
     Their rings jump from one end of the map to the other. So do those that reach round the globe, but these are high.
     """
     left, bottom, right, top = shapely.bounds(geometries).T
     geometries = geometries.copy()
-    for index in np.flatnonzero((right - left > 180) & (top - bottom < HIGH)):
+    for index in np.flatnonzero((right - left > turn / 2) & (top - bottom < HIGH * turn)):
         rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(geometries[index])]
-        if any((np.abs(np.diff(ring[:, 0])) > 180).any() for ring in rings):
+        if any((np.abs(np.diff(ring[:, 0])) > turn / 2).any() for ring in rings):
             geometries[index] = shapely.transform(
-                geometries[index], lambda xy: np.column_stack([xy[:, 0] % 360, xy[:, 1]])
+                geometries[index], lambda xy: np.column_stack([xy[:, 0] % turn, xy[:, 1]])
             )
     return geometries
 
@@ -155,7 +156,7 @@ def _astray(geometries: np.ndarray, moved: np.ndarray, source: pyproj.CRS, targe
         fits = bent <= BEND * extent[owners[of_ring[edges]]]
         fits &= _come_back(points[edges], ends[edges], back) & _come_back(middles, there, back)
     if source.is_geographic:
-        fits &= np.abs(points[edges + 1, 0] - points[edges, 0]) <= 180
+        fits &= np.abs(points[edges + 1, 0] - points[edges, 0]) <= full_turn(source) / 2
     return np.bincount(owners[of_ring[edges]], ~fits, minlength=len(geometries)) > 0
 
 
@@ -164,24 +165,29 @@ def _come_back(points: np.ndarray, there: np.ndarray, back: pyproj.Transformer) 
     off = np.abs(np.column_stack(back.transform(*there.T)) - points)
     half_world = WORLD_M
     if back.target_crs and back.target_crs.is_geographic:
-        half_world = 180
-        off[:, 0] = np.minimum(off[:, 0] % 360, -off[:, 0] % 360)  # 180 degrees west is 180 degrees east
+        turn = full_turn(back.target_crs)
+        half_world = turn / 2
+        off[:, 0] = np.minimum(off[:, 0] % turn, -off[:, 0] % turn)  # 180 degrees west is 180 degrees east
     return np.asarray(np.isfinite(there).all(axis=1) & (off <= RETURN_TOLERANCE * half_world).all(axis=1))
 
 
-def _unwrap(geometries: np.ndarray, moved: np.ndarray, grid: Grid) -> None:
-    """Bring vertices beyond 180 degrees to the grid's side, in what was `moved` into degrees.
+def _unwrap(geometries: np.ndarray, moved: np.ndarray, middle: float, turn: float) -> None:
+    """Bring vertices beyond 180 degrees to the side of the grid's `middle`, in what was `moved` into a geographic CRS.
 
     A ring that runs across 180 degrees is turned inside out there; one that reaches round the globe is not.
     """
     left, _, right, _ = shapely.bounds(moved).T
-    middle, _ = grid.transform @ (grid.width_px / 2, grid.height_px / 2)
-    for index in np.flatnonzero(right - left > 180):
+    for index in np.flatnonzero(right - left > turn / 2):
         rings = [shapely.get_exterior_ring(shapely.get_parts(whole[index])) for whole in (geometries, moved)]
         if (shapely.is_ccw(rings[0]) != shapely.is_ccw(rings[1])).any():
             moved[index] = shapely.transform(
-                moved[index], lambda xy: np.column_stack([(xy[:, 0] - middle + 180) % 360 - 180 + middle, xy[:, 1]])
+                moved[index], lambda xy: np.column_stack([middle + _wrapped(xy[:, 0] - middle, turn), xy[:, 1]])
             )
+
+
+def _wrapped(x: np.ndarray, turn: float) -> np.ndarray:
+    """Differences of longitudes within half a turn."""
+    return np.asarray((x + turn / 2) % turn - turn / 2)
 
 
 def to_pixels(geometries: np.ndarray, transform: Affine) -> np.ndarray:
@@ -206,10 +212,3 @@ def to_pixels(geometries: np.ndarray, transform: Affine) -> np.ndarray:
         return np.column_stack([x0 + x * xx + y * xy, y0 + x * yx + y * yy])
 
     return np.asarray(shapely.transform(geometries, move))
-
-
-def polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
-    """Only the polygons of a geometry, without the lines and points that mending or cutting leaves."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    parts = parts[shapely.get_dimensions(parts) == 2]
-    return shapely.multipolygons(parts) if len(parts) != 1 else parts[0]

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
-import pyogrio.raw
 import pyproj
 import rasterio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from rasterio.errors import RasterioError
 
+from ..engine.layers import layer_info, list_layers, read_layer
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
 
@@ -29,10 +26,6 @@ NOT_READ = (DataSourceError, DataLayerError, FeatureError, GeometryError)
 TEXT_TABLES = {".csv", ".tsv"}
 WKT_COLUMNS = "WKT,wkt,wkt_geom,geometry,geom,the_geom"
 """Columns of a text table that are read as WKT where there is one."""
-GPKG_LAYERS = (
-    "SELECT c.table_name, g.geometry_type_name FROM gpkg_contents c LEFT JOIN gpkg_geometry_columns g "
-    "ON c.table_name = g.table_name WHERE c.data_type IN ('features', 'attributes')"
-)
 DEGREES = (540.0, 90.0)
 """What coordinates of a geographic CRS are within, maybe counted once more round the globe."""
 
@@ -55,9 +48,7 @@ def layers_of(path: str) -> dict[str, str | None]:
         OrthomaskError: it is no vector file.
     """
     try:
-        layers = {str(name): kind for name, kind in pyogrio.list_layers(path)}
-    except GeometryError:
-        return _generic_layers(path)
+        layers = list_layers(path)
     except DataSourceError as error:
         raise unreadable(path, error) from error
     if Path(path).suffix.lower() in TEXT_TABLES:  # only with its options GDAL finds the column of geometries
@@ -131,8 +122,7 @@ def read_column(path: str, layer: str, field: str) -> np.ndarray:
         OrthomaskError: the layer has no such attribute.
     """
     require_field(path, layer, field)
-    name, options = _named(path, layer)
-    _, _, _, data = pyogrio.raw.read(name, layer=layer, columns=[field], read_geometry=False, **options)
+    _, _, data = read_layer(path, layer, columns=[field], read_geometry=False, **_options(path))
     return np.array([plain(value) for value in data[0]], object)
 
 
@@ -153,10 +143,8 @@ def info_of(path: str, layer: str) -> dict[str, Any]:
     Raises:
         OrthomaskError: it cannot be read.
     """
-    name, options = _named(path, layer)
     try:
-        info: dict[str, Any] = pyogrio.read_info(name, layer=layer, force_feature_count=True, **options)
-        return info
+        return layer_info(path, layer, force_feature_count=True, **_options(path))
     except NOT_READ as error:
         raise unreadable(path, error) from error
 
@@ -173,6 +161,8 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
     text = info_of(path, layer)["crs"]
     try:
         crs = pyproj.CRS.from_user_input(text or assumed)
+        if not (crs.is_projected or crs.is_geographic):
+            raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
         if not text or not crs.is_geographic or _in_degrees(path, layer):
             return crs
         if not assumed:
@@ -193,8 +183,7 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
 
 def _in_degrees(path: str, layer: str) -> bool:
     """Whether some of the coordinates of a layer can be longitudes and latitudes."""
-    name, options = _named(path, layer)
-    bounds = pyogrio.read_info(name, layer=layer, force_total_bounds=True, **options)["total_bounds"]
+    bounds = layer_info(path, layer, force_total_bounds=True, **_options(path))["total_bounds"]
     if bounds is None:
         return True
     left, bottom, right, top = bounds
@@ -209,13 +198,11 @@ def batches(
     Raises:
         OrthomaskError: the layer cannot be read.
     """
-    name, options = _named(path, layer)
+    wanted = {"columns": list(columns), "bbox": box, "max_features": BATCH, **_options(path)}
     start = 0
     while True:
         try:
-            meta, _, wkb, data = pyogrio.raw.read(
-                name, layer=layer, columns=list(columns), bbox=box, skip_features=start, max_features=BATCH, **options
-            )
+            meta, wkb, data = read_layer(path, layer, skip_features=start, **wanted)
         except NOT_READ as error:
             raise unreadable(path, error) from error
         if wkb is None or len(wkb) == 0:
@@ -237,36 +224,6 @@ def unreadable(path: str, error: Exception) -> OrthomaskError:
     )
 
 
-def _named(path: str, layer: str) -> tuple[str, dict[str, str]]:
-    """The name and options by which pyogrio opens a file.
-
-    It knows no layers of any geometry with Z or M; GDAL's virtual format calls them layers of any geometry.
-    """
-    if Path(path).suffix.lower() in TEXT_TABLES:
-        return path, {"GEOM_POSSIBLE_NAMES": WKT_COLUMNS}
-    changed_ns = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
-    if not _is_generic(path, layer, changed_ns):
-        return path, {}
-    source = f"<SrcDataSource>{escape(path)}</SrcDataSource><SrcLayer>{escape(layer)}</SrcLayer>"
-    wrapped = f'<OGRVRTLayer name="{escape(layer)}">{source}<GeometryType>wkbUnknown</GeometryType></OGRVRTLayer>'
-    return f"<OGRVRTDataSource>{wrapped}</OGRVRTDataSource>", {}
-
-
-@lru_cache(64)
-def _is_generic(path: str, layer: str, _changed_ns: int) -> bool:
-    """Whether a layer is of any geometry with Z or M; looked up once, as some formats are read whole for it."""
-    try:
-        pyogrio.read_info(path, layer=layer)
-    except GeometryError:
-        return True
-    except NOT_READ as error:
-        raise unreadable(path, error) from error
-    return False
-
-
-def _generic_layers(path: str) -> dict[str, str | None]:
-    """The layers of a file of which one is of any geometry with Z or M."""
-    if not path.lower().endswith(".gpkg"):
-        return {Path(path).stem: "Unknown"}
-    names, kinds = pyogrio.raw.read(path, sql=GPKG_LAYERS)[3]
-    return {str(name): None if kind is None else "Unknown" for name, kind in zip(names, kinds)}
+def _options(path: str) -> dict[str, str]:
+    """The options by which GDAL opens a file."""
+    return {"GEOM_POSSIBLE_NAMES": WKT_COLUMNS} if Path(path).suffix.lower() in TEXT_TABLES else {}

@@ -11,6 +11,7 @@ import pyproj
 import shapely
 
 from ..engine import regions
+from ..engine.georeference import full_turn
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
 from .placing import Grid, placed, surroundings
@@ -83,7 +84,7 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
         raise _no_polygons(layer)
     source = crs_of(path, layer, crs)
     tally = Tally(layer, max(0, int(info["features"])))
-    box = _footprint(grid, source) if tally.features > MANY else None
+    box = _footprint(grid, source, info["total_bounds"]) if tally.features > MANY else None
     drafted = info["driver"] in CAD
     read = [_on_grid(wkb, data, source, grid, tally, drafted) for wkb, data in batches(path, layer, columns, box)]
     if tally.features and tally.not_polygons == tally.features - tally.without_geometry:
@@ -129,10 +130,16 @@ def _are_rings(lines: np.ndarray) -> np.ndarray:
     return np.asarray(shapely.is_closed(lines) & (shapely.get_num_points(lines) >= 4))
 
 
-def _footprint(grid: Grid, crs: pyproj.CRS) -> tuple[float, ...] | None:
-    """Bounds of a grid in another CRS, a little wider; None where they cannot be told."""
+def _footprint(grid: Grid, crs: pyproj.CRS, extent: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Bounds of a grid in another CRS, a little wider; None where they cannot be told.
+
+    Args:
+        extent: of the layer; its longitudes may be counted otherwise.
+    """
+    if crs.is_geographic and (extent is None or max(map(abs, extent)) > full_turn(crs) / 2):
+        return None
     around = surroundings(grid, crs, 0.01)
-    return around if around and not (crs.is_geographic and around[2] > 180) else None
+    return around if around and not (crs.is_geographic and around[2] > full_turn(crs) / 2) else None
 
 
 def _no_polygons(layer: str) -> OrthomaskError:

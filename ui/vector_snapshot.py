@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -108,6 +109,8 @@ class VectorSnapshot:
             sentence = tr("The layer {} cannot be copied for the engine.").format(self.name)
             remedy = tr("Make room in the folder for temporary files, and try again.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, failure)
+        if self.crs.isValid() and not self.crs.authid().startswith("EPSG:"):
+            _state_crs(path, self.crs)
         return path
 
     @property
@@ -226,4 +229,15 @@ def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected:
         sentence = tr("Nothing is selected in the layer {}.").format(name)
         raise OrthomaskError(
             ErrorCode.LABELS_EMPTY, sentence, tr("Select polygons in it, or switch “Only selected” off.")
+        )
+
+
+def _state_crs(path: Path, crs: QgsCoordinateReferenceSystem) -> None:
+    """Write the CRS of a layer into its copy; GDAL guesses a code, and takes UTM in feet for UTM in metres."""
+    wkt = crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT1_GDAL)
+    with closing(sqlite3.connect(str(path))) as file, file:
+        file.execute(
+            "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = ? "
+            "WHERE srs_id = (SELECT srs_id FROM gpkg_geometry_columns)",
+            (wkt,),
         )

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from osgeo import gdal, osr
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
@@ -129,3 +130,16 @@ def test_the_whole_extent(layer):
     side = SIZE * GSD
     assert region.geometry.boundingBox() == QgsRectangle(LEFT, TOP - side, LEFT + side, TOP)
     assert QgsProject.instance().mapLayers() == {layer.id(): layer}
+
+
+def test_a_raster_that_only_control_points_place_is_sent_to_the_engine(tmp_path):
+    path = str(tmp_path / "points.tif")
+    dataset = gdal.GetDriverByName("GTiff").Create(path, 60, 40, 3)
+    reference = osr.SpatialReference()
+    reference.SetFromUserInput(CRS)
+    corners = [(0, 0), (60, 0), (0, 40), (60, 40)]
+    points = [gdal.GCP(LEFT + GSD * x, TOP - GSD * y, 0, x, y) for x, y in corners]
+    dataset.SetGCPs(points, reference.ExportToWkt())
+    dataset = None
+    image = sources.image_of(QgsRasterLayer(path, "points", "gdal"))
+    assert (image.path, image.crs) == (path, "")

@@ -271,3 +271,14 @@ def test_temporary_folder_goes_away():
     with temporary_folder() as folder:
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def test_a_crs_of_ones_own_in_feet_stays_one(parcels, tmp_path):
+    """GDAL would write the UTM zone in metres."""
+    crs = QgsCoordinateReferenceSystem.fromProj("+proj=utm +zone=32 +datum=WGS84 +units=us-ft +no_defs")
+    parcels.setCrs(crs)
+    path = VectorSnapshot.of(parcels, {"class": "use"}).write(tmp_path)
+    dataset = ogr.Open(str(path))
+    reference = dataset.GetLayer(0).GetSpatialRef()
+    assert reference.GetLinearUnits() == pytest.approx(1200 / 3937)
+    assert reference.GetProjParm(osr.SRS_PP_FALSE_EASTING) == pytest.approx(500_000 * 3937 / 1200)
