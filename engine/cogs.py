@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
 from ..protocol import ClassInfo, OrthomaskError
@@ -212,3 +212,19 @@ def _refuse_torn(path: Path) -> None:
     """GDAL can end a copy on a full disk without an error: read the last pixel, which a COG stores at its very end."""
     with writing(path), rasterio.open(path) as dataset:
         dataset.read(1, window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
+
+
+def encoded(bands: np.ndarray, tiled: bool = False) -> bytes:
+    """Bands `(K, rows, width)` as the bytes of a lightly compressed GeoTIFF; empty for no rows."""
+    if bands.shape[1] == 0:
+        return b""
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": bands.shape[0], "height": bands.shape[1],
+        "width": bands.shape[2], "compress": "zstd", "zstd_level": 1, "interleave": "band",
+        "transform": Affine.translation(0, 1),  # the mosaic has its own; without any, rasterio warns
+        **({"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX} if tiled else {}),
+    }  # fmt: skip
+    with MemoryFile() as memory:
+        with memory.open(**profile) as dataset:
+            dataset.write(bands)
+        return bytes(memory.getbuffer())

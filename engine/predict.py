@@ -87,7 +87,7 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
         precision = folder.begun_precision(devices.precisions_of(device.torch), device.name)
         predictor = devices.prepare(plan_.bundle, device, precision)
         processor = Processor(str(device.torch), device.name, predictor.precision)
-        folder.begin(folder.provenance(plan_.bundle, source, processor))
+        folder.begin(folder.provenance(plan_.bundle, source, processor), source.resampling(plan_.lattice))
         before, fresh = predictor.tally.windows, folder.finished_strips() == 0
         _run_strips(plan_, predictor, folder, progress.part(0.02, 0.88))
         parts = folder.strips(plan_.selection) if folder.has_data() else []

@@ -127,6 +127,11 @@ class Source:
         aligned = geo.is_aligned(self.transform, dataset.width, dataset.height)
         return aligned and all(abs(size / gsd_m - 1) <= SAME_GSD for size in sizes)
 
+    def resampling(self, lattice: Lattice) -> str:
+        """How the raster is read on a lattice, as text; empty where its pixels are read as they are."""
+        same = lattice.transform == self.transform
+        return "" if same else f"{self.crs.to_wkt()} {self.transform[:6]} -> {lattice.crs} {lattice.transform[:6]}"
+
     def _own(self) -> tuple[pyproj.CRS, Affine, int, int]:
         """Its own pixels, north-up."""
         a, b, _, d, e, _ = self.transform[:6]

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from affine import Affine
-from rasterio.io import MemoryFile
 
 from ..protocol import (
     ErrorCode,
@@ -34,7 +32,7 @@ from ..protocol import (
 from ..protocol.words import tr
 from . import outputs
 from .bundle import Bundle
-from .cogs import BLOCK_PX, Band, Frame, class_band, move, vrt, write_cog
+from .cogs import Band, Frame, class_band, encoded, move, vrt, write_cog
 from .devices import precision_missing
 from .grid import Lattice, Selection, Window
 from .outputs import LOCK, refuse_in_use, write_atomically, writing
@@ -47,7 +45,6 @@ NODATA = 255
 """Outside the region or without data, in both rasters."""
 SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
-TILED = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
 """How blocks lie on disk: a Cloud Optimized GeoTIFF is put together from squares, and reads each of them once."""
 WORK = ".orthomask"
 """Hidden folder of what is unfinished, inside a run's folder."""
@@ -164,15 +161,31 @@ class RunFolder:
         """Whether the unfinished run in this folder is this very one."""
         return bool(self._read_state().get("run_id") == self.run_id)
 
-    def begin(self, provenance: dict[str, Any]) -> None:
+    def begin(self, provenance: dict[str, Any], grid: str) -> None:
         """Note down what the run needs to go on after a crash, and what lists of runs show of it until it has ended.
 
+        Args:
+            grid: how the image is resampled; empty where it is not.
+
         Raises:
-            OrthomaskError: it was begun already, and the image has changed since.
+            OrthomaskError: it was begun already, and the image or the way to read it has changed since.
         """
         if self.is_begun():
             self.refuse_changed(provenance["source"]["stamp"])
-        write_atomically(self._state, json.dumps(provenance, ensure_ascii=False).encode())
+            self._refuse_grid(grid)
+        write_atomically(self._state, json.dumps({**provenance, "grid": grid}, ensure_ascii=False).encode())
+
+    def _refuse_grid(self, grid: str) -> None:
+        """Raise where strips of an older version lie on another grid; a run that is to be overwritten starts again."""
+        if self._read_state().get("grid", "") == grid:
+            return
+        if self.request.existing is not Existing.OVERWRITE:
+            raise OrthomaskError(
+                ErrorCode.OUTPUT_EXISTS,
+                tr("An older version of Orthomask began this run, and resampled the image in another way."),
+                tr("Start again: choose another folder, or overwrite it."),
+            )
+        self.discard()
 
     def refuse_others(self) -> None:
         """Raise where the folder holds results, or an unfinished run with other settings."""
@@ -250,11 +263,11 @@ class RunFolder:
         """Keep a strip; it counts once its classes are there."""
         height = strip.probabilities.shape[1]
         classes = classify(strip.probabilities, self.threshold)
-        write_atomically(self._strip(strip.index, "probabilities"), _encoded(strip.probabilities))
+        write_atomically(self._strip(strip.index, "probabilities"), encoded(strip.probabilities))
         if (classes != NODATA).any():
             write_atomically(self.work / "data", b"")
         write_atomically(self._strip(strip.index, "rows"), f"{strip.top} {height}".encode())
-        write_atomically(self._strip(strip.index, "classes"), _encoded(classes[None]))
+        write_atomically(self._strip(strip.index, "classes"), encoded(classes[None]))
 
     def has_data(self) -> bool:
         """Whether any pixel of any strip was predicted."""
@@ -280,8 +293,8 @@ class RunFolder:
         """Keep a block, `(K, H, W)` and `(H, W)`; it counts once its mark is there. Two workers may both write it."""
         filled = bool((classes != NODATA).any())
         if filled:
-            _put(self._part(block.name, "probabilities"), _encoded(probabilities, **TILED))
-            _put(self._part(block.name, "classes"), _encoded(classes[None], **TILED))
+            _put(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
+            _put(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
             write_atomically(self.work / "data", b"")
         _put(self._done(block), b"data" if filled else b"")
 
@@ -381,19 +394,3 @@ def _put(path: Path, content: bytes) -> None:
     write_atomically(mine, content)
     with writing(path):
         os.replace(mine, path)
-
-
-def _encoded(bands: np.ndarray, **layout: Any) -> bytes:
-    """Bands `(K, rows, width)` as the bytes of a lightly compressed GeoTIFF; empty for no rows."""
-    if bands.shape[1] == 0:
-        return b""
-    profile = {
-        "driver": "GTiff", "dtype": "uint8", "count": bands.shape[0], "height": bands.shape[1],
-        "width": bands.shape[2], "compress": "zstd", "zstd_level": 1, "interleave": "band",
-        "transform": Affine.translation(0, 1),  # the mosaic has its own; without any, rasterio warns
-        **layout,
-    }  # fmt: skip
-    with MemoryFile() as memory:
-        with memory.open(**profile) as dataset:
-            dataset.write(bands)
-        return bytes(memory.getbuffer())

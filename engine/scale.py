@@ -89,7 +89,7 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
         progress.report(0.01, tr("Waiting for workers"))
         with _workers(request, progress) as workers:
             processor = _processor(workers, asked.device, folder, progress)
-            folder.begin(folder.provenance(plan.bundle, source, processor))
+            folder.begin(folder.provenance(plan.bundle, source, processor), source.resampling(plan.lattice))
             side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, workers.count)
             job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
             parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection, side)]

@@ -14,6 +14,7 @@ import rasterio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from rasterio.errors import RasterioError
 
+from ..engine.georeference import full_turn
 from ..engine.layers import layer_info, list_layers, read_layer
 from ..protocol import ErrorCode, OrthomaskError
 from ..protocol.words import tr
@@ -26,8 +27,8 @@ NOT_READ = (DataSourceError, DataLayerError, FeatureError, GeometryError)
 TEXT_TABLES = {".csv", ".tsv"}
 WKT_COLUMNS = "WKT,wkt,wkt_geom,geometry,geom,the_geom"
 """Columns of a text table that are read as WKT where there is one."""
-DEGREES = (540.0, 90.0)
-"""What coordinates of a geographic CRS are within, maybe counted once more round the globe."""
+TURNS = (2.5, 0.25)
+"""Longitudes and latitudes of a geographic CRS are within so many turns, maybe counted twice more round the globe."""
 
 
 def plain(value: Any) -> str:
@@ -163,7 +164,7 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
         crs = pyproj.CRS.from_user_input(text or assumed)
         if not (crs.is_projected or crs.is_geographic):
             raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
-        if not text or not crs.is_geographic or _in_degrees(path, layer):
+        if not text or not crs.is_geographic or _are_angles(path, layer, full_turn(crs)):
             return crs
         if not assumed:
             raise OrthomaskError(
@@ -181,13 +182,14 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
         ) from error
 
 
-def _in_degrees(path: str, layer: str) -> bool:
+def _are_angles(path: str, layer: str, turn: float) -> bool:
     """Whether some of the coordinates of a layer can be longitudes and latitudes."""
     bounds = layer_info(path, layer, force_total_bounds=True, **_options(path))["total_bounds"]
     if bounds is None:
         return True
     left, bottom, right, top = bounds
-    return bool(left <= DEGREES[0] and right >= -DEGREES[0] and bottom <= DEGREES[1] and top >= -DEGREES[1])
+    longitude, latitude = turn * TURNS[0], turn * TURNS[1]
+    return bool(left <= longitude and right >= -longitude and bottom <= latitude and top >= -latitude)
 
 
 def batches(

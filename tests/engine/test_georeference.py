@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,14 @@ import shapely
 from affine import Affine
 from rasterio.control import GroundControlPoint
 
-from conftest import UTM, scene
+from conftest import UTM, CancelAfter, scene
+from orthomask.engine import predict
 from orthomask.engine.georeference import doubt, ground, stretch
 from orthomask.engine.grid import Lattice, Window
 from orthomask.engine.layers import write_layer
+from orthomask.engine.progress import Progress
 from orthomask.engine.raster import open_image, open_reader
-from orthomask.protocol import ErrorCode, Image, OrthomaskError
+from orthomask.protocol import Cancelled, ErrorCode, Existing, Image, OrthomaskError, PredictRequest
 from orthomask.training.area_estimate import pixel_m2
 from orthomask.training.vectors import Grid, read_polygons
 
@@ -257,3 +261,21 @@ def test_labels_meet_an_image_however_longitudes_are_counted(tmp_path: Path, tur
     (found,) = read_polygons(str(path), "labels", [], "", grid).geometries
     width = min(size, 0.0005) / 1e-5
     assert found.intersection(grid.box).bounds == pytest.approx((50, 0, 50 + width, 50), abs=1e-3)
+
+
+def test_a_resampled_run_that_an_older_version_began_is_not_mixed_with_a_new_one(
+    make_raster: Callable[..., Path], tiny: Path, tmp_path: Path
+) -> None:
+    image = make_raster((300, 200), transform=Affine(0.2, 0, 500_000, 0, -0.2, 3_000_000))
+    request = PredictRequest(Image(str(image)), str(tiny), str(tmp_path / "out"), window_px=64, overlap_px=16)
+    with pytest.raises(Cancelled):
+        predict.run(request, CancelAfter(0.6))
+    path = tmp_path / "out/.orthomask/state.json"
+    state = json.loads(path.read_text())
+    del state["grid"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(OrthomaskError, match="older version"):
+        predict.run(request, Progress())
+    again = predict.run(replace(request, existing=Existing.OVERWRITE), Progress())
+    fresh = predict.run(replace(request, output_dir=str(tmp_path / "fresh")), Progress())
+    assert Path(again.probabilities_path).read_bytes() == Path(fresh.probabilities_path).read_bytes()
