@@ -20,20 +20,18 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
 
 from ..engine.outputs import writing
 from ..protocol import BACKGROUND, UNKNOWN, ChipFormat, ClassInfo, ErrorCode, OrthomaskError, Split
 from ..protocol.words import tr
 from .manifest import Chip, Manifest
+from .mask_values import UNKNOWN_RGB, is_chip_palette
 
 JPEGS = {".jpg", ".jpeg"}
 RASTERS = {".png", ".tif", ".tiff", *JPEGS}
 ARRAYS = {".npz", ".h5", ".hdf5"}
 IMAGE_KEYS = ("img", "image")
 MASK_KEYS = ("mask",)
-UNKNOWN_RGB = (128, 128, 128)
-"""How masks of chips show what is unknown."""
 DAMAGED = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged NPZ or HDF5 file raises."""
 PACKERS = os.cpu_count() or 1
@@ -332,14 +330,6 @@ def is_chip_mask(path: Path) -> bool:
                 return is_chip_palette(dataset)
     except (RasterioError, OSError) as error:
         raise unreadable(path, ErrorCode.LABELS_UNREADABLE, str(error)) from error
-
-
-def is_chip_palette(dataset: DatasetReader) -> bool:
-    """Whether an open raster has the palette of `write_mask`."""
-    if dataset.colorinterp[0] is not ColorInterp.palette:
-        return False
-    palette = dataset.colormap(1)
-    return bool(palette.get(BACKGROUND, ())[:3] == (0, 0, 0) and palette.get(UNKNOWN, ())[:3] == UNKNOWN_RGB)
 
 
 def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCode) -> Iterator[np.ndarray]:

@@ -23,12 +23,12 @@ from rasterio.windows import Window as Block
 from ..engine.grid import Window
 from ..protocol import BACKGROUND, UNKNOWN, ClassInfo, ClassValue, ErrorCode, Labels, OrthomaskError, from_json
 from ..protocol.words import tr
-from .formats import is_chip_palette
 from .mask_values import (
     CLEAR_SHARE,
     are_greys,
     blurred_note,
     has_colors,
+    is_chip_palette,
     packed,
     refuse_blurred,
     restored,

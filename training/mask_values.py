@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
 
 from ..protocol import BACKGROUND, UNKNOWN, ClassValue, ErrorCode, OrthomaskError
 from ..protocol.words import tr
 
 BLACK = "#000000"
+UNKNOWN_RGB = (128, 128, 128)
+"""How masks of chips show what is unknown."""
 YES_NO = (ClassValue(str(BACKGROUND), BACKGROUND), ClassValue(str(UNKNOWN), 1))
 """What 0 and 255 mean where there is nothing else."""
 NEAR = 0.25
@@ -39,6 +43,14 @@ def packed(bands: np.ndarray) -> np.ndarray:
 def are_greys(colors: np.ndarray) -> bool:
     """Whether all of these colours 0xrrggbb are greys, and so say numbers."""
     return bool(((colors & 255) * 0x010101 == colors).all())
+
+
+def is_chip_palette(dataset: DatasetReader) -> bool:
+    """Whether an open raster has the palette of `write_mask`."""
+    if dataset.colorinterp[0] is not ColorInterp.palette:
+        return False
+    palette = dataset.colormap(1)
+    return bool(palette.get(BACKGROUND, ())[:3] == (0, 0, 0) and palette.get(UNKNOWN, ())[:3] == UNKNOWN_RGB)
 
 
 def is_yes_no(values: Iterable[float]) -> bool:
