@@ -15,7 +15,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from qgis.gui import QgsColorButton
-from qgis.PyQt.QtCore import QMetaType, Qt, QVariant, pyqtSignal
+from qgis.PyQt.QtCore import QMetaType, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QShowEvent
 from qgis.PyQt.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
@@ -28,7 +28,6 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 """Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
 MOST_VALUES = UNKNOWN - 1
 BACKGROUND_NAME, BLACK = "background", "#000000"
-BOOLEAN = QVariant.Type.Bool if hasattr(QVariant, "Type") else QMetaType.Type.Bool
 COLOR_BANDS, MOST_COLORS, SAMPLE_PX = 3, 64, 1024
 ROW_PX, ROW_MARGIN_PX, SHOWN_ROWS = 26, 10, 5
 
@@ -107,7 +106,7 @@ def by_number(classes: Sequence[ClassInfo]) -> tuple[ClassValue, ...]:
 
 
 def _is_truth(layer: QgsVectorLayer, field: str) -> bool:
-    return bool(layer.fields().field(field).type() == BOOLEAN)
+    return bool(layer.fields().field(field).type() == QMetaType.Type.Bool)
 
 
 def _in_order(texts: Collection[str]) -> list[str]:

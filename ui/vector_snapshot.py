@@ -234,10 +234,9 @@ def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected:
 
 def _state_crs(path: Path, crs: QgsCoordinateReferenceSystem) -> None:
     """Write the CRS of a layer into its copy; GDAL guesses a code, and takes UTM in feet for UTM in metres."""
-    wkt = crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT1_GDAL)
     with closing(sqlite3.connect(str(path))) as file, file:
         file.execute(
             "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = ? "
             "WHERE srs_id = (SELECT srs_id FROM gpkg_geometry_columns)",
-            (wkt,),
+            (crs.toWkt(),),
         )
