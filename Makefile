@@ -72,7 +72,7 @@ test-engine: setup
 .PHONY: test-lesser
 test-lesser: setup
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(ENGINE)/bin/python -m pytest --hypothesis-profile=ci \
-	  tests/engine/test_onednn.py tests/engine/test_precision.py tests/engine/test_unet.py tests/engine/test_predict.py
+	  tests/engine/compute/test_onednn.py tests/engine/compute/test_precision.py tests/engine/models/test_unet.py tests/engine/test_predict.py
 
 # 2,450 damaged rasters, bundles and messages, and a fault at each change of a file.
 fuzz: setup
@@ -154,7 +154,7 @@ screenshots: setup
 
 # The embedded models, from ImageNet's weights; either goes on where it was stopped.
 .venv/imagenet.safetensors: $(ENGINE)/.ready
-	$(ENGINE)/bin/python -m orthomask.training.imagenet $@
+	$(ENGINE)/bin/python -m orthomask.training.fit.imagenet $@
 
 model-%: setup .venv/imagenet.safetensors
 	$(ENGINE)/bin/orthomask train resources/recipes/$*.toml --data ../shared/data --model .venv/imagenet.safetensors \

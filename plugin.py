@@ -8,14 +8,28 @@ from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt
 
+# Named one by one, so that QGIS forgets them on unload: a room that stayed would be an older version's.
+from .ui import (  # noqa: F401
+    client,
+    evaluate,
+    installer,
+    label,
+    layers,
+    models,
+    runs,
+    segment,
+    setup,
+    toolkit,
+    train,
+)
 from .ui.actions import Actions
+from .ui.client.engine_client import EngineClient
+from .ui.client.environment import worker_command
 from .ui.dock import OrthomaskDock
-from .ui.engine_client import EngineClient
-from .ui.environment import worker_command
-from .ui.present import present
-from .ui.processing import provider as processing  # its package named too, so that QGIS forgets it on unload
-from .ui.settings import SEEN
+from .ui.processing import provider as processing
 from .ui.settings_page import SettingsFactory
+from .ui.toolkit.present import present
+from .ui.toolkit.settings import SEEN
 
 
 class OrthomaskPlugin:

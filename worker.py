@@ -29,7 +29,7 @@ if __name__ == "__main__":  # run as a file: make the folder importable as `orth
     __import__("orthomask.worker").worker.main(answers_fd)
     sys.exit()
 
-from .engine import devices
+from .engine.compute import devices
 from .engine.progress import Progress
 from .engine.shortage import out_of_memory
 from .protocol import REQUESTS, Cancelled, ErrorCode, OrthomaskError, from_json, to_json
@@ -37,23 +37,23 @@ from .protocol.words import tr
 
 CAPABILITIES = {
     "predict": "engine.predict",
-    "scale": "engine.scale",
-    "block": "engine.blocks",
+    "scale": "engine.scale.scale",
+    "block": "engine.scale.blocks",
     "mosaic": "engine.mosaic",
-    "polygonize": "engine.polygons",
+    "polygonize": "engine.shapes.polygons",
     "check": "engine.check",
-    "calibrate": "engine.estimates",
-    "info": "engine.devices",
-    "models": "engine.bundle",
-    "copy_model": "engine.copies",
-    "ensemble": "engine.ensemble",
-    "project": "training.project",
-    "areas": "training.areas",
-    "mask": "training.masks",
-    "chips": "training.chips",
-    "train": "training.train",
-    "search": "training.search",
-    "evaluate": "training.evaluate",
+    "calibrate": "engine.estimates.estimates",
+    "info": "engine.compute.devices",
+    "models": "engine.models.bundle",
+    "copy_model": "engine.models.copies",
+    "ensemble": "engine.models.ensemble",
+    "project": "training.truth.project",
+    "areas": "training.truth.areas",
+    "mask": "training.truth.masks",
+    "chips": "training.chips.chips",
+    "train": "training.fit.train",
+    "search": "training.fit.search",
+    "evaluate": "training.accuracy.evaluate",
 }
 """The module whose function `run` answers each request; imported when it is first asked."""
 

@@ -24,26 +24,18 @@ import numpy as np
 
 from orthomask.benchmarks import baselines, places
 from orthomask.benchmarks.places import TEST_SETS, TestSet, laid_back, resampled
-from orthomask.engine import bundle as bundles
-from orthomask.engine import devices
+from orthomask.engine.compute import devices
+from orthomask.engine.models import bundle as bundles
 from orthomask.engine.outputs import write_atomically
 from orthomask.engine.progress import Progress
-from orthomask.engine.runs import SCALE, classify
-from orthomask.protocol import (
-    UNKNOWN,
-    ErrorCode,
-    EvaluateRequest,
-    LabelledData,
-    OrthomaskError,
-    Pictures,
-    Split,
-)
-from orthomask.training.calibration import Histogram
-from orthomask.training.comparison import open_tile
-from orthomask.training.components import components
-from orthomask.training.objects import Matches, match, object_scores
-from orthomask.training.pictures import Tile
-from orthomask.training.scores import foreground_scores
+from orthomask.engine.runs.runs import SCALE, classify
+from orthomask.protocol import UNKNOWN, ErrorCode, EvaluateRequest, LabelledData, OrthomaskError, Pictures, Split
+from orthomask.training.accuracy.calibration import Histogram
+from orthomask.training.accuracy.comparison import open_tile
+from orthomask.training.accuracy.objects import Matches, match, object_scores
+from orthomask.training.accuracy.scores import foreground_scores
+from orthomask.training.chips.pictures import Tile
+from orthomask.training.truth.components import components
 
 SCALES = (1.0, 0.75, 1.5, 2.0)
 """Ground sampling distances of the resampled pictures, as multiples of the pictures' own; this one first."""

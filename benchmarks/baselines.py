@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from orthomask.benchmarks.places import laid_back, resampled, resampled_mask
-from orthomask.engine.runs import SCALE
+from orthomask.engine.runs.runs import SCALE
 from orthomask.protocol import UNKNOWN, Split
-from orthomask.training import recipe
-from orthomask.training.calibration import Histogram
-from orthomask.training.pictures import Tile, read_pictures
+from orthomask.training.accuracy.calibration import Histogram
+from orthomask.training.chips.pictures import Tile, read_pictures
+from orthomask.training.fit import recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".venv" / "benchmarks" / "baselines"

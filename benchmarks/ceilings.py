@@ -20,7 +20,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from orthomask.engine import bundle, devices, onednn
+from orthomask.engine.compute import devices, onednn
+from orthomask.engine.models import bundle
 
 WINDOW_PX = 512
 SIDE = 2048

@@ -31,8 +31,12 @@ from growth import write_raster
 from polygons import peak_mb
 from rasterio.windows import Window
 
-from orthomask.engine import bundle, devices, grid, polygons, predict
+from orthomask.engine import predict
+from orthomask.engine.compute import devices
+from orthomask.engine.images import grid
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
+from orthomask.engine.shapes import polygons
 from orthomask.protocol import OVERLAP_PX, WINDOW_PX, Image, PredictRequest
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,11 +22,12 @@ import rasterio
 import shapely
 from matplotlib import pyplot
 
-from orthomask.engine import bundle, predict
-from orthomask.engine.devices import keep_pages
-from orthomask.engine.grid import Window
+from orthomask.engine import predict
+from orthomask.engine.compute.devices import keep_pages
+from orthomask.engine.images.grid import Window
+from orthomask.engine.images.raster import open_image
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
-from orthomask.engine.raster import open_image
 from orthomask.protocol import (
     FINE_TUNING,
     Areas,
@@ -40,8 +41,9 @@ from orthomask.protocol import (
     TrainRequest,
     TrainResult,
 )
-from orthomask.training import recipe, scores, train
-from orthomask.training.labels import Grid, open_truth
+from orthomask.training.accuracy import scores
+from orthomask.training.fit import recipe, train
+from orthomask.training.truth.labels import Grid, open_truth
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".venv" / "benchmarks"

@@ -48,7 +48,8 @@ sys.path.append(str(ROOT / ".venv" / "peers"))  # where `make bench` puts MONAI
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from orthomask.engine import batches, bundle, devices, gpu  # noqa: E402
+from orthomask.engine.compute import batches, devices, gpu  # noqa: E402
+from orthomask.engine.models import bundle  # noqa: E402
 from orthomask.engine.progress import Progress  # noqa: E402
 from orthomask.protocol import OVERLAP_PX, WINDOW_PX, Image, OrthomaskError, PredictRequest, ScaleRequest  # noqa: E402
 
@@ -132,7 +133,8 @@ def from_memory(predictor: devices.Predictor, windows: list[np.ndarray], count: 
 
 def blended(predictor: devices.Predictor, windows: list[np.ndarray], size: int) -> tuple[float, int]:
     """The same with blending, to finished strips in memory: all that `orthomask predict` does but for files."""
-    from orthomask.engine import grid, predict
+    from orthomask.engine import predict
+    from orthomask.engine.images import grid
 
     lattice = grid.Lattice("", grid.Affine.identity(), size, size, WINDOW_PX, OVERLAP_PX)
     given, valid = itertools.cycle(windows), np.ones((WINDOW_PX, WINDOW_PX), bool)
@@ -149,7 +151,8 @@ def blended(predictor: devices.Predictor, windows: list[np.ndarray], size: int) 
 
 def reading(image: Path) -> tuple[float, int]:
     """Reading and normalising all windows of a GeoTIFF, without a network."""
-    from orthomask.engine import predict, raster
+    from orthomask.engine import predict
+    from orthomask.engine.images import raster
 
     start = time.perf_counter()
     with raster.open_image(Image(str(image))) as source:
@@ -163,7 +166,9 @@ def reading(image: Path) -> tuple[float, int]:
 
 def whole(predictor: devices.Predictor, image: Path, processes: int = 0) -> tuple[float, int]:
     """`orthomask predict` from a GeoTIFF to its two rasters, in so many more processes; polygons are not counted."""
-    from orthomask.engine import polygons, predict, scale
+    from orthomask.engine import predict
+    from orthomask.engine.scale import scale
+    from orthomask.engine.shapes import polygons
 
     spent, write = 0.0, polygons.write
 

@@ -22,7 +22,8 @@ MEASURE = f"""
 import sys, time, torch
 from contextlib import nullcontext
 from multiprocessing.pool import ThreadPool
-from orthomask.engine import bundle, devices
+from orthomask.engine.compute import devices
+from orthomask.engine.models import bundle
 precision, together, keep = sys.argv[1], sys.argv[2] == "together", sys.argv[3] == "kept"
 if keep:
     devices.keep_pages()

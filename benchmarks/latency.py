@@ -38,7 +38,9 @@ from growth import write_raster
 from polygons import buildings
 from rasterio.windows import Window
 
-from orthomask.engine import bundle, devices, grid, unet
+from orthomask.engine.compute import devices
+from orthomask.engine.images import grid
+from orthomask.engine.models import bundle, unet
 from orthomask.protocol import (
     OVERLAP_PX,
     REQUESTS,

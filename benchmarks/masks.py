@@ -37,10 +37,11 @@ from growth import write_raster
 from polygons import peak_mb
 from rasterio.windows import Window, transform
 
-from orthomask.engine import devices
+from orthomask.engine.compute import devices
 from orthomask.engine.progress import Progress
 from orthomask.protocol import ChipFormat, ChipsRequest, Image, LabelledImage, Labels, MaskRequest
-from orthomask.training import chips, masks
+from orthomask.training.chips import chips
+from orthomask.training.truth import masks
 
 CRS = "EPSG:32645"
 GRID = Affine(0.3, 0, 330_000, 0, -0.3, 3_060_000)

@@ -16,9 +16,9 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from scipy import ndimage
 
-from orthomask.engine.runs import SCALE
+from orthomask.engine.runs.runs import SCALE
 from orthomask.protocol import SPECK_PX, UNKNOWN, ClassValue, Pictures, Split
-from orthomask.training.pictures import Tile, read_pictures
+from orthomask.training.chips.pictures import Tile, read_pictures
 
 FLAT = "+proj=tmerc +datum=WGS84 +units=m"
 """Where a picture lies does not matter for its resampling."""

@@ -32,8 +32,8 @@ from affine import Affine
 from rasterio.windows import Window
 from scipy import ndimage
 
-from orthomask.engine import polygons
 from orthomask.engine.progress import Progress
+from orthomask.engine.shapes import polygons
 from orthomask.protocol import ClassInfo, Outline, PolygonOptions, to_json
 
 GSD_M = 0.3

@@ -23,8 +23,13 @@ from typing import Any
 import torch
 from growth import write_raster
 
-from orthomask.engine import bundle, devices, polygons, predict, raster, runs
+from orthomask.engine import predict
+from orthomask.engine.compute import devices
+from orthomask.engine.images import raster
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
+from orthomask.engine.runs import runs
+from orthomask.engine.shapes import polygons
 from orthomask.protocol import Image, PredictRequest
 
 MODEL, THRESHOLD = "buildings", 0.5

@@ -13,15 +13,16 @@ from pathlib import Path
 import click
 import torch
 
-from orthomask.engine.devices import choose, keep_pages
+from orthomask.engine.compute.devices import choose, keep_pages
 from orthomask.engine.progress import Progress
 from orthomask.protocol import Hardware, Image, LabelledData, LabelledImage, Labels, Schedule, TrainRequest, TrainResult
-from orthomask.training import losses, material, train
-from orthomask.training.augment import usual_range
-from orthomask.training.dataset import Chips
-from orthomask.training.learner import Learner
-from orthomask.training.scenes import band_statistics
-from orthomask.training.start import begin
+from orthomask.training.data import material
+from orthomask.training.data.scenes import band_statistics
+from orthomask.training.fit import losses, train
+from orthomask.training.fit.augment import usual_range
+from orthomask.training.fit.dataset import Chips
+from orthomask.training.fit.learner import Learner
+from orthomask.training.fit.start import begin
 
 STEPS = 16
 

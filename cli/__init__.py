@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..engine import devices
+from ..engine.compute import devices
 from . import chips, evaluate, models, prediction, train, truth, wheelhouse
 
 

@@ -7,16 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..protocol import (
-    Catalogue,
-    ChipFormat,
-    ChipsRequest,
-    ChipsResult,
-    Existing,
-    Image,
-    LabelledImage,
-    Touch,
-)
+from ..protocol import Catalogue, ChipFormat, ChipsRequest, ChipsResult, Existing, Image, LabelledImage, Touch
 from .shared import json_option, listed, nodata_option, options, run
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 

@@ -10,9 +10,9 @@ import pyogrio
 import shapely
 
 from .. import worker
-from ..engine import regions
-from ..engine.layers import list_layers, read_layer
+from ..engine.images import regions
 from ..engine.progress import Progress
+from ..engine.shapes.layers import list_layers, read_layer
 from ..protocol import (
     SPECK_PX,
     CheckRequest,

@@ -28,7 +28,7 @@ from ..protocol import (
     TrainRequest,
     TrainResult,
 )
-from ..training import recipe as recipes
+from ..training.fit import recipe as recipes
 from .shared import existing_options, json_option, nodata_option, options, run
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 

@@ -86,7 +86,7 @@ def areas_of(text: str | None, crs: str) -> Areas | None:
 
 def classes_of(texts: Sequence[str]) -> tuple[ClassInfo, ...]:
     """Classes 1, 2, 3 … from names with or without colour; the background, which is 0, may be among them."""
-    from ..training.classes import BACKGROUND_NAME, color
+    from ..training.truth.classes import BACKGROUND_NAME, color
 
     found: list[ClassInfo] = []
     for text in texts:
@@ -226,7 +226,7 @@ def _shares(text: str) -> tuple[float, ...]:
 
 
 def _crs_of(path: str) -> str:
-    from ..engine.raster import open_image
+    from ..engine.images.raster import open_image
 
     with open_image(Image(path)) as source:
         return source.crs.to_wkt()

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from packaging.requirements import Requirement
 
-from ..engine import devices
+from ..engine.compute import devices
 from ..engine.outputs import write_atomically
 from ..protocol import ErrorCode, OrthomaskError
 from .shared import exit_status, json_option

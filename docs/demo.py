@@ -50,7 +50,7 @@ def draw_map(photograph: Path, folder: Path, picture: Path | None) -> None:
     from qgis.core import QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsProject, QgsRasterLayer
     from qgis.PyQt.QtCore import QSize, Qt
 
-    from orthomask.ui.results import add_run, read_run
+    from orthomask.ui.runs.results import add_run, read_run
 
     application = QgsApplication([], False)
     application.initQgis()

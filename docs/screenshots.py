@@ -166,7 +166,7 @@ def evaluation(dock, photograph, project) -> Iterator[Condition]:
     """Where the model errs in the test areas, with its numbers beside the map."""
     dock.tabs.setCurrentWidget(dock.train)
     dock.train.finished.evaluate.click()
-    dialog = dock.findChild(sys.modules["orthomask.ui.evaluate_box"].EvaluateDialog)
+    dialog = dock.findChild(sys.modules["orthomask.ui.evaluate.box"].EvaluateDialog)
     dialog.options.folder_chooser.setFilePath(str(WORK))
     dialog.evaluate()
     yield dialog.outcome.isVisible
@@ -182,7 +182,7 @@ def evaluation(dock, photograph, project) -> Iterator[Condition]:
 
 def label_project(dock, photograph):
     """A label project of OpenStreetMap's buildings, with the tutorial's areas."""
-    protocol, projects = sys.modules["orthomask.protocol"], sys.modules["orthomask.ui.label_project"]
+    protocol, projects = sys.modules["orthomask.protocol"], sys.modules["orthomask.ui.label.project"]
     path = str(WORK / "kampala.gpkg")
     roof = protocol.ClassInfo(1, "building", "#00c8e0", protocol.Outline.SQUARED)
     image = protocol.Image(photograph.source())
@@ -200,7 +200,7 @@ def label_project(dock, photograph):
 
 def forget_models() -> None:
     """Delete what these pictures, or earlier ones, have left among the own models of the private profile."""
-    for path in sys.modules["orthomask.ui.own_models"].own_folder().glob(MODEL_FILES):
+    for path in sys.modules["orthomask.ui.models.own_models"].own_folder().glob(MODEL_FILES):
         path.unlink()
 
 
@@ -236,7 +236,7 @@ def cancelled(panel) -> Iterator[Condition]:
 
 def history(panel, sample) -> Iterator[Condition]:
     """Three runs, of which one did not end."""
-    settings = sys.modules["orthomask.ui.settings"]
+    settings = sys.modules["orthomask.ui.toolkit.settings"]
     settings.RUN_PARENTS.reset()
     settings.FOLDER.set(str(WORK))  # whatever lies among the documents is no part of the picture
     panel.region.pick(middle_of(sample, 0.4))
@@ -339,7 +339,7 @@ def middle_of(layer: QgsRasterLayer, share: float):
     """A region: the middle `share` of the extent of a layer."""
     extent = QgsRectangle(layer.extent())
     extent.scale(share)
-    return sys.modules["orthomask.ui.sources"].extent_region(extent, layer.crs())
+    return sys.modules["orthomask.ui.layers.sources"].extent_region(extent, layer.crs())
 
 
 def window_with(dialog) -> QPixmap:

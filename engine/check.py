@@ -7,25 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..protocol import (
-    OVERLAP_PX,
-    WINDOW_PX,
-    CheckRequest,
-    CheckResult,
-    ErrorCode,
-    Level,
-    Light,
-    OrthomaskError,
-    Region,
-)
+from ..protocol import OVERLAP_PX, WINDOW_PX, CheckRequest, CheckResult, ErrorCode, Level, Light, OrthomaskError, Region
 from ..protocol.words import tr
-from . import devices, estimates, regions
-from .bands import require_one_type
-from .bundle import BandStatistics, Bundle, load
-from .coverage import Coverage, measure
-from .grid import Lattice, Selection, Window, select
+from .compute import devices
+from .estimates import estimates
+from .images import regions
+from .images.bands import require_one_type
+from .images.coverage import Coverage, measure
+from .images.grid import Lattice, Selection, Window, select
+from .images.raster import Reader, Source, open_image, open_reader
+from .models.bundle import BandStatistics, Bundle, load
 from .progress import Progress
-from .raster import Reader, Source, open_image, open_reader
 
 COARSER = (1.5, 4.0)
 """How many times coarser than the model's an image may be before the light turns amber, and red."""

@@ -15,12 +15,12 @@ from affine import Affine
 
 from ..protocol import ErrorCode, Existing, Image, MosaicRequest, MosaicResult, OrthomaskError
 from ..protocol.words import tr
-from .bands import BandName, require_one_type
-from .cogs import VRT_TYPES, Band, Frame, vrt
 from .files import listed
+from .images.bands import BandName, require_one_type
+from .images.raster import open_image
 from .outputs import write_atomically, writing
 from .progress import Progress
-from .raster import open_image
+from .runs.cogs import VRT_TYPES, Band, Frame, vrt
 
 SUFFIXES = {".tif", ".tiff", ".jp2"}
 """What belongs to a mosaic of all that is in a folder."""

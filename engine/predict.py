@@ -22,14 +22,19 @@ from torch import Tensor
 
 from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, PredictResult
 from ..protocol.words import tr
-from . import bundle as bundles
-from . import check, devices, estimates, gpu, polygons, regions, runs
-from .batches import Batches, Predict
-from .grid import Lattice, Selection, Window, blend_profile, select
+from . import check
+from .compute import devices, gpu
+from .compute.batches import Batches, Predict
+from .estimates import estimates
+from .images import regions
+from .images.grid import Lattice, Selection, Window, blend_profile, select
+from .images.raster import Reader, Source, open_image, open_reader
+from .models import bundle as bundles
 from .progress import Progress
-from .provenance import Processor
-from .raster import Reader, Source, open_image, open_reader
-from .runs import NODATA, SCALE, Part, Strip
+from .runs import runs
+from .runs.provenance import Processor
+from .runs.runs import NODATA, SCALE, Part, Strip
+from .shapes import polygons
 from .waiting import ahead
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]

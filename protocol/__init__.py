@@ -4,11 +4,7 @@ Both processes import this package and it imports neither: standard library only
 A door (dock, toolbox, command line, notebook) fills in a request; one function of the engine answers it.
 """
 
-from .errors import (
-    Cancelled,
-    ErrorCode,
-    OrthomaskError,
-)
+from .errors import Cancelled, ErrorCode, OrthomaskError
 from .evaluation import (
     AreaEstimate,
     CopyModelRequest,
@@ -88,23 +84,8 @@ from .training import (
     TrainResult,
     Trial,
 )
-from .values import (
-    SPECK_PX,
-    ClassInfo,
-    Existing,
-    Image,
-    Level,
-    Outline,
-    PolygonOptions,
-    Region,
-    Rendered,
-)
-from .wire import (
-    REQUESTS,
-    from_json,
-    to_json,
-    to_wire,
-)
+from .values import SPECK_PX, ClassInfo, Existing, Image, Level, Outline, PolygonOptions, Region, Rendered
+from .wire import REQUESTS, from_json, to_json, to_wire
 
 __all__ = [
     "BACKGROUND",

@@ -52,7 +52,7 @@ class ClassValue:
 
 @dataclass(frozen=True)
 class Labels:
-    """Polygons that say what is where, or a raster that does; values without a mapping: `training/classes.py`.
+    """Polygons that say what is where, or a raster that does; values without a mapping: `training/truth/classes.py`.
 
     Attributes:
         path: vector file, or raster of class values or of colours, as GDAL names it.

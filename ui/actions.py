@@ -9,9 +9,9 @@ from qgis.PyQt import QtGui, QtWidgets
 from qgis.PyQt.QtGui import QKeySequence
 
 from .dock import OrthomaskDock
-from .help import GuideLinks, Section, show_help
-from .icons import icon
-from .words import tr
+from .toolkit.help import GuideLinks, Section, show_help
+from .toolkit.icons import icon
+from .toolkit.words import tr
 
 QAction = getattr(QtGui, "QAction", None) or getattr(QtWidgets, "QAction")  # noqa: B009 (Qt 6 has moved it)
 MENU = "Orthomask"

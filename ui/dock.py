@@ -20,22 +20,22 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
-from . import own_models
-from .accessible import name_widgets
-from .device_badge import DeviceBadge
-from .engine_client import EngineClient
-from .evaluate_box import EvaluateDialog
-from .help import Section, help_button
-from .icons import icon
-from .label_panel import LabelPanel
-from .messages import show_details
-from .models_panel import ModelsPanel
-from .segment_panel import SegmentPanel
-from .settings import DEVICE, news
-from .setup_dialog import SetupDialog
-from .tasks import EngineTask
-from .train_panel import TrainPanel
-from .words import tr
+from .client.engine_client import EngineClient
+from .client.tasks import EngineTask
+from .evaluate.box import EvaluateDialog
+from .label.panel import LabelPanel
+from .models import own_models
+from .models.panel import ModelsPanel
+from .segment.panel import SegmentPanel
+from .setup.device_badge import DeviceBadge
+from .setup.dialog import SetupDialog
+from .toolkit.accessible import name_widgets
+from .toolkit.help import Section, help_button
+from .toolkit.icons import icon
+from .toolkit.messages import show_details
+from .toolkit.settings import DEVICE, news
+from .toolkit.words import tr
+from .train.panel import TrainPanel
 
 ICON_PX, SIDE_PX = 16, 9
 

@@ -22,16 +22,16 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import OrthomaskError
-from .accessible import name_widgets
+from .client import store
+from .client.environment import configured_python
 from .dock import OrthomaskDock
-from .environment import configured_python
-from .help import Section, help_button
-from .icons import icon
-from .installer import store
-from .run_folders import beside_project
-from .settings import ASK_FROM, DEVICE, FOLDER
-from .setup_dialog import LAMP_PX, State, state_of
-from .words import in_digits, tr, tr_n
+from .runs.folders import beside_project
+from .setup.dialog import LAMP_PX, State, state_of
+from .toolkit.accessible import name_widgets
+from .toolkit.help import Section, help_button
+from .toolkit.icons import icon
+from .toolkit.settings import ASK_FROM, DEVICE, FOLDER
+from .toolkit.words import in_digits, tr, tr_n
 
 MOST_REQUESTS = 1_000_000
 GAP_PX = 6

@@ -13,9 +13,9 @@ from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
 from scene import PATIENCE_SECONDS, show_canvas, wait_until
 
-from orthomask.ui import environment
+from orthomask.ui.client import environment
+from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
-from orthomask.ui.engine_client import EngineClient
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE_PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"

@@ -19,8 +19,8 @@ from qgis.core import (
 )
 from scene import PATIENCE_SECONDS, wait_until
 
+from orthomask.ui.layers.sources import extent_region
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.sources import extent_region
 
 SECRET = "q7w3e9"
 

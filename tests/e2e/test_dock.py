@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from mouse import drag
 from qgis.core import QgsGeometry, QgsProject, QgsRectangle, QgsVectorLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLabel
 from scene import PATIENCE_SECONDS, wait_until
-from test_map_tools import drag
 
 from orthomask.protocol import Level
-from orthomask.ui.sources import extent_region
+from orthomask.ui.layers.sources import extent_region
 
 
 def press(button):

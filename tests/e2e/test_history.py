@@ -10,8 +10,8 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from scene import PATIENCE_SECONDS, wait_until
 
-from orthomask.ui import environment
-from orthomask.ui.settings import FOLDER
+from orthomask.ui.client import environment
+from orthomask.ui.toolkit.settings import FOLDER
 
 
 @pytest.fixture

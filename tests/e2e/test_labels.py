@@ -5,6 +5,7 @@ from collections import Counter
 
 import processing
 import pytest
+from mouse import click, on_map
 from osgeo import gdal, ogr
 from qgis.core import (
     QgsApplication,
@@ -22,12 +23,11 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QDialog, QLabel
 from scene import PATIENCE_SECONDS, wait_until
-from test_map_tools import click, on_map
 from tile_server import COLUMN, ROW, color, place, serving_tiles
 
-from orthomask.ui.map_tools import PolygonTool
-from orthomask.ui.new_project_dialog import NewProjectDialog
+from orthomask.ui.label.new_project_dialog import NewProjectDialog
 from orthomask.ui.processing.provider import OrthomaskProvider
+from orthomask.ui.segment.map_tools import PolygonTool
 
 
 def press(button):

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from mouse import click
 from osgeo import gdal, osr
 from qgis.core import (
     QgsApplication,
@@ -20,14 +21,13 @@ from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QDialog
 from scene import PATIENCE_SECONDS, show_canvas, wait_until
-from test_map_tools import click
 
 from orthomask.protocol import Split
-from orthomask.ui import own_models
 from orthomask.ui.dock import OrthomaskDock
-from orthomask.ui.evaluate_box import EvaluateDialog
-from orthomask.ui.map_tools import PolygonTool
-from orthomask.ui.new_project_dialog import NewProjectDialog
+from orthomask.ui.evaluate.box import EvaluateDialog
+from orthomask.ui.label.new_project_dialog import NewProjectDialog
+from orthomask.ui.models import own_models
+from orthomask.ui.segment.map_tools import PolygonTool
 
 CRS, LEFT, TOP, GSD = "EPSG:32645", 400_000.0, 3_050_000.0, 0.3
 SIDE_PX, CELL_PX, ROOF_PX = 576, 96, 48

@@ -11,9 +11,9 @@ import torch
 from affine import Affine
 from hypothesis import settings
 
-from orthomask.engine import bundle
+from orthomask.engine.models import bundle
+from orthomask.engine.models.unet import UNet, UNetArguments
 from orthomask.engine.progress import Progress
-from orthomask.engine.unet import UNet, UNetArguments
 from orthomask.protocol import Cancelled, ClassInfo, Outline
 
 UTM = "EPSG:32645"

@@ -21,8 +21,9 @@ import pyogrio
 import torch
 
 from orthomask import worker
-from orthomask.engine import predict, runs
+from orthomask.engine import predict
 from orthomask.engine.progress import Progress
+from orthomask.engine.runs import runs
 from orthomask.protocol import REQUESTS, Existing, OrthomaskError, PredictRequest, to_json
 
 LIMIT_S = 60

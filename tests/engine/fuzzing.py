@@ -14,10 +14,12 @@ from faults import FORKS
 from hypothesis import strategies as st
 
 from orthomask import worker
-from orthomask.engine import bundle, devices, predict
-from orthomask.engine.grid import Window
+from orthomask.engine import predict
+from orthomask.engine.compute import devices
+from orthomask.engine.images.grid import Window
+from orthomask.engine.images.raster import open_image
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
-from orthomask.engine.raster import open_image
 from orthomask.protocol import Image, OrthomaskError, PredictRequest
 
 HANG_S = 60

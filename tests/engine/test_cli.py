@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from conftest import UTM, scene
 from orthomask import cli
 from orthomask.cli import shared
-from orthomask.engine import runs
+from orthomask.engine.runs import runs
 from orthomask.protocol import ErrorCode
 
 Invoke = Callable[..., Result]

@@ -15,9 +15,9 @@ import shapely
 from affine import Affine
 from reference_systems import PLACES, Place
 
-from orthomask.engine.cogs import Band, Frame, open_cog
-from orthomask.engine.layers import layer_info, write_layer
 from orthomask.engine.progress import Progress
+from orthomask.engine.runs.cogs import Band, Frame, open_cog
+from orthomask.engine.shapes.layers import layer_info, write_layer
 
 EPOCH_M = 1e-3
 """Places in one CRS and in what was read back differ by less than this, in metres or its like."""

@@ -32,8 +32,9 @@ from hypothesis import settings
 from stalling_server import stalling
 
 from conftest import UTM, scene
-from orthomask.engine import outputs, polygons, predict
+from orthomask.engine import outputs, predict
 from orthomask.engine.progress import Progress
+from orthomask.engine.shapes import polygons
 from orthomask.protocol import (
     Cancelled,
     ErrorCode,

@@ -15,9 +15,9 @@ import rasterio
 from conftest import UTM, scene
 from orthomask.engine import mosaic, predict
 from orthomask.engine.files import listed
-from orthomask.engine.grid import Window
+from orthomask.engine.images.grid import Window
+from orthomask.engine.images.raster import open_image, open_reader
 from orthomask.engine.progress import Progress
-from orthomask.engine.raster import open_image, open_reader
 from orthomask.protocol import ErrorCode, Existing, Image, MosaicRequest, OrthomaskError, PredictRequest
 
 SIDECAR = "<PAMDataset>{}</PAMDataset>"

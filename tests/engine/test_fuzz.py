@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from test_worker import Client
 
 from conftest import UTM, scene
-from orthomask.engine import bundle
+from orthomask.engine.models import bundle
 from orthomask.protocol import REQUESTS, ErrorCode, Image, PredictRequest, to_json
 
 CODES = {code.value for code in ErrorCode} - {ErrorCode.INTERNAL.value}

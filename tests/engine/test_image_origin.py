@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from orthomask.engine import check, estimates, predict
+from orthomask.engine import check, predict
+from orthomask.engine.estimates import estimates
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     CalibrateRequest,

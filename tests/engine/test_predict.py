@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from conftest import UTM, CancelAfter, scene
-from orthomask.engine import devices, predict, runs
-from orthomask.engine.grid import Lattice, Window, select
+from orthomask.engine import predict
+from orthomask.engine.compute import devices
+from orthomask.engine.images.grid import Lattice, Window, select
 from orthomask.engine.progress import Progress
+from orthomask.engine.runs import runs
 from orthomask.protocol import (
     Cancelled,
     ErrorCode,

@@ -47,10 +47,10 @@ SHOWN = {
 """Calls that show texts, and which of their arguments: not those with names and details for the log."""
 SENTENCE = r"[A-Z“][^<>=]* [^<>=]*[a-z]{3}[.…?]"
 ENGLISH = {
-    "training/report.py",
-    "training/imagenet.py",
-    "training/catalogues.py",
-    "training/evaluate.py",
+    "training/accuracy/report.py",
+    "training/fit/imagenet.py",
+    "training/chips/catalogues.py",
+    "training/accuracy/evaluate.py",
     "ui/installer/diagnostics.py",
 }
 """What is written for others than the person at the screen: reports, models and diagnostics are in English."""

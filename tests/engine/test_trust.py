@@ -22,7 +22,8 @@ from test_faults import wait_until
 from test_worker import PLUGIN, Client
 
 from conftest import scene
-from orthomask.engine import bundle, predict
+from orthomask.engine import predict
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     REQUESTS,

@@ -12,12 +12,12 @@ import rasterio
 import shapely
 from affine import Affine
 
-from orthomask.engine import regions
+from orthomask.engine.images import regions
 from orthomask.engine.progress import Progress
 from orthomask.protocol import Areas, ChipSet, ChipsRequest, ChipsResult, ClassInfo, Image, LabelledImage, Labels
-from orthomask.training import chips
-from orthomask.training.manifest import Manifest, load_manifest
-from orthomask.training.pictures import Tile, read_chips
+from orthomask.training.chips import chips
+from orthomask.training.chips.manifest import Manifest, load_manifest
+from orthomask.training.chips.pictures import Tile, read_chips
 
 UTM = "EPSG:32645"
 PIXELS = Affine(0.5, 0, 500_000, 0, -0.5, 3_000_000)

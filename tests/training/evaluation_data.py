@@ -12,8 +12,9 @@ import torch
 from affine import Affine
 from torch import Tensor, nn
 
-from orthomask.engine import bundle, devices
-from orthomask.engine.unet import UNet, UNetArguments
+from orthomask.engine.compute import devices
+from orthomask.engine.models import bundle
+from orthomask.engine.models.unet import UNet, UNetArguments
 from orthomask.protocol import Areas, ClassInfo, Image, LabelledImage, Labels
 
 CRS = "EPSG:32645"

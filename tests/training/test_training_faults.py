@@ -18,13 +18,12 @@ import torch
 from faults import AtOperation, FullAt, KilledAt, PausedAt, run_in_child, start_in_child
 from hypothesis import settings
 from test_faults import cut, damage, wait_until
+from trainings import training, write_pictures
 
-from orthomask.engine import bundle
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
 from orthomask.protocol import ErrorCode, Existing, LabelledData, OrthomaskError, TrainRequest, TrainResult
-from orthomask.training import train
-
-from .trainings import training, write_pictures
+from orthomask.training.fit import train
 
 OPERATIONS = 45
 """More often than this, a training of these tests changes no file."""

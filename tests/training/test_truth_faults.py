@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import chip_data
 import pytest
 import shapely
 from faults import AtOperation, Ended, Fault, FullAt, KilledAt, PausedAt, Reaching, run_in_child, start_in_child
@@ -32,8 +33,6 @@ from orthomask.protocol import (
     MaskRequest,
     OrthomaskError,
 )
-
-from . import chip_data
 
 PLACES = 4 if settings.default.max_examples <= 100 else 110
 """At how many changes of a file a run is disturbed: `make fuzz` tries each."""

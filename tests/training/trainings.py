@@ -8,10 +8,15 @@ import pyogrio.raw
 import rasterio
 import shapely
 from affine import Affine
+from images import squares, write_tile
 
+from orthomask.engine.models import bundle
+from orthomask.engine.models.bundle import BandStatistics, Card
+from orthomask.engine.models.unet import UNet, UNetArguments
 from orthomask.protocol import (
     Areas,
     Augmentation,
+    ClassInfo,
     Image,
     LabelledData,
     LabelledImage,
@@ -22,8 +27,6 @@ from orthomask.protocol import (
     Split,
     TrainRequest,
 )
-
-from .images import squares, write_tile
 
 NETWORK = Network(widths=(16, 16), blocks=1, detail=16)
 SCHEDULE = Schedule(
@@ -108,3 +111,12 @@ def write_project(folder: Path, areas=(), splits=(), dtype="uint8", bands=3, gsd
     return LabelledImage(
         Image(str(image)), (Labels(str(labels), "houses", "kind"),), Areas(str(labels)) if areas else None, place="Town"
     )
+
+
+def parent_of(folder, bands=("red", "green", "blue"), classes=("house",), shape=None):
+    infos = tuple(ClassInfo(n, name, "#123456") for n, name in enumerate(classes, 1))
+    statistics = tuple(BandStatistics(name, 80, 40, 10, 200) for name in bands)
+    shape = shape or UNetArguments(len(bands), len(classes) + 1, widths=(16, 16), blocks=1)
+    path = folder / "parent.safetensors"
+    bundle.save(path, UNet(shape), Card("parent", "P", shape, statistics, "uint8", 0.4, infos, 0.4, "", ""))
+    return bundle.load(str(path))

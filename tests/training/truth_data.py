@@ -12,7 +12,7 @@ import rasterio
 import shapely
 from affine import Affine
 
-from orthomask.engine import regions
+from orthomask.engine.images import regions
 
 UTM = "EPSG:32645"
 PIXELS = Affine(0.3, 0, 500_000, 0, -0.3, 3_000_000)

@@ -11,9 +11,10 @@ from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
 from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
 
-from orthomask.ui import block_reader, settings
+from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
-from orthomask.ui.engine_client import EngineClient
+from orthomask.ui.layers import block_reader
+from orthomask.ui.toolkit import settings
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 import time
 from pathlib import Path
 
 from osgeo import gdal, ogr, osr
-from qgis.core import QgsCoordinateReferenceSystem
+from qgis.core import QgsCoordinateReferenceSystem, QgsProcessingFeedback
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtTest import QTest
 
@@ -147,3 +148,19 @@ def _fill(layer, fields, rows):
         for (name, _), value in zip(fields, values):
             feature[name] = value
         layer.CreateFeature(feature)
+
+
+class Watcher(QgsProcessingFeedback):
+    def __init__(self):
+        super().__init__()
+        self.percents, self.texts = [], []
+        self.progressChanged.connect(self.percents.append)
+
+    def setProgressText(self, text):
+        self.texts.append(text)
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)

@@ -10,12 +10,12 @@ from qgis.PyQt.QtWidgets import QApplication, QDialog, QGroupBox, QLabel, QPushB
 
 from orthomask import ui
 from orthomask.protocol import ClassInfo, Level, Light
-from orthomask.ui import training_view
-from orthomask.ui.accessible import name_of, used_widgets
-from orthomask.ui.evaluate_box import EvaluateDialog
-from orthomask.ui.help import HelpWindow
-from orthomask.ui.new_project_dialog import NewProjectDialog
-from orthomask.ui.setup_dialog import SetupDialog
+from orthomask.ui.evaluate.box import EvaluateDialog
+from orthomask.ui.label.new_project_dialog import NewProjectDialog
+from orthomask.ui.setup.dialog import SetupDialog
+from orthomask.ui.toolkit.accessible import name_of, used_widgets
+from orthomask.ui.toolkit.help import HelpWindow
+from orthomask.ui.train import view as training_view
 
 CLASSES = (ClassInfo(1, "building", "#dc3228"), ClassInfo(2, "field", "#30a030"))
 

@@ -3,6 +3,7 @@ import signal
 import time
 
 import pytest
+from mouse import click, drag, on_map
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
@@ -16,12 +17,11 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QFileDialog, QLabel, QPushButton
 from scene import CRS, wait_until
-from test_map_tools import click, drag, on_map
 
-from orthomask.ui import environment
+from orthomask.ui.client import environment
+from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
-from orthomask.ui.engine_client import EngineClient
-from orthomask.ui.words import area_in_words
+from orthomask.ui.toolkit.words import area_in_words
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -323,7 +323,7 @@ def test_a_worker_killed_in_mid_run_is_one_message(ready, engine, client, bar):
 
 def test_an_error_has_a_sentence_a_remedy_and_details(ready, engine, bar, monkeypatch):
     details = []
-    monkeypatch.setattr("orthomask.ui.messages.show_details", details.append)
+    monkeypatch.setattr("orthomask.ui.toolkit.messages.show_details", details.append)
     error = {"code": "disk_full", "sentence": "The disk is full.", "remedy": "Free 2 GB.", "details": "errno 28"}
     engine.script(predict={"error": error})
     run(ready)

@@ -12,10 +12,10 @@ from scene import wait_until
 
 from orthomask.ui import actions
 from orthomask.ui.actions import Actions
-from orthomask.ui.evaluate_box import EvaluateDialog
-from orthomask.ui.help import GUIDE, HelpWindow
-from orthomask.ui.new_project_dialog import NewProjectDialog
-from orthomask.ui.setup_dialog import SetupDialog
+from orthomask.ui.evaluate.box import EvaluateDialog
+from orthomask.ui.label.new_project_dialog import NewProjectDialog
+from orthomask.ui.setup.dialog import SetupDialog
+from orthomask.ui.toolkit.help import GUIDE, HelpWindow
 
 KEYS = (actions.DOCK_KEYS, actions.DRAW_KEYS, actions.RUN_KEYS, actions.CANCEL_KEYS)
 QGIS_KEYS = {

@@ -15,7 +15,7 @@ import orthomask
 from orthomask.protocol import words
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.words import area_in_words, briefly, in_digits
+from orthomask.ui.toolkit.words import area_in_words, briefly, in_digits
 
 NARROW_PX = 350
 TABS = {

@@ -4,13 +4,14 @@ import json
 
 import pytest
 from qgis.core import QgsSettings
-from test_environment import script
+from scene import script
 
 from orthomask.protocol import Encoder, ErrorCode, Image, OrthomaskError, PredictRequest, Split
-from orthomask.ui import environment, own_models, run_folders
-from orthomask.ui.installer import store
-from orthomask.ui.setup_dialog import State, state_of
-from orthomask.ui.training_job import TrainingJob
+from orthomask.ui.client import environment, store
+from orthomask.ui.models import own_models
+from orthomask.ui.runs import folders as run_folders
+from orthomask.ui.setup.dialog import State, state_of
+from orthomask.ui.train.job import TrainingJob
 
 RUN_0_1 = {
     "image": {"path": "/data/photo.tif", "crs": "", "bands": []}, "model": "buildings", "output_dir": "/data/Orthomask",

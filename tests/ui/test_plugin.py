@@ -14,7 +14,7 @@ from scene import wait_until
 import orthomask
 from orthomask import plugin as plugin_module
 from orthomask.plugin import OrthomaskPlugin
-from orthomask.ui.settings import SEEN
+from orthomask.ui.toolkit.settings import SEEN
 
 
 @pytest.fixture

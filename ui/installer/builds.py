@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from ..environment import child_options
-from ..words import mark, tr
+from ..client.environment import child_options
+from ..toolkit.words import mark, tr
 
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "engine"
 LOCK, TABLE = FOLDER / "engine.lock", FOLDER / "builds.json"

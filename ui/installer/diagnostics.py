@@ -14,7 +14,8 @@ from qgis.core import Qgis
 from qgis.PyQt.QtCore import QT_VERSION_STR
 
 from ...protocol import OrthomaskError
-from . import builds, store
+from ..client import store
+from . import builds
 from .install import version
 from .network import Network
 from .planning import Offer, is_current

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ...protocol import ErrorCode, OrthomaskError
-from ..words import mark, tr
+from ..toolkit.words import mark, tr
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Callable
 
 from ...protocol import ErrorCode, OrthomaskError
-from ..words import in_digits, tr
-from . import failures, managed, store
+from ..client import store
+from ..toolkit.words import in_digits, tr
+from . import failures, managed
 from .pip import BEGUN, UNPACKED, Pip
 from .plan import Plan
 from .progress import Watcher

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ...protocol import ErrorCode, OrthomaskError
-from ..words import tr
+from ..client.store import DOWNLOADS
+from ..toolkit.words import tr
 from . import builds, pythons
 from .pythons import Python
-from .store import DOWNLOADS
 
 FOLDER = "python"
 DOWNLOAD_MB = 60

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from ..words import in_digits, tr
-from . import builds, failures, processes, store
+from ..client import store
+from ..toolkit.words import in_digits, tr
+from . import builds, failures, processes
 from .plan import Plan
 from .progress import Downloads, Watcher
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Optional
 
 from ...protocol import ErrorCode, OrthomaskError
-from ..words import tr
-from . import builds, pythons, store
+from ..client import store
+from ..toolkit.words import tr
+from . import builds, pythons
 from .builds import Build, Gpu
 from .network import Network
 from .plan import Plan

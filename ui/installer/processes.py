@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
 from ...protocol import Cancelled
-from ..environment import child_options
+from ..client.environment import child_options
 
 POLL_SECONDS = 0.05
 

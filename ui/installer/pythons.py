@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Optional
 
-from ..environment import child_options
-from ..words import tr
+from ..client.environment import child_options
+from ..toolkit.words import tr
 
 OLDEST = (3, 10)
 SECONDS = 20

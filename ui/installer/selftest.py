@@ -10,9 +10,9 @@ from typing import Any
 from qgis.core import QgsRasterLayer
 
 from ...protocol import Existing, Image, InfoRequest, InfoResult, ModelsRequest, PredictRequest, PredictResult
-from ..engine_client import EngineClient
-from ..environment import WORKER
-from ..words import in_digits, time_in_words, tr_n
+from ..client.engine_client import EngineClient
+from ..client.environment import WORKER
+from ..toolkit.words import in_digits, time_in_words, tr_n
 from .progress import Watcher
 
 PICTURE = WORKER.parent / "resources" / "sample" / "banepa.tif"

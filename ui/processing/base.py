@@ -26,15 +26,15 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from ...protocol import OVERLAP_PX, Cancelled, ErrorCode, Image, OrthomaskError, PolygonOptions, Region
-from ..engine_client import EngineClient
-from ..help import Section
-from ..icons import icon, icon_path
-from ..images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, with_nodata
-from ..own_models import EMBEDDED_DIR, SUFFIX
-from ..rendering import Picture
-from ..settings import ASK_FROM
-from ..sources import PickedRegion, extent_region, image_of, region_of, require_image
-from ..words import in_digits, mark, tr
+from ..client.engine_client import EngineClient
+from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, with_nodata
+from ..layers.rendering import Picture
+from ..layers.sources import PickedRegion, extent_region, image_of, region_of, require_image
+from ..models.own_models import EMBEDDED_DIR, SUFFIX
+from ..toolkit.help import Section
+from ..toolkit.icons import icon, icon_path
+from ..toolkit.settings import ASK_FROM
+from ..toolkit.words import in_digits, mark, tr
 from .help_page import help_page
 
 DEFAULT_MODEL = "buildings"

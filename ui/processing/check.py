@@ -15,12 +15,12 @@ from qgis.core import (
 )
 
 from ...protocol import CheckRequest, CheckResult, Level, to_json
-from ..engine_client import Feedback
-from ..help import Section
-from ..own_models import gsd_of
-from ..rendering import Picture
-from ..vector_snapshot import SnapshotClient
-from ..words import mark, megabytes_in_words, time_in_words, tr
+from ..client.engine_client import Feedback
+from ..layers.rendering import Picture
+from ..layers.vector_snapshot import SnapshotClient
+from ..models.own_models import gsd_of
+from ..toolkit.help import Section
+from ..toolkit.words import mark, megabytes_in_words, time_in_words, tr
 from .base import OrthomaskAlgorithm, Values
 
 

@@ -19,13 +19,13 @@ from qgis.core import (
 )
 
 from ...protocol import EvaluateRequest, EvaluateResult, PixelScores, Split
-from ..engine_client import Feedback
-from ..evaluation_layers import style_errors, style_objects
-from ..help import Section
-from ..own_models import gsd_of
-from ..sources import image_of
-from ..vector_snapshot import SnapshotClient
-from ..words import in_digits, mark, tr
+from ..client.engine_client import Feedback
+from ..evaluate.layers import style_errors, style_objects
+from ..layers.sources import image_of
+from ..layers.vector_snapshot import SnapshotClient
+from ..models.own_models import gsd_of
+from ..toolkit.help import Section
+from ..toolkit.words import in_digits, mark, tr
 from .base import Group, Values, threshold_parameter
 from .labelled import LabelledAlgorithm
 from .loading import load_when_done

@@ -19,10 +19,10 @@ from qgis.core import (
 )
 
 from ...protocol import ChipsRequest, ChipsResult, Split
-from ..export_options import CATALOGUES, FORMATS, numbers_in
-from ..help import Section
-from ..label_sources import Rendering
-from ..words import in_digits, mark, time_in_words, tr, tr_n
+from ..label.export_options import CATALOGUES, FORMATS, numbers_in
+from ..label.sources import Rendering
+from ..toolkit.help import Section
+from ..toolkit.words import in_digits, mark, time_in_words, tr, tr_n
 from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 

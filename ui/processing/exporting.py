@@ -17,10 +17,10 @@ from qgis.core import (
 )
 
 from ...protocol import ClassInfo, ClassValue, ErrorCode, LabelledImage, OrthomaskError, Touch
-from ..images import with_nodata
-from ..label_sources import GroundTruth, LabelSource, Rendering
-from ..vector_snapshot import SnapshotClient
-from ..words import tr
+from ..label.sources import GroundTruth, LabelSource, Rendering
+from ..layers.images import with_nodata
+from ..layers.vector_snapshot import SnapshotClient
+from ..toolkit.words import tr
 from .base import Values
 from .labelled import LabelledAlgorithm
 

@@ -17,11 +17,11 @@ from qgis.core import (
 )
 
 from ...protocol import Existing, MaskRequest, MaskResult, to_json
-from ..help import Section
-from ..images import kept_beside
-from ..label_sources import Rendering
-from ..mask_layer import style_mask
-from ..words import mark, time_in_words, tr
+from ..label.mask_layer import style_mask
+from ..label.sources import Rendering
+from ..layers.images import kept_beside
+from ..toolkit.help import Section
+from ..toolkit.words import mark, time_in_words, tr
 from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 from .loading import Styler

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from qgis.core import QgsApplication, QgsProcessingAlgorithm
 
-from ..words import tr
+from ..toolkit.words import tr
 
 
 def help_page(algorithm: QgsProcessingAlgorithm, text: str, example: str) -> str:

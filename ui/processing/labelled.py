@@ -15,13 +15,13 @@ from qgis.core import (
 )
 
 from ...protocol import OVERLAP_PX, ClassInfo, ErrorCode, Existing, OrthomaskError
-from ..class_table import by_number, matched, values_of
-from ..images import with_nodata
-from ..label_project import CLASS_FIELD, file_of, read_classes
-from ..label_sources import GroundTruth, LabelSource, Rendering
-from ..sources import require_image
-from ..training_data import FrozenLayers
-from ..words import tr
+from ..label.class_table import by_number, matched, values_of
+from ..label.project import CLASS_FIELD, file_of, read_classes
+from ..label.sources import GroundTruth, LabelSource, Rendering
+from ..layers.images import with_nodata
+from ..layers.sources import require_image
+from ..toolkit.words import tr
+from ..train.data import FrozenLayers
 from .base import OrthomaskAlgorithm, Values
 
 CHOICES = (Existing.REFUSE, Existing.OVERWRITE, Existing.RESUME)

@@ -16,9 +16,9 @@ from qgis.core import (
 )
 
 from ...protocol import Existing, PolygonizeRequest, PolygonizeResult
-from .. import results
-from ..help import Section
-from ..words import area_in_words, in_digits, mark, tr, tr_n
+from ..runs import results
+from ..toolkit.help import Section
+from ..toolkit.words import area_in_words, in_digits, mark, tr, tr_n
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import Styler
 

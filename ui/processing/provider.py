@@ -5,8 +5,8 @@ from __future__ import annotations
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from ..engine_client import EngineClient
-from ..icons import icon, icon_path
+from ..client.engine_client import EngineClient
+from ..toolkit.icons import icon, icon_path
 from .check import CheckAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm

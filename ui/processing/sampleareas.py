@@ -19,11 +19,11 @@ from qgis.core import (
 )
 
 from ...protocol import AreasRequest, Sampling
-from ..area_sampling import PIXELS_ACROSS, AreaSampler, FrozenSampling, NewAreas, frozen_strata, frozen_weights
-from ..help import Section
-from ..label_project import AREAS, style_areas
-from ..rendering import Picture
-from ..words import mark, tr
+from ..label.area_sampling import PIXELS_ACROSS, AreaSampler, FrozenSampling, NewAreas, frozen_strata, frozen_weights
+from ..label.project import AREAS, style_areas
+from ..layers.rendering import Picture
+from ..toolkit.help import Section
+from ..toolkit.words import mark, tr
 from .base import Group, OrthomaskAlgorithm, Values
 from .exporting import REAL, WHOLE
 from .loading import Styler

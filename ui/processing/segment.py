@@ -20,13 +20,13 @@ from qgis.core import (
 )
 
 from ...protocol import Existing, PredictRequest, PredictResult
-from .. import results
-from ..help import Section
-from ..own_models import gsd_of
-from ..picture_client import FrozenRun, PictureClient
-from ..rendering import Picture
-from ..run_folders import remember_parent
-from ..words import area_in_words, in_digits, mark, time_in_words, tr, tr_n
+from ..layers.picture_client import FrozenRun, PictureClient
+from ..layers.rendering import Picture
+from ..models.own_models import gsd_of
+from ..runs import results
+from ..runs.folders import remember_parent
+from ..toolkit.help import Section
+from ..toolkit.words import area_in_words, in_digits, mark, time_in_words, tr, tr_n
 from .base import OrthomaskAlgorithm, Values, threshold_parameter
 from .loading import load_when_done
 

@@ -23,15 +23,15 @@ from qgis.core import (
 )
 
 from ...protocol import FINE_TUNING, Existing, Hardware, Schedule, TrainRequest, TrainResult
-from .. import own_models
-from ..engine_client import EngineClient, Feedback
-from ..help import Section
-from ..own_models import gsd_of
-from ..stages import Stage, told
-from ..training_data import DATA_DIR, recorded_data
-from ..training_defaults import FROM_SCRATCH
-from ..vector_snapshot import PREPARATION_PERCENT
-from ..words import briefly, in_digits, mark, time_in_words, tr
+from ..client.engine_client import EngineClient, Feedback
+from ..client.stages import Stage, told
+from ..layers.vector_snapshot import PREPARATION_PERCENT
+from ..models import own_models
+from ..models.own_models import gsd_of
+from ..toolkit.help import Section
+from ..toolkit.words import briefly, in_digits, mark, time_in_words, tr
+from ..train.data import DATA_DIR, recorded_data
+from ..train.defaults import FROM_SCRATCH
 from .base import DEFAULT_MODEL, Group, Values, model_names
 from .labelled import LabelledAlgorithm
 

@@ -1,0 +1,1 @@
+"""The device, the precision, and batches of windows on it."""

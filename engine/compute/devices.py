@@ -1,0 +1,293 @@
+"""Which processor runs the network and why, and in which precision."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+from collections.abc import Iterator
+from configparser import ConfigParser
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from ...protocol import ErrorCode, GpuProblem, InfoRequest, InfoResult, OrthomaskError
+from ...protocol.words import mark, tr
+from ..models.bundle import Bundle
+from ..models.unet import fused, mixed
+from ..progress import Progress
+from . import gpu, onednn
+
+METADATA = Path(__file__).resolve().parents[2] / "metadata.txt"
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
+"""Windows in one call of the network; more brings nothing on a CPU (docs/performance.md)."""
+NVIDIA_DRIVER = "/proc/driver/nvidia/version"
+"""Where Linux tells of it."""
+COMPLAINTS = {
+    "too old": GpuProblem.DRIVER,
+    "driver combination": GpuProblem.DRIVER,
+    "forward compatibility": GpuProblem.DRIVER,
+    "no kernel image": GpuProblem.AGE,
+    "out of memory": GpuProblem.MEMORY,
+    "no cuda": GpuProblem.ABSENT,
+    "no nvidia driver": GpuProblem.ABSENT,
+}
+"""Parts of what PyTorch and CUDA say, in small letters, and what they mean."""
+REASONS = {
+    GpuProblem.CHOSEN: mark("The processor is used, as was chosen."),
+    GpuProblem.BUILD: mark(
+        "The processor is used: PyTorch was installed without GPU support, and no NVIDIA driver was found."
+    ),
+    GpuProblem.DRIVER: mark(
+        "The processor is used: the GPU's driver is too old for this PyTorch; update it, or set up the engine anew."
+    ),
+    GpuProblem.AGE: mark(
+        "The processor is used: this PyTorch was made for GPUs of another age; set up the engine anew."
+    ),
+    GpuProblem.MEMORY: mark("The processor is used: other programs have taken the GPU's memory; close them."),
+    GpuProblem.ABSENT: mark("The processor is used: PyTorch finds no NVIDIA GPU."),
+    GpuProblem.START: mark(
+        "The processor is used: the GPU could not be started; restart the computer, or update its driver."
+    ),
+}
+BF16_FEATURES = ("avx512_bf16", "amx_bf16")
+"""Of a processor; with one of them bf16 is about twice as fast as fp32 (docs/performance.md), else it is slower."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor, and in one sentence why it was chosen; with what keeps a GPU from being used, if one is not."""
+
+    torch: torch.device
+    name: str
+    reason: str
+    problem: GpuProblem = GpuProblem.NONE
+    details: str = ""
+
+    @property
+    def batch(self) -> int:
+        """How many windows to send at once, memory permitting."""
+        return BATCH[self.torch.type]
+
+    @property
+    def lanes(self) -> int:
+        """How many batches to run at a time: on a processor one on each core."""
+        return torch.get_num_threads() if self.torch.type == "cpu" else 1
+
+    @contextmanager
+    def shared(self) -> Iterator[int]:
+        """Give each lane a core, in threads that begin meanwhile; yields the number of lanes.
+
+        A window on one core has the same result on every computer; on several, sums could come in another order.
+        """
+        threads, lanes = torch.get_num_threads(), self.lanes
+        torch.set_num_threads(1)
+        try:
+            yield lanes
+        finally:
+            torch.set_num_threads(threads)
+
+
+def version() -> str:
+    """Orthomask's version, from metadata.txt."""
+    metadata = ConfigParser(interpolation=None)
+    metadata.read(METADATA, encoding="utf-8")
+    return metadata["general"]["version"]
+
+
+def run(request: InfoRequest, progress: Progress) -> InfoResult:
+    """Name the device, and the versions of what counts."""
+    import rasterio  # benchmarks/gpu.py runs where there is neither
+    import shapely
+
+    progress.report(0)
+    device = choose(request.device)
+    return InfoResult(
+        version=version(),
+        device=str(device.torch),
+        device_name=device.name,
+        device_reason=device.reason,
+        precision=precision_of(device.torch),
+        precisions=precisions_of(device.torch),
+        versions={
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "gdal": rasterio.__gdal_version__,
+            "rasterio": rasterio.__version__,
+            "shapely": shapely.__version__,
+            "numpy": numpy.__version__,
+        },
+        gpu_problem=device.problem,
+        gpu_details=device.details,
+    )
+
+
+def choose(name: str = "auto") -> Device:
+    """The device of that name, or with `auto` the best there is.
+
+    Raises:
+        OrthomaskError: there is no such device here.
+    """
+    problem, details = cuda_problem() if name in ("auto", "cuda") else (GpuProblem.CHOSEN, "")
+    if problem is GpuProblem.NONE:
+        name = "cuda:0"
+    elif name == "auto":
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cpu":
+        return Device(torch.device("cpu"), _processor(), _why_cpu(problem), problem, details)
+    if name == "mps" and torch.backends.mps.is_available():
+        return Device(torch.device("mps"), "Apple GPU", tr("The Apple GPU is used."))
+    if name.startswith("cuda:") and name[5:].isdigit() and int(name[5:]) < torch.cuda.device_count():
+        title = torch.cuda.get_device_name(int(name[5:]))
+        return Device(torch.device(name), title, tr("The GPU {} is used.").format(title))
+    raise OrthomaskError(
+        ErrorCode.BAD_REQUEST,
+        tr("There is no device “{}” on this computer.").format(name),
+        tr("Use “auto”, or “cpu”."),
+        details,
+    )
+
+
+def cuda_problem() -> tuple[GpuProblem, str]:
+    """Why the first CUDA device cannot be used, also in PyTorch's own words; NONE where it computes one number."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return GpuProblem.BUILD, f"PyTorch {torch.__version__}"
+    try:
+        torch.zeros(1, device="cuda:0").add_(1).item()
+    except RuntimeError as error:
+        return problem_of(str(error)), str(error)
+    return GpuProblem.NONE, ""
+
+
+def problem_of(message: str) -> GpuProblem:
+    """What PyTorch or CUDA complains of."""
+    said = message.lower()
+    return next((problem for words, problem in COMPLAINTS.items() if words in said), GpuProblem.START)
+
+
+def _why_cpu(problem: GpuProblem) -> str:
+    if problem is GpuProblem.BUILD and Path(NVIDIA_DRIVER).exists():
+        return tr("The processor is used: there is an NVIDIA GPU, but PyTorch was installed without CUDA.")
+    return tr(REASONS[problem])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    title = named[0] if named else platform.processor() or platform.machine()
+    return f"{title}, {torch.get_num_threads()} threads"
+
+
+def keep_pages() -> None:
+    """Make glibc's allocator keep its pages, which makes inference on a CPU faster (docs/performance.md).
+
+    With its defaults every activation is mapped and unmapped again by the kernel. Elsewhere than on glibc, nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8
+        mallopt(m_trim_threshold, 1 << 30)
+        mallopt(m_mmap_threshold, 64 << 20)  # the largest activation has 32 MB
+        mallopt(m_arena_max, 1)
+
+
+@dataclass
+class Tally:
+    """How much a predictor has done since it was made."""
+
+    windows: int = 0
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network made ready for one device: windows `(B, bands, H, W)` to foreground probabilities `(B, K, H, W)`."""
+
+    network: nn.Module
+    device: Device
+    precision: str
+    tally: Tally = field(default_factory=Tally)
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """Probabilities of the foreground classes, fp32, on the device."""
+        with torch.inference_mode():
+            there = gpu.arriving(windows, self.device.torch)
+            logits = self.network(there.contiguous(memory_format=torch.channels_last))
+            self.tally.windows += len(windows)
+            return torch.softmax(logits.float(), dim=1)[:, 1:]
+
+
+def precision_of(device: torch.device) -> str:
+    """bf16 where the device computes it and gains from it, else fp32; the same each time, so runs can be repeated."""
+    return "bf16" if _gains(device) and computes(device, "bf16") else "fp32"
+
+
+def _gains(device: torch.device) -> bool:
+    """Whether bf16 is faster than fp32."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return any(features.get(name) for name in BF16_FEATURES)
+
+
+def precisions_of(device: torch.device) -> tuple[str, ...]:
+    """All precisions that the device computes."""
+    return tuple(name for name in PRECISIONS if computes(device, name))
+
+
+@functools.cache
+def computes(device: torch.device, precision: str) -> bool:
+    """Whether a device runs networks in a precision: found by trying the operators, once.
+
+    On a processor, bf16 is what oneDNN makes of it; PyTorch's own operators would round otherwise, and be slow.
+    """
+    if precision == "fp32" or precision not in PRECISIONS:
+        return precision in PRECISIONS
+    dtype = PRECISIONS[precision]
+    if device.type == "cpu":
+        return onednn.is_available(dtype)
+    try:
+        pixels = torch.ones(1, 8, 8, 8, device=device, dtype=dtype)
+        return bool(nn.functional.conv2d(pixels, pixels).isfinite().all())
+    except (RuntimeError, TypeError):
+        return False
+
+
+def precision_missing(precision: str, name: str) -> OrthomaskError:
+    """The error of an unfinished run whose precision a device lacks."""
+    return OrthomaskError(
+        ErrorCode.PRECISION,
+        tr("This run began in {} precision, which {} does not support.").format(precision, name),
+        tr("Finish it on the computer where it began, or start again: choose another folder, or overwrite it."),
+    )
+
+
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Bring a module, fp32 and without batch normalisation, to a device in a precision, in place."""
+    if device.type == "cpu" and onednn.is_available(dtype):
+        return onednn.merged(module, dtype)
+    return module.to(device, dtype)
+
+
+@functools.lru_cache(maxsize=2)
+def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
+    """Fuse and place a model in a precision, by default the device's own. Kept warm.
+
+    Raises:
+        OrthomaskError: the device does not compute in that precision.
+    """
+    precision = precision or precision_of(device.torch)
+    if not computes(device.torch, precision):
+        raise precision_missing(precision, device.name)
+    network = fused(bundle.model()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ready = mixed(network, PRECISIONS[precision], lambda module, dtype: _place(module, device.torch, dtype))
+    return Predictor(gpu.Recorded(ready) if device.torch.type == "cuda" else ready, device, precision)

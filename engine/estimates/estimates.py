@@ -1,0 +1,158 @@
+"""How long a run takes and how much memory, said before it: from a short calibration, or better from finished runs.
+
+A calibration times a few windows, once for each model, device, precision and version; it changes no result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from itertools import repeat
+
+import numpy as np
+import torch
+
+from ...protocol import WINDOW_PX, CalibrateRequest, CalibrateResult, Level, Light, Workload
+from ...protocol.words import tr
+from ..compute import devices
+from ..compute.batches import Batches
+from ..compute.devices import Device, Predictor
+from ..images.grid import Lattice, Selection
+from ..images.raster import Source
+from ..models.bundle import Bundle, load
+from ..progress import Progress
+from ..shortage import out_of_memory
+from . import memory, speeds
+from .speeds import Speed
+
+START_SECONDS, REST = 1.5, 1.3
+"""What a run takes beside the network: to begin, and in proportion, to write rasters and polygons."""
+ROUNDS, ENOUGH_SECONDS = 5, 1.0
+"""A calibration ends after so many batches, or so long."""
+FEW = 20
+"""A run of fewer windows says little about the speed."""
+
+
+def run(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
+    """Measure how the model runs here, unless that is known, and say what the workload takes.
+
+    Raises:
+        OrthomaskError: the model cannot be opened, or `Cancelled`.
+    """
+    bundle, device = load(request.model), devices.choose(request.device)
+    progress.report(0, tr("Measuring this computer's speed"))
+    return expected(bundle, device, request.workload, calibrate(bundle, device, progress))
+
+
+def workload(
+    source: Source, lattice: Lattice, selection: Selection, bundle: Bundle, device: Device, windows: int = 0
+) -> Workload:
+    """What a run over the selection has to do; `windows` stands for it where the source is only a sample."""
+    classes = len(bundle.card.classes)
+    if windows:
+        return Workload(windows, round(memory.square_strip_mb(windows, classes), 1))
+    filled = math.ceil(selection.count / device.batch) * device.batch
+    return Workload(filled, round(memory.strip_mb(source, lattice, selection, classes), 1))
+
+
+def known(bundle: Bundle, device: Device) -> Speed | None:
+    """What was measured before, in the precision that a new run has."""
+    return speeds.known(bundle, device, devices.precision_of(device.torch))
+
+
+def expected(bundle: Bundle, device: Device, work: Workload, speed: Speed | None) -> CalibrateResult:
+    """Seconds and memory as far as they are known, with a light where the memory will not do."""
+    if speed is None:
+        return CalibrateResult()
+    seconds = seconds_of(work, speed)
+    if speed.activations_mb is None or device.torch.type == "mps":
+        return CalibrateResult(_rounded(seconds))
+    if device.torch.type == "cuda":
+        light = _gpu_light(bundle, device, speed.activations_mb)
+        return CalibrateResult(_rounded(seconds), None, light)
+    precision = devices.precision_of(device.torch)
+    needed = memory.network_mb(bundle, device, precision, speed.activations_mb) + work.strip_mb
+    return CalibrateResult(_rounded(seconds), _rounded(needed), _light(needed, memory.free_mb()))
+
+
+def seconds_of(work: Workload, speed: Speed) -> float:
+    """The time that a run takes at that speed."""
+    return START_SECONDS + work.windows * speed.seconds * (1 if speed.of_runs else REST)
+
+
+def learn(bundle: Bundle, predictor: Predictor, windows: int, seconds: float) -> None:
+    """Take in how long a finished run took for so many windows; with earlier runs, the mean of both."""
+    if windows < FEW or seconds <= START_SECONDS:
+        return
+    before = speeds.known(bundle, predictor.device, predictor.precision) or Speed(0)
+    new = (seconds - START_SECONDS) / windows
+    mean = (before.seconds + new) / 2 if before.of_runs else new
+    speed = replace(before, seconds=mean, of_runs=True)
+    speeds.keep(bundle, predictor.device, predictor.precision, speed)
+
+
+def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | None:
+    """Time a few windows and count the memory that they take, as far as that is not known, and keep it.
+
+    Returns:
+        None where not even one window fits into memory.
+    """
+    speed = known(bundle, device)
+    if speed is not None and speed.activations_mb is not None:
+        return speed
+    predictor, bands = devices.prepare(bundle, device), len(bundle.card.bands)
+    try:
+        activations_mb = round(memory.activations_mb(predictor, bands), 1)
+        speed = speed or Speed(_seconds(predictor, bands, progress))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return None
+    speed = replace(speed, activations_mb=activations_mb)
+    speeds.keep(bundle, device, predictor.precision, speed)
+    return speed
+
+
+def _rounded(number: float) -> float:
+    """To two digits: more would promise too much."""
+    return float(f"{number:.2g}")
+
+
+def _seconds(predictor: Predictor, bands: int, progress: Progress) -> float:
+    """Seconds for one window, in the fastest of a few rounds: other programs take the processor for moments."""
+    device, rounds = predictor.device, []
+    window = np.zeros((bands, WINDOW_PX, WINDOW_PX), np.float32), np.ones((WINDOW_PX, WINDOW_PX), bool)
+    with device.shared() as lanes:
+        batches, count = Batches(predictor, device.batch, lanes, device.torch), device.batch * lanes
+        for number in range(1 + ROUNDS):  # the first one only warms up
+            progress.report(0.1 + 0.8 * number / (1 + ROUNDS))
+            start = time.perf_counter()
+            _ = [
+                probabilities.cpu()
+                for probabilities, _ in batches(repeat(window, count), progress)
+                if probabilities is not None
+            ]
+            rounds.append(time.perf_counter() - start)
+            if number and sum(rounds[1:]) > ENOUGH_SECONDS:
+                break
+    return min(rounds[1:]) / count
+
+
+def _light(needed_mb: float, free_mb: float | None) -> Light | None:
+    if free_mb is None or needed_mb <= free_mb:
+        return None
+    reason = tr("The run needs about {:.1f} GB of memory, and {:.1f} GB are free: it may become very slow, or fail.")
+    remedy = tr("Close other programs, or draw a narrower region.")
+    return Light("memory", Level.AMBER, f"{reason.format(needed_mb / 1000, free_mb / 1000)} {remedy}")
+
+
+def _gpu_light(bundle: Bundle, device: Device, activations_mb: float) -> Light | None:
+    """A warning where not even the weights and one window fit beside what other programs have on the GPU."""
+    free_mb = (torch.cuda.mem_get_info(device.torch)[0] + torch.cuda.memory_reserved(device.torch)) / 1e6
+    needed_mb = bundle.path.stat().st_size / 1e6 + activations_mb
+    if needed_mb <= free_mb:
+        return None
+    reason = tr("Other programs have taken the GPU's memory: {:.1f} GB are free, and at least {:.1f} GB are needed.")
+    remedy = tr("Close them, or choose the processor in the settings.")
+    return Light("memory", Level.AMBER, f"{reason.format(free_mb / 1000, needed_mb / 1000)} {remedy}")

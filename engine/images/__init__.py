@@ -1,0 +1,1 @@
+"""Any raster, read on the lattice of a model; regions on it."""

@@ -1,0 +1,233 @@
+"""Which bands of a raster a model reads: by what they are called, never by order where they are called otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import rasterio.shutil
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
+
+from ...protocol import ErrorCode, OrthomaskError
+from ...protocol.words import tr
+from .spectral import Meaning, by_code, by_wavelength, meaning, wavelength_um
+
+NAMELESS = ("undefined", "gray", "palette")
+"""Colours that say nothing about a band."""
+
+
+class BandName(NamedTuple):
+    """What is known of a band.
+
+    Attributes:
+        name: its description, else its colour, else its number.
+        colour: what it shows, such as `red` or `nir`; empty where that is not known.
+        is_sure: whether its name can mean no other colour.
+        is_told: whether a description or a wavelength says so; GDAL flags colours in files that say nothing.
+        is_mask: whether it says where there are data, and is no picture.
+    """
+
+    number: int
+    name: str
+    colour: str
+    is_sure: bool
+    is_told: bool
+    is_mask: bool
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether nothing is known of it but its number."""
+        return self.name == str(self.number) and not self.colour and not self.is_mask
+
+
+class Choice(NamedTuple):
+    """Bands for a model, by number.
+
+    Attributes:
+        assumption: what was taken for granted, as a sentence; empty where the bands are known.
+    """
+
+    numbers: tuple[int, ...]
+    assumption: str = ""
+
+
+def named_bands(dataset: DatasetReader) -> tuple[BandName, ...]:
+    """What is known of each band of a raster."""
+    descriptions = [_description(dataset, number) for number in dataset.indexes]
+    about = " ".join([os.path.basename(dataset.name), *map(str, dataset.tags().values())])
+    wavelengths = [_wavelength(dataset, number) for number in dataset.indexes]
+    return understood(descriptions, [flag.name for flag in dataset.colorinterp], wavelengths, about)
+
+
+def understood(
+    descriptions: Sequence[str], flags: Sequence[str], wavelengths: Sequence[float | None] = (), about: str = ""
+) -> tuple[BandName, ...]:
+    """What is known of bands by words, wavelengths and codes of satellites in their descriptions, else by their flags.
+
+    Args:
+        flags: GDAL's colours.
+        wavelengths: micrometres; None where they are not known.
+        about: what else may name the satellite.
+    """
+    meanings = [meaning(description) for description in descriptions]
+    waves = by_wavelength(wavelengths) or [""] * len(descriptions)
+    flagged = ["" if flag in NAMELESS else flag for flag in flags]
+    names = [next(filter(None, known), "") for known in zip(descriptions, waves, flagged)]
+    bands = zip(names, meanings, flags, waves, by_code(meanings, about))
+    found = []
+    for number, (name, said, flag, wave, (code, is_sure)) in enumerate(bands, 1):
+        told = said.colour or wave or code
+        is_mask = told == "alpha" or (flag == "alpha" and not _is_picture(said, wave))
+        by_flag = meaning(flag).colour if said.generic and flag not in (*NAMELESS, "alpha") else ""
+        unique = name if name and names.count(name) == 1 else str(number)
+        colour = "" if is_mask else told or by_flag
+        found.append(BandName(number, unique, colour, is_sure or bool(said.colour or wave), bool(told), is_mask))
+    return tuple(found)
+
+
+def _description(dataset: DatasetReader, number: int) -> str:
+    """The description of a band; some programs write it among the metadata."""
+    return str(dataset.descriptions[number - 1] or dataset.tags(number).get("DESCRIPTION", ""))
+
+
+def _wavelength(dataset: DatasetReader, number: int) -> float | None:
+    tags = {**dataset.tags(number), **dataset.tags(number, ns="IMAGERY")}
+    return wavelength_um(_description(dataset, number), tags)
+
+
+def _is_picture(said: Meaning, wave: str) -> bool:
+    """Whether a band that GDAL flags as transparency is called as a picture is: GDAL flags each fourth band so."""
+    return bool(wave) or not (said.generic or said.colour == "alpha")
+
+
+def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str) -> Choice:
+    """The bands of a raster for those that a model wants.
+
+    The request's own choice comes first, then bands of the wanted names, colours or numbers. What nothing is called
+    like is taken from the bands without name, in their order, or all of them are, which is an assumption.
+
+    Args:
+        asked: names or numbers of the request; empty for the best match.
+        image: the raster's name, for people.
+
+    Raises:
+        OrthomaskError: the raster has too few bands, or none of that name.
+    """
+    matched = [match(found, name) for name in asked or wanted]
+    numbers = [band.number for band in matched if band]
+    if len(numbers) == len(wanted) and len(matched) == len(wanted):
+        return Choice(tuple(numbers), _assumed_codes([band for band in matched if band]))
+    if asked or len(wanted) > len(found):
+        raise _missing(found, asked, wanted, image)
+    nameless = [band for band in found if band.is_nameless and band.number not in numbers]
+    if numbers and len(numbers) + len(nameless) >= len(wanted):
+        spare = iter(nameless)
+        taken = [band or next(spare) for band in matched]
+    else:
+        taken = list(found[: len(wanted)])
+    for name, band in zip(wanted, taken):
+        if band.is_told and meaning(name).colour not in ("", band.colour):
+            raise _missing(found, asked, wanted, image)
+    listed = ", ".join(tr("{} from band {}").format(name, band.number) for name, band in zip(wanted, taken))
+    words = tr("Nothing in the image says which of its bands are which, so their order is taken: {}.").format(listed)
+    return Choice(tuple(band.number for band in taken), words)
+
+
+def match(found: Sequence[BandName], wanted: str) -> BandName | None:
+    """The band of a name, else of the colour that the name means, best as a description says, else of the number."""
+    named = [band for band in found if band.name.casefold() == wanted.casefold()]
+    colour = meaning(wanted).colour or _code_colour(wanted)
+    coloured = sorted((band for band in found if colour and band.colour == colour), key=lambda band: not band.is_told)
+    numbered = [band for band in found if wanted == str(band.number)]
+    return next(iter((*named, *coloured, *numbered)), None)
+
+
+def _code_colour(wanted: str) -> str:
+    """The colour of a satellite's code where it can have no other."""
+    colour, is_sure = by_code([meaning(wanted)], "")[0]
+    return colour if is_sure else ""
+
+
+def _assumed_codes(bands: Sequence[BandName]) -> str:
+    unsure = [band for band in bands if not band.is_sure]
+    listed = ", ".join(tr("“{}” is {}").format(band.name, band.colour) for band in unsure)
+    return tr("Satellites number their bands differently; it is assumed that {}.").format(listed) if unsure else ""
+
+
+def _missing(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str) -> OrthomaskError:
+    names = ", ".join(_described(band) for band in found)
+    sentence = tr("The model reads {} bands ({}), but “{}” has {}: {}.")
+    if asked:
+        sentence = tr("The model reads {} bands ({}), but “{}” has {} ({}) and bands {} were asked for.")
+    return OrthomaskError(
+        ErrorCode.IMAGE_BANDS,
+        sentence.format(len(wanted), ", ".join(wanted), image, len(found), names, ", ".join(asked)),
+        tr("Choose an image with these bands, or name the bands to use."),
+    )
+
+
+def _described(band: BandName) -> str:
+    """The name of a band, and what it means."""
+    return f"{band.name} ({band.colour})" if band.colour and band.colour != band.name.casefold() else band.name
+
+
+def corrected(dataset: DatasetReader, found: Sequence[BandName], nodata: float | None) -> str:
+    """A virtual raster, as XML, of a raster whose mask is to be understood otherwise than GDAL does; empty if none is.
+
+    Pictures that are flagged as transparency are bands, and a value holds no data where the raster does not say any.
+
+    Args:
+        found: what is known of its bands.
+        nodata: the value; None for none.
+
+    Raises:
+        OrthomaskError: no pixel of this type can have that value.
+    """
+    flags = dataset.colorinterp
+    pictures = {band.number for band, flag in zip(found, flags) if flag is ColorInterp.alpha and not band.is_mask}
+    masks = [kinds for kinds in dataset.mask_flag_enums if not (pictures and MaskFlags.alpha in kinds)]
+    if not pictures and (nodata is None or not is_whole(masks)):
+        return ""
+    with MemoryFile(ext=".vrt") as memory:
+        rasterio.shutil.copy(dataset, memory.name, driver="VRT")
+        with rasterio.open(memory.name, "r+") as virtual:
+            undefined = ColorInterp.undefined
+            virtual.colorinterp = [undefined if number in pictures else flags[number - 1] for number in dataset.indexes]
+            if nodata is not None and is_whole(masks):
+                _set_nodata(virtual, nodata)
+        return bytes(memory.read()).decode()
+
+
+def is_whole(masks: Iterable[Sequence[MaskFlags]]) -> bool:
+    """Whether no pixel of a raster can be missing, by the flags of its bands' masks."""
+    return all(MaskFlags.all_valid in kinds for kinds in masks)
+
+
+def _set_nodata(virtual: DatasetWriter, nodata: float) -> None:
+    kinds = {np.dtype(dtype) for dtype in virtual.dtypes}
+    whole = all(kind.kind == "f" or np.iinfo(kind).min <= nodata <= np.iinfo(kind).max for kind in kinds)
+    if not whole or (nodata != int(nodata) and any(kind.kind != "f" for kind in kinds)):
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("No pixel of type {} can have the value {:g}.").format(virtual.dtypes[0], nodata),
+            tr("Name the value that stands for no data in this image."),
+        )
+    virtual.nodata = nodata
+
+
+def require_one_type(dataset: DatasetReader, numbers: Sequence[int], image: str) -> None:
+    """Raise where bands that are read together have pixels of different types.
+
+    Raises:
+        OrthomaskError: they do.
+    """
+    kinds = sorted({dataset.dtypes[number - 1] for number in numbers})
+    if len(kinds) > 1:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_TYPE,
+            tr("The bands of “{}” have different pixel types: {}.").format(image, " and ".join(kinds)),
+            tr("Convert them to one type first (in QGIS: Raster ‣ Conversion ‣ Translate), or name other bands."),
+        )

@@ -1,0 +1,400 @@
+"""Reading any raster on the lattice of a model: right resolution, north-up, with a mask of what is valid."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyproj
+import rasterio
+import rasterio.enums
+import rasterio.vrt
+import rasterio.warp
+import rasterio.windows
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.io import DatasetReader
+
+from ...protocol import ErrorCode, Image, OrthomaskError
+from ...protocol.words import tr
+from .. import files
+from ..progress import Progress
+from ..shortage import out_of_memory
+from ..waiting import patiently
+from . import georeference as geo
+from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, require_one_type
+from .grid import Lattice, Window
+
+SAME_GSD = 0.05
+"""A raster whose gsd is this close to the model's, relatively, is read as it is."""
+ALIKE_PX = 0.01
+"""Pixels of a lattice that lie so near to the raster's own are read as they are."""
+SERVERS = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "30", "GDAL_HTTP_LOW_SPEED_TIME": "60", "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
+}  # fmt: skip
+"""How long a server may take to connect, and to say nothing, in seconds; GDAL would wait for ever."""
+STUCK_S = 0.5
+"""How long a read may still take once nobody waits for it."""
+CACHE_BYTES = (64 << 20, 1 << 30)
+"""Least and most of GDAL's block cache."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened raster.
+
+    Attributes:
+        dataset: with its bands and its mask as the request wants them to be understood.
+        named_bands: what is known of each band.
+        address: what GDAL opens as this dataset, perhaps XML.
+        files: the raster's own, and those beside it.
+        crs: the CRS of the raster, or the one the request gave for it.
+        transform: pixel to CRS coordinates, of control points where the raster has no transform of its own.
+        gsd_m: size of the centre pixel on the ground along its rows and its columns, metres.
+        notes: what the user should know of where it lies.
+    """
+
+    dataset: DatasetReader
+    image: Image
+    named_bands: tuple[BandName, ...]
+    address: str
+    files: tuple[str, ...]
+    crs: pyproj.CRS
+    transform: Affine
+    gsd_m: tuple[float, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return os.path.basename(self.image.path) or self.image.path
+
+    @property
+    def tells_nodata(self) -> bool:
+        """Whether it has a mask, or a value for no data."""
+        return not is_whole(self.dataset.mask_flag_enums)
+
+    def stamp(self) -> str:
+        """Says of all that the pixels come from, as it is now, how long the files are and when they were written."""
+        return files.stamp(self.files)
+
+    def bands(self, wanted: Sequence[str]) -> tuple[int, ...]:
+        """One-based numbers of the raster's bands for the `wanted` band names of a model.
+
+        Raises:
+            OrthomaskError: the raster has too few bands, or none of that name.
+        """
+        return self.choose(wanted).numbers
+
+    def choose(self, wanted: Sequence[str]) -> Choice:
+        """The raster's bands for the `wanted` band names of a model, and what had to be assumed (see `bands.choose`).
+
+        Raises:
+            OrthomaskError: the raster has too few bands, or none of that name.
+        """
+        return choose(self.named_bands, self.image.bands, wanted, self.name)
+
+    def band_names(self) -> list[str]:
+        """What each band is called: its description, else its colour, else its number."""
+        return [band.name for band in self.named_bands]
+
+    def pictured(self) -> list[str]:
+        """Names of all bands but those that say where there are data."""
+        return [band.name for band in self.named_bands if not band.is_mask]
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The middle of the raster, in its CRS."""
+        x, y = self.transform @ (self.dataset.width / 2, self.dataset.height / 2)
+        return x, y
+
+    def lattice(self, gsd_m: float, window_px: int, overlap_px: int) -> Lattice:
+        """The lattice of this raster at `gsd_m` metres: its own pixels where they fit, else a grid from its corner."""
+        crs, transform, width, height = self._own() if self.fits(gsd_m) else self._resampled(gsd_m)
+        return Lattice(crs.to_wkt(), transform, width, height, window_px, overlap_px)
+
+    def fits(self, gsd_m: float) -> bool:
+        """Whether its own pixels, mirrored or turned by quarter turns at most, have that size on the ground."""
+        dataset = self.dataset
+        sizes = geo.stretch(geo.ground(self.crs, self.transform, dataset.width / 2, dataset.height / 2))
+        aligned = geo.is_aligned(self.transform, dataset.width, dataset.height)
+        return aligned and all(abs(size / gsd_m - 1) <= SAME_GSD for size in sizes)
+
+    def resampling(self, lattice: Lattice) -> str:
+        """How the raster is read on a lattice, as text; empty where its pixels are read as they are."""
+        same = lattice.transform == self.transform
+        return "" if same else f"{self.crs.to_wkt()} {self.transform[:6]} -> {lattice.crs} {lattice.transform[:6]}"
+
+    def _own(self) -> tuple[pyproj.CRS, Affine, int, int]:
+        """Its own pixels, north-up."""
+        a, b, _, d, e, _ = self.transform[:6]
+        width, height = self.dataset.width, self.dataset.height
+        if abs(b) > abs(a):
+            a, e, width, height = b, d, height, width
+        transform = geo.north_up(self.crs, _bounds(self), abs(a), abs(e))
+        same = transform.a == self.transform.a and transform.e == self.transform.e
+        return self.crs, self.transform if same else transform, width, height
+
+    def _resampled(self, gsd_m: float) -> tuple[pyproj.CRS, Affine, int, int]:
+        crs, x_size, y_size = self.crs, gsd_m, gsd_m
+        if geo.is_stretched(crs, self.center):
+            crs = geo.utm(crs, self.center)
+        else:
+            x_unit, y_unit = np.hypot(*geo.ground(crs, Affine.identity(), *self.center))
+            x_size, y_size = float(gsd_m / x_unit), float(gsd_m / y_unit)
+        bounds = rasterio.warp.transform_bounds(self.crs.to_wkt(), crs.to_wkt(), *_bounds(self), densify_pts=21)
+        if not all(map(math.isfinite, bounds)):
+            raise geo.misplaced(self.image, str(self.transform))
+        left, bottom, right, top = bounds
+        width, height = round((right - left) / x_size), round((top - bottom) / y_size)
+        return crs, geo.north_up(crs, bounds, x_size, y_size), max(1, width), max(1, height)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the bands of a model on a lattice. One thread at a time may use it.
+
+    Attributes:
+        turn: from pixels of the lattice to those of the dataset: shifts, mirrors and quarter turns.
+        busy: held while it reads.
+    """
+
+    source: Source
+    dataset: DatasetReader | rasterio.vrt.WarpedVRT
+    lattice: Lattice
+    numbers: tuple[int, ...]
+    turn: Affine = Affine.identity()
+    busy: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels `(bands, height, width)` in the raster's own type, and what of them is valid `(height, width)`.
+
+        Beyond the raster's edge, and where it has no data, pixels are 0 and not valid.
+
+        Raises:
+            OrthomaskError: the file is damaged there.
+        """
+        inside = _clip(window, self.lattice)
+        pixels = np.zeros((len(self.numbers), window.height, window.width), self.dataset.dtypes[self.numbers[0] - 1])
+        valid = np.zeros((window.height, window.width), bool)
+        rows = slice(inside.y - window.y, inside.y - window.y + inside.height)
+        columns = slice(inside.x - window.x, inside.x - window.x + inside.width)
+        block = _turned(inside, self.turn)
+        try:
+            with self.busy:
+                part = _back(self.dataset.read(self.numbers, window=block), self.turn)
+                mask = _back(self._mask(block), self.turn)
+        except rasterio.errors.RasterioError as error:
+            if out_of_memory(error):
+                raise
+            raise damaged(self.source, inside.y, error) from error
+        if part.dtype.kind == "f":
+            mask &= np.isfinite(part).all(axis=0)
+        if not mask.all():
+            part[:, ~mask] = 0
+        pixels[:, rows, columns] = part
+        valid[rows, columns] = mask
+        return pixels, valid
+
+    def _mask(self, block: rasterio.windows.Window) -> np.ndarray:
+        """Where the raster has a value `(H, W)`."""
+        if not self._is_whole:
+            mask = self.dataset.dataset_mask(window=block) > 0
+        elif rasterio.enums.ColorInterp.alpha in self.dataset.colorinterp:  # GDAL heeds it in bytes and uint16 only
+            mask = (
+                self.dataset.read(self.dataset.colorinterp.index(rasterio.enums.ColorInterp.alpha) + 1, window=block)
+                > 0
+            )
+        else:
+            mask = np.ones((block.height, block.width), bool)
+        return np.asarray(mask)
+
+    @functools.cached_property
+    def _is_whole(self) -> bool:
+        """Whether GDAL says that the raster has a value everywhere."""
+        return is_whole(self.dataset.mask_flag_enums)
+
+
+def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
+    """The error of a raster whose pixels cannot be read around a row."""
+    return OrthomaskError(
+        ErrorCode.IMAGE_UNREADABLE,
+        tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(source.name, row),
+        tr("Copy or download the file again."),
+        str(error.__cause__ or error),
+    )
+
+
+@contextmanager
+def open_image(image: Image, progress: Progress | None = None) -> Iterator[Source]:
+    """Open a raster, know its CRS and its ground sampling distance.
+
+    Args:
+        progress: cancels the opening too, which can get stuck.
+
+    Raises:
+        OrthomaskError: it is missing, empty, no raster, of complex numbers, or without CRS.
+    """
+    try:
+        dataset = patiently(lambda: _opened(image), progress or Progress())
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise _not_a_raster(image, error) from error
+    with dataset:
+        if dataset.count == 0 or dataset.dtypes[0].startswith(("complex", "c")):
+            raise OrthomaskError(
+                ErrorCode.IMAGE_TYPE,
+                tr("“{}” holds no plain pixel values.").format(os.path.basename(image.path)),
+                tr("Choose an image with 8-bit, 16-bit or floating point bands."),
+                ", ".join(dataset.dtypes),
+            )
+        crs, transform, notes = geo.georeference(dataset, image)
+        across, down = np.hypot(*geo.ground(crs, transform, dataset.width / 2, dataset.height / 2)).tolist()
+        if not all(0 < size < math.inf for size in (across, down)):  # False for what is no number
+            raise geo.misplaced(image, str(transform))
+        try:
+            found = named_bands(dataset)
+            address = corrected(dataset, found, image.nodata)
+        except CPLE_BaseError as error:  # GDAL's own, of a damaged file
+            raise _not_a_raster(image, error) from error
+        with _opened(replace(image, path=address)) if address else nullcontext(dataset) as understood:
+            source = Source(
+                understood, image, found, address or image.path, tuple(dataset.files), crs, transform,
+                (across, down), notes,
+            )  # fmt: skip
+            if not geo.is_stretched(crs, source.center):
+                source = replace(source, notes=notes + geo.spread(crs, transform, dataset.width, dataset.height))
+            yield source
+
+
+def _opened(image: Image) -> DatasetReader:
+    with rasterio.Env(**{**SERVERS, **image.access}):  # an open file keeps what it was opened with
+        return rasterio.open(image.path)
+
+
+@contextmanager
+def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> Iterator[Reader]:
+    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows."""
+    options = {**SERVERS, **source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
+    with rasterio.Env(**options), ExitStack() as opening:
+        require_one_type(source.dataset, numbers, source.name)
+        dataset = opening.enter_context(rasterio.open(source.address))
+        turn = _turn(source, lattice)
+        if turn is None:
+            dataset = opening.enter_context(_warped(source, dataset, lattice))
+        reader = Reader(source, dataset, lattice, numbers, turn or Affine.identity())
+        try:
+            yield reader
+        finally:
+            opened = opening.pop_all()
+            if reader.busy.acquire(timeout=STUCK_S):  # closing a file under a read that is stuck would crash
+                opened.close()
+                reader.busy.release()
+
+
+def _warped(source: Source, dataset: DatasetReader, lattice: Lattice) -> rasterio.vrt.WarpedVRT:
+    has_alpha = rasterio.enums.ColorInterp.alpha in dataset.colorinterp
+    crs, transform = source.crs.to_wkt(), source.transform
+    if lattice.crs != crs and source.crs.is_geographic and geo.is_plain(geo.ellipsoid(source.crs)[0]):
+        crs, transform = geo.centred(source.crs, transform, source.center)
+    x_scale, y_scale = _scales(source, lattice)
+    return rasterio.vrt.WarpedVRT(
+        dataset,
+        src_crs=crs,
+        src_transform=transform,
+        crs=lattice.crs,
+        transform=lattice.transform,
+        width=lattice.width_px,
+        height=lattice.height_px,
+        resampling=rasterio.enums.Resampling.bilinear,
+        add_alpha=not has_alpha,
+        UNIFIED_SRC_NODATA="YES",
+        XSCALE=x_scale,
+        YSCALE=y_scale,
+    )
+
+
+def _scales(source: Source, lattice: Lattice) -> tuple[float, float]:
+    """Pixels of a lattice for each of a raster's along its rows and along its columns, 1 at most.
+
+    GDAL estimates them for each chunk from its sides, which blurs what is turned.
+    """
+    column, row = source.dataset.width / 2, source.dataset.height / 2
+    steps = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
+    places = np.array([source.transform @ (column + x, row + y) for x, y in steps]).T
+    if lattice.crs != source.crs.to_wkt():
+        places = np.array(pyproj.Transformer.from_crs(source.crs, lattice.crs, always_xy=True).transform(*places))
+    (left, right, upper, lower) = (np.array(~lattice.transform @ tuple(place)) for place in places.T)
+    x_scale, y_scale = float(np.hypot(*(right - left))), float(np.hypot(*(lower - upper)))
+    return min(1.0, x_scale), min(1.0, y_scale)
+
+
+def _turn(source: Source, lattice: Lattice) -> Affine | None:
+    """From pixels of a lattice to those of a raster, where these are the same but for mirrors and quarter turns."""
+    if lattice.crs != source.crs.to_wkt():
+        return None
+    exact = ~source.transform @ lattice.transform
+    turn = Affine(*(float(round(part)) for part in exact[:6]))
+    corners = ((0, 0), (lattice.width_px, 0), (0, lattice.height_px), (lattice.width_px, lattice.height_px))
+    placed, expected = (np.array([move @ corner for corner in corners]) for move in (exact, turn))
+    size = (source.dataset.width, source.dataset.height)
+    within = (expected >= 0).all() and (expected <= size).all()
+    is_turn = abs(turn.determinant) == 1 and abs(turn.a) + abs(turn.b) == 1
+    return turn if is_turn and within and np.abs(placed - expected).max() <= ALIKE_PX else None
+
+
+def _turned(window: Window, turn: Affine) -> rasterio.windows.Window:
+    """The pixels of a raster under a window of a lattice."""
+    ends = (turn @ (window.x, window.y), turn @ (window.x + window.width, window.y + window.height))
+    (left, right), (top, bottom) = (sorted(map(int, pair)) for pair in zip(*ends))
+    return rasterio.windows.Window(left, top, right - left, bottom - top)
+
+
+def _back(pixels: np.ndarray, turn: Affine) -> np.ndarray:
+    """Pixels `(…, H, W)` of a raster as they lie on the lattice."""
+    swapped = turn.a == 0
+    down, across = (turn.b, turn.d) if swapped else (turn.e, turn.a)
+    upright = pixels.swapaxes(-1, -2) if swapped else pixels
+    return upright[..., :: int(down), :: int(across)]
+
+
+def cache_bytes(source: Source, lattice: Lattice) -> int:
+    """Bytes of the raster's blocks under one strip of windows, so that none is decoded twice."""
+    dataset = source.dataset
+    finer = max(1.0, lattice.width_px and dataset.width / lattice.width_px)
+    block_height = dataset.block_shapes[0][0]
+    is_upright = lattice.transform.b == 0 and source.transform.b == 0
+    rows = lattice.window_px * finer + block_height if is_upright else dataset.height
+    needed = int(dataset.width * rows * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes))
+    return min(max(needed, CACHE_BYTES[0]), CACHE_BYTES[1])
+
+
+def _clip(window: Window, lattice: Lattice) -> Window:
+    width = min(window.x + window.width, lattice.width_px) - window.x
+    height = min(window.y + window.height, lattice.height_px) - window.y
+    return Window(window.x, window.y, width, height)
+
+
+def _not_a_raster(image: Image, error: Exception) -> OrthomaskError:
+    name = os.path.basename(image.path) or image.path
+    if os.path.isfile(image.path) and os.path.getsize(image.path) == 0:
+        sentence, remedy = tr("“{}” is empty."), tr("Copy or download the file again.")
+    elif os.path.exists(image.path) or image.path.startswith("/vsi") or ":" in image.path[2:]:
+        sentence = tr("“{}” cannot be opened as a raster.")
+        remedy = tr("Choose a GeoTIFF or another raster that GDAL reads.")
+    else:
+        sentence, remedy = tr("“{}” does not exist."), tr("Check the path of the image.")
+    return OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence.format(name), remedy, str(error))
+
+
+def _bounds(source: Source) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a raster, also of a turned one."""
+    width, height = source.dataset.width, source.dataset.height
+    x, y = zip(*(source.transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))))
+    return min(x), min(y), max(x), max(y)

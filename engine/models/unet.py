@@ -1,0 +1,190 @@
+"""A family of U-Nets (Ronneberger et al. 2015) for any bands and classes.
+
+The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there are weights that know ImageNet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...protocol import Encoder
+from . import efficientnet
+
+
+@dataclass(frozen=True)
+class UNetArguments:
+    """What a U-Net is built from; stored in the bundle.
+
+    Attributes:
+        bands: channels of the image.
+        classes: channels of the logits, background included.
+        widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
+            EfficientNet-Lite0 has its own inside the encoder, and five levels.
+        blocks: residual blocks at each level of the encoder.
+        detail: channels kept at the image's own resolution, for crisp edges.
+        attention: gate the skip connections (Oktay et al. 2018).
+    """
+
+    bands: int
+    classes: int
+    widths: tuple[int, ...] = (32, 48, 96, 160, 224)
+    blocks: int = 2
+    detail: int = 16
+    attention: bool = False
+    encoder: Encoder = Encoder.RESIDUAL
+
+    @property
+    def divisor(self) -> int:
+        """Height and width of the input must be multiples of this, in pixels."""
+        return int(2 ** len(self.widths))
+
+
+class UNet(nn.Module):
+    """Images `(B, bands, H, W)`, normalised, to logits `(B, classes, H, W)`; H and W multiples of `divisor`."""
+
+    def __init__(self, arguments: UNetArguments) -> None:
+        super().__init__()
+        self.arguments = arguments
+        widths = (arguments.detail, *arguments.widths)
+        self.stem: nn.Module = _convolution(arguments.bands, widths[0])
+        if arguments.encoder is Encoder.EFFICIENTNET_LITE0:
+            narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
+            self.encoder = efficientnet.stages(arguments.bands, narrowing)
+            skips: tuple[int, ...] = (arguments.detail, *efficientnet.WIDTHS[:-1])
+        else:
+            self.encoder = _residual_stages(widths, arguments.blocks)
+            skips = widths[:-1]
+        ups = [_Up(coarse, skip, fine, arguments.attention) for (fine, coarse), skip in zip(pairwise(widths), skips)]
+        self.decoder = nn.ModuleList(reversed(ups))
+        self.head = nn.Conv2d(widths[0], arguments.classes, kernel_size=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of every pixel."""
+        levels = [self.stem(image)]
+        x = image if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0]
+        for stage in self.encoder:
+            x = stage(x)
+            levels.append(x)
+        x = levels.pop()
+        for up in self.decoder:
+            x = up(x, levels.pop())
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class Ensemble(nn.Module):
+    """U-Nets of the same bands and classes: logits `(B, classes, H, W)` whose softmax is the mean of theirs."""
+
+    def __init__(self, members: Sequence[UNetArguments]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(map(UNet, members))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities, fp32."""
+        logarithms = [member(image).float().log_softmax(dim=1) for member in self.members]
+        return torch.logsumexp(torch.stack(logarithms), dim=0) - math.log(len(logarithms))
+
+
+def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        nn.Sequential(_Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(blocks - 1)))
+        for fine, coarse in pairwise(widths)
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = _convolution(channels_in, channels_out, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out)
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+class _Up(nn.Module):
+    """Doubles the resolution and merges the encoder's features of that level."""
+
+    def __init__(self, coarse: int, skip: int, fine: int, attention: bool) -> None:
+        super().__init__()
+        self.reduce = _convolution(coarse, fine, kernel=1)
+        self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if attention else None
+        self.merge = nn.Sequential(_convolution(fine + skip, fine), _convolution(fine, fine))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
+        if self.gate is not None:
+            skip = skip * self.gate(torch.cat([x, skip], dim=1))
+        merged: Tensor = self.merge(torch.cat([x, skip], dim=1))
+        return merged
+
+
+def _convolution(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def fused(model: nn.Module) -> nn.Module:
+    """The model for inference: every batch normalisation folded into the convolution before it, in place.
+
+    Works on any module whose `nn.Sequential`s hold a `Conv2d` right before its `BatchNorm2d`.
+    """
+    model.eval()
+    for parent in list(model.modules()):
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for index in range(len(parent) - 1):
+            convolution, norm = parent[index], parent[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parent[index] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
+                parent[index + 1] = nn.Identity()
+    return model
+
+
+def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, torch.dtype], nn.Module]) -> nn.Module:
+    """A network for images in fp32 that computes in another precision, but for the first stage of each encoder.
+
+    That stage is a small part of the work, and rounding there changes more classes than anywhere else
+    (docs/performance.md).
+
+    Args:
+        place: brings a module, in place, into a precision.
+    """
+    unets = [module for module in network.modules() if isinstance(module, UNet)]
+    firsts = [unet.encoder[0] for unet in unets]
+    for unet in unets:
+        unet.encoder[0] = nn.Identity()
+    placed = place(network, dtype)
+    for unet, first in zip(unets, firsts):
+        unet.stem = _Between(unet.stem, dtype, dtype)
+        unet.encoder[0] = _Between(place(first, torch.float32), torch.float32, dtype)
+    return placed
+
+
+class _Between(nn.Module):
+    """Gives a module its input in one precision, and others its result in another."""
+
+    def __init__(self, module: nn.Module, taken: torch.dtype, given: torch.dtype) -> None:
+        super().__init__()
+        self.module, self._taken, self._given = module, taken, given
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.module(x.to(self._taken))
+        return result.to(self._given)

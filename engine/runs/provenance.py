@@ -1,0 +1,82 @@
+"""What a run was made of: the record that stands beside its results, and by which it is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import rasterio
+import torch
+
+from ...protocol import ErrorCode, Existing, Image, OrthomaskError, PredictRequest, to_json
+from ...protocol.words import tr
+from ..compute.devices import version
+from ..images.raster import Source
+from ..models.bundle import Bundle
+
+
+class Processor(NamedTuple):
+    """What a run computes on: the device's id and name, and the precision."""
+
+    id: str
+    name: str
+    precision: str
+
+
+def settings(request: PredictRequest, model_sha256: str) -> dict[str, Any]:
+    """All of a request that its results depend on, besides the pixels of the image."""
+    return to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=model_sha256))
+
+
+def run_id(request: PredictRequest, bundle: Bundle) -> str:
+    """Twelve hexadecimal digits that are the same for the same image, model and settings, and only for these."""
+    image = Path(request.image.path)
+    seen = [image.stat().st_size, image.stat().st_mtime_ns] if image.exists() else []
+    known = [settings(request, bundle.sha256), seen]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def provenance(request: PredictRequest, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
+    """Everything needed to know, and to repeat, how results came about."""
+    card = bundle.card
+    return {
+        "request": to_json(request),
+        "model": {
+            "name": card.name, "title": card.title, "sha256": bundle.sha256,
+            "gsd_m": card.gsd_m, "threshold": card.threshold,
+            "licence": card.licence, "attribution": card.attribution,
+            "classes": [to_json(info) for info in card.classes],
+        },
+        "source": {
+            **_origin(source), "crs": source.crs.to_wkt(), "center": list(source.center),
+            "gsd_m": list(source.gsd_m), "stamp": source.stamp(),
+        },
+        "image_date": request.image_date,
+        "device": {"id": processor.id, "name": processor.name},
+        "precision": processor.precision,
+        "versions": {
+            "orthomask": version(), "torch": torch.__version__, "gdal": rasterio.__gdal_version__,
+            "python": platform.python_version(),
+        },
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }  # fmt: skip
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    """What was looked at: a file, or what a temporary picture was rendered from."""
+    rendered = source.image.rendered
+    return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}
+
+
+def image_changed(image: Image) -> OrthomaskError:
+    """The error of an image that is no longer what it was when the run began."""
+    return OrthomaskError(
+        ErrorCode.IMAGE_CHANGED,
+        tr("“{}” has changed since the run began.").format(Path(image.path).name),
+        tr("Run it again into another folder, or overwrite this one, when no other program writes the image."),
+    )

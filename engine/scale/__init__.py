@@ -1,0 +1,1 @@
+"""A prediction spread over processes or computers."""

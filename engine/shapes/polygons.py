@@ -1,0 +1,259 @@
+"""Polygons from a probability raster: objects cleaned, measured and written, some thousands at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
+
+from ...protocol import (
+    SPECK_PX,
+    ClassInfo,
+    ErrorCode,
+    Existing,
+    OrthomaskError,
+    Outline,
+    PolygonizeRequest,
+    PolygonizeResult,
+    PolygonOptions,
+    from_json,
+)
+from ...protocol.words import tr
+from ..images import regions
+from ..outputs import locked, refuse_in_use, writing
+from ..progress import Progress
+from ..runs.runs import SCALE, Counted
+from . import outlines
+from .layers import write_layer
+from .measure import measured
+from .tracing import Objects, Part, traced
+
+FIELDS = ("id", "class", "class_value", "confidence", "area_m2", "perimeter_m", "outline", "run")
+CACHE_BYTES = 16 << 20
+"""GDAL's block cache while the raster is read, of which each block is read once."""
+WRITE_BYTES = 16 << 20
+"""Polygons are written when they have so many bytes: each time the file is brought onto the disk."""
+
+
+def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
+    """Write the polygons of a run's probability raster at a threshold, without running the model again.
+
+    Raises:
+        OrthomaskError: the raster is not one of ours, or the output exists or cannot be written.
+    """
+    started = time.monotonic()
+    source, target = Path(request.probabilities_path), Path(request.output_path)
+    record = _record(source)
+    if target.exists() and request.existing is not Existing.OVERWRITE:
+        raise OrthomaskError(
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” already exists.").format(target),
+            tr("Choose another name, or overwrite it."),
+        )
+    refuse_in_use(target)
+    partial = target.with_name(f".{target.stem}.partial.gpkg")
+    provenance = {"source": {"path": str(source)}, **record, "threshold": request.threshold}
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with locked(target.with_name(f".{target.stem}.lock"), target):
+        try:
+            counted = write(source, request.threshold, request.polygons, provenance, partial, progress)
+            with writing(target):
+                os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+    return PolygonizeResult(str(target), counted.polygons, counted.area_m2, round(time.monotonic() - started, 2))
+
+
+def write(
+    probabilities: Path,
+    threshold: float,
+    options: PolygonOptions,
+    provenance: dict[str, Any],
+    target: Path,
+    progress: Progress,
+) -> Counted:
+    """Write the layer `polygons` and the table `orthomask_runs` of a GeoPackage; return count and total area."""
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(probabilities) as dataset:
+        record = json.loads(dataset.tags()["ORTHOMASK"])
+        classes = tuple(from_json(ClassInfo, info) for info in record["classes"])
+        known = provenance.get("source", {})
+        near_x = known["center"][0] if "center" in known else None
+        crs = pyproj.CRS.from_user_input(known.get("crs") or dataset.crs.to_wkt())
+        finisher = _Finisher(dataset, classes, options, crs, record["run_id"], near_x)
+        layer = _Layer(target, finisher.crs)
+        for objects, pending in traced(dataset, threshold, finisher.min_pixels, progress):
+            layer.add(finisher.finished(objects, pending))
+        layer.write()
+    _write_provenance(provenance, record["run_id"], target)
+    return Counted(layer.count, round(finisher.area_m2, 1))
+
+
+class _Layer:
+    """The layer `polygons` of a GeoPackage, made anew, to which many polygons are written at a time."""
+
+    def __init__(self, target: Path, crs: pyproj.CRS) -> None:
+        self.count = 0
+        self._target, self._crs = target, crs.to_wkt()
+        self._held: list[dict[str, np.ndarray]] = []
+        self._bytes = 0
+        target.unlink(missing_ok=True)
+
+    def add(self, columns: dict[str, np.ndarray]) -> None:
+        """Take in polygons, `geometry` as WKB, with their attributes; they are numbered as they come."""
+        number = len(columns["geometry"])
+        self._held.append({"id": np.arange(self.count + 1, self.count + number + 1), **columns})
+        self.count += number
+        self._bytes += sum(map(len, columns["geometry"]))
+        if self._bytes >= WRITE_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what has been taken in."""
+        if not self._held:
+            return
+        columns = {name: np.concatenate([held[name] for held in self._held]) for name in (*FIELDS, "geometry")}
+        geometry = columns.pop("geometry")
+        write_layer(self._target, "polygons", columns, geometry, "Polygon", self._crs)
+        self._held, self._bytes = [], 0
+
+
+class _Finisher:
+    """Cleans and measures whole objects."""
+
+    def __init__(
+        self, dataset: DatasetReader, classes: tuple[ClassInfo, ...], options: PolygonOptions, crs: pyproj.CRS,
+        run: str, near_x: float | None,
+    ) -> None:  # fmt: skip
+        """Prepare for a raster.
+
+        Args:
+            near_x: where longitudes are counted from in the source, which may have them across or beyond 180°.
+        """
+        self.crs, self.area_m2, self._near_x = crs, 0.0, near_x
+        self._names, self._outlines = np.full((2, 1 + max(info.value for info in classes)), "", object)
+        for info in classes:
+            outline = info.outline if options.simplify else Outline.PIXELS
+            self._names[info.value], self._outlines[info.value] = info.name, outline.value
+        self._options, self._run = options, run
+        self._transform, self._lattice_crs = dataset.transform, dataset.crs.to_wkt()
+        self._context = np.array([], object)
+        center = shapely.box(-0.5, -0.5, 0.5, 0.5)
+        middle = Affine.translation(dataset.width / 2, dataset.height / 2)
+        pixel = np.array([regions.transformed(center, middle)])
+        self._pixel_m2 = float(measured(self._in_source_crs(pixel), self.crs)[0][0])
+
+    @property
+    def min_pixels(self) -> float:
+        """The smallest object, in pixels."""
+        return max(1.0, self._pixels(self._options.min_area_m2))
+
+    def _pixels(self, area_m2: float | None) -> float:
+        return SPECK_PX if area_m2 is None else area_m2 / self._pixel_m2
+
+    def finished(self, objects: Objects, pending: Sequence[Part]) -> dict[str, np.ndarray]:
+        """The attributes of objects but their numbers, and their outlines as WKB in the CRS of the source."""
+        polygons, outline = self._drawn(objects, pending)
+        moved = self._in_source_crs(polygons)
+        areas, perimeters = measured(moved, self.crs)
+        self.area_m2 += float(areas.sum())
+        return {
+            "class": self._names[objects.values],
+            "class_value": objects.values.astype(np.int32),
+            "confidence": np.round(objects.probabilities / objects.pixels / SCALE, 3),
+            "area_m2": np.round(areas, 2),
+            "perimeter_m": np.round(perimeters, 2),
+            "outline": outline,
+            "run": np.full(len(moved), self._run, object),
+            "geometry": shapely.to_wkb(moved),
+        }
+
+    def _drawn(self, objects: Objects, pending: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+        """Outlines in raster pixels, and how each was drawn: buildings are squared where that does not hurt."""
+        polygons, outline = objects.polygons.copy(), self._outlines[objects.values]
+        shared, squared = (np.flatnonzero(outline == kind.value) for kind in (Outline.SHARED, Outline.SQUARED))
+        if len(shared):
+            polygons[shared] = self._shared(polygons[shared], pending)
+        polygons = self._without_small_holes(polygons)
+        polygons[squared], is_squared = outlines.squared(polygons[squared])
+        outline[squared] = np.where(is_squared, "squared", "kept")
+        return polygons, outline
+
+    def _shared(self, finished: np.ndarray, pending: Sequence[Part]) -> np.ndarray:
+        """Outlines of fields with common borders. Neighbours that are not written now take part as context.
+
+        A border comes out the same on both sides, since all that touches it takes part both times, and the side that
+        is written first comes first both times. What has been written is kept until all that it touches is.
+        """
+        going = [part for part in pending if self._outlines[part.value] == Outline.SHARED.value]
+        pieces = np.array(list(chain.from_iterable(part.shapes for part in going)), object)
+        part_of = np.repeat(np.arange(len(going)), [len(part.shapes) for part in going])
+        tree = shapely.STRtree(finished)
+        before = self._context[np.unique(tree.query(self._context, predicate="intersects")[0])]
+        beside = np.unique(part_of[tree.query(pieces, predicate="intersects")[0]])
+        after = [going[index].polygon for index in beside]
+        result = outlines.share_borders([*before, *finished, *after])[len(before) : len(before) + len(finished)]
+        known = np.concatenate([self._context, finished])
+        self._context = known[np.unique(shapely.STRtree(known).query(pieces, predicate="intersects")[1])]
+        return result
+
+    def _without_small_holes(self, polygons: np.ndarray) -> np.ndarray:
+        rings, polygon = shapely.get_rings(polygons, return_index=True)
+        is_outer = np.diff(polygon, prepend=-1) > 0
+        is_kept = is_outer | (shapely.area(shapely.polygons(rings)) >= self._pixels(self._options.min_hole_m2))
+        return polygons if is_kept.all() else np.asarray(shapely.polygons(rings[is_kept], indices=polygon[is_kept]))
+
+    def _in_source_crs(self, polygons: np.ndarray) -> np.ndarray:
+        placed = regions.transformed(polygons, self._transform)
+        same = self.crs == pyproj.CRS(self._lattice_crs)
+        return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self.crs, self._near_x))
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a run wrote into its probability raster, with the provenance beside it where it is still there."""
+    try:
+        with rasterio.open(path) as dataset:
+            record: dict[str, Any] = json.loads(dataset.tags().get("ORTHOMASK", "{}"))
+            shows = len(record.get("classes", ()))
+            if "run_id" not in record or shows != dataset.count or dataset.colorinterp[0] is ColorInterp.palette:
+                raise ValueError("no probabilities, or none of a run")
+    except (rasterio.errors.RasterioError, TypeError, ValueError) as error:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_UNREADABLE,
+            tr("“{}” is no probability raster of Orthomask.").format(path.name),
+            tr("Choose the probabilities.tif in the folder of a run."),
+            str(error),
+        ) from error
+    try:
+        whole: dict[str, Any] = json.loads(path.with_name("run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # gone or damaged: what the raster itself says is enough
+        return record
+    return {**record, **whole} if whole.get("run_id") == record["run_id"] else record
+
+
+def _write_provenance(provenance: dict[str, Any], run: str, target: Path) -> None:
+    model = provenance.get("model", {})
+    values = {
+        "run": run,
+        "model": model.get("name", ""),
+        "model_sha256": model.get("sha256", ""),
+        "source": provenance["source"]["path"],
+        "image_date": provenance.get("image_date", ""),
+        "threshold": str(provenance["threshold"]),
+        "request": json.dumps(provenance.get("request", {})),
+        "version": provenance.get("versions", {}).get("orthomask", ""),
+        "time": provenance.get("time", ""),
+    }
+    write_layer(target, "orthomask_runs", {name: np.array([value], object) for name, value in values.items()})

@@ -1,0 +1,1 @@
+"""How accurate a model is, in numbers and on the map."""

@@ -1,0 +1,126 @@
+"""Agreement of predicted and true pixels: counts at several thresholds, and scores of confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.classification import BinaryPrecisionRecallCurve
+
+from ...protocol import UNKNOWN, PixelScores
+
+THRESHOLDS = tuple(step / 20 for step in range(2, 19))
+"""Thresholds that a training chooses from."""
+TOTAL = "all"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Agreement of predicted and true foreground, counted over the known pixels of all images together."""
+
+    iou: float
+    precision: float
+    recall: float
+    f1: float
+    threshold: float
+    images: int
+
+
+class Scoreboard:
+    """Counts right and wrong pixels at several thresholds, for each place and for all together."""
+
+    def __init__(self, thresholds: Sequence[float]) -> None:
+        self._thresholds = torch.tensor(thresholds, dtype=torch.float64)
+        self._curves: dict[str, BinaryPrecisionRecallCurve] = {}
+        self._images: dict[str, int] = {}
+
+    def add(self, place: str, probability: Tensor, mask: Tensor) -> None:
+        """Count an image: foreground probability `(..., H, W)` in 0 to 1, class values of the same shape."""
+        target = torch.where(mask == UNKNOWN, UNKNOWN, (mask > 0).long())
+        for name in (place, TOTAL):
+            if name not in self._curves:
+                # Of several processes that train together each one scores everything.
+                self._curves[name] = BinaryPrecisionRecallCurve(
+                    self._thresholds, ignore_index=UNKNOWN, sync_on_compute=False
+                )
+            self._curves[name].update(probability.cpu().double(), target.cpu())
+            self._images[name] = self._images.get(name, 0) + 1
+
+    def scores(self, index: int, name: str = TOTAL) -> Scores:
+        """The scores of a place at the threshold of that number."""
+        precisions, recalls, _ = self._curves[name].compute()
+        precision, recall = (float(values[index].nan_to_num(0)) for values in (precisions, recalls))
+        both = precision * recall
+        return Scores(
+            iou=both / (precision + recall - both) if both else 0.0,
+            precision=precision,
+            recall=recall,
+            f1=2 * both / (precision + recall) if both else 0.0,
+            threshold=float(self._thresholds[index]),
+            images=self._images[name],
+        )
+
+    def best(self, threshold: float = 0.0) -> Scores:
+        """The scores of all places at the threshold nearest to one, or with 0 at that with the highest IoU."""
+        if threshold:
+            return self.scores(int((self._thresholds - threshold).abs().argmin()))
+        return max((self.scores(index) for index in range(len(self._thresholds))), key=lambda scores: scores.iou)
+
+    def table(self, index: int = 0) -> dict[str, Scores]:
+        """The scores at the threshold of that number, all together first, then by place."""
+        return {name: self.scores(index, name) for name in (TOTAL, *sorted(set(self._curves) - {TOTAL}))}
+
+
+def pixel_scores(confusion: np.ndarray, names: Sequence[str]) -> tuple[PixelScores, ...]:
+    """Scores of all foreground together (`all`), then of each foreground class.
+
+    Args:
+        confusion: pixel counts `(classes, classes)`, row = truth, column = prediction, background first.
+        names: of the foreground classes.
+    """
+    hits = np.diag(confusion)
+    whole = np.array([[confusion[0, 0], confusion[0, 1:].sum()], [confusion[1:, 0].sum(), confusion[1:, 1:].sum()]])
+    return (
+        foreground_scores(TOTAL, whole),
+        *(
+            _scored(name, hits[value], confusion[:, value].sum(), confusion[value].sum(), int(confusion[value].sum()))
+            for value, name in enumerate(names, start=1)
+        ),
+    )
+
+
+def foreground_scores(name: str, confusion: np.ndarray, pixels: int | None = None) -> PixelScores:
+    """Scores from pixel counts `(2, 2)`, row = truth, column = prediction, background first."""
+    truth = int(confusion[1].sum())
+    return _scored(name, confusion[1, 1], confusion[:, 1].sum(), truth, truth if pixels is None else pixels)
+
+
+def _scored(name: str, hits: float, found: float, true: float, pixels: int) -> PixelScores:
+    return PixelScores(
+        name=name,
+        iou=ratio(hits, found + true - hits),
+        f1=ratio(2 * hits, found + true),
+        precision=ratio(hits, found),
+        recall=ratio(hits, true),
+        pixels=pixels,
+    )
+
+
+def accuracy(confusion: np.ndarray) -> float:
+    """Share of the pixels whose class is right."""
+    return ratio(np.trace(confusion), confusion.sum())
+
+
+def kappa(confusion: np.ndarray) -> float:
+    """Agreement beyond chance (Cohen 1960): 1 for perfect, 0 for what the classes' sizes alone give."""
+    shares = confusion / max(confusion.sum(), 1)
+    chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    return ratio(float(np.trace(shares)) - chance, 1 - chance)
+
+
+def ratio(part: float, whole: float) -> float:
+    """A quotient, 0 where there is nothing to divide by."""
+    return float(part / whole) if whole else 0.0

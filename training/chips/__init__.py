@@ -1,0 +1,1 @@
+"""Training images as files, in and out."""

@@ -1,0 +1,1 @@
+"""Training: from labelled data to a bundle."""

@@ -1,0 +1,208 @@
+"""Keeps the best bundle, the curves, the preview and the checkpoint of a training, and reports how far it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from dataclasses import asdict, replace
+from statistics import fmean, harmonic_mean
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ...engine.models import bundle
+from ...engine.models.bundle import Card
+from ...engine.outputs import write_atomically, writing
+from ...engine.progress import Progress
+from ...protocol import TrainRequest, TrainResult
+from ...protocol.words import tr
+from ..accuracy.scores import THRESHOLDS, TOTAL, Scores
+from .augment import Range
+from .dataset import Views
+from .folder import TrainingFolder
+from .learner import Learner
+from .preview import preview
+
+EXAMPLES = 4
+"""Rows of the preview."""
+ACCURACY = "validation areas"
+"""Under which name the card has the scores of the validation."""
+
+
+class Keeper(Callback):
+    """Writes the run folder, epoch by epoch.
+
+    It must stand before `Average` among the callbacks: that one takes the averaged weights away when validation ends.
+
+    Attributes:
+        rows: one for each epoch, as in `metrics.csv`.
+        best: the row of the best epoch; empty before the first.
+        seconds: time of training and validation so far.
+    """
+
+    def __init__(
+        self, folder: TrainingFolder, card: Card, request: TrainRequest, views: Views, usual: Range, progress: Progress
+    ) -> None:
+        self._folder, self._card, self._progress = folder, card, progress
+        self._schedule, self._threshold = request.schedule, request.threshold
+        self._views, self._usual = views, usual
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, float] = {}
+        self.seconds = 0.0
+        self._clock = _Clock()
+        self._scores: Scores | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training needs."""
+        return {"rows": self.rows, "best": self.best, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
+
+    def on_train_epoch_start(self, _trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and name the views to be shown."""
+        cast(Learner, pl_module).examples = dict.fromkeys(self._views.richest(EXAMPLES))
+        self._clock = _Clock()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """A batch has arrived."""
+        self._clock.arrived()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Report how far it is; here a person can cancel."""
+        self._clock.done(self._schedule.batch * trainer.world_size)
+        schedule, epoch = self._schedule, trainer.current_epoch + 1
+        message = tr("Epoch {} of {}, {:.0f} images/s").format(epoch, schedule.epochs, self._clock.images_per_second)
+        if self.best:
+            message = tr("{}, IoU {:.3f}").format(message, self.best["iou"])
+        self._progress.report(min(trainer.global_step / (schedule.epochs * schedule.steps), 1.0), message)
+        self._clock.wait()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Here a person can cancel as well."""
+        self._progress.check_cancelled()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights if they are the best so far, and show examples."""
+        learner = cast(Learner, pl_module)
+        scores = self._scores = learner.board.best(self._threshold)
+        learner.scores.append(scores.iou)
+        learner.log_dict({name: float(value) for name, value in asdict(scores).items()})
+        if not self._folder.leads:
+            return
+        if scores.iou > self.best.get("iou", -1.0):
+            bundle.save(self._folder.bundle, learner.network, self._finished(learner, scores, trainer))
+        shown = [
+            (self._views.chip(index), found.numpy()) for index, found in learner.examples.items() if found is not None
+        ]
+        picture = preview(shown, self._card.classes, scores.threshold, self._usual)
+        write_atomically(self._folder.preview, picture)
+
+    def _finished(self, learner: Learner, scores: Scores, trainer: Trainer) -> Card:
+        """The card with what is known by now."""
+        table = learner.board.table(THRESHOLDS.index(scores.threshold))
+        rounded = {name: {key: round(value, 4) for key, value in asdict(row).items()} for name, row in table.items()}
+        places = {name: row for name, row in rounded.items() if name != TOTAL}
+        summary = {**self._card.training, "best_epoch": trainer.current_epoch + 1, "best_step": trainer.global_step}
+        accuracy = {ACCURACY: {**rounded[TOTAL], "by_place": places}}
+        return replace(self._card, threshold=round(scores.threshold, 3), training=summary, accuracy=accuracy)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add to the curves, write the checkpoint, and stop where nothing gets better any more."""
+        learner, scores = cast(Learner, pl_module), cast(Scores, self._scores)
+        row = {
+            "epoch": len(self.rows) + 1,
+            "step": trainer.global_step,
+            "loss": sum(learner.losses) / len(learner.losses),
+            "iou": scores.iou,
+            "f1": scores.f1,
+            "precision": scores.precision,
+            "recall": scores.recall,
+            "threshold": scores.threshold,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "images_per_second": self._clock.images_per_second,
+            "waiting_share": self._clock.waiting_share,
+        }
+        self.rows.append({name: float(f"{value:.6g}") for name, value in row.items()})
+        if scores.iou > self.best.get("iou", -1.0):
+            self.best = self.rows[-1]
+        self.seconds += self._clock.seconds
+        if self._folder.leads:
+            write_atomically(self._folder.metrics, _table(self.rows))
+        partial = self._folder.checkpoint.with_name("last.ckpt.partial")
+        with writing(self._folder.checkpoint):
+            trainer.save_checkpoint(partial)
+            if self._folder.leads:
+                os.replace(partial, self._folder.checkpoint)
+        if self.stale:
+            trainer.should_stop = True
+
+    def result(self, stopped: str, warnings: tuple[str, ...]) -> TrainResult:
+        """The best epoch, and how fast all of them were."""
+        speeds = [row["images_per_second"] for row in self.rows]
+        return TrainResult(
+            model_path=str(self._folder.bundle),
+            run_dir=str(self._folder.path),
+            epochs=len(self.rows),
+            best_epoch=int(self.best["epoch"]),
+            scores={name: self.best[name] for name in ("iou", "f1", "precision", "recall")},
+            threshold=self.best["threshold"],
+            images_per_second=round(harmonic_mean(speeds), 2),
+            waiting_share=round(fmean(row["waiting_share"] for row in self.rows), 4),
+            seconds=round(self.seconds, 1),
+            stopped=stopped,
+            warnings=warnings,
+        )
+
+    @property
+    def stale(self) -> bool:
+        """Whether the score has not become better for as long as the schedule has patience."""
+        patience = self._schedule.patience
+        return bool(patience and self.best) and len(self.rows) - self.best["epoch"] >= patience
+
+
+class _Clock:
+    """How long an epoch takes, and how long of that the device waits for chips."""
+
+    def __init__(self) -> None:
+        self._started = self._mark = time.perf_counter()
+        self._waiting, self._working, self._images = 0.0, 0.0, 0
+
+    def arrived(self) -> None:
+        now = time.perf_counter()
+        self._waiting, self._mark = self._waiting + now - self._mark, now
+
+    def done(self, images: int) -> None:
+        now = time.perf_counter()
+        self._working, self._mark = self._working + now - self._mark, now
+        self._images += images
+
+    def wait(self) -> None:
+        self._mark = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    @property
+    def images_per_second(self) -> float:
+        return self._images / max(self._waiting + self._working, 1e-9)
+
+    @property
+    def waiting_share(self) -> float:
+        return self._waiting / max(self._waiting + self._working, 1e-9)
+
+
+def _table(rows: list[dict[str, float]]) -> bytes:
+    text = io.StringIO()
+    writer: csv.DictWriter[str] = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+    return text.getvalue().encode()
+
+
+def _plain(value: float) -> float | int:
+    return int(value) if value == int(value) else value

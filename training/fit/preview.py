@@ -1,0 +1,71 @@
+"""A picture of how far a training is: validation examples, their truth, and what is found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import rasterio
+from rasterio.io import MemoryFile
+
+from ...protocol import UNKNOWN, ClassInfo
+from ..data.scenes import VALID
+from .augment import Chip, Range
+
+SIDE_PX = 256
+"""Most of a picture that is shown."""
+GAP_PX = 6
+GROUND = 0.35
+"""How bright the image is below classes."""
+
+
+def preview(
+    examples: Sequence[tuple[Chip, np.ndarray]], classes: Sequence[ClassInfo], threshold: float, usual: Range
+) -> bytes:
+    """A PNG with a row of image, truth and prediction for each example; unknown is dark.
+
+    Args:
+        examples: chips, and the probabilities `(K, H, W)` of the foreground classes in each.
+    """
+    rows, side = [], min(SIDE_PX, max(len(chip.mask) for chip, _ in examples))
+    for chip, found in examples:
+        image = _image(chip, usual)
+        predicted = np.where(found.max(axis=0) >= threshold, found.argmax(axis=0) + 1, 0)
+        predicted = np.where(chip.mask == UNKNOWN, UNKNOWN, predicted)
+        panels = image, _painted(image, chip.mask, classes), _painted(image, predicted, classes)
+        rows.append(np.concatenate([_framed(panel, side) for panel in panels], axis=2))
+    return _png(np.concatenate(rows, axis=1))
+
+
+def _image(chip: Chip, usual: Range) -> np.ndarray:
+    """Red, green and blue `(3, H, W)` in 0 to 1 of the first three bands, or of the first one."""
+    light = ((chip.pixels[:-1] - usual.low) / (usual.high - usual.low)).clip(0, 1)
+    light = light[:3] if len(light) >= 3 else light[[0, 0, 0]]
+    return np.asarray(np.where(chip.pixels[-1] == VALID, light, 0))
+
+
+def _painted(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:
+    """The image, darkened, with its classes in their colours; black where unknown."""
+    painted = image * GROUND
+    for info in classes:
+        colour = np.array([*bytes.fromhex(info.color[1:])]) / 255
+        painted = np.where(mask == info.value, colour[:, None, None], painted)
+    return np.where(mask == UNKNOWN, 0, painted)
+
+
+def _framed(panel: np.ndarray, side: int) -> np.ndarray:
+    """The middle `side` x `side` pixels of a panel, on grey if it is smaller, and a gap."""
+    top, left = (max(0, size - side) // 2 for size in panel.shape[1:])
+    part = panel[:, top : top + side, left : left + side]
+    framed = np.full((3, side + GAP_PX, side + GAP_PX), 0.5)
+    framed[:, : part.shape[1], : part.shape[2]] = part
+    return framed
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """RGB pixels `(3, H, W)` in 0 to 1 as PNG."""
+    profile = {"driver": "PNG", "dtype": "uint8", "count": 3, "height": pixels.shape[1], "width": pixels.shape[2]}
+    with MemoryFile() as memory:
+        with rasterio.Env(), memory.open(**profile) as dataset:
+            dataset.write((pixels * 255).round().astype(np.uint8))
+        return bytes(memory.getbuffer())

@@ -1,0 +1,216 @@
+"""What a training begins with: the model card as far as it is known, and a network from scratch or from a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...engine.compute.devices import choose
+from ...engine.models import bundle as bundles
+from ...engine.models.bundle import BandStatistics, Bundle, Card
+from ...engine.models.unet import UNet, UNetArguments
+from ...protocol import ClassInfo, ErrorCode, OrthomaskError, TrainRequest
+from ...protocol.words import tr
+from ..data.material import Material
+from ..data.scenes import Source
+from .recipe import digest
+
+SHIFT = 2.0
+"""How many standard deviations the mean of a band may differ from the model's before its filters stay as they are."""
+CONTRAST = 3.0
+"""By what factor the standard deviations may differ."""
+INPUTS = {"stem.0.weight": "stem.1.running_mean", "encoder.0.0.0.weight": "encoder.0.0.1.running_mean"}
+"""The filters that read the bands, `(out, bands, 3, 3)`, and the mean that is taken from what they give.
+
+The second are there only where the encoder does not follow the stem.
+"""
+HEAD = ("head.weight", "head.bias")
+"""The filters that tell the classes, `(classes, …)`."""
+
+
+def parent_of(request: TrainRequest) -> Bundle | None:
+    """The bundle that a training starts from; None from scratch.
+
+    Raises:
+        OrthomaskError: it cannot be opened, or is an ensemble.
+    """
+    parent = bundles.load(request.model) if request.model else None
+    if parent and parent.card.members:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("“{}” is an ensemble, which cannot be trained further.").format(parent.card.title),
+            tr("Start from one of its members."),
+        )
+    return parent
+
+
+def begin(
+    request: TrainRequest, parent: Bundle | None, material: Material, measured: Sequence[BandStatistics]
+) -> tuple[Card, UNet, tuple[str, ...]]:
+    """The card before training, the network, and in words what of the parent could not be kept.
+
+    Args:
+        measured: the bands' statistics over the training areas.
+
+    Raises:
+        OrthomaskError: the parent is an ensemble, or the chips do not fit the network.
+    """
+    _require_single(parent)
+    card = Card(
+        name=request.name,
+        title=request.title or request.name,
+        architecture=arguments(request, parent, len(measured), len(material.classes) + 1),
+        bands=tuple(measured),
+        dtype=material.dtype,
+        gsd_m=material.gsd_m,
+        classes=material.classes,
+        threshold=0.5,
+        licence=request.licence or (parent.card.licence if parent else ""),
+        attribution=request.attribution or (parent.card.attribution if parent else ""),
+        training=_summary(request, parent, material),
+    )
+    _require_divisible(request.schedule.chip_px, card.architecture.divisor)
+    network = UNet(card.architecture)
+    return card, network, tuple(_inherit(network, card, parent)) if parent else ()
+
+
+def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
+    """The network's shape: that of the parent, but for bands and classes."""
+    shape = {**asdict(request.network)}
+    if parent:
+        shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
+    return UNetArguments(**{**shape, "bands": bands, "classes": classes})
+
+
+def foreign_bands(card: Card, before: Card) -> list[str]:
+    """The bands of a parent whose values are so different now that its filters would make nothing of them."""
+    known = {band.name: band for band in before.bands}
+    pairs = [(band, known[band.name]) for band in card.bands if band.name in known]
+    return [band.name for band, old in pairs if card.dtype != before.dtype or not _resembles(band, old)]
+
+
+def _resembles(band: BandStatistics, old: BandStatistics) -> bool:
+    shift, contrast = abs(band.mean - old.mean) / old.std, band.std / old.std
+    return shift <= SHIFT and 1 / CONTRAST <= contrast <= CONTRAST
+
+
+def _require_single(parent: Bundle | None) -> None:
+    if parent and parent.card.members:
+        sentence = tr("“{}” is an ensemble, which cannot be trained further.").format(parent.card.name)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Start from one of its members."))
+
+
+def _require_divisible(chip_px: int, divisor: int) -> None:
+    if chip_px % divisor:
+        sentence = tr("Chips of {} px do not fit the network.").format(chip_px)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use a multiple of {} px.").format(divisor))
+
+
+def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
+    """Give the network the parent's weights: bands and classes by their names, the rest as it is."""
+    old, new = parent.model().state_dict(), network.state_dict()
+    taken = {name: weight for name, weight in old.items() if name not in HEAD}
+    warnings = _band_notes(card, parent.card)
+    for name, mean in INPUTS.items():
+        if name in old:
+            taken[name], step = folded(old[name], card, parent.card)
+            taken[mean] = old[mean] + step
+    rows = _class_rows(card.classes, parent.card.classes, warnings, parent.card.name)
+    for name in HEAD:
+        taken[name] = new[name].clone()
+        for row, before in rows.items():
+            taken[name][row] = old[name][before]
+    network.load_state_dict(taken)
+    return warnings
+
+
+def folded(old: Tensor, card: Card, before: Card) -> tuple[Tensor, Tensor]:
+    """Filters `(out, bands, 3, 3)` for the card's bands, and the step `(out,)` of the mean behind them.
+
+    A card has the statistics of the images that its network learns from now, whatever the parent learnt from: the
+    preflight compares images with them, and after fine-tuning those of the new area are foreign no more. The network
+    computes the same from the same pixels all the same. As pixel = std x + mean,
+    x before = (std / std before) x + (mean - mean before) / std before: the factor goes into the filter, the constant,
+    summed over the filter, into the mean that the batch normalisation takes away. Only where there is no image the
+    outcome is another, so at edges: the zeros there now stand for the new mean.
+
+    A foreign band's filter stays as it is, and gets values of the size that it is used to. A band that the parent does
+    not know gets the mean of all its filters.
+    """
+    places = {band.name: number for number, band in enumerate(before.bands)}
+    foreign = foreign_bands(card, before)
+    filters = [old[:, places[band.name]] if band.name in places else old.mean(dim=1) for band in card.bands]
+    step = torch.zeros(len(old))
+    for number, band in enumerate(card.bands):
+        if band.name in places and band.name not in foreign:
+            was = before.bands[places[band.name]]
+            step -= filters[number].sum(dim=(1, 2)) * (band.mean - was.mean) / was.std
+            filters[number] = filters[number] * (band.std / was.std)
+    return torch.stack(filters, dim=1), step
+
+
+def _band_notes(card: Card, before: Card) -> list[str]:
+    """A sentence for each band that only one of two models knows, or whose values are foreign."""
+    known, wanted = ([band.name for band in each.bands] for each in (before, card))
+    foreign = foreign_bands(card, before)
+    fresh, lost = [name for name in wanted if name not in known], [name for name in known if name not in wanted]
+    return [
+        *(
+            tr("The values of {} are unlike those that “{}” was trained on.").format(name, before.name)
+            for name in foreign
+        ),
+        *(
+            tr("The model did not know the band {}: it begins with the mean of the others.").format(name)
+            for name in fresh
+        ),
+        *(tr("The model knew a band {}, which is no longer there.").format(name) for name in lost),
+    ]
+
+
+def _class_rows(
+    classes: Sequence[ClassInfo], before: Sequence[ClassInfo], warnings: list[str], model: str
+) -> dict[int, int]:
+    """For each class that the parent knows by name, background included, its value now and its value there."""
+    known = {_plain(info.name): info.value for info in before}
+    new = [info.name for info in classes if _plain(info.name) not in known]
+    warnings += [
+        tr("“{}” does not know the class “{}”: it is learnt from scratch.").format(model, name) for name in new
+    ]
+    return {0: 0} | {info.value: known[_plain(info.name)] for info in classes if _plain(info.name) in known}
+
+
+def _plain(name: str) -> str:
+    """A class's name without regard to case and a plural's s."""
+    return name.strip().casefold().removesuffix("s")
+
+
+def _summary(request: TrainRequest, parent: Bundle | None, material: Material) -> dict[str, Any]:
+    """What the card says of the training, before it has begun."""
+    scenes = [scene for source in material.sources for scene in source.scenes]
+    resolutions = [scene.gsd_m for scene in scenes]
+    return {
+        "places": list(dict.fromkeys(scene.place for scene in scenes)),
+        "images": len(scenes),
+        "megapixels": round(sum(scene.known_px for scene in scenes) / 1e6, 3),
+        "square_kilometres": round(sum(scene.known_px * scene.gsd_m**2 for scene in scenes) / 1e6, 4),
+        "square_kilometres_by_place": _by_place(material.sources),
+        "gsd_m": [min(resolutions), max(resolutions)],
+        "recipe_sha256": digest(request),
+        "parent": {"name": parent.card.name, "sha256": parent.sha256} if parent else {},
+        "seed": request.schedule.seed,
+        "device": choose(request.hardware.device).name,
+    }
+
+
+def _by_place(sources: Sequence[Source]) -> dict[str, float]:
+    """Labelled ground at each place and resolution, km²."""
+    areas: dict[str, float] = {}
+    for source in sources:
+        for scene in source.scenes:
+            name = f"{scene.place} {scene.gsd_m:.3g} m"
+            areas[name] = areas.get(name, 0.0) + scene.known_px * scene.gsd_m**2 / 1e6
+    return {name: round(area, 4) for name, area in areas.items()}

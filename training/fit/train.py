@@ -1,0 +1,197 @@
+"""Training a U-Net: from labelled images to a bundle, epoch by epoch, in a run folder from which it can go on.
+
+An epoch is `steps` optimizer steps, a validation and a checkpoint. Nothing is random but the first weights and the
+chips, and these depend on the seed, the epoch and their number alone: so a training that goes on from its last
+checkpoint ends with the curve and the weights of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer, seed_everything
+from torch.utils.data import DataLoader
+
+from ...engine.compute import gpu
+from ...engine.compute.devices import choose, precision_of
+from ...engine.models.bundle import Bundle
+from ...engine.outputs import writing
+from ...engine.progress import Progress
+from ...protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
+from ...protocol.words import tr
+from ..data import material as materials
+from ..data.scenes import band_statistics
+from .augment import usual_range
+from .dataset import Chips, Numbers, Views
+from .folder import TrainingFolder
+from .keeper import Keeper
+from .learner import Average, Diverged, Learner
+from .loggers import loggers
+from .start import begin, parent_of
+
+LOG_EVERY = 25
+"""Steps between two points of the trackers' loss curves."""
+
+
+def run(request: TrainRequest, progress: Progress) -> TrainResult:
+    """Train, and leave the best bundle, curves, a preview and the record in the run folder.
+
+    Raises:
+        OrthomaskError: there is nothing to learn from, the folder holds another training, the very first epoch
+            diverges, memory or disk run out, or a person cancels: what is in the folder by then stays there.
+    """
+    parent = parent_of(request)
+    made = loggers(request)
+    folder = TrainingFolder(request)
+    with folder.claimed():
+        result = folder.open() or _trained(request, parent, made, folder, progress)
+    progress.show(1, tr("Done"))
+    return result
+
+
+def _trained(
+    request: TrainRequest, parent: Bundle | None, made: Sequence[Any], folder: TrainingFolder, progress: Progress
+) -> TrainResult:
+    material = materials.read(request, parent, progress.part(0, 0.05))
+    measured = band_statistics(material.bands, material.sources)
+    usual = usual_range(measured, material.dtype)
+    seed_everything(request.schedule.seed, verbose=False)
+    gpu.give_back()  # a prediction in this process may have left it full
+    card, network, notes = begin(request, parent, material, measured)
+    views = Views(material.validation, card)
+    chips = Chips(material.sources, card, usual, request.augmentation, request.schedule)
+    learner = Learner(network, request.objective, request.schedule)
+    keeper = Keeper(folder, card, request, views, usual, progress.part(0.05, 1))
+    trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
+    folder.begin()
+    stopped = fit(trainer, learner, keeper, loader(chips, request.schedule, folder.finished_epochs()), views, folder)
+    said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
+    result = keeper.result(stopped, tuple(said))
+    folder.finish(result)
+    return result
+
+
+def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Sequence[Any]) -> Trainer:
+    """Lightning's trainer for a request.
+
+    Raises:
+        OrthomaskError: there is no such device, strategy or precision.
+    """
+    schedule, hardware = request.schedule, request.hardware
+    device = choose(hardware.device).torch
+    _require_one_device(request)
+    accelerator = {"cuda": "gpu"}.get(device.type, device.type)
+    one = [device.index or 0] if device.type == "cuda" else 1
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        return Trainer(
+            accelerator=accelerator,
+            devices=hardware.devices if hardware.devices > 1 else one,
+            num_nodes=hardware.machines,
+            strategy=hardware.strategy,
+            precision=precision(schedule, device),  # type: ignore[arg-type]
+            max_epochs=schedule.epochs,
+            gradient_clip_val=schedule.clip_norm or None,
+            callbacks=list(callbacks),
+            logger=list(made),
+            log_every_n_steps=min(LOG_EVERY, schedule.steps),
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            deterministic="warn",
+        )
+    except (ValueError, MisconfigurationException) as error:
+        sentence = tr("The training cannot run with these settings for precision and hardware.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use “auto” for them."), str(error)) from error
+
+
+def precision(schedule: Schedule, device: torch.device) -> str:
+    """Lightning's name of the precision: bfloat16 where the device is made for it, else float32."""
+    if schedule.precision != "auto":
+        return schedule.precision
+    return "bf16-mixed" if precision_of(device) == "bf16" else "32-true"
+
+
+def _require_one_device(request: TrainRequest) -> None:
+    """Raise where an encoder is to be frozen on several devices: they would not agree on what learns."""
+    several = request.hardware.devices * request.hardware.machines > 1
+    if several and request.schedule.frozen_epochs:
+        sentence = tr("The encoder can be frozen on a single device only.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Set frozen_epochs to 0, or use one device."))
+
+
+def _averages(schedule: Schedule) -> list[Callback]:
+    return [Average(schedule.averaging)] if schedule.averaging else []
+
+
+def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
+    """Batches of chips, made ahead in other processes, from an epoch on.
+
+    Lightning names each epoch to the sampler, but that of a resumed training only after the first chips are under way.
+    Only where these can be forked: a new interpreter would have to import the worker's main file again, and to be sent
+    all scenes.
+    """
+    workers = schedule.workers if sys.platform == "linux" else 0
+    return DataLoader(
+        chips,
+        batch_size=schedule.batch,
+        sampler=Numbers(schedule.steps * schedule.batch, epoch),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def fit(
+    trainer: Trainer, learner: Learner, keeper: Keeper, batches: DataLoader[Any], views: Views, folder: TrainingFolder
+) -> str:
+    """Train to the end, from the last checkpoint if there is one; say why it ended.
+
+    Raises:
+        OrthomaskError: memory or disk ran out, also under what others write into the folder.
+    """
+    checkpoint = str(folder.checkpoint) if folder.checkpoint.exists() else None
+    try:
+        with warnings.catch_warnings(), writing(folder.path):
+            warnings.simplefilter("ignore")
+            trainer.fit(learner, batches, DataLoader(views, batch_size=1), ckpt_path=checkpoint, weights_only=True)
+    except Diverged:
+        return "diverged"
+    except (RuntimeError, MemoryError) as error:
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        sentence = tr("There is not enough memory for this training.")
+        remedy = tr("Use a smaller batch, or smaller chips.")
+        raise OrthomaskError(ErrorCode.OUT_OF_MEMORY, sentence, remedy, str(error)) from error
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return "early" if keeper.stale else "finished"
+
+
+def _diverged(stopped: str, keeper: Keeper) -> list[str]:
+    """What to say of a training whose loss is no number any more.
+
+    Raises:
+        OrthomaskError: there is no model yet.
+    """
+    if stopped != "diverged":
+        return []
+    epoch = len(keeper.rows) + 1
+    if not keeper.best:
+        sentence = tr("The loss became infinite in epoch {}.").format(epoch)
+        remedy = tr("Try a learning rate that is ten times lower, or the precision 32-true.")
+        raise OrthomaskError(ErrorCode.TRAINING_DIVERGED, sentence, remedy)
+    words = tr(
+        "The loss became infinite in epoch {}, so the training stopped; the best model so far was kept. "
+        "Try a lower learning rate."
+    )
+    return [words.format(epoch)]

@@ -1,0 +1,1 @@
+"""Ground truth: labels and areas on the grid of an image."""

@@ -1,0 +1,78 @@
+"""Label projects: a GeoPackage with the layers `labels` and `areas`, and the table of its classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyproj
+
+from ...engine.outputs import refuse_in_use, writing
+from ...engine.progress import Progress
+from ...engine.shapes.layers import write_layer
+from ...protocol import ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult, Split
+from ...protocol.words import tr
+from .vector_files import CLASS_TABLE
+
+NOTHING = np.empty(0, object)
+GEOMETRY = "MultiPolygon"
+"""So that parts can be merged in QGIS; single polygons are taken as well."""
+
+
+def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
+    """Make an empty label project.
+
+    Raises:
+        OrthomaskError: the CRS is not known, or the file exists or cannot be written.
+    """
+    target = Path(request.output_path)
+    crs = _known_crs(request.crs)
+    if target.exists() and request.existing is not Existing.OVERWRITE:
+        raise OrthomaskError(
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” already exists.").format(target),
+            tr("Choose another name, or overwrite it."),
+        )
+    progress.report(0, tr("Making {}").format(target.name))
+    refuse_in_use(target)
+    partial = target.with_name(f".{target.stem}.partial.gpkg")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+    try:
+        write_layer(partial, "labels", {"class": np.empty(0, np.int32)}, NOTHING, GEOMETRY, crs)
+        write_areas(partial, NOTHING, [], [], crs)
+        columns = {
+            "value": np.array([info.value for info in request.classes], np.int32),
+            "name": np.array([info.name for info in request.classes], object),
+            "color": np.array([info.color for info in request.classes], object),
+            "outline": np.array([info.outline.value for info in request.classes], object),
+        }
+        write_layer(partial, CLASS_TABLE, columns)
+        with writing(target):
+            os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return ProjectResult(str(target))
+
+
+def write_areas(target: Path, geometry: np.ndarray, names: list[str], splits: list[Split], crs: str) -> None:
+    """Append areas, as WKB in `crs`, to the layer `areas` of a GeoPackage; all or none."""
+    columns = {
+        "name": np.array(names, object),
+        "split": np.array([split.value for split in splits], object),
+    }
+    write_layer(target, "areas", columns, geometry, GEOMETRY, crs)
+
+
+def _known_crs(text: str) -> str:
+    try:
+        return str(pyproj.CRS.from_user_input(text).to_wkt())
+    except pyproj.exceptions.CRSError as error:
+        raise OrthomaskError(
+            ErrorCode.LABELS_CRS,
+            tr("“{}” is no coordinate reference system that is known here.").format(text),
+            tr("Name one as EPSG:n, best the one of the image."),
+            str(error),
+        ) from error

@@ -1,0 +1,231 @@
+"""Vector files of any format: their layers, attributes and CRS, and their features batch by batch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import rasterio
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+from rasterio.errors import RasterioError
+
+from ...engine.images.georeference import full_turn
+from ...engine.shapes.layers import layer_info, list_layers, read_layer
+from ...protocol import ErrorCode, OrthomaskError
+from ...protocol.words import tr
+
+CLASS_TABLE = "orthomask_classes"
+"""The table of a GeoPackage that makes it a label project."""
+BATCH = 50_000
+"""Features that are in memory in the file's own form at the same time."""
+NOT_READ = (DataSourceError, DataLayerError, FeatureError, GeometryError)
+TEXT_TABLES = {".csv", ".tsv"}
+WKT_COLUMNS = "WKT,wkt,wkt_geom,geometry,geom,the_geom"
+"""Columns of a text table that are read as WKT where there is one."""
+TURNS = (2.5, 0.25)
+"""Longitudes and latitudes of a geographic CRS are within so many turns, maybe counted twice more round the globe."""
+
+
+def plain(value: Any) -> str:
+    """An attribute as text: 1.0 is `1`, nothing is empty, a truth is `true` or `false`."""
+    if value is None or value != value:  # noqa: PLR0124 (NaN stands for null in columns of numbers)
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value)).lower()
+    text = str(value).strip()
+    number = re.fullmatch(r"([+-]?\d+)\.0*", text)
+    return number.group(1) if number else text
+
+
+def layers_of(path: str) -> dict[str, str | None]:
+    """The layers and tables of a vector file, with their types of geometry.
+
+    Raises:
+        OrthomaskError: it is no vector file.
+    """
+    try:
+        layers = list_layers(path)
+    except DataSourceError as error:
+        raise unreadable(path, error) from error
+    if Path(path).suffix.lower() in TEXT_TABLES:  # only with its options GDAL finds the column of geometries
+        return {name: info_of(path, name)["geometry_type"] for name in layers}
+    return layers
+
+
+def is_vector(path: str, layer: str = "") -> bool:
+    """Whether the file has features: in that layer if one is named, unless only its rasters are meant."""
+    try:
+        layers = layers_of(path)
+    except OrthomaskError:
+        return False
+    meant = [layers[layer]] if layer in layers else [] if layer else list(layers.values())
+    return any(kind is not None for kind in meant) or not _is_raster_table(path, layer)
+
+
+def raster_path(path: str, layer: str = "") -> str:
+    """The name by which GDAL opens a raster, also one among the layers of a GeoPackage."""
+    if not path.lower().endswith(".gpkg"):
+        return path
+    if layer:
+        return f"GPKG:{path}:{layer}"
+    try:
+        with rasterio.open(path) as dataset:
+            return str(dataset.subdatasets[0]) if dataset.subdatasets else path
+    except RasterioError:
+        return path
+
+
+def _is_raster_table(path: str, layer: str) -> bool:
+    """Whether a GeoPackage holds a raster, of that name if there is one."""
+    if not path.lower().endswith(".gpkg"):
+        return False
+    try:
+        with rasterio.open(raster_path(path, layer)):
+            return True
+    except RasterioError:
+        return False
+
+
+def choose_layer(path: str, wanted: str, usual: str) -> str:
+    """The layer `wanted`, else the one with the `usual` name, else the first one with geometry.
+
+    Raises:
+        OrthomaskError: there is no such layer.
+    """
+    layers = layers_of(path)
+    if wanted in layers:
+        return wanted
+    spatial = [name for name, kind in layers.items() if kind is not None]
+    if wanted or not spatial:
+        sentence = tr("“{}” has no layer “{}”.") if wanted else tr("“{}” has no layer with geometry.")
+        raise OrthomaskError(
+            ErrorCode.LABELS_UNREADABLE,
+            sentence.format(os.path.basename(path), wanted),
+            tr("Choose one of: {}.").format(", ".join(spatial)) if spatial else tr("Choose a file with polygons."),
+        )
+    return usual if usual in spatial else spatial[0]
+
+
+def fields_of(path: str, layer: str) -> list[str]:
+    """Names of the attributes of a layer."""
+    return [str(name) for name in info_of(path, layer)["fields"]]
+
+
+def read_column(path: str, layer: str, field: str) -> np.ndarray:
+    """All values of an attribute as text, in the order of the features.
+
+    Raises:
+        OrthomaskError: the layer has no such attribute.
+    """
+    require_field(path, layer, field)
+    _, _, data = read_layer(path, layer, columns=[field], read_geometry=False, **_options(path))
+    return np.array([plain(value) for value in data[0]], object)
+
+
+def require_field(path: str, layer: str, field: str) -> None:
+    """Raise unless the layer has that attribute."""
+    fields = fields_of(path, layer)
+    if field not in fields:
+        raise OrthomaskError(
+            ErrorCode.LABELS_CLASSES,
+            tr("The layer “{}” has no attribute “{}”.").format(layer, field),
+            tr("Choose one of: {}.").format(", ".join(fields)) if fields else tr("Give it one class for everything."),
+        )
+
+
+def info_of(path: str, layer: str) -> dict[str, Any]:
+    """What a layer is, as pyogrio tells it.
+
+    Raises:
+        OrthomaskError: it cannot be read.
+    """
+    try:
+        return layer_info(path, layer, force_feature_count=True, **_options(path))
+    except NOT_READ as error:
+        raise unreadable(path, error) from error
+
+
+def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
+    """The CRS of a layer.
+
+    Args:
+        assumed: where it has none, or one that its coordinates cannot be in: GeoJSON without a CRS counts as degrees.
+
+    Raises:
+        OrthomaskError: it has none, or the wrong one.
+    """
+    text = info_of(path, layer)["crs"]
+    try:
+        crs = pyproj.CRS.from_user_input(text or assumed)
+        if not (crs.is_projected or crs.is_geographic):
+            raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
+        if not text or not crs.is_geographic or _are_angles(path, layer, full_turn(crs)):
+            return crs
+        if not assumed:
+            raise OrthomaskError(
+                ErrorCode.LABELS_CRS,
+                tr("The coordinates of the layer “{}” are no degrees, as its CRS {} says.").format(layer, text),
+                tr("Name the CRS that they are in, on the command line with --labels-crs."),
+            )
+        return pyproj.CRS.from_user_input(assumed)
+    except pyproj.exceptions.CRSError as error:
+        raise OrthomaskError(
+            ErrorCode.LABELS_CRS,
+            tr("The layer “{}” has no coordinate reference system that is known here.").format(layer),
+            tr("Set the CRS of the layer, or name it, on the command line with --labels-crs."),
+            str(error),
+        ) from error
+
+
+def _are_angles(path: str, layer: str, turn: float) -> bool:
+    """Whether some of the coordinates of a layer can be longitudes and latitudes."""
+    bounds = layer_info(path, layer, force_total_bounds=True, **_options(path))["total_bounds"]
+    if bounds is None:
+        return True
+    left, bottom, right, top = bounds
+    longitude, latitude = turn * TURNS[0], turn * TURNS[1]
+    return bool(left <= longitude and right >= -longitude and bottom <= latitude and top >= -latitude)
+
+
+def batches(
+    path: str, layer: str, columns: Sequence[str], box: tuple[float, ...] | None
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Geometries as WKB and attributes, some thousand features at a time.
+
+    Raises:
+        OrthomaskError: the layer cannot be read.
+    """
+    wanted = {"columns": list(columns), "bbox": box, "max_features": BATCH, **_options(path)}
+    start = 0
+    while True:
+        try:
+            meta, wkb, data = read_layer(path, layer, skip_features=start, **wanted)
+        except NOT_READ as error:
+            raise unreadable(path, error) from error
+        if wkb is None or len(wkb) == 0:
+            return
+        by_name = dict(zip(meta["fields"], data))
+        yield wkb, [by_name[name] for name in columns]
+        start += BATCH
+
+
+def unreadable(path: str, error: Exception) -> OrthomaskError:
+    """The error for labels that cannot be opened."""
+    missing = not os.path.exists(path) and not path.startswith("/vsi") and ":" not in path[2:]
+    sentence = tr("“{}” does not exist.") if missing else tr("“{}” cannot be read.")
+    return OrthomaskError(
+        ErrorCode.LABELS_UNREADABLE,
+        sentence.format(os.path.basename(path) or path),
+        tr("Check the path.") if missing else tr("Choose a vector file such as a GeoPackage, or a raster of classes."),
+        str(error),
+    )
+
+
+def _options(path: str) -> dict[str, str]:
+    """The options by which GDAL opens a file."""
+    return {"GEOM_POSSIBLE_NAMES": WKT_COLUMNS} if Path(path).suffix.lower() in TEXT_TABLES else {}

@@ -1,0 +1,1 @@
+"""The way to the engine: its process, its tasks, its environment."""

@@ -1,0 +1,88 @@
+"""A call to the engine as a background task of QGIS."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Optional, Protocol
+
+from qgis.core import QgsTask
+from qgis.PyQt.QtCore import pyqtSignal
+
+from ...protocol import Cancelled, ErrorCode, OrthomaskError
+from ..toolkit.words import tr
+
+QUIET = getattr(QgsTask.Flag, "Silent", QgsTask.Flag.CanCancel)
+"""The panel tells of its results itself; QGIS before 3.26 notifies all the same."""
+
+
+class Client(Protocol):
+    """The engine, or whatever is called as it is; in the task's thread."""
+
+    def call(self, request: Any, feedback: Any, /) -> Any:
+        """Answer the request; the feedback is told of progress, and says whether to stop."""
+
+
+class EngineTask(QgsTask):
+    """Runs one request; its signals come on the main thread.
+
+    Args:
+        title: what QGIS's task manager shows.
+        client: the engine.
+        request: any request of the protocol.
+    """
+
+    answered = pyqtSignal(object)
+    """The result, when the engine has answered."""
+    failed = pyqtSignal(object)
+    """The `OrthomaskError`, when it has not."""
+    reported = pyqtSignal(float, str)
+    """Fraction done (0 to 1), and what is being done."""
+
+    def __init__(self, title: str, client: Client, request: object) -> None:
+        super().__init__(title, QgsTask.Flag.CanCancel | QUIET)
+        self._client = client
+        self._request = request
+        self._percent = 0.0
+        self._result: Any = None
+        self._error: Optional[OrthomaskError] = None
+        self._abandoned = False
+
+    def run(self) -> bool:
+        """Ask the engine; runs in a thread of QGIS's task manager."""
+        try:
+            self._result = self._client.call(self._request, self)
+        except OrthomaskError as error:
+            self._error = error
+        except Exception:  # noqa: BLE001 (the thread's edge: whatever went wrong is reported by `finished`)
+            self._error = defect(traceback.format_exc())
+        return self._error is None
+
+    def abandon(self) -> None:
+        """Cancel it, and tell nobody of its end: whoever asked is going away."""
+        self._abandoned = True
+        self.cancel()
+
+    def finished(self, result: bool) -> None:
+        """Tell the panel; QGIS calls this on the main thread."""
+        if self._abandoned:
+            return
+        if result:
+            self.answered.emit(self._result)
+        else:
+            self.failed.emit(self._error or Cancelled())  # none: it was cancelled before it began
+
+    def setProgressText(self, text: str) -> None:
+        """Report what is being done, with how far it is."""
+        self.reported.emit(self._percent / 100, text)
+
+    def setProgress(self, percent: float) -> None:
+        """Report how far it is, to the task manager too."""
+        self._percent = percent
+        super().setProgress(percent)
+
+
+def defect(details: str) -> OrthomaskError:
+    """The error that stands for a mistake of ours."""
+    sentence = tr("Orthomask made a mistake.")
+    remedy = tr("Nothing of yours was changed; please report the details.")
+    return OrthomaskError(ErrorCode.INTERNAL, sentence, remedy, details)

@@ -1,0 +1,1 @@
+"""The accuracy of a model: its window and its layers."""

@@ -1,0 +1,258 @@
+"""Measuring a model against labels: a window beside the map, the numbers, and the layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
+from qgis.gui import QgisInterface, QgsMapLayerComboBox
+from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
+from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...protocol import OVERLAP_PX, Cancelled, EvaluateRequest, EvaluateResult, OrthomaskError, Split
+from ..client.engine_client import EngineClient, Feedback
+from ..client.tasks import EngineTask
+from ..label.project import SPLIT_NAMES
+from ..layers.picture_words import are_wanted
+from ..layers.sources import image_of
+from ..layers.vector_snapshot import SnapshotClient
+from ..models.own_models import gsd_of
+from ..runs.folder_chooser import FolderChooser
+from ..runs.folders import new_folder
+from ..toolkit.accessible import name_widgets
+from ..toolkit.help import Section, help_button
+from ..toolkit.messages import show_error, show_warning
+from ..toolkit.run_bar import RunBar
+from ..toolkit.words import time_in_words, tr
+from ..train.data_box import TrainingDataBox
+from .layers import add_evaluation
+from .text import evaluation_html
+
+SPLITS = (Split.TEST, Split.VALIDATION, Split.TRAIN)
+WIDTH_PX = 460
+
+
+class EvaluateDialog(QDialog):
+    """Compares what one model finds with labels. It does not block QGIS.
+
+    Args:
+        iface: QGIS.
+        client: the engine.
+        path: the model's file.
+        title: what the model is called.
+    """
+
+    threshold_wanted = pyqtSignal(str, float)
+    """The model of that file shall be used with that threshold."""
+
+    def __init__(
+        self, iface: QgisInterface, client: EngineClient, path: str, title: str, parent: Optional[QWidget] = None
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Evaluate {}").format(title))
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(WIDTH_PX, self.sizeHint().height())
+        self._iface, self._client, self._path, self._title = iface, client, path, title
+        self._task: Optional[EngineTask] = None
+        self._project_closed = False
+        self.data = TrainingDataBox(SPLITS[0], iface.mapCanvas(), makes_classes=False)
+        self.data.render_at(gsd_of(path), OVERLAP_PX)
+        self.options = EvaluationOptions()
+        self.run_bar = RunBar()
+        self.outcome = EvaluationOutcome()
+        layout = QVBoxLayout(self)
+        for widget in (self.data, self.options, self.outcome):
+            layout.addWidget(widget)
+        layout.addStretch()
+        foot = QHBoxLayout()
+        foot.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
+        foot.addWidget(self.run_bar, 1)
+        layout.addLayout(foot)
+        self.run_bar.run_button.setDefault(True)
+        self._connect()
+        self._refresh()
+        name_widgets(self)
+
+    def evaluate(self) -> None:
+        """Evaluate with what is chosen, in the background."""
+        try:
+            frozen = self.data.frozen()
+            if frozen.picture is not None and not are_wanted(frozen.picture, self):
+                return
+            folder = new_folder(self.options.folder(), frozen.name, f"evaluation-{self._title}")
+            split, threshold, map_path = self.options.split(), self.options.threshold(), self.options.map_path()
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+
+        def prepare(temporary: Path, feedback: Feedback) -> EvaluateRequest:
+            data = frozen.write(temporary, feedback)
+            return EvaluateRequest(self._path, data, folder, split, threshold, map_path)
+
+        title = tr("Orthomask: evaluation of {}").format(self._title)
+        self._task = EngineTask(title, SnapshotClient(self._client), prepare)
+        self._task.reported.connect(self.run_bar.report)
+        self._task.answered.connect(self._finish)
+        self._task.failed.connect(self._fail)
+        self._project_closed = False
+        self.outcome.hide()
+        self.run_bar.start()
+        QgsApplication.taskManager().addTask(self._task)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape cancels what runs, and closes the window when nothing does."""
+        if event.key() == Qt.Key.Key_Escape and self._task is not None:
+            self._cancel()
+        else:
+            super().keyPressEvent(event)
+
+    def done(self, status: int) -> None:
+        """Cancel what runs, and close."""
+        if self._task is not None:
+            self._task.abandon()
+        self.data.release()
+        QgsProject.instance().cleared.disconnect(self._note_closed_project)
+        super().done(status)
+
+    def _connect(self) -> None:
+        self.data.changed.connect(self._refresh)
+        self.options.split_chooser.currentIndexChanged.connect(self._need_split)
+        self.run_bar.run_wanted.connect(self.evaluate)
+        self.run_bar.cancel_wanted.connect(self._cancel)
+        self.outcome.best_threshold_wanted.connect(lambda value: self.threshold_wanted.emit(self._path, value))
+        QgsProject.instance().cleared.connect(self._note_closed_project)
+
+    def _need_split(self) -> None:
+        self.data.needed = self.options.split()
+        self.data.refresh()
+
+    def _refresh(self) -> None:
+        if self._task is None:
+            problem = self.data.problem()
+            self.run_bar.set_ready(not problem, tr("Evaluate"), problem or tr("Measure; errors become layers"))
+
+    def _cancel(self) -> None:
+        self.run_bar.cancel_button.setEnabled(False)
+        self.run_bar.status.setText(tr("Cancelling…"))
+        if self._task is not None:
+            self._task.cancel()
+
+    def _finish(self, result: EvaluateResult) -> None:
+        self._task = None
+        self.outcome.show_result(result)
+        for warning in result.warnings:
+            show_warning(self._iface.messageBar(), warning)
+        if not self._project_closed:  # the layers do not belong into the project that is open now
+            add_evaluation(QgsProject.instance(), result, tr("Errors of {}").format(self._title))
+        self._refresh()
+        self.run_bar.stop(tr("Done in {}.").format(time_in_words(result.seconds)))
+
+    def _fail(self, error: OrthomaskError) -> None:
+        self._task = None
+        self._refresh()
+        self.run_bar.stop(error.sentence)
+        if not isinstance(error, Cancelled):
+            show_error(self._iface.messageBar(), error)
+
+    def _note_closed_project(self) -> None:
+        self._project_closed = True
+
+
+class EvaluationOptions(QGroupBox):
+    """Which areas, from which probability, and where to."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Evaluation"), parent)
+        self.split_chooser = QComboBox()
+        for split in SPLITS:
+            self.split_chooser.addItem(tr(SPLIT_NAMES[split]), split.value)
+        self.split_chooser.setToolTip(tr("Only areas that the model has not learnt from tell how good it is"))
+        self.threshold_box = QDoubleSpinBox()
+        self.threshold_box.setRange(0.0, 0.99)
+        self.threshold_box.setSingleStep(0.05)
+        self.threshold_box.setSpecialValueText(tr("the model's own"))
+        self.map_chooser = QgsMapLayerComboBox()
+        self.map_chooser.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
+        self.map_chooser.setAllowEmptyLayer(True, tr("none: of the areas alone"))
+        self.map_chooser.setCurrentIndex(0)
+        self.map_chooser.setToolTip(tr("Classes of a run of this model: how large each class really is there"))
+        self.folder_chooser = FolderChooser(tr("Each evaluation makes a new folder in this one"))
+        form = QFormLayout(self)
+        form.addRow(tr("Areas for"), self.split_chooser)
+        form.addRow(tr("Threshold"), self.threshold_box)
+        form.addRow(tr("Area estimate"), self.map_chooser)
+        form.addRow(tr("Save in"), self.folder_chooser)
+
+    def split(self) -> Split:
+        """Which areas count."""
+        return Split(self.split_chooser.currentData())
+
+    def threshold(self) -> Optional[float]:
+        """The probability from which a pixel counts; None for the model's own."""
+        return round(self.threshold_box.value(), 2) or None
+
+    def map_path(self) -> str:
+        """The class raster whose areas are to be estimated; empty for none.
+
+        Raises:
+            OrthomaskError: the layer is no file.
+        """
+        layer = self.map_chooser.currentLayer()
+        return image_of(layer).path if isinstance(layer, QgsRasterLayer) else ""
+
+    def folder(self) -> str:
+        """The folder in which evaluations get theirs."""
+        return self.folder_chooser.folder()
+
+
+class EvaluationOutcome(QGroupBox):
+    """The main numbers; hidden until there are some."""
+
+    best_threshold_wanted = pyqtSignal(float)
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Result"), parent)
+        self.result: Optional[EvaluateResult] = None
+        self.table = QLabel()
+        self.table.setWordWrap(True)
+        self.table.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.report = QPushButton(tr("Open report"))
+        self.report.setToolTip(tr("All numbers, curves and pictures, in the browser"))
+        self.report.clicked.connect(self._open_report)
+        self.best = QPushButton(tr("Use best threshold"))
+        self.best.setToolTip(tr("Go to Segment with this model and that threshold"))
+        self.best.clicked.connect(self._want_best)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.report)
+        buttons.addWidget(self.best)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.table)
+        layout.addLayout(buttons)
+        self.hide()
+
+    def show_result(self, result: EvaluateResult) -> None:
+        """Show these numbers."""
+        self.result = result
+        self.table.setText(evaluation_html(result))
+        self.show()
+
+    def _want_best(self) -> None:
+        if self.result is not None:
+            self.best_threshold_wanted.emit(self.result.best_threshold)
+
+    def _open_report(self) -> None:
+        if self.result is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(self.result.report_path))

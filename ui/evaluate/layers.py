@@ -1,0 +1,54 @@
+"""An evaluation as layers: where the model was right, and what it missed or made up. Nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+
+from ...protocol import EvaluateResult
+from ..runs.results import STYLES_DIR
+from ..toolkit.words import tr
+
+
+def add_evaluation(project: QgsProject, result: EvaluateResult, title: str) -> Optional[QgsLayerTreeGroup]:
+    """Add objects and, below them, pixels on top of the layer tree; None for pictures without georeference."""
+    layers = [layer for layer in (object_layer(result), error_layer(result)) if layer is not None]
+    if not layers:
+        return None
+    group = QgsLayerTreeGroup(title)
+    for layer in layers:
+        project.addMapLayer(layer, addToLegend=False)
+        group.addLayer(layer)
+    project.layerTreeRoot().insertChildNode(0, group)
+    for expanded in (False, True):  # QGIS's legend takes notice of a change alone, and shows a new group collapsed
+        group.setExpanded(expanded)
+    return group
+
+
+def object_layer(result: EvaluateResult) -> Optional[QgsVectorLayer]:
+    """Missed and false objects; the matched ones can be switched on."""
+    if not result.objects_path:
+        return None
+    layer = QgsVectorLayer(f"{result.objects_path}|layername=objects", tr("Missed and false objects"), "ogr")
+    style_objects(layer)
+    return layer
+
+
+def error_layer(result: EvaluateResult) -> Optional[QgsRasterLayer]:
+    """Right, false and missed pixels; right background is transparent."""
+    if not result.errors_path:
+        return None
+    layer = QgsRasterLayer(result.errors_path, tr("Right, false and missed"))
+    style_errors(layer)
+    return layer
+
+
+def style_objects(layer: QgsMapLayer) -> None:
+    """Blue for missed, red for false."""
+    layer.loadNamedStyle(str(STYLES_DIR / "objects.qml"))
+
+
+def style_errors(layer: QgsMapLayer) -> None:
+    """Green for right, blue for missed, red for false, yellow for the wrong class."""
+    layer.loadNamedStyle(str(STYLES_DIR / "errors.qml"))

@@ -1,0 +1,55 @@
+"""The main numbers of an evaluation, as tables that fit into the dock."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+from ...protocol import EvaluateResult
+from ..toolkit.words import area_in_words, in_digits, tr
+
+ALL = "all"
+
+
+def evaluation_html(result: EvaluateResult) -> str:
+    """Scores of pixels and objects by class, area estimates, and the threshold that would be best."""
+    pixels = [
+        (_class(row.name), *_numbers(row.iou, row.f1, row.precision, row.recall))
+        for row in result.pixels
+        if len(result.pixels) > 2 or row.name != ALL  # of one class they say the same twice
+    ]
+    objects = [
+        (_class(row.name), *_numbers(row.f1, row.precision, row.recall), f"{row.matched} / {row.missed} / {row.false}")
+        for row in result.objects
+    ]
+    parts = [_table(tr("Pixels"), ("IoU", "F1", tr("precision"), tr("recall")), pixels)]
+    if objects:
+        heads = ("F1", tr("precision"), tr("recall"), tr("matched / missed / false"))
+        parts.append(_table(tr("Objects"), heads, objects))
+    if result.areas:
+        areas = [
+            (_class(row.name), *(area_in_words(area) for area in (row.mapped_m2, row.estimated_m2, row.margin_m2)))
+            for row in result.areas
+        ]
+        parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
+    best = tr("Threshold {}; best would be {}, with an IoU of {}.")
+    numbers = (in_digits(result.threshold, 2), in_digits(result.best_threshold, 2), in_digits(result.best_iou, 3))
+    parts.append(f"<p>{best.format(*numbers)}</p>")
+    return "".join(parts)
+
+
+def _class(name: str) -> str:
+    return tr("all classes") if name == ALL else html.escape(name)
+
+
+def _numbers(*values: float) -> list[str]:
+    return [in_digits(value, 3) for value in values]
+
+
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th align="right">&nbsp;&nbsp;{name.replace(" ", "&nbsp;")}</th>' for name in heads)
+    body = "".join(
+        f"<tr><td>{row[0]}</td>" + "".join(f'<td align="right">&nbsp;&nbsp;{cell}</td>' for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f'<table cellpadding="1"><tr><th align="left">{title}</th>{head}</tr>{body}</table><br>'

@@ -1,0 +1,223 @@
+"""What only masks have to be told, and what only chips."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
+
+from ...protocol import (
+    Catalogue,
+    ChipFormat,
+    ChipsRequest,
+    ClassInfo,
+    ErrorCode,
+    Existing,
+    LabelledImage,
+    MaskRequest,
+    OrthomaskError,
+)
+from ..layers.images import kept_beside
+from ..toolkit.words import mark, tr
+from .export_preview import ChipGrid
+from .sources import Rendering
+
+Build = Callable[[LabelledImage], object]
+"""Makes a request of an image with its labels."""
+
+FORMATS = {
+    ChipFormat.GEOTIFF: "GeoTIFF",
+    ChipFormat.PNG: mark("PNG with world file"),
+    ChipFormat.NPZ: "NPZ (NumPy)",
+    ChipFormat.HDF5: mark("HDF5 (img and mask)"),
+}
+LEFT_OUT = {
+    "empty": mark("empty"),
+    "faulty": mark("faulty"),
+    "constant": mark("of one value"),
+    "crossing": mark("touching another split"),
+}
+"""Why chips are left out, by the names that a result has for it."""
+CATALOGUES = {Catalogue.COCO: "COCO", Catalogue.ARCGIS: "ArcGIS"}
+
+
+class MaskOptions(QWidget):
+    """What only masks have."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.border = QSpinBox()
+        self.border.setMaximum(32)
+        self.border.setSuffix(tr(" px"))
+        self.border.setSpecialValueText(tr("none"))
+        self.border.setToolTip(tr("A class of its own between objects that touch, so that they stay apart"))
+        self.gsd = _line(tr("the image's own"))
+        self.gsd.setToolTip(tr("Metres per pixel, for an image that is no file; its picture is saved beside the mask"))
+        self.gsd.textChanged.connect(self.changed)
+        self.weights = QCheckBox(tr("Pixel weights too"))
+        self.weights.setToolTip(tr("A second raster, high between near objects, beside the mask"))
+        form = _form(self)
+        form.addRow(tr("Resolution (m)"), self.gsd)
+        form.addRow(tr("Border class"), self.border)
+        form.addRow(self.weights)
+
+    def rendering(self) -> Rendering:
+        """How what is no file is rendered: the areas, and nothing around them.
+
+        Raises:
+            OrthomaskError: the resolution cannot be read.
+        """
+        return Rendering(min(numbers_in(self.gsd.text()), default=0.0), 0)
+
+    def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
+        """What makes the request for a mask."""
+        weights = str(Path(path).with_name(f"{Path(path).stem}-weights.tif")) if self.weights.isChecked() else ""
+        options: dict[str, Any] = {"border_px": self.border.value(), "weights_path": weights, "existing": existing}
+        return lambda data: MaskRequest(
+            kept_beside(data.image, path),
+            data.labels,
+            path,
+            areas=data.areas,
+            classes=classes,
+            touch=data.touch,
+            **options,
+        )
+
+
+class ChipOptions(QWidget):
+    """What only chips have."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        sound: dict[str, Any] = {each.name: each.default for each in fields(ChipsRequest)}
+        self.format = QComboBox()
+        for format_, name in FORMATS.items():
+            self.format.addItem(tr(name), format_)
+        self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.side = _pixels(sound["chip_px"], tr("Side of a chip"))
+        self.stride = _pixels(sound["stride_px"], tr("From chip to chip; less than the size lets them overlap"))
+        self.gsd = _line(tr("the image's own"))
+        self.gsd.setToolTip(tr("Metres per pixel; several, as in 0.15, 0.3, make a batch for each"))
+        self.rotations = _line(tr("not turned"))
+        self.rotations.setToolTip(tr("Degrees; several, as in 0, 45, make a batch for each"))
+        self.empty = _percent(100, tr("Chips without any object that are kept, as a share of those with objects"))
+        self.unknown = _percent(50, tr("Chips with more unknown or missing pixels are left out"))
+        self.unknown.setMaximum(99)
+        self.catalogues = {catalogue: QCheckBox(name) for catalogue, name in CATALOGUES.items()}
+        self._lay_out()
+        for signal in (self.side.valueChanged, self.stride.valueChanged, self.gsd.textChanged):
+            signal.connect(self.changed)
+        self.rotations.textChanged.connect(self.changed)
+
+    def grid(self) -> ChipGrid:
+        """The grid of the first batch.
+
+        Raises:
+            OrthomaskError: a number cannot be read.
+        """
+        resolutions, rotations = numbers_in(self.gsd.text()), numbers_in(self.rotations.text())
+        return ChipGrid(self.side.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
+
+    def rendering(self) -> Rendering:
+        """How what is no file is rendered: at the finest resolution, and a chip beyond the areas.
+
+        Raises:
+            OrthomaskError: a number cannot be read.
+        """
+        return Rendering(min(numbers_in(self.gsd.text()), default=0.0), self.side.value())
+
+    def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
+        """What makes the request for chips.
+
+        Raises:
+            OrthomaskError: a number cannot be read.
+        """
+        options: dict[str, Any] = {
+            "classes": classes,
+            "format": self.format.currentData(),
+            "catalogues": tuple(catalogue for catalogue, tick in self.catalogues.items() if tick.isChecked()),
+            "chip_px": self.side.value(),
+            "stride_px": self.stride.value(),
+            "gsd_m": numbers_in(self.gsd.text()),
+            "rotations": numbers_in(self.rotations.text()) or (0.0,),
+            "empty_share": self.empty.value() / 100,
+            "max_unknown_share": self.unknown.value() / 100,
+            "existing": existing,
+        }
+        return lambda data: ChipsRequest((data,), path, **options)
+
+    def _lay_out(self) -> None:
+        form, ticks = _form(self), QHBoxLayout()
+        for tick in self.catalogues.values():
+            ticks.addWidget(tick)
+        ticks.addStretch()
+        form.addRow(tr("Format"), self.format)
+        form.addRow(tr("Size"), self.side)
+        form.addRow(tr("Stride"), self.stride)
+        form.addRow(tr("Resolution (m)"), self.gsd)
+        form.addRow(tr("Turned (°)"), self.rotations)
+        form.addRow(tr("Keep empty ones"), self.empty)
+        form.addRow(tr("Most unknown"), self.unknown)
+        form.addRow(tr("Catalogues"), ticks)
+
+
+def numbers_in(text: str) -> tuple[float, ...]:
+    """The numbers in a text, separated by commas, semicolons or blanks.
+
+    Raises:
+        OrthomaskError: something in it is no number.
+    """
+    words = text.replace(",", " ").replace(";", " ").split()
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError as error:
+        sentence = tr("“{}” are no numbers.").format(text)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Write them as in 0.15, 0.3.")) from error
+
+
+def _form(widget: QWidget) -> QFormLayout:
+    form = QFormLayout(widget)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    return form
+
+
+def _line(nothing: str) -> QLineEdit:
+    line = QLineEdit()
+    line.setPlaceholderText(nothing)
+    return line
+
+
+def _pixels(value: int, tip: str) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(16, 8192)
+    box.setSingleStep(32)
+    box.setSuffix(tr(" px"))
+    box.setToolTip(tip)
+    box.setValue(value)
+    return box
+
+
+def _percent(value: int, tip: str) -> QSpinBox:
+    box = QSpinBox()
+    box.setMaximum(100)
+    box.setSuffix(" %")
+    box.setToolTip(tip)
+    box.setValue(value)
+    return box

@@ -1,0 +1,279 @@
+"""The label project one works in: made, opened, drawn in, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Optional
+
+from qgis.core import QgsFeatureRequest, QgsProject, QgsVectorLayer
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtGui import QColor, QIcon, QPixmap, QShowEvent
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...protocol import ClassInfo, ErrorCode, OrthomaskError
+from ..layers.vector_snapshot import text_of
+from ..toolkit.icons import icon
+from ..toolkit.present import present
+from ..toolkit.words import in_digits, tr, tr_n
+from .keys import LabelKeys
+from .project import AREAS, CLASS_FIELD, LABELS, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
+from .snapping import LabelSnapping
+
+SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
+PAUSE_MS = 200
+"""How long numbers wait for more edits to come."""
+
+
+class ProjectBox(QGroupBox):
+    """Shows the label project, and starts drawing in it.
+
+    Args:
+        iface: QGIS, for its canvas and its tool that adds polygons.
+    """
+
+    new_wanted = pyqtSignal()
+    open_wanted = pyqtSignal()
+    chosen = pyqtSignal()
+    """Another project is the current one, or none."""
+    edited = pyqtSignal()
+    """Labels or areas have been drawn, changed or saved."""
+    failed = pyqtSignal(object)
+    """The `OrthomaskError` that says why nothing can be drawn."""
+
+    def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Label project"), parent)
+        self.project: Optional[LabelProject] = None
+        self._iface = iface
+        self._snapping: Optional[LabelSnapping] = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PAUSE_MS)
+        self.chooser = QComboBox()
+        self.new_button, self.open_button = QPushButton(tr("New…")), QPushButton(tr("Open…"))
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self.legend = QListWidget()
+        self.legend.setAccessibleName(tr("Classes"))
+        self.legend.setToolTip(
+            tr("The class of what you draw next, and of selected labels.\nKeys 1 to 9 choose it on the map.")
+        )
+        self.split_chooser = QComboBox()
+        self.split_chooser.setAccessibleName(tr("What the next area is for"))
+        for split, name in SPLIT_NAMES.items():
+            self.split_chooser.addItem(tr("for {}").format(tr(name)), split)
+        self.label_button = QPushButton(icon("polygon"), tr("Draw label"))
+        self.area_button = QPushButton(icon("rectangle"), tr("Draw area"))
+        self.save_button = QPushButton(tr("Save"))
+        for chooser in (self.chooser, self.split_chooser):
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._lay_out()
+        self._connect()
+        self._keys = LabelKeys(iface.mapCanvas(), self._keys_in_use)
+        self._keys.pressed.connect(self._take_class)
+        self.find_projects()
+
+    def release(self) -> None:
+        """Leave canvas and project as they were; the box is of no use afterwards."""
+        QgsProject.instance().layersAdded.disconnect(self.find_projects)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget_removed)
+        QgsProject.instance().layersRemoved.disconnect(self.find_projects)
+        self._keys.release()
+        self._use(None)
+
+    def find_projects(self, *_: object) -> None:
+        """Show the label projects that are open in QGIS, and keep to the current one where it still is."""
+        found = open_projects(QgsProject.instance())
+        paths = [project.path for project in found]
+        current = self.project.path if self.project else ""
+        self.chooser.blockSignals(True)
+        self.chooser.clear()
+        for project in found:
+            self.chooser.addItem(project.name, project)
+        self.chooser.setCurrentIndex(paths.index(current) if current in paths else len(found) - 1)
+        self.chooser.blockSignals(False)
+        self._take_chosen()
+
+    def choose(self, path: str) -> None:
+        """Make the project of that file the current one."""
+        paths = [self.chooser.itemData(index).path for index in range(self.chooser.count())]
+        self.chooser.setCurrentIndex(paths.index(path))
+
+    def _lay_out(self) -> None:
+        top, drawing, layout = QHBoxLayout(), QGridLayout(), QVBoxLayout(self)
+        top.addWidget(self.chooser, 1)
+        top.addWidget(self.new_button)
+        top.addWidget(self.open_button)
+        drawing.addWidget(self.label_button, 0, 0)
+        drawing.addWidget(self.save_button, 0, 1)
+        drawing.addWidget(self.area_button, 1, 0)
+        drawing.addWidget(self.split_chooser, 1, 1)
+        layout.addLayout(top)
+        layout.addWidget(self.legend)
+        layout.addLayout(drawing)
+        layout.addWidget(self.words)
+        self.label_button.setToolTip(tr("Click corners on the map, right-click to finish; the class is the one above"))
+        self.area_button.setToolTip(tr("Draw around a place in which you label everything"))
+        self.save_button.setToolTip(tr("Write what you have drawn into the file"))
+
+    def _connect(self) -> None:
+        self.new_button.clicked.connect(self.new_wanted)
+        self.open_button.clicked.connect(self.open_wanted)
+        self.chooser.currentIndexChanged.connect(self._take_chosen)
+        self.legend.currentRowChanged.connect(lambda row: self._take_class(row + 1))
+        self.split_chooser.activated.connect(self._take_split)
+        self.label_button.clicked.connect(lambda: self._draw(LABELS))
+        self.area_button.clicked.connect(lambda: self._draw(AREAS))
+        self.save_button.clicked.connect(self._save)
+        self._timer.timeout.connect(self._count)
+        QgsProject.instance().layersAdded.connect(self.find_projects)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget_removed)
+        QgsProject.instance().layersRemoved.connect(self.find_projects)
+
+    def _take_chosen(self, *_: object) -> None:
+        chosen = self.chooser.currentData()
+        if self.project is None or chosen is None or chosen.labels is not self.project.labels:
+            self._use(chosen)
+
+    def _use(self, project: Optional[LabelProject]) -> None:
+        """Watch the layers of this project instead of those of the last one."""
+        if self._snapping is not None:
+            self._snapping.release()
+        if self.project is not None:
+            self._watch(self.project, on=False)
+        self.project = project
+        self._snapping = LabelSnapping(project) if project else None
+        if project is not None:
+            self._watch(project, on=True)
+        self._show()
+        self.chosen.emit()
+
+    def _forget_removed(self, identities: list[str]) -> None:
+        """Let go of layers while they are still there."""
+        if self.project and {self.project.labels.id(), self.project.areas.id()} & set(identities):
+            self._use(None)
+
+    def _watch(self, project: LabelProject, *, on: bool) -> None:
+        for layer in (project.labels, project.areas):
+            for signal in (
+                layer.featureAdded, layer.featureDeleted, layer.attributeValueChanged, layer.geometryChanged,
+                layer.editingStarted, layer.editingStopped, layer.dataChanged,
+            ):  # fmt: skip
+                signal.connect(self._wait) if on else signal.disconnect(self._wait)
+
+    def _wait(self, *_: object) -> None:
+        self._timer.start()
+
+    def _show(self) -> None:
+        project = self.project
+        for widget in (self.legend, self.label_button, self.area_button, self.save_button, self.split_chooser):
+            widget.setVisible(project is not None)
+        self.chooser.setVisible(self.chooser.count() > 0)
+        self.legend.blockSignals(True)
+        self.legend.clear()
+        for info in project.classes if project else ():
+            self.legend.addItem(QListWidgetItem(_swatch(info.color), ""))
+        if project is not None:
+            self.legend.setCurrentRow(_row(project.classes, project.current_class))
+            self.split_chooser.setCurrentIndex(list(SPLIT_NAMES).index(project.current_split))
+            self._fit_legend()
+        self.legend.blockSignals(False)
+        self._count()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Only now is the font known: QGIS's style sheet sets it."""
+        super().showEvent(event)
+        self._fit_legend()
+
+    def _fit_legend(self) -> None:
+        """Take the height that the classes need, up to a few."""
+        row_px = max(ROW_PX, self.legend.sizeHintForRow(0))
+        self.legend.setFixedHeight(min(self.legend.count(), SHOWN_ROWS) * row_px + 6)
+
+    def _count(self) -> None:
+        """Show how many labels and areas there are, unsaved ones too."""
+        project = self.project
+        if project is None:
+            self.words.setText(tr("Make a label project, or open one, to draw labels."))
+            return
+        labels, areas = _counts(project.labels, CLASS_FIELD), _counts(project.areas, SPLIT_FIELD)
+        for row, info in enumerate(project.classes):
+            key = f"{row + 1}   " if row < KEYS else "     "
+            text = f"{key}{info.name}  ({in_digits(labels[str(info.value)])})"
+            present(self.legend.item(row)).setText(text)
+        told = [
+            f"{in_digits(areas[split.value])} {tr(name)}" for split, name in SPLIT_NAMES.items() if areas[split.value]
+        ]
+        count = sum(labels.values())
+        words = tr_n("{} label; areas: {}.", "{} labels; areas: {}.", count).format(in_digits(count), ", ".join(told))
+        self.words.setText(words if told else tr("Draw an area first: only inside areas are labels complete."))
+        self.save_button.setEnabled(project.labels.isModified() or project.areas.isModified())
+        self.edited.emit()
+
+    def _keys_in_use(self) -> int:
+        project = self.project
+        return min(len(project.classes), KEYS) if project is not None and project.labels.isEditable() else 0
+
+    def _take_class(self, number: int) -> None:
+        """Make the class of that row the current one."""
+        if self.project is not None and number > 0:
+            self.project.set_class(self.project.classes[number - 1].value)
+            self.legend.blockSignals(True)
+            self.legend.setCurrentRow(number - 1)
+            self.legend.blockSignals(False)
+
+    def _take_split(self) -> None:
+        if self.project is not None:
+            self.project.set_split(self.split_chooser.currentData())
+
+    def _draw(self, what: str) -> None:
+        if self.project is None:
+            return
+        layer = self.project.labels if what == LABELS else self.project.areas
+        if not layer.isEditable() and not layer.startEditing():
+            sentence = tr("The file of {} cannot be written.").format(self.project.name)
+            remedy = tr("Copy the label project to a folder of your own, and open it there.")
+            self.failed.emit(OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy))
+            return
+        self._iface.setActiveLayer(layer)
+        self._iface.actionAddFeature().trigger()
+        self._iface.mapCanvas().setFocus()
+
+    def _save(self) -> None:
+        """Write the edits, and go on editing."""
+        for layer in (self.project.labels, self.project.areas) if self.project else ():
+            if layer.isModified() and not layer.commitChanges(False):
+                sentence = tr("What you drew in {} could not be saved.").format(layer.name())
+                remedy = tr("It is still there; see whether the file is open elsewhere, and save again.")
+                details = "\n".join(layer.commitErrors())
+                self.failed.emit(OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, details))
+        self._count()
+
+
+def _counts(layer: QgsVectorLayer, field: str) -> Counter[str]:
+    index = layer.fields().lookupField(field)
+    request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry).setSubsetOfAttributes([index])
+    return Counter(text_of(feature.attribute(index)) for feature in layer.getFeatures(request))
+
+
+def _row(classes: tuple[ClassInfo, ...], value: int) -> int:
+    values = [info.value for info in classes]
+    return values.index(value) if value in values else 0
+
+
+def _swatch(color: str) -> QIcon:
+    picture = QPixmap(SWATCH_PX, SWATCH_PX)
+    picture.fill(QColor(color))
+    return QIcon(picture)

@@ -1,0 +1,1 @@
+"""Any QGIS layer, frozen for the engine."""

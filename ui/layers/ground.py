@@ -1,0 +1,36 @@
+"""Sizes on the ground in true metres, as `engine/images/raster.py` measures them, whatever the CRS does to them."""
+
+from __future__ import annotations
+
+import math
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsDistanceArea,
+    QgsPointXY,
+    QgsRectangle,
+)
+
+PART = 1e-3
+"""Of a place: what is measured in its middle."""
+
+
+def ground_units(crs: QgsCoordinateReferenceSystem, place: QgsRectangle) -> tuple[float, float]:
+    """True metres of one unit of a CRS, to the east and to the north, in the middle of a place.
+
+    In Web Mercator that is the cosine of the latitude, not 1.
+    """
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(crs, QgsCoordinateTransformContext())
+    measure.setEllipsoid(crs.ellipsoidAcronym())
+    x, y, side = place.center().x(), place.center().y(), max(place.width(), place.height()) * PART
+    half = side / 2
+    east = measure.measureLine(QgsPointXY(x - half, y), QgsPointXY(x + half, y))
+    north = measure.measureLine(QgsPointXY(x, y - half), QgsPointXY(x, y + half))
+    return float(east / side), float(north / side)
+
+
+def metres_per_unit(crs: QgsCoordinateReferenceSystem, place: QgsRectangle) -> float:
+    """True metres of one unit of a CRS in the middle of a place: the mean of east and north, as areas have it."""
+    return math.sqrt(math.prod(ground_units(crs, place)))

@@ -1,0 +1,242 @@
+"""Vector layers as the engine reads them: copies in a temporary GeoPackage of what QGIS shows at this moment.
+
+A snapshot is taken on the main thread, which is cheap, and written in a task's thread. So filters, selections, joins,
+virtual fields and unsaved edits count, whatever provider the layer comes from, and the layer itself is only read.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsFeature,
+    QgsFeatureRequest,
+    QgsFields,
+    QgsGeometry,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+    QgsVectorLayerFeatureSource,
+    QgsWkbTypes,
+)
+
+from ...protocol import Cancelled, ErrorCode, OrthomaskError
+from ..client.engine_client import EngineClient, Feedback, NoFeedback
+from ..client.stages import Stage, told
+from ..toolkit.words import in_digits, tr
+from .sources import straightened
+
+FEATURES_BETWEEN_LOOKS = 500
+PREPARATION_PERCENT = 40.0
+"""Of the whole, where pictures have to be rendered; copies of layers take next to no time."""
+
+
+@dataclass(frozen=True)
+class VectorSnapshot:
+    """The polygons of a vector layer and some of its attributes, as they are now. Made by `of`, written by `write`."""
+
+    name: str
+    crs: QgsCoordinateReferenceSystem
+    fields: QgsFields
+    """Of the file."""
+    indices: tuple[int, ...]
+    """Of the layer's own fields, in the order of `fields`."""
+    source: QgsVectorLayerFeatureSource = field(repr=False)
+    request: QgsFeatureRequest = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        layer: QgsVectorLayer,
+        texts: Mapping[str, str],
+        *,
+        numbers: Optional[Mapping[str, str]] = None,
+        only_selected: bool = False,
+    ) -> VectorSnapshot:
+        """Freeze the layer. Main thread only.
+
+        Args:
+            layer: any vector layer with polygons.
+            texts: fields of the layer to write as text, by their names in the file.
+            numbers: fields to write as numbers, by their names in the file.
+            only_selected: leave out what is not selected.
+
+        Raises:
+            OrthomaskError: the layer is broken, holds no polygons, lacks a field, or nothing of it is selected.
+        """
+        wanted = {**texts, **(numbers or {})}
+        _require_usable(layer, wanted.values(), only_selected)
+        indices = tuple(layer.fields().lookupField(name) for name in wanted.values())
+        request = QgsFeatureRequest().setSubsetOfAttributes(list(indices))
+        if only_selected:
+            request.setFilterFids(layer.selectedFeatureIds())
+        kinds = [f"field={name}:string" for name in texts] + [f"field={name}:double" for name in numbers or ()]
+        fields = QgsVectorLayer(f"NoGeometry?{'&'.join(kinds)}", "", "memory").fields()
+        return cls(layer.name(), layer.crs(), fields, indices, QgsVectorLayerFeatureSource(layer), request)
+
+    def write(self, folder: Path, feedback: Optional[Feedback] = None) -> Path:
+        """Write a GeoPackage into the folder, in the order and CRS of the layer; any thread.
+
+        File and layer have the layer's name, for messages of the engine. Curves become straight, Z and M are dropped,
+        and what is no polygon is left out.
+
+        Raises:
+            Cancelled: the feedback was cancelled.
+            OrthomaskError: the file cannot be written.
+        """
+        path = _free_path(folder, self.layer_name)
+        options = QgsVectorFileWriter.SaveVectorOptions()
+        options.driverName, options.layerName = "GPKG", self.layer_name
+        kind, context = QgsWkbTypes.Type.MultiPolygon, QgsCoordinateTransformContext()
+        writer = QgsVectorFileWriter.create(str(path), self.fields, kind, self.crs, context, options)
+        fine, ended = QgsVectorFileWriter.WriterError.NoError, True
+        if writer.hasError() == fine:
+            ended = self._write_features(writer, feedback or NoFeedback())
+        failure = "" if writer.hasError() == fine else writer.errorMessage()
+        del writer  # closes the file; an error would keep it open as long as the error is kept
+        if not ended:
+            raise Cancelled
+        if failure:
+            sentence = tr("The layer {} cannot be copied for the engine.").format(self.name)
+            remedy = tr("Make room in the folder for temporary files, and try again.")
+            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, failure)
+        if self.crs.isValid() and not self.crs.authid().startswith("EPSG:"):
+            _state_crs(path, self.crs)
+        return path
+
+    @property
+    def layer_name(self) -> str:
+        """The layer's name, as far as a GeoPackage and a file system take it."""
+        name = file_name(self.name)
+        return f"_{name}" if name.lower().startswith(("gpkg", "rtree", "sqlite")) else name
+
+    def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
+        """Write until the end or a failure of the writer, which it keeps; whether nobody has cancelled."""
+        as_text, written = [not field.isNumeric() for field in self.fields.toList()], 0
+        for number, feature in enumerate(self.source.getFeatures(self.request)):
+            if number % FEATURES_BETWEEN_LOOKS == 0:
+                if feedback.isCanceled():
+                    return False
+                if written:
+                    feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(written)))
+            geometry = flat_polygons(feature.geometry())
+            if geometry is None:
+                continue
+            values = (feature.attribute(index) for index in self.indices)
+            copy = QgsFeature(self.fields)
+            copy.setGeometry(geometry)
+            copy.setAttributes([text_of(value) if text else value for text, value in zip(as_text, values)])
+            if not writer.addFeature(copy):
+                return True
+            written += 1
+        feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(written)))
+        return True
+
+
+class SnapshotClient:
+    """The engine, for requests that name files which are only written now.
+
+    It is called as `EngineClient` is, with a function instead of a request: the function gets a temporary folder and
+    the feedback, writes the snapshots there, and returns the request. The folder is gone when the call ends.
+    """
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+
+    def call(self, prepare: Callable[[Path, Feedback], object], feedback: Optional[Feedback] = None) -> Any:
+        """Write the snapshots and ask the engine, in this thread; raises what either raises."""
+        watcher = feedback or NoFeedback()
+        with temporary_folder() as folder:
+            preparation = Stage(watcher, 0, PREPARATION_PERCENT)
+            request = prepare(folder, preparation)
+            return told(request, self._client.call(request, Stage(watcher, preparation.reached, 100)))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that goes away afterwards, as far as the system lets it."""
+    folder = Path(tempfile.mkdtemp(prefix="orthomask-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def flat_polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
+    """The polygons of a geometry as a multipolygon, without curves, Z and M; None where there are none.
+
+    Nothing is mended: the engine does that, and counts it.
+    """
+    if geometry.isNull() or geometry.isEmpty():
+        return None
+    straight = straightened(geometry)
+    polygonal = QgsWkbTypes.GeometryType.PolygonGeometry
+    if straight.type() != polygonal:
+        parts = [part for part in straight.asGeometryCollection() if part.type() == polygonal]
+        if not parts:
+            return None
+        straight = QgsGeometry.collectGeometry(parts)
+    straight.convertToMultiType()
+    return straight
+
+
+def text_of(value: object) -> str:
+    """An attribute's value as text: whole numbers without a fraction, nothing as the empty text."""
+    if value is None or (hasattr(value, "isNull") and value.isNull()):
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value).strip()
+
+
+def file_name(name: str) -> str:
+    """The name of a layer, as far as file systems take it."""
+    return re.sub(r"[^\w .()-]+", "_", name).strip(" .")[:60] or "layer"
+
+
+def _free_path(folder: Path, name: str) -> Path:
+    path, number = folder / f"{name}.gpkg", 2
+    while path.exists():
+        path, number = folder / f"{name} {number}.gpkg", number + 1
+    return path
+
+
+def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected: bool) -> None:
+    name = layer.name()
+    if not layer.isValid():
+        sentence, remedy = tr("The layer {} cannot be read."), tr("Repair its data source.")
+        raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence.format(name), remedy, layer.source())
+    kinds = (QgsWkbTypes.GeometryType.PolygonGeometry, QgsWkbTypes.GeometryType.UnknownGeometry)
+    if layer.geometryType() not in kinds:
+        sentence, remedy = tr("The layer {} holds no polygons."), tr("Choose a layer of polygons.")
+        raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence.format(name), remedy)
+    missing = [field for field in wanted if layer.fields().lookupField(field) < 0]
+    if missing:
+        sentence = tr("The layer {} has no attribute “{}”.").format(name, missing[0])
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose another attribute."))
+    if only_selected and layer.selectedFeatureCount() == 0:
+        sentence = tr("Nothing is selected in the layer {}.").format(name)
+        raise OrthomaskError(
+            ErrorCode.LABELS_EMPTY, sentence, tr("Select polygons in it, or switch “Only selected” off.")
+        )
+
+
+def _state_crs(path: Path, crs: QgsCoordinateReferenceSystem) -> None:
+    """Write the CRS of a layer into its copy; GDAL guesses a code, and takes UTM in feet for UTM in metres."""
+    with closing(sqlite3.connect(str(path))) as file, file:
+        file.execute(
+            "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = ? "
+            "WHERE srs_id = (SELECT srs_id FROM gpkg_geometry_columns)",
+            (crs.toWkt(),),
+        )

@@ -1,0 +1,1 @@
+"""The panel Models, and the choice of a model."""

@@ -1,0 +1,69 @@
+"""What can be done with the models that are selected, and why something cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from qgis.PyQt.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from ...protocol import ModelSummary
+from ..toolkit.words import tr
+from .own_models import Origin, origin_of
+
+
+class ModelActions(QWidget):
+    """A button for each action; it does none of them itself."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.use = QPushButton(tr("Use in Segment"))
+        self.fine_tune = QPushButton(tr("Fine-tune"))
+        self.evaluate = QPushButton(tr("Evaluate…"))
+        self.rename = QPushButton(tr("Rename…"))
+        self.duplicate = QPushButton(tr("Duplicate"))
+        self.delete = QPushButton(tr("Delete…"))
+        self.reveal = QPushButton(tr("Open folder"))
+        self.add = QPushButton(tr("Add file…"))
+        self.join = QPushButton(tr("Join…"))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for buttons in (
+            (self.use, self.fine_tune),
+            (self.evaluate, self.duplicate),
+            (self.rename, self.reveal),
+            (self.delete, self.add, self.join),
+        ):
+            row = QHBoxLayout()
+            for button in buttons:
+                row.addWidget(button)
+            layout.addLayout(row)
+        self.suit(())
+
+    def suit(self, models: Sequence[ModelSummary]) -> None:
+        """Enable what can be done with these models; a tooltip says what a button does, or why it cannot."""
+        one = "" if len(models) == 1 else tr("Select one model.")
+        origin = origin_of(models[0].path) if len(models) == 1 else None
+        kept = tr("Models that came with Orthomask cannot be renamed or deleted; duplicate it.")
+        elsewhere = tr("This file lies outside the own models; duplicate it to have one of your own.")
+        reasons = {Origin.EMBEDDED: kept, Origin.FILE: elsewhere}
+        fixed = one or (reasons.get(origin, "") if origin else "")
+        listed = origin is Origin.FILE
+        _set(self.use, tr("Segment an image with this model"), one)
+        _set(self.fine_tune, tr("Train it further with labels of your own"), one)
+        _set(self.evaluate, tr("Compare what it finds with labels"), one)
+        _set(self.rename, tr("Give it another name"), fixed)
+        _set(self.duplicate, tr("Copy it among the own models"), one)
+        _set(self.delete, tr("Move its file to the trash"), "" if listed else fixed)
+        self.delete.setText(tr("Remove") if listed else tr("Delete…"))
+        if listed:
+            self.delete.setToolTip(tr("Take it from this list; the file stays where it is"))
+        _set(self.reveal, tr("Show its file"), one)
+        _set(self.add, tr("Add a model from a .safetensors file"), "")
+        few = "" if len(models) > 1 else tr("Select two or more models, with Ctrl.")
+        _set(self.join, tr("Join them into one model that takes the mean of their probabilities"), few)
+
+
+def _set(button: QPushButton, does: str, cannot: str) -> None:
+    button.setEnabled(not cannot)
+    button.setToolTip(cannot or does)

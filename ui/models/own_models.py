@@ -1,0 +1,137 @@
+"""The person's own models: bundles in a folder of the QGIS profile."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from qgis.core import QgsApplication
+
+from ...protocol import ErrorCode, ModelSummary, OrthomaskError
+from ..toolkit.settings import MODEL_FILES
+from ..toolkit.trash import moved_to_trash
+from ..toolkit.words import tr
+
+EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
+SUFFIX = ".safetensors"
+CARD = "orthomask"
+"""Under this name a bundle's head holds its card, as in `engine/models/bundle.py`."""
+
+
+class Origin(enum.Enum):
+    """Where a model comes from, which decides what may be done with it."""
+
+    EMBEDDED = "embedded"
+    OWN = "own"
+    FILE = "file"
+
+
+def gsd_of(model: str) -> float:
+    """The resolution, in metres, of an embedded model by its name or of a bundle by its path; 0 where there is none.
+
+    It stands in the head of the file, so the engine need not run.
+    """
+    embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
+    try:
+        with open(embedded if embedded.exists() else model, "rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return float(json.loads(head["__metadata__"][CARD])["gsd_m"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return 0.0
+
+
+def own_folder() -> Path:
+    """The folder of own models; it need not be there yet."""
+    return Path(QgsApplication.qgisSettingsDirPath()) / "orthomask" / "models"
+
+
+def origin_of(path: str) -> Origin:
+    """Whether the bundle came with the plugin, is an own one, or lies anywhere else."""
+    folder = Path(path).parent.resolve()
+    if folder == EMBEDDED_DIR:
+        return Origin.EMBEDDED
+    return Origin.OWN if folder == own_folder().resolve() else Origin.FILE
+
+
+def titles_of(models: Sequence[ModelSummary]) -> list[str]:
+    """What the models are called in a list; those of the same title are told apart by their files."""
+    count = Counter(model.title for model in models)
+    names = (tr("{} ({})").format(model.title, Path(model.path).stem) for model in models)
+    return [model.title if count[model.title] == 1 else name for model, name in zip(models, names)]
+
+
+def remembered_files() -> list[str]:
+    """Paths of models elsewhere that were added once, as far as they are still there."""
+    paths = json.loads(MODEL_FILES.get() or "[]")
+    return [path for path in paths if Path(path).is_file()]
+
+
+def remember_files(paths: Sequence[str]) -> None:
+    """Remember these for the next start of QGIS, and no others."""
+    MODEL_FILES.set(json.dumps(list(paths)))
+
+
+def free_path(name: str) -> Path:
+    """A path among the own models that is not taken, called after `name`."""
+    stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"
+    numbers = iter(range(2, 10_000))
+    path = own_folder() / f"{stem}{SUFFIX}"
+    while path.exists():
+        path = own_folder() / f"{stem}-{next(numbers)}{SUFFIX}"
+    return path
+
+
+def make_folder() -> None:
+    """Make the folder of own models where it is missing.
+
+    Raises:
+        OrthomaskError: it cannot be made.
+    """
+    try:
+        own_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(own_folder(), error) from error
+
+
+def adopt(bundle: Path) -> Path:
+    """Copy a bundle among the own models; the copy is whole or not there.
+
+    Raises:
+        OrthomaskError: it cannot be read, or there is no space.
+    """
+    make_folder()
+    path = free_path(bundle.stem)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        shutil.copyfile(bundle, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    return path
+
+
+def discard(path: Path) -> None:
+    """Move a bundle to the trash, or delete it where there is no trash.
+
+    Raises:
+        OrthomaskError: it is open in another program, or may not be deleted.
+    """
+    if moved_to_trash(path):
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OrthomaskError:
+    sentence = tr("“{}” cannot be written or deleted.").format(path)
+    remedy = tr("See whether there is space left, and whether you may write into its folder.")
+    return OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, str(error))

@@ -1,0 +1,114 @@
+"""Deleting a run: its own files and nothing else, into the trash where there is one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsProviderRegistry, QgsVectorLayer
+
+from ...protocol import ErrorCode, OrthomaskError
+from ..layers.picture_client import PICTURE_DIR, WORK_DIR
+from ..toolkit.trash import moved_to_trash
+from ..toolkit.words import tr
+from .results import CLASSES, POLYGONS, PROBABILITIES, RECORD
+
+HIDDEN = (WORK_DIR, PICTURE_DIR)
+BESIDE = {CLASSES: (".aux.xml",), PROBABILITIES: (".aux.xml",), POLYGONS: ("-wal", "-shm", "-journal"), RECORD: ()}
+"""What GDAL and SQLite leave beside the results without being asked; the record, which makes it a run, is last."""
+
+
+def own_files(folder: Path) -> list[Path]:
+    """What the run itself has made in its folder, its record last."""
+    names = [*HIDDEN, *(name + end for name, ends in BESIDE.items() for end in ("", *ends))]
+    return [path for path in (folder / name for name in names) if path.exists()]
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Names of what else is in the folder.
+
+    Raises:
+        OrthomaskError: the folder cannot be read.
+    """
+    own = {path.name for path in own_files(folder)}
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.name not in own)
+    except OSError as error:
+        raise _stuck(folder, error) from error
+
+
+def layers_of(project: QgsProject, folder: Path) -> list[QgsMapLayer]:
+    """The layers of the project that show the run's own files."""
+    own = {path.resolve() for path in own_files(folder)}
+    return [layer for layer in project.mapLayers().values() if _file_of(layer) in own]
+
+
+def refuse_unsaved(layers: Sequence[QgsMapLayer]) -> None:
+    """Raise where one of the layers has edits that are not saved.
+
+    Raises:
+        OrthomaskError: it has.
+    """
+    for layer in layers:
+        if isinstance(layer, QgsVectorLayer) and layer.isEditable() and layer.isModified():
+            sentence = tr("The layer {} of this run has edits that are not saved.").format(layer.name())
+            raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, tr("Save or discard them first."))
+
+
+def take_out(project: QgsProject, layers: Sequence[QgsMapLayer], title: str) -> None:
+    """Take the layers out of the project, and a group of that title that they leave empty."""
+    nodes = [project.layerTreeRoot().findLayer(layer.id()) for layer in layers]
+    parents = [node.parent() for node in nodes if node is not None]
+    groups = {id(parent): parent for parent in parents if parent is not None}
+    for layer in layers:
+        if isinstance(layer, QgsVectorLayer):
+            layer.rollBack()  # nothing was changed; a layer that is being edited would stay open
+    project.removeMapLayers([layer.id() for layer in layers])
+    for group in groups.values():
+        parent = group.parent()
+        if group.name() == title and not group.children() and isinstance(parent, QgsLayerTreeGroup):
+            parent.removeChildNode(group)
+
+
+def trash(folder: Path) -> list[Path]:
+    """Move the run to the trash, its folder too where nothing else is in it; returns what could not be moved.
+
+    Raises:
+        OrthomaskError: the folder cannot be read.
+    """
+    wanted = own_files(folder) if foreign_files(folder) else [folder]
+    return [path for path in wanted if not moved_to_trash(path)]
+
+
+def delete(folder: Path) -> None:
+    """Delete the run for good, its folder too where nothing else is in it.
+
+    Raises:
+        OrthomaskError: a file is open in another program, or may not be deleted; the record is still there then.
+    """
+    for path in own_files(folder):
+        _remove(path)
+    with suppress(OSError):  # it is not empty, or somebody looks into it: it says nothing any more
+        folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _stuck(path, error) from error
+
+
+def _file_of(layer: QgsMapLayer) -> Optional[Path]:
+    """The file that a layer shows; None where it shows none."""
+    path = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
+    return Path(path).resolve() if path else None
+
+
+def _stuck(path: Path, error: OSError) -> OrthomaskError:
+    sentence = tr("“{}” cannot be deleted.").format(path)
+    remedy = tr("Close what has it open, see whether you may write into its folder, and try again.")
+    return OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, str(error))

@@ -1,0 +1,88 @@
+"""Where runs go: a new folder each, except that a run that did not end goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsProcessingUtils, QgsProject
+from qgis.PyQt.QtCore import QStandardPaths
+
+from ...protocol import Existing, PredictRequest, to_json
+from ..toolkit.settings import FOLDER, RUN_PARENTS, UNFINISHED_RUN
+
+MOST_PARENTS = 100
+
+
+def default_parent() -> str:
+    """The folder that the settings name, or else `beside_project`."""
+    return FOLDER.get() or beside_project()
+
+
+def beside_project() -> str:
+    """The folder `Orthomask` beside the project file, or among the person's documents before the project is saved."""
+    documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+    return str(Path(QgsProject.instance().absolutePath() or documents) / "Orthomask")
+
+
+def unfinished_folder(request: PredictRequest) -> Optional[str]:
+    """The folder where this very run was begun and did not end; None where there is none.
+
+    It is kept in QGIS's settings, so it is known after a crash of QGIS too.
+    """
+    begun = json.loads(UNFINISHED_RUN.get() or "{}")
+    folder = begun.get("folder", "")
+    return folder if begun.get("request") == to_json(request) and Path(folder).is_dir() else None
+
+
+def begin(request: PredictRequest, source: str, model: str) -> PredictRequest:
+    """`request`, whose folder is the parent of all runs, with a folder of its own; remembered until `end`."""
+    folder = unfinished_folder(request) or new_folder(request.output_dir, source, model)
+    UNFINISHED_RUN.set(json.dumps({"request": to_json(request), "folder": folder}))
+    remember_parent(folder)
+    return replace(request, output_dir=folder, existing=Existing.RESUME)
+
+
+def end() -> None:
+    """The run that was begun last has its results."""
+    UNFINISHED_RUN.reset()
+
+
+def go_on(request: PredictRequest, folder: str) -> PredictRequest:
+    """The request of a run that was begun in that folder, by whatever door; remembered until `end`."""
+    if json.loads(UNFINISHED_RUN.get() or "{}").get("folder") != folder:
+        planned = replace(request, output_dir=str(Path(folder).parent), existing=Existing.REFUSE)
+        UNFINISHED_RUN.set(json.dumps({"request": to_json(planned), "folder": folder}))
+    return replace(request, output_dir=folder, existing=Existing.RESUME)
+
+
+def remember_parent(folder: str) -> None:
+    """From now on, look for runs beside this folder of one, too. Main thread only."""
+    if Path(QgsProcessingUtils.tempFolder()) in Path(folder).parents:
+        return  # it goes away with QGIS
+    parent = str(Path(folder).absolute().parent)
+    others = [other for other in _parents() if other != parent]
+    RUN_PARENTS.set(json.dumps([parent, *others][:MOST_PARENTS]))
+
+
+def parents(*more: str) -> list[Path]:
+    """The folders in which runs have theirs, as far as they are known, and these. Main thread only."""
+    return [Path(name) for name in dict.fromkeys([default_parent(), *more, *_parents()])]
+
+
+def new_folder(parent: str, source: str, model: str) -> str:
+    """The folder of a run that begins now, named after what it reads, what with, and when. It is not made yet."""
+    name = re.sub(r"[^\w.-]+", "_", f"{source}-{model}-{datetime.now():%Y%m%d-%H%M%S}")
+    return str(Path(parent) / name)
+
+
+def _parents() -> list[str]:
+    """Those that are remembered."""
+    with suppress(ValueError):
+        return [str(name) for name in json.loads(RUN_PARENTS.get() or "[]")]
+    return []

@@ -1,0 +1,209 @@
+"""The run history: what lies in the folders that hold runs, read from the runs' own records.
+
+There is no list to keep in step: a folder that was moved or deleted is no longer there, and a run of the command line
+that went into a known folder is.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Optional
+
+from qgis.core import QgsCoordinateTransformContext
+
+from ...protocol import Cancelled, OrthomaskError, PredictRequest, Region, from_json
+from ..client.engine_client import Feedback
+from ..layers.picture_client import PICTURE_DIR, WORK_DIR
+from ..layers.sources import picked_region
+from ..toolkit.words import area_in_words, briefly, in_digits, time_in_words, tr, tr_n
+from .results import CLASSES, LAYERS, PROBABILITIES, RECORD, Run
+
+STATE = "state.json"
+"""The record of a run that has not ended, in its hidden folder, as in `engine/runs/runs.py`."""
+RESULTS = (*LAYERS, RECORD)
+MB = 1_000_000
+
+
+class State(enum.Enum):
+    """How a run stands."""
+
+    FINISHED = "finished"
+    UNFINISHED = "unfinished"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A folder that holds a run, and what a list shows of it.
+
+    Attributes:
+        time: when it was made, or when its record was written.
+        title: what it is called in questions, and its group in the layer tree.
+        facts: all that is known of it, in words, by name.
+        run: its record; None where that cannot be read.
+        request: what was asked for; None where this version cannot read it.
+        region_m2: ellipsoidal area of its region; None for the whole image, or where it cannot be read.
+        seconds, polygons: None where it did not end.
+    """
+
+    folder: Path
+    state: State
+    time: datetime
+    size_bytes: int
+    title: str
+    image: str
+    facts: tuple[tuple[str, str], ...]
+    run: Optional[Run] = None
+    request: Optional[PredictRequest] = None
+    model: str = ""
+    region: str = ""
+    region_m2: Optional[float] = None
+    device: str = ""
+    seconds: Optional[float] = None
+    polygons: Optional[int] = None
+
+    @property
+    def text(self) -> str:
+        """All that is known of it, a line for each fact."""
+        return "\n".join(f"{name}: {value}" for name, value in self.facts)
+
+
+class HistoryReader:
+    """Looks for runs in a task's thread, as a folder may lie on a slow network drive; called as the engine is."""
+
+    def call(self, parents: Sequence[Path], feedback: Feedback) -> list[PastRun]:
+        """All runs in these folders, the newest first.
+
+        Raises:
+            Cancelled: the feedback was cancelled.
+        """
+        found = []
+        for folder in _folders(parents):
+            if feedback.isCanceled():
+                raise Cancelled
+            run = look_at(folder)
+            if run is not None:
+                found.append(run)
+        return sorted(found, key=lambda run: run.time, reverse=True)
+
+
+def look_at(folder: Path) -> Optional[PastRun]:
+    """The run in a folder; None where there is none. Any thread."""
+    try:
+        state = State.FINISHED if (folder / RECORD).exists() else State.UNFINISHED
+        path = folder / RECORD if state is State.FINISHED else folder / WORK_DIR / STATE
+        time = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+        size_bytes, text = sum(file.stat().st_size for file in _files(folder)), path.read_bytes()
+        rasters = any((folder / name).exists() for name in (CLASSES, PROBABILITIES))
+    except OSError:
+        return None  # there is no run, it is just going away, or it may not be read
+    try:
+        return _described(folder, state, json.loads(text), size_bytes)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OrthomaskError):
+        if state is State.UNFINISHED:
+            return _undescribed(folder, state, time, size_bytes)
+        return _undescribed(folder, State.UNREADABLE, time, size_bytes) if rasters else None
+
+
+def size_in_words(size_bytes: int) -> str:
+    """A size on disk in kilobytes, megabytes or gigabytes."""
+    megabytes = size_bytes / MB
+    if megabytes < 0.1:
+        return tr("{} kB").format(in_digits(megabytes * 1000))
+    if megabytes < 1000:
+        return tr("{} MB").format(in_digits(megabytes, 0 if megabytes >= 10 else 1))
+    return tr("{} GB").format(in_digits(megabytes / 1000, 1))
+
+
+def _folders(parents: Sequence[Path]) -> Iterator[Path]:
+    """The folders in these; those that cannot be read are left out."""
+    for parent in parents:
+        with suppress(OSError), os.scandir(parent) as entries:
+            yield from [Path(entry.path) for entry in entries if entry.is_dir()]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The results that are there, and what an unfinished run has so far."""
+    yield from (path for path in (folder / name for name in RESULTS) if path.exists())
+    for hidden in (WORK_DIR, PICTURE_DIR):
+        with suppress(OSError), os.scandir(folder / hidden) as entries:
+            yield from [Path(entry.path) for entry in entries if entry.is_file()]
+
+
+def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: int) -> PastRun:
+    """A run by its record; raises what comes of it where that is none of ours."""
+    run, result = Run(folder, record), record["result"] if state is State.FINISHED else {}
+    request, area = _request(record), _area_m2(record)
+    region = tr("whole image") if record["request"].get("region") is None else tr("unknown")
+    region = region if area is None else area_in_words(area)
+    facts = (
+        *_ending(record, result),
+        (tr("Region"), region),
+        (tr("Classes"), ", ".join(info.name for info in run.classes)),
+        *([(tr("Polygon options"), _cleaning(request))] if request else []),
+        *run.facts,
+        *((tr("Warning"), str(warning)) for warning in result.get("warnings", ())),
+        _place(folder, size_bytes),
+    )
+    return PastRun(
+        folder, state, datetime.fromisoformat(record["time"]).astimezone(timezone.utc), size_bytes, run.title,
+        run.image, facts, run, request, str(record["model"]["title"]), region, area, str(record["device"]["name"]),
+        float(result["seconds"]) if result else None, int(result["polygon_count"]) if result else None,
+    )  # fmt: skip
+
+
+def _undescribed(folder: Path, state: State, time: datetime, size_bytes: int) -> PastRun:
+    """A run whose record cannot be read."""
+    problem = tr("Its record cannot be read. You can open its folder, or delete it.")
+    facts = ((tr("State"), problem), _place(folder, size_bytes))
+    return PastRun(folder, state, time, size_bytes, folder.name, folder.name, facts)
+
+
+def _place(folder: Path, size_bytes: int) -> tuple[str, str]:
+    return tr("Folder"), tr("{} ({})").format(folder, size_in_words(size_bytes))
+
+
+def _request(record: dict[str, Any]) -> Optional[PredictRequest]:
+    """What was asked for; None where another version of Orthomask has asked for more."""
+    with suppress(OrthomaskError):
+        return from_json(PredictRequest, record["request"])
+    return None
+
+
+def _area_m2(record: dict[str, Any]) -> Optional[float]:
+    """Of the region; None where there is none, or it cannot be read."""
+    with suppress(OrthomaskError):
+        region = picked_region(from_json(Region, record["request"].get("region")))
+        return region.measured_m2(QgsCoordinateTransformContext())
+    return None
+
+
+def _ending(record: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What came of a run, and what it ran on."""
+    device = str(record["device"]["name"])
+    if not result:
+        yield tr("Result"), tr("None yet: it did not end. Resume goes on where it stopped.")
+        yield tr("Device"), device
+        return
+    count, area = result["polygon_count"], area_in_words(result["polygon_area_m2"])
+    found = tr_n("{} polygon, {}", "{} polygons, {}", count).format(in_digits(count), area)
+    yield tr("Result"), found
+    yield tr("Duration"), tr("{} on {}").format(time_in_words(result["seconds"]), device)
+
+
+def _cleaning(request: PredictRequest) -> str:
+    """How polygons were cleaned."""
+    options = request.polygons
+    smallest, hole = (
+        tr("{} m²").format(briefly(area)) if area else tr("suits the model")
+        for area in (options.min_area_m2, options.min_hole_m2)
+    )
+    outlines = tr("tidy outlines") if options.simplify else tr("the pixels' own edges")
+    return tr("smallest: {}; smallest hole: {}; {}").format(smallest, hole, outlines)

@@ -1,0 +1,56 @@
+"""What can be done with past runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from qgis.PyQt.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from ..toolkit.icons import icon
+from ..toolkit.words import tr
+from .history import PastRun, State
+
+
+class HistoryActions(QWidget):
+    """A column of buttons; those that do not suit what is chosen are disabled."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self.add = self._button("add", tr("Add to map"), tr("Add its layers to the project again (Enter)"))
+        self.repeat = self._button(
+            "history",
+            tr("Repeat with other settings"),
+            tr("Fill the panel Segment with image, region, model and options of this run; you press Run"),
+        )
+        self.resume = self._button("run", tr("Resume"), tr("Go on where this run stopped, with its own settings"))
+        self.folder = self._button("open", tr("Open folder"), tr("Show the files of the run in the file manager"))
+        self.copy = self._button("copy", tr("Copy details"), tr("Put what is known of it on the clipboard"))
+        self._layout.addStretch()
+        self.delete = self._button("delete", tr("Delete…"), tr("Move the run's own files to the trash (Delete)"))
+        self.suit((), "")
+
+    def suit(self, chosen: Sequence[PastRun], running: str) -> None:
+        """Offer what suits these runs.
+
+        Args:
+            running: the folder of the run that is going on now; empty for none.
+        """
+        one = chosen[0] if len(chosen) == 1 else None
+        known = one is not None and one.request is not None
+        self.add.setEnabled(one is not None and one.state is State.FINISHED)
+        self.repeat.setEnabled(known)
+        begun = one is not None and one.state is State.UNFINISHED and str(one.folder) != running
+        self.resume.setEnabled(known and begun)
+        self.folder.setEnabled(one is not None)
+        self.copy.setEnabled(bool(chosen))
+        self.delete.setEnabled(bool(chosen))
+
+    def _button(self, name: str, text: str, tip: str) -> QPushButton:
+        button = QPushButton(icon(name), text)
+        button.setToolTip(tip)
+        button.setAutoDefault(False)  # Enter belongs to the table
+        self._layout.addWidget(button)
+        return button

@@ -1,0 +1,195 @@
+"""A finished run as layers: one group, styled from the run's own record. Nothing else in the project changes."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsLayerNotesUtils,
+    QgsLayerTreeGroup,
+    QgsMapLayer,
+    QgsPalettedRasterRenderer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRendererCategory,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtGui import QColor
+from qgis.PyQt.QtXml import QDomDocument
+
+from ...protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
+from ..toolkit.present import present
+from ..toolkit.words import briefly, tr
+
+STYLES_DIR = Path(__file__).resolve().parents[2] / "resources" / "styles"
+POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilities.tif"
+LAYERS = (POLYGONS, CLASSES, PROBABILITIES)
+RECORD = "run.json"
+RASTER_ALPHA = 150
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and its record, `run.json`."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The foreground classes of its model."""
+        return tuple(from_json(ClassInfo, info) for info in self.record["model"]["classes"])
+
+    @property
+    def image(self) -> str:
+        """What was looked at, by a short name."""
+        rendered = self.record["source"].get("rendered")
+        return str(rendered["name"] if rendered else Path(self.record["source"]["path"]).stem)
+
+    @property
+    def title(self) -> str:
+        """Source, model and local time."""
+        return f"{self.image} · {self.record['model']['name']} · {_local(self.record['time'])}"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """How the results came about: names and values in words."""
+        model, source, version = self.record["model"], self.record["source"], self.record["versions"]["orthomask"]
+        return [
+            *_source_facts(source),
+            (tr("Image date"), self.record["image_date"] or tr("unknown")),
+            (tr("Model"), f"{model['title']} ({model['sha256'][:12]})"),
+            (tr("Threshold"), briefly(self.record["threshold"])),
+            (tr("Made"), tr("{} with Orthomask {}").format(_local(self.record["time"]), version)),
+            (tr("Run id"), self.record["run_id"]),
+        ]
+
+    @property
+    def provenance(self) -> str:
+        """How the results came about, a line for each fact, in plain text."""
+        return "\n".join(f"{name}: {value}" for name, value in self.facts)
+
+
+def read_run(folder: Path) -> Run:
+    """The run whose results lie in `folder`.
+
+    Raises:
+        OrthomaskError: the folder holds no finished run.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sentence = tr("The folder {} holds no finished run.").format(folder)
+        remedy = tr("Choose a folder with a run.json, or run again.")
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(error)) from error
+    return Run(folder, record)
+
+
+def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
+    """Add the results on top of the layer tree: polygons shown, the rasters below them hidden."""
+    group = QgsLayerTreeGroup(run.title)
+    for layer in [polygon_layer(run), class_layer(run), *probability_layers(run)]:
+        project.addMapLayer(layer, addToLegend=False)
+        node = present(group.addLayer(layer))
+        node.setItemVisibilityChecked(isinstance(layer, QgsVectorLayer))
+        node.setExpanded(isinstance(layer, QgsVectorLayer))
+    project.layerTreeRoot().insertChildNode(0, group)
+    for expanded in (False, True):  # QGIS's legend takes notice of a change alone, and shows a new group collapsed
+        group.setExpanded(expanded)
+    return group
+
+
+def polygon_layer(run: Run) -> QgsVectorLayer:
+    """The polygons, coloured by class."""
+    uri = f"{run.folder / POLYGONS}|layername=polygons"
+    layer = QgsVectorLayer(uri, tr("Polygons"), "ogr")
+    style_polygons(layer, run)
+    return layer
+
+
+def class_layer(run: Run) -> QgsRasterLayer:
+    """The class raster, in the colours of the classes, background transparent."""
+    layer = QgsRasterLayer(str(run.folder / CLASSES), tr("Classes"))
+    style_classes(layer, run)
+    return layer
+
+
+def probability_layers(run: Run) -> list[QgsRasterLayer]:
+    """One heat map for each class."""
+    layers = []
+    for band, info in enumerate(run.classes, start=1):
+        layer = QgsRasterLayer(str(run.folder / PROBABILITIES), tr("Probability of {}").format(info.name))
+        style_probabilities(layer, run, band)
+        layers.append(layer)
+    return layers
+
+
+def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
+    """Outline and a light fill in the colour of the class; readable names for the fields."""
+    layer.loadNamedStyle(str(STYLES_DIR / "polygons.qml"))
+    template = layer.renderer().symbol()
+    categories = []
+    for info in run.classes:
+        symbol = template.clone()
+        symbol.setColor(_fill(info.color, template.color().alpha()))
+        symbol.symbolLayer(0).setStrokeColor(QColor(info.color))
+        categories.append(QgsRendererCategory(info.value, symbol, info.name))
+    layer.setRenderer(QgsCategorizedSymbolRenderer("class_value", categories))
+    _describe(layer, run, tr("Outlines of what was found, with class, mean confidence and area."))
+
+
+def style_classes(layer: QgsRasterLayer, run: Run) -> None:
+    """Palette and names of the classes."""
+    values = [
+        QgsPalettedRasterRenderer.Class(info.value, _fill(info.color, RASTER_ALPHA), info.name) for info in run.classes
+    ]
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, values))
+    _describe(layer, run, tr("The class of each pixel: the likeliest one whose probability reaches the threshold."))
+
+
+def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
+    """A heat map of one class: transparent where there is nothing, through yellow to dark red."""
+    style = QDomDocument()
+    text = (STYLES_DIR / "probabilities.qml").read_text(encoding="utf-8")
+    style.setContent(text.replace('band="1"', f'band="{band}"'))
+    layer.importNamedStyle(style)
+    name = run.classes[band - 1].name
+    _describe(layer, run, tr("How likely each pixel is {}, from 0 to 1; before the threshold.").format(name))
+
+
+def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was looked at, and how it came to be a picture where it is no file."""
+    rendered = source.get("rendered")
+    if not rendered:
+        return [(tr("Source"), source["path"])]
+    words = tr("{} at {} m per pixel, {} of {} tiles missing")
+    how = words.format(_local(rendered["time"]), briefly(rendered["gsd_m"], 3), rendered["missing"], rendered["tiles"])
+    return [(tr("Source"), f"{rendered['name']} ({rendered['source']})"), (tr("Rendered"), how)]
+
+
+def _local(time: str) -> str:
+    """A time of the record, to the minute, as the clock on the wall has it."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _describe(layer: QgsMapLayer, run: Run, meaning: str) -> None:
+    """What the layer shows, and its provenance, as notes; the latter in the layer's metadata too."""
+    metadata = layer.metadata()
+    metadata.setTitle(run.title)
+    metadata.setAbstract(run.provenance)
+    metadata.setLicenses([run.record["model"]["licence"]])
+    layer.setMetadata(metadata)
+    facts = "<br>".join(f"<b>{html.escape(name)}</b>: {html.escape(value)}" for name, value in run.facts)
+    QgsLayerNotesUtils.setLayerNotes(layer, f"<p>{html.escape(meaning)}</p><p>{facts}</p>")
+
+
+def _fill(color: str, alpha: int) -> QColor:
+    filled = QColor(color)
+    filled.setAlpha(alpha)
+    return filled

@@ -1,0 +1,129 @@
+"""Undo of a run's layers: exactly what it added goes out of the project again; the files stay."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+from qgis.core import QgsApplication, QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsVectorLayer
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QMessageBox, QPushButton, QWidget
+
+from ...protocol import ErrorCode, OrthomaskError
+from ..toolkit.messages import show_error, show_success
+from ..toolkit.words import tr
+
+MARK = "orthomask/added"
+"""Custom property by which a group is known: QGIS makes a group anew when it is moved."""
+CHOICES = QMessageBox.StandardButton
+
+
+class UndoButton(QPushButton):
+    """Hidden unless a run's layers can be taken out again: until the next run, or until the project is closed.
+
+    Args:
+        iface: QGIS, in whose message bar it says what it did.
+    """
+
+    forgotten = pyqtSignal()
+
+    def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
+        super().__init__(QgsApplication.getThemeIcon("/mActionUndo.svg"), tr("Undo: take the layers out"), parent)
+        self.setToolTip(tr("Take the layers that the run added out of the project; their files stay"))
+        self.clicked.connect(self.undo)
+        self.hide()
+        self._iface = iface
+        self._mark = ""
+        self._ids: frozenset[str] = frozenset()
+
+    def offer(self, group: QgsLayerTreeGroup) -> QPushButton:
+        """Offer to take out this group and its layers; returns a second button, for a message."""
+        self.forget()
+        self._mark, self._ids = uuid.uuid4().hex, frozenset(group.findLayerIds())
+        group.setCustomProperty(MARK, self._mark)
+        QgsProject.instance().cleared.connect(self.forget)
+        QgsProject.instance().layersRemoved.connect(self._note_removed)
+        self.show()
+        button = QPushButton(tr("Undo"))
+        button.setToolTip(self.toolTip())
+        button.clicked.connect(self.undo)
+        self.forgotten.connect(button.hide)
+        return button
+
+    def forget(self) -> None:
+        """Offer it no longer."""
+        if not self._mark:
+            return
+        self._mark, self._ids = "", frozenset()
+        QgsProject.instance().cleared.disconnect(self.forget)
+        QgsProject.instance().layersRemoved.disconnect(self._note_removed)
+        self.hide()
+        self.forgotten.emit()
+
+    def undo(self) -> None:
+        """Take the layers out, and their group where nothing else is in it. Unsaved changes are asked about."""
+        layers, mark = self._layers(), self._mark
+        try:
+            may_go = _end_editing(layers, self)
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+        if not may_go:
+            return
+        self.forget()
+        QgsProject.instance().removeMapLayers([layer.id() for layer in layers])
+        for group in list(_groups(QgsProject.instance().layerTreeRoot())):
+            parent = group.parent()
+            if group.customProperty(MARK) == mark and not group.children() and isinstance(parent, QgsLayerTreeGroup):
+                parent.removeChildNode(group)
+        self._iface.mapCanvas().refresh()  # of layers that are gone it takes no notice by itself
+        words = tr("The layers are out of the project again; their files are still there.")
+        show_success(self._iface.messageBar(), words)
+
+    def _layers(self) -> list[QgsMapLayer]:
+        """Those that are still in the project."""
+        found = QgsProject.instance().mapLayers()
+        return [found[name] for name in sorted(self._ids) if name in found]
+
+    def _note_removed(self) -> None:
+        if not self._layers():
+            self.forget()
+
+
+def _groups(parent: QgsLayerTreeGroup) -> Iterator[QgsLayerTreeGroup]:
+    for node in parent.children():
+        if isinstance(node, QgsLayerTreeGroup):
+            yield node
+            yield from _groups(node)
+
+
+def _end_editing(layers: Sequence[QgsMapLayer], parent: QWidget) -> bool:
+    """Save or drop changes as the person wants it; False where everything is to stay as it is.
+
+    Raises:
+        OrthomaskError: changes cannot be saved.
+    """
+    edited = [layer for layer in layers if isinstance(layer, QgsVectorLayer) and layer.isEditable()]
+    changed = [layer for layer in edited if layer.isModified()]
+    choice = _ask([layer.name() for layer in changed], parent) if changed else CHOICES.Discard
+    if choice == CHOICES.Cancel:
+        return False
+    for layer in edited:
+        if choice == CHOICES.Discard or layer not in changed:
+            layer.rollBack()
+        elif not layer.commitChanges():
+            sentence = tr("The changes of “{}” cannot be saved.").format(layer.name())
+            remedy = tr("The layers stay where they are: see the details, and try again.")
+            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, "\n".join(layer.commitErrors()))
+    return True
+
+
+def _ask(names: Sequence[str], parent: QWidget) -> QMessageBox.StandardButton:
+    text = tr("“{}” has changes that are not saved.").format("”, “".join(names))
+    box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: undo"), text, parent=parent)
+    box.setInformativeText(tr("Save them to its file before the layers go out of the project?"))
+    box.setStandardButtons(CHOICES.Save | CHOICES.Discard | CHOICES.Cancel)
+    box.setDefaultButton(CHOICES.Save)
+    return CHOICES(box.exec())

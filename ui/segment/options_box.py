@@ -1,0 +1,80 @@
+"""What seldom changes: where results go, how polygons are cleaned, when the image was taken."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.gui import QgsCollapsibleGroupBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
+
+from ...protocol import PolygonOptions
+from ..runs.folder_chooser import FolderChooser
+from ..toolkit.words import tr
+
+MAX_AREA_M2 = 1_000_000.0
+
+
+class OptionsBox(QgsCollapsibleGroupBox):
+    """Folded away at first; the defaults are sound."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Options"), parent)
+        sound = PolygonOptions()
+        self.folder_chooser = FolderChooser(tr("Each run makes a new folder in this one"))
+        self.min_area = _area(tr("Smaller polygons are dropped"))
+        self.min_hole = _area(tr("Smaller holes are filled"))
+        self.simplify = QCheckBox(tr("Tidy outlines"))
+        self.simplify.setChecked(sound.simplify)
+        self.simplify.setToolTip(tr("Straight walls and right angles, instead of the steps of the pixels"))
+        self.image_date = QLineEdit()
+        self.image_date.setPlaceholderText(tr("unknown"))
+        self.image_date.setToolTip(tr("When the image was taken, for the record of the run"))
+        self._lay_out()
+        self._connect()
+
+    def folder(self) -> str:
+        """The folder in which runs get theirs."""
+        return self.folder_chooser.folder()
+
+    def polygons(self) -> PolygonOptions:
+        """How polygons are cleaned."""
+        return PolygonOptions(self.min_area.value() or None, self.min_hole.value() or None, self.simplify.isChecked())
+
+    def fill(self, image_date: str, polygons: PolygonOptions) -> None:
+        """Show these instead of what was chosen."""
+        self.min_area.setValue(polygons.min_area_m2 or 0)
+        self.min_hole.setValue(polygons.min_hole_m2 or 0)
+        self.simplify.setChecked(polygons.simplify)
+        self.image_date.setText(image_date)
+        self.changed.emit()
+
+    def _lay_out(self) -> None:
+        layout = QFormLayout(self)
+        layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        layout.addRow(tr("Save in"), self.folder_chooser)
+        layout.addRow(tr("Smallest polygon"), self.min_area)
+        layout.addRow(tr("Smallest hole"), self.min_hole)
+        layout.addRow(tr("Image date"), self.image_date)
+        layout.addRow(self.simplify)
+        self.setCollapsed(True)
+
+    def _connect(self) -> None:
+        self.folder_chooser.changed.connect(self.changed)
+        self.min_area.valueChanged.connect(self.changed)
+        self.min_hole.valueChanged.connect(self.changed)
+        self.simplify.toggled.connect(self.changed)
+        self.image_date.editingFinished.connect(self.changed)
+
+
+def _area(tip: str) -> QDoubleSpinBox:
+    """A box for an area; its least value stands for what suits the model."""
+    box = QDoubleSpinBox()
+    box.setSpecialValueText(tr("suits the model"))
+    box.setRange(0, MAX_AREA_M2)
+    box.setDecimals(1)
+    box.setSuffix(tr(" m²"))
+    box.setToolTip(tip)
+    return box

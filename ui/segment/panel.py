@@ -1,0 +1,344 @@
+"""The panel *Segment*: image, region, model, preflight, run. It puts the boxes together and runs the request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsApplication, QgsProject
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QMessageBox, QVBoxLayout, QWidget
+
+from ...protocol import (
+    OVERLAP_PX,
+    Cancelled,
+    CheckRequest,
+    ErrorCode,
+    ModelsRequest,
+    OrthomaskError,
+    PredictRequest,
+    PredictResult,
+)
+from ..client.engine_client import EngineClient
+from ..client.tasks import EngineTask
+from ..layers.images import FrozenImage, frozen, is_rendered, places_of, with_nodata
+from ..layers.images import planned as planned_image
+from ..layers.map_view import ImageChooser, MapView
+from ..layers.picture_client import FrozenRun, PictureClient
+from ..layers.picture_words import are_wanted, picture_words
+from ..layers.rendering import Picture
+from ..layers.sources import image_of, is_file, require_image
+from ..models.model_box import ModelBox
+from ..runs import folders as run_folders
+from ..runs import results
+from ..runs.folder_chooser import MakeshiftWords
+from ..runs.history import PastRun
+from ..runs.history_button import HistoryButton
+from ..runs.undo_button import UndoButton
+from ..toolkit.messages import show_error, show_success, show_warning
+from ..toolkit.present import present
+from ..toolkit.run_bar import RunBar
+from ..toolkit.scrolling import lay_out
+from ..toolkit.settings import DEVICE, news
+from ..toolkit.words import area_in_words, in_digits, time_in_words, tr, tr_n
+from . import repeating
+from .options_box import OptionsBox
+from .preflight_box import PreflightBox
+from .region_box import RegionBox
+
+
+class SegmentPanel(QWidget):
+    """Runs a model over a region of an image, and adds the results as layers.
+
+    Args:
+        iface: QGIS.
+        client: the engine.
+    """
+
+    engine_failed = pyqtSignal(object)
+    """The `OrthomaskError` that says that the engine cannot work."""
+    wanted = pyqtSignal()
+    """It has something to show, and wants to be seen."""
+    ended = pyqtSignal()
+    """A run has ended, well or not."""
+
+    def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._iface = iface
+        self._client = client
+        self._task: Optional[EngineTask] = None
+        self.running_folder = ""
+        self._project_closed = False
+        self._look: Optional[EngineTask] = None
+        self._nodata: dict[str, Optional[float]] = {}
+        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to look at"))
+        self.image_words = QLabel()
+        self.region = RegionBox(iface)
+        self.model = ModelBox()
+        self.preflight = PreflightBox(client)
+        self.options = OptionsBox()
+        self.run_bar = RunBar()
+        self.undo = UndoButton(iface)
+        folders, running = (lambda: run_folders.parents(self.options.folder())), (lambda: self.running_folder)
+        self.history = HistoryButton(iface, folders, running, self.undo, self)
+        self._lay_out()
+        self._connect()
+        self._set_image()
+
+    def release(self) -> None:
+        """Stop what runs, and leave the canvas as it was."""
+        self._iface.mapCanvas().layersChanged.disconnect(self._follow_map)
+        QgsProject.instance().readProject.disconnect(self._refresh)
+        QgsProject.instance().cleared.disconnect(self._note_closed_project)
+        news.changed.disconnect(self._follow_settings)
+        if self._task is not None:
+            self._task.abandon()
+        self.undo.forget()
+        self.history.release()
+        self.preflight.release()
+        self.region.release()
+
+    def run(self) -> None:
+        """Run what is chosen, in the background."""
+        try:
+            image, planned = require_image(self.layer_chooser.image), self._planned()
+            request = self._request(planned)
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+        if isinstance(planned, Picture) and not are_wanted(planned, self):
+            return
+        name, model = image.name(), present(self.model.model)
+        self.start(FrozenRun(run_folders.begin(request, name, model.name), frozen(planned)), model.title, name)
+
+    def start(self, run: FrozenRun, model: str, image: str) -> None:
+        """Run this in the background; what is chosen does not matter.
+
+        Args:
+            model, image: what they are called.
+        """
+        self.running_folder = run.request.output_dir
+        self._project_closed = False
+        self.undo.forget()
+        self.preflight.pause()
+        self.run_bar.start()
+        title = tr("Orthomask: {} in {}").format(model, image)
+        self._task = EngineTask(title, PictureClient(self._client), run)
+        self._task.reported.connect(self.run_bar.report)
+        self._task.answered.connect(self._finish)
+        self._task.failed.connect(self._fail)
+        QgsApplication.taskManager().addTask(self._task)
+        self._refresh()
+
+    def treat_as_nodata(self, value: Optional[float]) -> None:
+        """From now on, this value of the chosen image is no data; None for what the image says itself."""
+        if is_file(self.layer_chooser.image):
+            self._nodata[image_of(self.layer_chooser.image).path] = value
+            self._refresh()
+
+    def repeat(self, run: PastRun) -> None:
+        """Fill in what a run of the history was made with, to be changed; nothing runs."""
+        self.wanted.emit()
+        notes = repeating.fill(self._boxes, run, self._may_load)
+        self._take_nodata(run)
+        self.history.put_away()
+        bar = self._iface.messageBar()
+        if notes:
+            show_warning(bar, " ".join(notes))
+        else:
+            show_success(bar, tr("The panel is filled in from “{}”. Change what you like, then run.").format(run.title))
+
+    def resume(self, run: PastRun) -> None:
+        """Go on with a run of the history that did not end."""
+        try:
+            if self.running_folder:
+                sentence, remedy = tr("Another run is going on."), tr("Wait for its end, or cancel it.")
+                raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+            frozen_run = repeating.begun(self._boxes, run)
+            self._take_nodata(run)
+        except OrthomaskError as error:
+            self.history.explain(error)
+            return
+        self.start(frozen_run, run.model, run.image)
+        self.wanted.emit()
+        self.history.put_away()
+
+    def _take_nodata(self, run: PastRun) -> None:
+        """Read a run's image as the run did."""
+        if run.request is not None:
+            self._nodata[run.request.image.path] = run.request.image.nodata
+            self._refresh()
+
+    def cancel(self) -> None:
+        """End the run within a second."""
+        if self._task is not None:
+            self.run_bar.cancel_button.setEnabled(False)
+            self.run_bar.status.setText(tr("Cancelling…"))
+            self._task.cancel()
+
+    def _lay_out(self) -> None:
+        self.image_words.setWordWrap(True)
+        image = QGroupBox(tr("Image"))
+        image_layout = QVBoxLayout(image)
+        image_layout.addWidget(self.layer_chooser)
+        image_layout.addWidget(self.image_words)
+        self.run_bar.show_below(self.undo)
+        self.run_bar.add_button(self.history)
+        self.place = MakeshiftWords(self.options.folder_chooser, self)
+        lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
+
+    def _connect(self) -> None:
+        self.layer_chooser.layerChanged.connect(self._set_image)
+        self._iface.mapCanvas().layersChanged.connect(self._follow_map)
+        self.region.changed.connect(self._refresh)
+        self.region.failed.connect(lambda error: show_error(self._iface.messageBar(), error))
+        self.model.changed.connect(self._refresh)
+        self.model.file_wanted.connect(self._look_at_model)
+        self.model.threshold.valueChanged.connect(self._refresh)
+        self.options.changed.connect(self._refresh)
+        self.preflight.nodata_wanted.connect(self.treat_as_nodata)
+        self.run_bar.run_wanted.connect(self.run)
+        self.run_bar.cancel_wanted.connect(self.cancel)
+        self.ended.connect(self.history.refresh)
+        QgsProject.instance().readProject.connect(self._refresh)
+        QgsProject.instance().cleared.connect(self._note_closed_project)
+        news.changed.connect(self._follow_settings)
+
+    @property
+    def _boxes(self) -> repeating.Boxes:
+        return repeating.Boxes(self.layer_chooser, self.region, self.model, self.options)
+
+    def _may_load(self, path: str) -> bool:
+        question = tr("The image “{}” is not in the project. Add it?").format(path)
+        answer = QMessageBox.question(self.history.dialog, tr("Orthomask: run history"), question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _set_image(self) -> None:
+        self.region.set_image(self.layer_chooser.image)
+        self._refresh()
+
+    def _follow_map(self) -> None:
+        """Other layers are shown: the map as it looks now is another image."""
+        if isinstance(self.layer_chooser.image, MapView) or self.layer_chooser.currentLayer() is None:
+            self._set_image()
+
+    def _follow_settings(self, changed: object) -> None:
+        if changed is DEVICE:
+            self._refresh()
+
+    def _refresh(self, *_: object) -> None:
+        """Show what the present choice means: can it run, what would it find, where would it go."""
+        if self._task is not None:
+            return
+        planned, problem = self._look_at_image()
+        self.image_words.setText(problem or _words(planned))
+        self.image_words.setVisible(bool(self.image_words.text()))
+        missing = problem or self._missing()
+        request = self._request(planned) if planned is not None and not missing else None
+        unfinished = request is not None and run_folders.unfinished_folder(request) is not None
+        reason = missing or (tr("Go on where this run stopped") if unfinished else tr("Start; results become layers"))
+        self.run_bar.set_ready(not missing, tr("Resume") if unfinished else tr("Run"), reason)
+        self._check(planned)
+
+    def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
+        """What the chosen image would be read from, as far as that is known; or why it cannot, with the remedy."""
+        try:
+            image = require_image(self.layer_chooser.image)
+            known = not is_rendered(image) or (self.region.region is not None and self.model.model is not None)
+            return self._planned() if known else None, ""
+        except OrthomaskError as error:
+            return None, f"{error.sentence} {error.remedy}"
+
+    def _planned(self) -> FrozenImage:
+        """What the chosen image is read from: a file, or a picture of the region at the model's resolution."""
+        image, model = require_image(self.layer_chooser.image), self.model.model
+        places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
+        planned = planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
+        return planned if isinstance(planned, Picture) else with_nodata(planned, self._nodata.get(planned.path))
+
+    def _missing(self) -> str:
+        """What is still to be chosen."""
+        if self.model.model is None:
+            return tr("Choose a model first.")
+        return tr("Choose a region first.") if self.region.region is None else ""
+
+    def _check(self, planned: Optional[FrozenImage]) -> None:
+        model, region = self.model.model, self.region.region
+        if planned is None or model is None:
+            self.preflight.explain(tr("Image and model are checked here before anything runs."))
+        elif isinstance(planned, Picture):
+            sample, windows = planned.sample(), planned.windows(model.gsd_m)
+            self.preflight.check(CheckRequest(sample.key, model.path, None, DEVICE.get(), windows), sample)
+        else:
+            place = region.request() if region else None
+            self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
+
+    def _request(self, planned: FrozenImage) -> PredictRequest:
+        model, region = present(self.model.model), present(self.region.region)  # Run is not ready without them
+        request = PredictRequest(
+            image=planned.key if isinstance(planned, Picture) else planned,
+            model=model.path,
+            output_dir=self.options.folder(),
+            region=region.request(),
+            threshold=round(self.model.threshold.value(), 2),
+            device=DEVICE.get(),  # on another one it would be another run
+        )
+        return replace(request, image_date=self.options.image_date.text(), polygons=self.options.polygons())
+
+    def _look_at_model(self, path: str) -> None:
+        self._look = EngineTask(tr("Orthomask: model file"), self._client, ModelsRequest(path))
+        self._look.answered.connect(lambda found: self.model.add_model(found.models[0]))
+        self._look.failed.connect(lambda error: show_error(self._iface.messageBar(), error))
+        QgsApplication.taskManager().addTask(self._look)
+
+    def _finish(self, result: PredictResult) -> None:
+        self._end()
+        run_folders.end()
+        count, area = result.polygon_count, area_in_words(result.polygon_area_m2)
+        found = tr_n("{} polygon, {}", "{} polygons, {}", count).format(in_digits(count), area)
+        words = tr("{} in {}.").format(found, time_in_words(result.seconds))
+        self._refresh()
+        self.run_bar.stop(words)
+        for warning in result.warnings:
+            show_warning(self._iface.messageBar(), warning)
+        folder = Path(result.polygons_path).parent
+        if self._project_closed:  # its results do not belong into the project that is open now
+            words = tr("{} The project was closed meanwhile; the results are in {}.").format(words, folder)
+            show_success(self._iface.messageBar(), words)
+            return
+        try:
+            group = results.add_run(QgsProject.instance(), results.read_run(folder))
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+        show_success(self._iface.messageBar(), words, self.undo.offer(group))
+
+    def _note_closed_project(self) -> None:
+        self._project_closed = True
+        self.region.pick(None)  # it lay on an image of that project
+
+    def _end(self) -> None:
+        self._task, self.running_folder = None, ""
+        self.ended.emit()
+
+    def _fail(self, error: OrthomaskError) -> None:
+        self._end()
+        if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model have changed since: the next run is a new one
+            run_folders.end()
+        self._refresh()
+        self.run_bar.stop(_ending(error))
+        if isinstance(error, Cancelled):
+            return
+        show_error(self._iface.messageBar(), error)
+        if error.code is ErrorCode.ENGINE_MISSING:
+            self.engine_failed.emit(error)
+
+
+def _ending(error: OrthomaskError) -> str:
+    return tr("Cancelled. Resume goes on from here.") if isinstance(error, Cancelled) else error.sentence
+
+
+def _words(planned: Optional[FrozenImage]) -> str:
+    return picture_words(planned) if isinstance(planned, Picture) else ""

@@ -1,0 +1,219 @@
+"""Preflight: lights with reasons and what a run will take in time and memory, refreshed in the background."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ...protocol import (
+    CalibrateRequest,
+    CalibrateResult,
+    Cancelled,
+    CheckRequest,
+    CheckResult,
+    Level,
+    Light,
+    OrthomaskError,
+)
+from ..client.engine_client import EngineClient, Feedback
+from ..client.tasks import EngineTask
+from ..layers.rendering import Picture
+from ..layers.vector_snapshot import SnapshotClient
+from ..toolkit.icons import icon
+from ..toolkit.words import briefly, mark, megabytes_in_words, time_in_words, tr
+
+DEBOUNCE_MS = 400
+LIGHT_PX = 14
+ASPECTS = (mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"), mark("memory"))
+"""What the engine looks at, by its own names; the colours of its lights are below."""
+COLOURS = (mark("green"), mark("amber"), mark("red"))
+
+
+class PreflightBox(QGroupBox):
+    """Checks whatever would run now. One check at a time: what changes meanwhile is checked next.
+
+    Args:
+        client: the engine.
+    """
+
+    checked = pyqtSignal()
+    """There is a new `result`, or none."""
+    nodata_wanted = pyqtSignal(object)
+    """This value of the image shall be no data; None for what the image says itself."""
+
+    def __init__(self, client: EngineClient, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("Before you run"), parent)
+        self.result: Optional[CheckResult] = None
+        self._client = client
+        self._wanted: Optional[CheckRequest] = None
+        self._sample: Optional[Picture] = None
+        self._paused = False
+        self._task: Optional[EngineTask] = None
+        self._calibration: Optional[EngineTask] = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DEBOUNCE_MS)
+        self._timer.timeout.connect(self._start)
+        self.estimate = QLabel()
+        self.estimate.setWordWrap(True)
+        self._lights = QGridLayout()
+        self._lights.setColumnStretch(1, 1)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._lights)
+        layout.addWidget(self.estimate)
+
+    def check(self, request: CheckRequest, sample: Optional[Picture] = None) -> None:
+        """Check this soon, unless something else is to be checked by then.
+
+        Args:
+            sample: a part of a picture, to be rendered and looked at in place of the request's image.
+        """
+        cut_short = self._paused and (self.result is None or self.result.workload is not None)
+        if request == self._wanted and not cut_short:
+            return
+        self._wanted, self._sample, self._paused = request, sample, False
+        self._forget(tr("Checking image and model…"))
+        self._timer.start()
+
+    def explain(self, text: str) -> None:
+        """There is nothing to check; say what is needed first."""
+        self._wanted = None
+        self._timer.stop()
+        self._forget(text)
+
+    def pause(self) -> None:
+        """Start nothing more: a run is about to begin, and the engine does one job at a time."""
+        self._timer.stop()
+        self._paused = True
+        self._end_calibration()
+
+    def release(self) -> None:
+        """Stop what runs, and start no more."""
+        self._timer.stop()
+        self._end_calibration()
+        if self._task is not None:
+            self._task.abandon()
+
+    def _start(self) -> None:
+        if self._task is not None or self._wanted is None or self._paused:
+            return  # the check that is under way comes back here
+        asked = self._wanted
+        client: Any = self._client
+        question: Any = asked
+        if self._sample is not None:
+            client, question = SnapshotClient(self._client), _sampled(asked, self._sample.frozen())
+        self._task = EngineTask(tr("Orthomask: preflight"), client, question)
+        self._task.answered.connect(lambda result: self._end(asked, result))
+        self._task.failed.connect(lambda error: self._end(asked, error))
+        QgsApplication.taskManager().addTask(self._task)
+
+    def _end(self, asked: CheckRequest, outcome: object) -> None:
+        self._task = None
+        if asked != self._wanted:
+            self._timer.start()
+        elif isinstance(outcome, CheckResult):
+            self.result = outcome
+            self._show(outcome.lights, _estimate(outcome))
+            self.checked.emit()
+            self._calibrate(asked, outcome)
+        elif isinstance(outcome, Cancelled):
+            self.explain("")
+        elif isinstance(outcome, OrthomaskError):
+            self._wanted = None  # whatever was wrong may be mended by the next time
+            reason = f"{outcome.sentence} {outcome.remedy}"
+            self._show((Light("", Level.RED, reason),), "")
+            self.checked.emit()
+
+    def _calibrate(self, asked: CheckRequest, answer: CheckResult) -> None:
+        """Measure what is not known yet, once the lights are there."""
+        if answer.workload is None or answer.level is Level.RED or self._paused:
+            return
+        request = CalibrateRequest(asked.model, answer.workload, asked.device)
+        self._calibration = EngineTask(tr("Orthomask: measuring the speed"), self._client, request)
+        self._calibration.answered.connect(self._show_calibrated)
+        self._calibration.failed.connect(lambda _: self._show_calibrated(CalibrateResult(answer.seconds)))
+        QgsApplication.taskManager().addTask(self._calibration)
+        self.estimate.setText(tr("Measuring how fast this computer is…"))
+        self.estimate.show()
+
+    def _show_calibrated(self, found: CalibrateResult) -> None:
+        self._calibration = None
+        if self.result is None:
+            return
+        others = tuple(light for light in self.result.lights if light.name != "memory")
+        lights = (*others, found.light) if found.light else others
+        self.result = replace(
+            self.result, lights=lights, seconds=found.seconds, memory_mb=found.memory_mb, workload=None
+        )
+        self._show(lights, _estimate(self.result))
+        self.checked.emit()
+
+    def _end_calibration(self) -> None:
+        """Give it up; it begins anew with the next check that needs it."""
+        if self._calibration is None:
+            return
+        self._calibration.abandon()
+        self._calibration = None
+        if self.result is not None:
+            self._show(self.result.lights, _estimate(self.result))
+
+    def _forget(self, text: str) -> None:
+        self._end_calibration()
+        self.result = None
+        self._show((), text)
+        self.checked.emit()
+
+    def _show(self, lights: tuple[Light, ...], estimate: str) -> None:
+        while self._lights.count():
+            gone = self._lights.takeAt(0).widget()
+            gone.hide()  # what is deleted later is seen until then
+            gone.deleteLater()
+        row = 0
+        for light in lights:
+            lamp = QLabel()
+            lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
+            lamp.setToolTip(tr(light.level.value))
+            lamp.setAccessibleName(tr(light.level.value))
+            words = QLabel(light.reason)
+            words.setWordWrap(True)
+            words.setToolTip(tr(light.name))
+            self._lights.addWidget(lamp, row, 0)
+            self._lights.addWidget(words, row, 1)
+            button = self._nodata_button(light)
+            if button is not None:
+                self._lights.addWidget(button, row + 1, 1)
+            row += 1 if button is None else 2
+        self.estimate.setText(estimate)
+        self.estimate.setVisible(bool(estimate))
+
+    def _nodata_button(self, light: Light) -> Optional[QPushButton]:
+        """What treats a margin as no data with one click, and as data again with another."""
+        treated = self._wanted.image.nodata if self._wanted is not None and light.name == "data" else None
+        if light.nodata is not None:
+            button = QPushButton(tr("Treat {} as no data").format(briefly(light.nodata)))
+        elif treated is not None:
+            button = QPushButton(tr("Treat {} as data again").format(briefly(treated)))
+        else:
+            return None
+        button.clicked.connect(lambda: self.nodata_wanted.emit(light.nodata))
+        return button
+
+
+def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback], CheckRequest]:
+    """What renders the sample, and makes the request that looks at it; for any thread."""
+    return lambda folder, feedback: replace(request, image=sample.write(folder, feedback))
+
+
+def _estimate(result: CheckResult) -> str:
+    """What a run will take, as far as it is known: the rest is not guessed."""
+    if result.level is Level.RED or result.seconds is None:
+        return ""
+    time = time_in_words(result.seconds)
+    if result.memory_mb is None:
+        return tr("About {} on {}").format(time, result.device)
+    return tr("About {} and {} of memory on {}").format(time, megabytes_in_words(result.memory_mb), result.device)

@@ -1,0 +1,180 @@
+"""A run of the history in the panel *Segment* again: filled in to be changed, or gone on with where it stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Union
+
+from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsVectorTileLayer
+
+from ...protocol import WINDOW_PX, ErrorCode, Image, OrthomaskError, PredictRequest
+from ..client.engine_client import on_chosen_device
+from ..layers.images import is_rendered, pixels_of
+from ..layers.map_view import ImageChooser
+from ..layers.picture_client import FrozenRun
+from ..layers.sources import extent_region, image_of, is_file, picked_region
+from ..models.model_box import ModelBox
+from ..runs import folders as run_folders
+from ..runs.history import PastRun
+from ..toolkit.present import present
+from ..toolkit.settings import DEVICE
+from ..toolkit.words import tr
+from .options_box import OptionsBox
+from .region_box import RegionBox
+
+Layer = Union[QgsRasterLayer, QgsVectorTileLayer]
+
+Load = Callable[[str], bool]
+"""Whether a file that the project lacks shall be added to it."""
+
+
+class Boxes(NamedTuple):
+    """Where the panel holds what is chosen."""
+
+    layer_chooser: ImageChooser
+    region: RegionBox
+    model: ModelBox
+    options: OptionsBox
+
+
+def fill(boxes: Boxes, run: PastRun, load: Load) -> list[str]:
+    """Fill the boxes with what a run was made with; nothing runs. Main thread only.
+
+    Returns:
+        What could not be taken over, in a sentence each.
+    """
+    request = run.request
+    if run.run is None or request is None:
+        return []
+    record, model = run.run.record, run.run.record["model"]
+    return [
+        *_fill_image(boxes.layer_chooser, request.image, load),
+        *_fill_region(boxes.region, request),
+        *_fill_model(boxes.model, model["name"], model["sha256"], request.model, float(record["threshold"])),
+        *_fill_options(boxes.options, request),
+    ]
+
+
+def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
+    """A run that did not end, to be gone on with, with exactly what it was begun with; fills the boxes too.
+
+    Main thread only.
+
+    Raises:
+        OrthomaskError: what it needs is not there.
+    """
+    request = present(run.request)  # a run that cannot be read is not offered to be gone on with
+    image = request.image
+    if _is_missing(image.path):
+        sentence = tr("The image “{}” is not there any more.").format(image.path)
+        remedy = tr("Put it back there, or repeat the run with another image.")
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
+    if on_chosen_device(request) != request:
+        sentence = tr("The run was begun on the best device there is, and the settings say “{}” now.")
+        remedy = tr("Choose the best device in the settings, or repeat the run.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(DEVICE.get()), remedy)
+    fill(boxes, run, lambda _: False)  # what they lack is no matter: the run does not read them
+    known = next((found for found in _files() if found.path == image.path), image)
+    request = replace(request, image=replace(image, access=known.access))
+    request = run_folders.go_on(request, str(run.folder))
+    return FrozenRun(request, request.image)
+
+
+def _fill_image(chooser: ImageChooser, image: Image, load: Load) -> Iterator[str]:
+    found = _rendered_layer(image) if image.rendered else _file_layer(image)
+    if found is None and image.rendered is None and not _is_missing(image.path) and load(image.path):
+        found = _loaded(image)
+    if found is not None:
+        chooser.setLayer(found)
+    elif image.rendered is not None and image.rendered.name == chooser.map_name:
+        chooser.choose_map()
+        yield tr("The map looks as it does now; the run saw {}.").format(image.rendered.source)
+    elif image.rendered is not None:
+        yield tr("The layer “{}” is not in the project: choose an image.").format(image.rendered.name)
+    elif _is_missing(image.path):
+        yield tr("The image “{}” is not there any more: choose another.").format(image.path)
+    else:
+        yield tr("The image “{}” is not in the project: choose an image.").format(image.path)
+    if image.bands:
+        yield tr("It read the bands {}; the panel lets the model choose.").format(", ".join(image.bands))
+
+
+def _fill_region(region: RegionBox, request: PredictRequest) -> Iterator[str]:
+    layer = None if request.region else _file_layer(request.image)
+    try:
+        if request.region is not None:
+            region.pick(picked_region(request.region))
+        else:  # the whole image
+            region.pick(extent_region(layer.extent(), layer.crs()) if layer else None)
+    except OrthomaskError as error:
+        yield f"{error.sentence} {error.remedy}"
+
+
+def _fill_model(box: ModelBox, name: str, sha256: str, path: str, threshold: float) -> Iterator[str]:
+    known = box.models
+    same = next((model for model in known if model.sha256 == sha256), None)
+    namesake = next((model for model in known if model.path == path or model.name == name), None)
+    if same is not None:
+        box.choose(same.path, threshold)
+    elif namesake is not None:
+        box.choose(namesake.path, threshold)
+        yield tr("The model “{}” has changed since that run.").format(namesake.title)
+    elif os.path.isfile(path):
+        box.choose(path, threshold)
+    elif not known:
+        yield tr("The engine does not run yet: choose the model “{}” when it does.").format(name)
+    else:
+        yield tr("The model “{}” is not there any more: choose another.").format(name)
+
+
+def _fill_options(box: OptionsBox, request: PredictRequest) -> Iterator[str]:
+    box.fill(request.image_date, request.polygons)
+    if request.device != DEVICE.get():
+        yield tr("It ran on “{}”; the device is chosen in the settings.").format(request.device)
+    if request.window_px != WINDOW_PX:
+        yield tr("It used windows of {} px; the panel uses {}.").format(request.window_px, WINDOW_PX)
+
+
+def _rendered_layer(image: Image) -> Optional[Layer]:
+    """The layer of the project that a picture was rendered from."""
+    layers = [layer for layer in _layers() if is_rendered(layer)]
+    source = image.rendered.source if image.rendered else ""
+    return next((layer for layer in layers if pixels_of(layer).source == source), None)
+
+
+def _file_layer(image: Image) -> Optional[QgsRasterLayer]:
+    """The layer of the project that shows a file; one in the CRS that was assumed for it, where there is such."""
+    files = [layer for layer in _layers() if isinstance(layer, QgsRasterLayer) and is_file(layer)]
+    layers = [layer for layer in files if image_of(layer).path == image.path]
+    return min(layers, key=lambda layer: image_of(layer).crs != image.crs, default=None)
+
+
+def _files() -> list[Image]:
+    """The files behind the layers of the project."""
+    return [image_of(layer) for layer in _layers() if is_file(layer)]
+
+
+def _layers() -> list[Layer]:
+    layers = QgsProject.instance().mapLayers().values()
+    return [each for each in layers if isinstance(each, (QgsRasterLayer, QgsVectorTileLayer)) and each.isValid()]
+
+
+def _loaded(image: Image) -> Optional[QgsRasterLayer]:
+    """A new layer of a file, in the project; None where QGIS cannot open it."""
+    layer = QgsRasterLayer(image.path, Path(image.path).stem)
+    if not layer.isValid():
+        return None
+    if image.crs:
+        crs = QgsCoordinateReferenceSystem()
+        if crs.createFromUserInput(image.crs):
+            layer.setCrs(crs)
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def _is_missing(path: str) -> bool:
+    """Whether it is the path of a file that is not there; of addresses nothing is known."""
+    return os.path.isabs(path) and not path.startswith("/vsi") and not os.path.exists(path)

@@ -1,0 +1,1 @@
+"""Setting up the engine: its window, and what is said of GPUs."""

@@ -1,0 +1,1 @@
+"""Words, settings and small widgets."""

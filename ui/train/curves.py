@@ -1,0 +1,145 @@
+"""Curves of a training, drawn with Qt alone: QGIS's Python need not have a plotting library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional
+
+from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
+from qgis.PyQt.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QTextOption,
+)
+from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
+
+from ..toolkit.words import in_digits, tr
+from .run import Epoch, best_epoch
+
+RIGHT_PX, GAP_PX, PLOT_PX = 8, 6, 74
+TICKS = 4
+SMALLER = 0.85
+"""The size of the words, as a part of that of other labels."""
+
+
+class Curve(NamedTuple):
+    """One plot: what it is called, its colour, the value of an epoch, and the least range of its axis."""
+
+    title: str
+    color: str
+    value: Callable[[Epoch], float]
+    low: float
+    high: float
+
+
+class Curves(QLabel):
+    """Validation IoU above, loss below it, over the epochs; the best epoch is marked.
+
+    It is a label because QGIS's dark themes colour the words of labels, and not those of plain widgets.
+    """
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._epochs: Sequence[Epoch] = ()
+        self._total = 1
+        self._curves = (
+            Curve(tr("IoU on validation"), "#1b9e77", lambda epoch: epoch.iou, 0.0, 0.1),
+            Curve(tr("Loss"), "#d95f02", lambda epoch: epoch.loss, 0.0, 0.1),
+        )
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
+        """Draw these epochs, out of so many."""
+        self._epochs, self._total = epochs, total
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        line = self._metrics().height()
+        return QSize(300, len(self._curves) * (line + 2 * GAP_PX + PLOT_PX) + line)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw one plot under the other."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(self._font())
+        for row, curve in enumerate(self._curves):
+            self._draw(painter, curve, self._plot(row))
+        self._draw_epoch_axis(painter, self._plot(len(self._curves) - 1))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell the numbers of the epoch under the mouse."""
+        near = min(self._epochs, key=lambda epoch: abs(self._x(epoch.epoch) - event.pos().x()), default=None)
+        if near is not None:
+            numbers = tr("Epoch {}\nIoU {}\nF1 {}\nLoss {}")
+            text = numbers.format(near.epoch, *(in_digits(value, 3) for value in (near.iou, near.f1, near.loss)))
+            QToolTip.showText(self.mapToGlobal(event.pos()), text, self)
+
+    def _font(self) -> QFont:
+        font = QFont(self.font())
+        font.setPointSizeF(SMALLER * font.pointSizeF())
+        return font
+
+    def _metrics(self) -> QFontMetrics:
+        return QFontMetrics(self._font())
+
+    def _plot(self, row: int) -> QRectF:
+        """Where the plot of that row lies, without its title and axes."""
+        line, left = self._metrics().height(), self._metrics().horizontalAdvance("0.000")
+        height, title = (self.height() - line) / len(self._curves), line + GAP_PX
+        return QRectF(left, row * height + title, self.width() - left - RIGHT_PX, height - title - GAP_PX)
+
+    def _x(self, epoch: int) -> float:
+        plot = self._plot(0)
+        return plot.left() + plot.width() * (epoch - 1) / max(self._total - 1, 1)
+
+    def _draw(self, painter: QPainter, curve: Curve, plot: QRectF) -> None:
+        drawn = [epoch for epoch in self._epochs if math.isfinite(curve.value(epoch))]
+        ticks = nice_ticks([curve.low, curve.high, *(curve.value(epoch) for epoch in drawn)])
+
+        def y(value: float) -> float:
+            return plot.bottom() - plot.height() * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+        self._draw_grid(painter, plot, ticks, y)
+        painter.setPen(QPen(QColor(curve.color), 2))
+        painter.drawPolyline(QPolygonF([QPointF(self._x(epoch.epoch), y(curve.value(epoch))) for epoch in drawn]))
+        best = best_epoch(drawn)
+        if best is not None:
+            painter.setBrush(QColor(curve.color))
+            painter.drawEllipse(QPointF(self._x(best.epoch), y(curve.value(best))), 3.5, 3.5)
+        title = f"{curve.title}  {curve.value(drawn[-1]):.3f}" if drawn else curve.title
+        painter.drawText(QPointF(plot.left(), plot.top() - GAP_PX), title)
+
+    def _draw_grid(self, painter: QPainter, plot: QRectF, ticks: Sequence[float], y: Callable[[float], float]) -> None:
+        words, line = self.palette().windowText().color(), self.palette().mid().color()
+        height = painter.fontMetrics().height()
+        right = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for tick in ticks:
+            painter.setPen(QPen(line, 0.5))
+            painter.drawLine(QPointF(plot.left(), y(tick)), QPointF(plot.right(), y(tick)))
+            painter.setPen(words)
+            painter.drawText(QRectF(0, y(tick) - height / 2, plot.left() - 5, height), f"{tick:g}", right)
+
+    def _draw_epoch_axis(self, painter: QPainter, plot: QRectF) -> None:
+        painter.setPen(self.palette().windowText().color())
+        base = self.height() - painter.fontMetrics().descent()
+        painter.drawText(QPointF(plot.left(), base), tr("Epoch 1"))
+        last = str(self._total)
+        painter.drawText(QPointF(plot.right() - painter.fontMetrics().horizontalAdvance(last), base), last)
+
+
+def nice_ticks(values: Sequence[float]) -> list[float]:
+    """Three to six round numbers at equal steps, from below the least value to above the greatest."""
+    low, high = min(values), max(values)
+    rough = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, last + 1)]

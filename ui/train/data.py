@@ -1,0 +1,106 @@
+"""Labelled data for training and evaluation, frozen as QGIS shows it, and written for the engine later."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional, Union
+
+from qgis.core import QgsFeatureRequest, QgsVectorLayer
+
+from ...protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, Split, TrainRequest, from_json
+from ..client.engine_client import Feedback
+from ..label.project import SPLIT_FIELD
+from ..label.sources import GroundTruth
+from ..layers.rendering import Picture
+from ..layers.vector_snapshot import text_of
+from ..toolkit.words import tr
+
+DATA_DIR = "data"
+"""Of a run folder: copies of labels and areas as they were when the training began."""
+REQUEST = "request.json"
+
+
+@dataclass(frozen=True)
+class FrozenLayers:
+    """An image, and copies to be made of its labels and areas.
+
+    Attributes:
+        name: of the image, for tables and folders.
+        classes: what the labels' values mean; empty for the values as they are.
+    """
+
+    name: str
+    truth: GroundTruth
+    classes: tuple[ClassInfo, ...] = ()
+
+    @property
+    def picture(self) -> Optional[Picture]:
+        """What has to be rendered; None where the image is a file."""
+        return self.truth.image if isinstance(self.truth.image, Picture) else None
+
+    def write(self, folder: Path, feedback: Feedback) -> LabelledData:
+        """Write the copies into `folder`; any thread.
+
+        Raises:
+            Cancelled: the feedback was cancelled.
+            OrthomaskError: there is no space, or the folder cannot be made.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            sentence, remedy = tr("The folder {} cannot be made."), tr("Choose a folder in which you may write.")
+            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(folder), remedy, str(error)) from error
+        return LabelledData(projects=(replace(self.truth.write(folder, feedback), place=self.name),))
+
+
+@dataclass(frozen=True)
+class FrozenChips:
+    """A folder of chips that were exported."""
+
+    path: str
+    classes: tuple[ClassInfo, ...] = ()
+    picture: Optional[Picture] = None
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return Path(self.path).name
+
+    def write(self, folder: Path, feedback: Feedback) -> LabelledData:
+        """What the engine reads; there is nothing to write."""
+        return LabelledData(chips=(ChipSet(self.path),))
+
+
+Frozen = Union[FrozenLayers, FrozenChips]
+
+
+def recorded_data(folder: Path) -> Optional[LabelledData]:
+    """The data of the training that was begun in a folder; None where none was."""
+    try:
+        return from_json(TrainRequest, json.loads((folder / REQUEST).read_text(encoding="utf-8"))).data
+    except (OSError, ValueError, OrthomaskError):
+        return None
+
+
+def count_labels(labels: QgsVectorLayer) -> int:
+    """How many labels there are, those not saved yet included; some providers cannot tell without counting."""
+    count = int(labels.featureCount())
+    if count >= 0:
+        return count
+    request = QgsFeatureRequest().setNoAttributes()
+    request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    return sum(1 for _ in labels.getFeatures(request))
+
+
+def count_splits(areas: QgsVectorLayer) -> dict[Split, int]:
+    """How many areas are for what. Areas without a split are for training, as the engine has it."""
+    index = areas.fields().lookupField(SPLIT_FIELD)
+    if index < 0:
+        return {Split.TRAIN: areas.featureCount()}
+    request = QgsFeatureRequest().setSubsetOfAttributes([index])
+    request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    found = Counter(text_of(feature.attribute(index)) for feature in areas.getFeatures(request))
+    return {split: found[split.value] for split in Split if found[split.value]}

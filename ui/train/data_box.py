@@ -1,0 +1,260 @@
+"""Choosing what to learn from or to be measured by: an image with labels and areas, or exported chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
+from qgis.gui import QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from ...protocol import ErrorCode, OrthomaskError, Split
+from ..label.class_table import by_number, class_field_of, matched, values_of
+from ..label.project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
+from ..label.sources import GroundTruth, LabelSource, Rendering, planned_image
+from ..layers.map_view import ImageChooser
+from ..layers.picture_words import picture_words
+from ..layers.rendering import Picture
+from ..layers.sources import require_image
+from ..toolkit.accessible import name_widgets
+from ..toolkit.field_chooser import FieldChooser
+from ..toolkit.present import present
+from ..toolkit.words import in_digits, tr, tr_n
+from .data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
+
+LAYERS, CHIPS = "layers", "chips"
+
+
+class TrainingDataBox(QGroupBox):
+    """Knows which layers are meant, whether they will do, and freezes them.
+
+    Args:
+        needed: the split without which nothing can be done.
+        canvas: whose map can be the image.
+        makes_classes: number the values of an attribute as classes; otherwise they are those of a model.
+    """
+
+    changed = pyqtSignal()
+
+    def __init__(
+        self, needed: Split, canvas: QgsMapCanvas, *, makes_classes: bool, parent: Optional[QWidget] = None
+    ) -> None:
+        super().__init__(tr("Data"), parent)
+        self.needed, self._makes_classes = needed, makes_classes
+        self._rendering = Rendering(0.0, 0)
+        self._projects: dict[str, LabelProject] = {}
+        self.source = QComboBox()
+        self.source.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.source.setToolTip(tr("A label project of the panel Label, any layers of polygons, or exported chips"))
+        self.image = ImageChooser(canvas, tr("The orthophoto, map service or map that was labelled"))
+        self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of what is to be found"))
+        self.class_field = FieldChooser(tr("all of one class"))
+        self.class_field.setToolTip(tr("The attribute that names the class"))
+        self._fields_of = ""
+        self.areas = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons in which all is labelled"))
+        self.areas.setAllowEmptyLayer(True, tr("the whole image is labelled"))
+        self.chips = QgsFileWidget()
+        self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.chips.setToolTip(tr("The folder that holds their manifest.json"))
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Offer the label projects that are open now, and count anew. One that is new is chosen."""
+        before, chosen = set(self._projects), self.source.currentData()
+        self._projects = {project.path: project for project in open_projects(QgsProject.instance())}
+        chosen = next((path for path in self._projects if path not in before), chosen)
+        self.source.blockSignals(True)
+        self.source.clear()
+        for path, project in self._projects.items():
+            self.source.addItem(tr("Label project {}").format(project.name), path)
+        self.source.addItem(tr("Layers of this project"), LAYERS)
+        self.source.addItem(tr("Exported chips"), CHIPS)
+        self.source.setCurrentIndex(max(0, self.source.findData(chosen)))
+        self.source.blockSignals(False)
+        self._show_source()
+
+    def render_at(self, gsd_m: float, margin_px: int) -> None:
+        """What is no file is to be rendered at this resolution, so far around the areas."""
+        if self._rendering != Rendering(gsd_m, margin_px):
+            self._rendering = Rendering(gsd_m, margin_px)
+            self._look()
+
+    def problem(self) -> str:
+        """Why nothing can be done with what is chosen, with the remedy; empty when something can."""
+        try:
+            self._require_usable()
+        except OrthomaskError as error:
+            return f"{error.sentence} {error.remedy}"
+        return ""
+
+    def frozen(self) -> Frozen:
+        """What is chosen, as it is at this moment.
+
+        Raises:
+            OrthomaskError: it will not do.
+        """
+        self._require_usable()
+        if self.source.currentData() == CHIPS:
+            return FrozenChips(self.chips.filePath())
+        chosen, class_field, areas = self._layers()
+        labels = present(chosen)
+        classes = self._project.classes if self._project else ()
+        source = LabelSource(labels, class_field, by_number(classes) if class_field == CLASS_FIELD else ())
+        if class_field and not classes and self._makes_classes:
+            numbered, mapping = matched(values_of(labels, class_field), ())
+            source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
+        image = require_image(self.image.image)
+        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Labels and areas may have changed while this was not seen."""
+        super().showEvent(event)
+        self.refresh()
+
+    def release(self) -> None:
+        """Listen to the project no longer."""
+        QgsProject.instance().layersAdded.disconnect(self.refresh)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget)
+        QgsProject.instance().layersRemoved.disconnect(self.refresh)
+
+    @property
+    def _project(self) -> Optional[LabelProject]:
+        return self._projects.get(self.source.currentData())
+
+    def _lay_out(self) -> None:
+        self._form = QFormLayout()
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._form)
+        layout.addWidget(self.words)
+
+    def _connect(self) -> None:
+        self.source.currentIndexChanged.connect(self._show_source)
+        self.labels.layerChanged.connect(self._take_fields)
+        for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.currentIndexChanged):
+            signal.connect(self._look)
+        self.chips.fileChanged.connect(self._look)
+        QgsProject.instance().layersAdded.connect(self.refresh)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget)
+        QgsProject.instance().layersRemoved.connect(self.refresh)
+
+    def _forget(self, gone: list[str]) -> None:
+        """Let go of the label projects whose layers, named by their ids, are about to be deleted."""
+        self._projects = {
+            path: project
+            for path, project in self._projects.items()
+            if not {project.labels.id(), project.areas.id()} & set(gone)
+        }
+
+    def _show_source(self) -> None:
+        """Show the fields that the source needs, and no others: hidden ones would leave gaps."""
+        while self._form.rowCount():
+            row = self._form.takeRow(0)
+            row.labelItem.widget().deleteLater()
+            row.fieldItem.widget().hide()
+        kind = self.source.currentData()
+        for words, field, shown in (
+            (tr("Labels from"), self.source, True),
+            (tr("Image"), self.image, kind != CHIPS),
+            (tr("Labels"), self.labels, kind == LAYERS),
+            (tr("Class"), self.class_field, kind == LAYERS),
+            (tr("Areas"), self.areas, kind == LAYERS),
+            (tr("Folder"), self.chips, kind == CHIPS),
+        ):
+            if shown:
+                self._form.addRow(words, field)
+                field.show()
+        name_widgets(self)
+        self._take_fields()
+
+    def _take_fields(self) -> None:
+        layer = self.labels.currentLayer()
+        name = layer.id() if layer else ""
+        usual = class_field_of(layer) if layer else ""
+        self.class_field.show_fields(layer, self.class_field.field if name == self._fields_of else usual)
+        self._fields_of = name
+        self._look()
+
+    def _look(self, *_: object) -> None:
+        """Say what there is, or what is missing."""
+        self.words.setText(self.problem() or self._counts())
+        self.changed.emit()
+
+    def _layers(self) -> tuple[Optional[QgsVectorLayer], str, Optional[QgsVectorLayer]]:
+        """Labels, the attribute of their class, and areas."""
+        project = self._project
+        if project is not None:
+            return project.labels, CLASS_FIELD, project.areas
+        labels, areas = (_polygons(chooser.currentLayer()) for chooser in (self.labels, self.areas))
+        return labels, self.class_field.field, areas
+
+    def _require_usable(self) -> None:
+        if self.source.currentData() == CHIPS:
+            _require_chips(self.chips.filePath())
+            return
+        require_image(self.image.image)
+        labels, _, areas = self._layers()
+        _require_labels(labels)
+        if areas is not None and self.needed not in count_splits(areas):
+            sentence = tr("No area is for {}.").format(tr(SPLIT_NAMES[self.needed]))
+            remedy = tr("In Label, draw areas in which everything is labelled, and say so.")
+            raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
+        planned_image(self.image.image, areas, self._rendering)
+
+    def _counts(self) -> str:
+        if self.source.currentData() == CHIPS:
+            return tr("Chips with their manifest.")
+        labels, _, areas = self._layers()
+        count = count_labels(labels) if labels is not None else 0
+        found = tr_n("{} label", "{} labels", count).format(in_digits(count))
+        planned = planned_image(self.image.image, areas, self._rendering)
+        if isinstance(planned, Picture):
+            found = f"{picture_words(planned)}\n{found}"
+        if areas is None:
+            return tr("{} · the image is split by itself").format(found)
+        counts = count_splits(areas)
+        words = ", ".join(f"{count} {SPLIT_NAMES[split]}" for split, count in counts.items())
+        if Split.VALIDATION in counts or self.needed is not Split.TRAIN:
+            return tr("{} · areas: {}").format(found, words)
+        return tr("{} · areas: {}. Without one for validation, some of those for training serve as such.").format(
+            found, words
+        )
+
+
+def _layer_chooser(kind: QgsMapLayerProxyModel.Filter, tip: str) -> QgsMapLayerComboBox:
+    chooser = QgsMapLayerComboBox()
+    chooser.setFilters(kind)
+    chooser.setToolTip(tip)
+    chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return chooser
+
+
+def _polygons(layer: Optional[QgsMapLayer]) -> Optional[QgsVectorLayer]:
+    return layer if isinstance(layer, QgsVectorLayer) else None
+
+
+def _require_labels(labels: Optional[QgsVectorLayer]) -> None:
+    if labels is None:
+        sentence, remedy = (
+            tr("No labels are chosen."),
+            tr("Make a label project in the panel Label, or choose a layer."),
+        )
+        raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, remedy)
+    if count_labels(labels) == 0:
+        sentence = tr("The layer {} holds no label yet.").format(labels.name())
+        raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, tr("Digitise some in the panel Label."))
+
+
+def _require_chips(path: str) -> None:
+    if not path:
+        sentence, remedy = tr("No folder of chips is chosen."), tr("Choose one that the panel Label has exported.")
+        raise OrthomaskError(ErrorCode.CHIPS_EMPTY, sentence, remedy)
+    if not (Path(path) / "manifest.json").exists():
+        sentence = tr("There are no chips in {}.").format(path)
+        raise OrthomaskError(ErrorCode.CHIPS_EMPTY, sentence, tr("Choose the folder that holds their manifest.json."))

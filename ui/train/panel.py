@@ -1,0 +1,239 @@
+"""The panel *Train*: data, start, options, progress. It puts the boxes together and minds the training."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import QUrl, pyqtSignal
+from qgis.PyQt.QtGui import QDesktopServices
+from qgis.PyQt.QtWidgets import QVBoxLayout, QWidget
+
+from ...protocol import OVERLAP_PX, ErrorCode, ModelSummary, OrthomaskError, Split, TrainRequest, TrainResult
+from ..client.engine_client import EngineClient, Feedback
+from ..client.stages import picture_warnings
+from ..layers.picture_words import are_wanted
+from ..models import own_models
+from ..models.own_models import SUFFIX
+from ..runs import folders as run_folders
+from ..toolkit.messages import show_error, show_success, show_warning
+from ..toolkit.present import present
+from ..toolkit.scrolling import lay_out
+from ..toolkit.words import in_digits, time_in_words, tr
+from .bar import TrainingBar
+from .data import DATA_DIR, Frozen
+from .data_box import TrainingDataBox
+from .finished_box import FinishedBox
+from .job import TrainingJob
+from .options_box import TrainingOptionsBox
+from .run import Epoch, RunWatcher, best_epoch, read_epochs
+from .start_box import StartBox
+from .view import TrainingView
+
+
+class TrainPanel(QWidget):
+    """Trains a model on labels, and offers it when it is done.
+
+    Args:
+        iface: QGIS.
+        client: the engine of the other panels; a training has one of its own.
+    """
+
+    segment_wanted = pyqtSignal(str)
+    """The model of that file shall be used in *Segment*."""
+    evaluate_wanted = pyqtSignal(str, str)
+    """The model of that file and title shall be evaluated."""
+    models_changed = pyqtSignal()
+    """There is another own model."""
+    engine_failed = pyqtSignal(object)
+    """The `OrthomaskError` that says that the engine cannot work."""
+
+    def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._iface = iface
+        self._run_dir = self._model_path = Path()
+        self._title = ""
+        self.job = TrainingJob(client, self)
+        self.watcher = RunWatcher(self)
+        self.finished = FinishedBox()
+        self.view = TrainingView()
+        self.data = TrainingDataBox(Split.TRAIN, iface.mapCanvas(), makes_classes=True)
+        self.start = StartBox()
+        self.options = TrainingOptionsBox()
+        self.bar = TrainingBar()
+        self._lay_out()
+        self._connect()
+        if self.job.request is not None:
+            self._watch()
+        self._show_state()
+
+    def show_models(self, models: Sequence[ModelSummary]) -> None:
+        """Offer these models to start from."""
+        self.start.show_models(models)
+
+    def fine_tune(self, path: str) -> None:
+        """Choose the model of that file to start from."""
+        self.start.choose(path)
+
+    def train(self) -> None:
+        """Train with what is chosen, in the background."""
+        try:
+            frozen = self.data.frozen()
+            prepare = self._preparation(frozen)
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+        if frozen.picture is not None and not are_wanted(frozen.picture, self):
+            return
+        self.finished.hide()
+        self.view.hide()
+        self.job.start(prepare)
+
+    def release(self) -> None:
+        """Pause what runs; it is offered again when QGIS is started anew."""
+        self.watcher.stop()
+        self.data.release()
+        self.job.release()
+
+    def _lay_out(self) -> None:
+        self.settings = QWidget()
+        settings = QVBoxLayout(self.settings)
+        settings.setContentsMargins(0, 0, 0, 0)
+        for box in (self.data, self.start, self.options):
+            settings.addWidget(box)
+        lay_out(self, (self.finished, self.view, self.settings), self.bar)
+
+    def _connect(self) -> None:
+        self.data.changed.connect(self._show_readiness)
+        self.start.changed.connect(self._show_start)
+        self.options.advanced.gsd_m.valueChanged.connect(self._show_resolution)
+        self.bar.train_wanted.connect(self.train)
+        self.bar.pause_wanted.connect(self._pause)
+        self.bar.resume_wanted.connect(self.job.resume)
+        self.bar.stop_wanted.connect(self._stop)
+        self.job.changed.connect(self._show_state)
+        self.job.begun.connect(self._watch)
+        self.job.reported.connect(self.bar.report)
+        self.job.ended.connect(self._finish)
+        self.job.failed.connect(self._fail)
+        self.watcher.measured.connect(self._show_epochs)
+        self.watcher.pictured.connect(self.view.show_picture)
+        self.finished.segment_wanted.connect(lambda: self.segment_wanted.emit(str(self._model_path)))
+        self.finished.evaluate_wanted.connect(lambda: self.evaluate_wanted.emit(str(self._model_path), self._title))
+        self.finished.folder_wanted.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._run_dir))))
+
+    def _preparation(self, frozen: Frozen) -> Callable[[Feedback], TrainRequest]:
+        """What writes the data into a new run folder, and makes the request that reads them; for any thread."""
+        title, model = self.start.name.text().strip(), self.start.model
+        folder = Path(run_folders.new_folder(self.options.advanced.folder(), frozen.name, title))
+        build = functools.partial(
+            TrainRequest,
+            output_dir=str(folder),
+            model=model.path if model else "",
+            name=re.sub(r"[^\w.-]+", "-", title),
+            title=title,
+            classes=frozen.classes,
+            schedule=self.options.schedule(),
+            **self.options.advanced.others(),
+        )
+
+        def prepare(feedback: Feedback) -> TrainRequest:
+            try:
+                return build(data=frozen.write(folder / DATA_DIR, feedback))
+            except OrthomaskError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+
+        return prepare
+
+    def _watch(self) -> None:
+        """Show the run folder of the training that is under way or interrupted."""
+        request = present(self.job.request)
+        self._run_dir, self._total = Path(request.output_dir), request.schedule.epochs
+        self.view.begin()
+        self.watcher.start(self._run_dir)
+
+    def _show_start(self) -> None:
+        self.options.suit(fine_tuning=self.start.model is not None)
+        self._show_resolution()
+        self._show_readiness()
+
+    def _show_resolution(self) -> None:
+        """What is no file is rendered at the resolution that the new model will work at."""
+        model = self.start.model
+        self.data.render_at(self.options.advanced.gsd_m.value() or (model.gsd_m if model else 0.0), OVERLAP_PX)
+
+    def _show_readiness(self) -> None:
+        """Show whether what is chosen can be trained, unless there is a training already."""
+        if self.job.request is None and not self.job.running:
+            named = bool(self.start.name.text().strip())
+            self.bar.show_ready(self.data.problem() or ("" if named else tr("Give the new model a name.")))
+
+    def _show_state(self) -> None:
+        """Show what can be pressed now: Train, or Pause, or Resume."""
+        request = self.job.request
+        self.settings.setVisible(request is None and not self.job.running)
+        self._show_readiness()
+        if self.job.running:
+            self.bar.show_running()
+        elif request is not None:
+            done = len(read_epochs(self._run_dir))
+            words = tr("“{}” is interrupted after epoch {} of {}. Resume it, or stop it and keep the best model.")
+            self.bar.show_paused(words.format(request.title, done, request.schedule.epochs))
+
+    def _show_epochs(self, epochs: Sequence[Epoch]) -> None:
+        self.view.show_epochs(epochs, self._total)
+
+    def _pause(self) -> None:
+        self.bar.show_ending(tr("Pausing…"))
+        self.job.pause()
+
+    def _stop(self) -> None:
+        self.bar.show_ending(tr("Stopping…"))
+        self.job.stop()
+
+    def _finish(self, request: TrainRequest, result: Optional[TrainResult]) -> None:
+        self.watcher.stop()
+        for warning in (*picture_warnings(request), *(result.warnings if result else ())):
+            show_warning(self._iface.messageBar(), warning)
+        bundle = self._run_dir / f"{request.name}{SUFFIX}"
+        if not bundle.exists():
+            self.bar.say(tr("There is no model yet: the training ended before its first validation."))
+            return
+        try:
+            self._model_path = own_models.adopt(bundle)
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+        self._title = request.title
+        words = _ending(request, result, read_epochs(self._run_dir))
+        self.finished.show_words(words)
+        show_success(self._iface.messageBar(), words)
+        self.models_changed.emit()
+
+    def _fail(self, error: OrthomaskError) -> None:
+        self.watcher.stop()
+        show_error(self._iface.messageBar(), error)
+        if error.code is ErrorCode.ENGINE_MISSING:
+            self.engine_failed.emit(error)
+
+
+def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch]) -> str:
+    """How a training ended, and how good its best model is."""
+    reasons = {
+        "early": tr("stopped early, as it no longer got better"),
+        "diverged": tr("stopped, as the loss was no longer a number; try a lower learning rate"),
+    }
+    reason = reasons.get(result.stopped, tr("finished in {}").format(time_in_words(result.seconds))) if result else ""
+    best = best_epoch(epochs)
+    words = tr("“{}”: {}.").format(request.title, reason or tr("stopped"))
+    if best is None:
+        return words
+    scores = tr("Best in epoch {} of {}: IoU {}, F1 {} on the validation areas.")
+    iou, f1 = in_digits(best.iou, 3), in_digits(best.f1, 3)
+    return f"{words} {scores.format(best.epoch, request.schedule.epochs, iou, f1)}"

@@ -1,0 +1,59 @@
+"""What a training starts from, and what the new model is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLineEdit, QSizePolicy, QWidget
+
+from ...protocol import ModelSummary
+from ..models.own_models import titles_of
+from ..toolkit.words import tr
+
+
+class StartBox(QGroupBox):
+    """Offers the models that there are, and to start from scratch."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(tr("New model"), parent)
+        self.chooser = QComboBox()
+        self.chooser.setToolTip(
+            tr("A model that knows something like it learns from a few areas.\nFrom scratch takes many, and longer.")
+        )
+        self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.chooser.addItem(tr("From scratch"), None)
+        self.chooser.currentIndexChanged.connect(self.changed)
+        self.name = QLineEdit("my-model")
+        self.name.setToolTip(tr("What the new model is called, in lists and as a file"))
+        self.name.textChanged.connect(self.changed)
+        layout = QFormLayout(self)
+        layout.addRow(tr("Start from"), self.chooser)
+        layout.addRow(tr("Name"), self.name)
+
+    @property
+    def model(self) -> Optional[ModelSummary]:
+        """The model to start from; None to start from scratch."""
+        chosen: Optional[ModelSummary] = self.chooser.currentData()
+        return chosen
+
+    def show_models(self, models: Sequence[ModelSummary]) -> None:
+        """Offer these models; the first one is chosen at first, and what is chosen stays chosen."""
+        untouched, chosen = self.chooser.count() == 1, self.model
+        self.chooser.blockSignals(True)
+        self.chooser.clear()
+        for title, model in zip(titles_of(models), models):
+            self.chooser.addItem(title, model)
+        self.chooser.addItem(tr("From scratch"), None)
+        self.chooser.blockSignals(False)
+        self.choose(models[0].path if untouched and models else chosen.path if chosen else "")
+        self.changed.emit()
+
+    def choose(self, path: str) -> None:
+        """Start from the model of that file, or from scratch where there is none."""
+        models = [self.chooser.itemData(index) for index in range(self.chooser.count())]
+        paths = [model.path if model else "" for model in models]
+        self.chooser.setCurrentIndex(paths.index(path) if path in paths else len(paths) - 1)
