@@ -186,13 +186,13 @@ def unexpected(error: Exception) -> OrthomaskError:
         return OrthomaskError(
             ErrorCode.OUT_OF_MEMORY,
             tr("There is not enough memory for this."),
-            tr("Close other programs, then run it again: what is finished is kept."),
+            tr("Close other programs, then run it again: finished work is kept."),
             "".join(traceback.format_exception(error)),
         )
     return OrthomaskError(
         ErrorCode.INTERNAL,
-        tr("Orthomask met a problem that it does not know: {}").format(error),
-        tr("Please report it with the details; your data is as it was."),
+        tr("Orthomask ran into an unexpected problem: {}").format(error),
+        tr("Please report it with the details; your data was not changed."),
         "".join(traceback.format_exception(error)),
     )
 

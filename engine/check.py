@@ -58,7 +58,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         findings += [Finding(Light("place", Level.AMBER, words)) for words in source.notes + doubts]
         selection = select(lattice, geometry)
         if not any(finding.error for finding in findings):
-            progress.report(0.3, tr("Looking at the image's values"))
+            progress.report(0.3, tr("Checking the pixel values"))
             found = _values(source, bundle, lattice, selection, request.region)
             findings += found[-1:] if request.windows else found  # how much of a sample holds data says nothing
         device = devices.choose(request.device)
@@ -131,11 +131,11 @@ def _pixel_type(source: Source, bundle: Bundle) -> Light:
 
 def _resolution(source: Source, bundle: Bundle) -> Light:
     model, image = bundle.card.gsd_m, max(source.gsd_m)
-    words = tr("The image has {:.2g} m per pixel, the model was made for {:.2g} m").format(image, model)
+    words = tr("The image has {:.2g} m pixels; the model was trained on {:.2g} m pixels").format(image, model)
     if image > model * COARSER[1]:
         raise OrthomaskError(
             ErrorCode.IMAGE_GSD,
-            tr("{}: it is {:.0f} times too coarse.").format(words, image / model),
+            tr("{}: the image is {:.0f} times too coarse.").format(words, image / model),
             tr("Choose sharper imagery, or a model made for this resolution."),
         )
     if image > model * COARSER[0]:
@@ -144,7 +144,7 @@ def _resolution(source: Source, bundle: Bundle) -> Light:
         return Light(
             "resolution",
             Level.AMBER,
-            tr("{}: it is averaged down, and detail finer than that is not used.").format(words),
+            tr("{}: the image is downsampled by averaging, and finer detail is not used.").format(words),
         )
     return Light("resolution", Level.GREEN, f"{words}.")
 
@@ -158,9 +158,7 @@ def _values(
         coverage = measure(source, lattice, selection, region)
         pixels = _sample(reader, selection.extent, coverage.places)
     if not pixels.size:
-        reason = tr(
-            "None of the places that were looked at holds data; draw the region where the image shows something."
-        )
+        reason = tr("None of the sampled places has data; draw the region where the image has data.")
         return [Finding(Light("data", Level.RED, reason))]
     return [Finding(_data(source, coverage, region)), Finding(_distribution(pixels, bundle.card.bands))]
 
@@ -215,15 +213,19 @@ def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Ligh
     shifts = [abs(m - band.mean) / band.std for m, band in zip(mean, bands)]
     contrasts = [s / band.std for s, band in zip(std, bands)]
     worst = int(np.argmax(shifts))
-    words = tr("{} averages {:.0f}, {:.0f} in the training images").format(
+    words = tr("mean of {}: {:.0f} here, {:.0f} in the training images").format(
         bands[worst].name, mean[worst], bands[worst].mean
     )
     if max(shifts) > SHIFT[1]:
         return Light(
-            "values", Level.RED, tr("The colours are foreign to the model ({}): expect wrong results.").format(words)
+            "values",
+            Level.RED,
+            tr("The colours are very different from the training images ({}): expect wrong results.").format(words),
         )
     if max(shifts) > SHIFT[0] or min(contrasts) < CONTRAST[0] or max(contrasts) > CONTRAST[1]:
         return Light(
-            "values", Level.AMBER, tr("Brightness or contrast differ from the training images ({}).").format(words)
+            "values", Level.AMBER, tr("Brightness or contrast differs from the training images ({}).").format(words)
         )
-    return Light("values", Level.GREEN, tr("Brightness and contrast resemble the training images ({}).").format(words))
+    return Light(
+        "values", Level.GREEN, tr("Brightness and contrast are similar to the training images ({}).").format(words)
+    )

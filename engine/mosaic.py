@@ -59,7 +59,7 @@ def run(request: MosaicRequest, progress: Progress) -> MosaicResult:
     paths = list(_paths(request.rasters))
     if not paths:
         sentence = tr("There are no rasters in {}.").format(", ".join(request.rasters))
-        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, tr("Name GeoTIFFs, or folders with some."))
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, tr("Choose GeoTIFFs, or folders that contain them."))
     tiles = []
     for number, path in enumerate(paths):
         progress.report(number / len(paths), tr("Opening {}").format(path.name))
@@ -73,7 +73,7 @@ def run(request: MosaicRequest, progress: Progress) -> MosaicResult:
     if target.exists() and target.read_bytes() == content:
         return result  # as old as it was: an unfinished run of it can go on
     if target.exists() and request.existing is not Existing.OVERWRITE:
-        sentence = tr("“{}” is there already, and was made of other rasters, or these have changed.").format(target)
+        sentence = tr("“{}” already exists, but was made from other rasters, or they have changed.").format(target)
         raise OrthomaskError(ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, or overwrite it."))
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _tile(path: Path, nodata: float | None) -> Tile:
         if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
             raise _unlike(path, tr("it is not north-up"))
         if dataset.dtypes[0] not in VRT_TYPES:
-            raise _unlike(path, tr("it has pixels of type {}").format(dataset.dtypes[0]))
+            raise _unlike(path, tr("its pixel type is {}").format(dataset.dtypes[0]))
         bands = tuple(band for band in source.named_bands if not band.is_mask)
         require_one_type(dataset, [band.number for band in bands], path.name)
         masks = (1,) if dataset.nodata is None else tuple(band.number for band in bands)
@@ -144,20 +144,22 @@ def _require_same_grid(tile: Tile, first: Tile) -> None:
             tile.path, tr("its coordinate reference system is {}, not {}").format(tile.crs.name, first.crs.name)
         )
     if (tile.dtype, len(tile.bands)) != (first.dtype, len(first.bands)):
-        words = tr("it has {} bands of {}, not {} of {}")
+        words = tr("it has {} bands of type {}, not {} of type {}")
         raise _unlike(tile.path, words.format(len(tile.bands), tile.dtype, len(first.bands), first.dtype))
     column, row = ~first.transform @ (tile.transform.c, tile.transform.f)
     right, bottom = ~first.transform @ (tile.transform @ (tile.width, tile.height))
     corners = np.array([column, row, right - tile.width, bottom - tile.height])
     if np.abs(corners - np.round(corners)[[0, 1, 0, 1]]).max() > OFF_PX:
-        raise _unlike(tile.path, tr("its pixels are of another size, or lie between those of the first one"))
+        raise _unlike(
+            tile.path, tr("its pixels have a different size, or are not aligned with those of the first image")
+        )
 
 
 def _unlike(path: Path, why: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.BAD_REQUEST,
         tr("“{}” cannot be joined with the other images: {}.").format(path.name, why),
-        tr("Warp all of them to one grid first (gdalwarp -t_srs … -tr … -tap), or predict it apart."),
+        tr("Warp all images to one grid first (gdalwarp -t_srs … -tr … -tap), or run this one separately."),
     )
 
 

@@ -51,7 +51,7 @@ def output_error(path: Path, error: OSError) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.OUTPUT_UNWRITABLE,
         tr("“{}” cannot be written.").format(path),
-        tr("Choose a folder in which you may write."),
+        tr("Choose a folder that you can write to."),
         str(error),
     )
 
@@ -90,7 +90,7 @@ def locked(lock: Path, target: Path) -> Iterator[None]:
             raise OrthomaskError(
                 ErrorCode.OUTPUT_IN_USE,
                 tr("Another run is writing to “{}”.").format(target),
-                tr("Wait until it has ended, or choose another folder."),
+                tr("Wait until it ends, or choose another folder."),
                 str(error),
             ) from error
         except OSError as error:

@@ -119,7 +119,7 @@ def finish(
         raise OrthomaskError(
             ErrorCode.IMAGE_EMPTY,
             tr("“{}” has no data in this region.").format(plan_.source.name),
-            tr("Draw the region where the image shows something."),
+            tr("Draw the region where the image has data."),
         )
     folder.refuse_changed(plan_.source.stamp())
     rasters = folder.write_rasters(plan_.lattice, plan_.selection.extent, parts, progress.part(0, 0.4))
@@ -307,6 +307,6 @@ def _refuse_nonsense(probabilities: np.ndarray) -> None:
     if (probabilities == NODATA).any():
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNREADABLE,
-            tr("The model answers with what are no probabilities."),
+            tr("The model returned values that are not probabilities."),
             tr("Copy or download it again, or choose another model."),
         )

@@ -80,7 +80,7 @@ class Cancelled(OrthomaskError):  # noqa: N818 (it is no error of the program)
     """Raised inside a capability when the person who started it cancels."""
 
     def __init__(self) -> None:
-        super().__init__(ErrorCode.CANCELLED, tr("Cancelled."), tr("Run it again at any time."))
+        super().__init__(ErrorCode.CANCELLED, tr("Cancelled."), tr("You can run it again at any time."))
 
 
 def require(condition: bool, sentence: str, remedy: str) -> None:

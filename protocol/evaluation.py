@@ -32,7 +32,7 @@ class EvaluateRequest:
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))
-        require(bool(self.output_dir), tr("No output folder was given."), tr("Name a folder for the report."))
+        require(bool(self.output_dir), tr("No output folder was given."), tr("Choose a folder for the report."))
         require_threshold(self.threshold)
 
 
@@ -125,7 +125,9 @@ class CopyModelRequest:
 
     def __post_init__(self) -> None:
         require(
-            self.output_path.endswith(".safetensors"), tr("The copy is no bundle."), tr("End its name in .safetensors.")
+            self.output_path.endswith(".safetensors"),
+            tr("The copy is not a bundle."),
+            tr("Use a file name that ends in .safetensors."),
         )
 
 
@@ -139,9 +141,9 @@ class EnsembleRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(len(self.models) > 1, tr("An ensemble needs two models."), tr("Name two or more bundles."))
+        require(len(self.models) > 1, tr("An ensemble needs at least two models."), tr("Choose two or more bundles."))
         require(
             self.output_path.endswith(".safetensors"),
-            tr("The ensemble is no bundle."),
-            tr("End its name in .safetensors."),
+            tr("The ensemble is not a bundle."),
+            tr("Use a file name that ends in .safetensors."),
         )

@@ -45,7 +45,7 @@ class ClassValue:
     def __post_init__(self) -> None:
         require(
             0 <= self.value <= UNKNOWN,
-            tr("The class {} is not in 0 to 255.").format(self.value),
+            tr("The class {} is outside 0 to 255.").format(self.value),
             tr("Number classes from 1."),
         )
 
@@ -74,8 +74,8 @@ class Labels:
     crs: str = ""
 
     def __post_init__(self) -> None:
-        require(bool(self.path), tr("No labels were given."), tr("Name a vector file with polygons."))
-        require(0 < self.class_value < UNKNOWN, tr("The class is not in 1 to 254."), tr("Number classes from 1."))
+        require(bool(self.path), tr("No labels were given."), tr("Choose a vector file with polygons."))
+        require(0 < self.class_value < UNKNOWN, tr("The class is outside 1 to 254."), tr("Number classes from 1."))
         unique = len({entry.source for entry in self.mapping}) == len(self.mapping)
         require(unique, tr("A value is mapped to two classes."), tr("Keep one line for each value."))
 
@@ -115,7 +115,7 @@ class LabelledImage:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        require(len(self.labels) > 0, tr("No labels were given."), tr("Name at least one layer of labels."))
+        require(len(self.labels) > 0, tr("No labels were given."), tr("Choose at least one layer of labels."))
         require(self.weight >= 0, tr("A weight is negative."), tr("Use weights of 0 or more."))
 
 
@@ -149,10 +149,14 @@ class Pictures:
 
     def __post_init__(self) -> None:
         require(
-            bool(self.images and self.masks), tr("No pictures were given."), tr("Name folders of images and masks.")
+            bool(self.images and self.masks),
+            tr("No images with masks were given."),
+            tr("Choose folders of images and masks."),
         )
         require(
-            0.005 <= self.gsd_m <= 1000, tr("{} m per pixel is odd.").format(self.gsd_m), tr("Give metres per pixel.")
+            0.005 <= self.gsd_m <= 1000,
+            tr("{} m per pixel is out of range.").format(self.gsd_m),
+            tr("Specify the resolution in metres per pixel."),
         )
         least = min(self.weight, self.tile_step, self.boundary_trim_px)
         require(least >= 0, tr("A weight, step or trim is negative."), tr("Use 0 or more."))
@@ -178,7 +182,11 @@ class LabelledData:
 
     def __post_init__(self) -> None:
         some = bool(self.projects or self.pictures or self.chips)
-        require(some, tr("There is nothing labelled."), tr("Give an image with labels, folders of pictures, or chips."))
+        require(
+            some,
+            tr("No labelled data was given."),
+            tr("Choose an image with labels, folders of images and masks, or chips."),
+        )
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,11 @@ class ProjectRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(self.output_path.endswith(".gpkg"), tr("The project is no GeoPackage."), tr("End its name in .gpkg."))
+        require(
+            self.output_path.endswith(".gpkg"),
+            tr("The project is not a GeoPackage."),
+            tr("Use a file name that ends in .gpkg."),
+        )
         require_numbered(self.classes)
 
 
@@ -242,12 +254,16 @@ class AreasRequest:
     weight_crs: str = ""
 
     def __post_init__(self) -> None:
-        require(self.output_path.endswith(".gpkg"), tr("The output is no GeoPackage."), tr("End its name in .gpkg."))
+        require(
+            self.output_path.endswith(".gpkg"),
+            tr("The output is not a GeoPackage."),
+            tr("Use a file name that ends in .gpkg."),
+        )
         positive = self.count > 0 and self.size_m > 0 and self.min_distance_m >= 0
-        require(positive, tr("Number, size or distance of the areas is not positive."), tr("Use numbers above 0."))
+        require(positive, tr("The number, size or distance of the areas is not positive."), tr("Use numbers above 0."))
         require_shares(self.shares)
         given = self.sampling is not Sampling.STRATIFIED or self.strata is not None
-        require(given, tr("There is nothing to stratify by."), tr("Name a layer of classes."))
+        require(given, tr("There are no classes to stratify by."), tr("Choose a layer of classes."))
 
 
 @dataclass(frozen=True)
@@ -284,11 +300,15 @@ class MaskRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(len(self.labels) > 0, tr("No labels were given."), tr("Name at least one layer of labels."))
-        require(self.output_path.endswith(".tif"), tr("The output is no GeoTIFF."), tr("End its name in .tif."))
+        require(len(self.labels) > 0, tr("No labels were given."), tr("Choose at least one layer of labels."))
+        require(
+            self.output_path.endswith(".tif"),
+            tr("The output is not a GeoTIFF."),
+            tr("Use a file name that ends in .tif."),
+        )
         apart = self.weights_path != self.output_path
-        require(apart, tr("Mask and weights have the same name."), tr("Choose another name for the weights."))
-        require(0 <= self.border_px <= 32, tr("The border is not 0 to 32 px wide."), tr("Use a few pixels."))
+        require(apart, tr("The mask and the weights have the same name."), tr("Choose another name for the weights."))
+        require(0 <= self.border_px <= 32, tr("The border width is outside 0 to 32 px."), tr("Use a few pixels."))
 
 
 @dataclass(frozen=True)
@@ -360,14 +380,18 @@ class ChipsRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(len(self.data) > 0, tr("There is nothing labelled."), tr("Give an image with labels."))
-        require(bool(self.output_dir), tr("No output folder was given."), tr("Name a folder for the chips."))
+        require(len(self.data) > 0, tr("No labelled data was given."), tr("Choose an image with labels."))
+        require(bool(self.output_dir), tr("No output folder was given."), tr("Choose a folder for the chips."))
         fits = 16 <= self.chip_px <= 8192 and self.stride_px > 0
-        require(fits, tr("The chip size does not fit."), tr("Use 16 to 8192 px, and a stride above 0."))
-        require(all(gsd > 0 for gsd in self.gsd_m), tr("A resolution is not positive."), tr("Give metres per pixel."))
-        require(len(self.rotations) > 0, tr("There is no rotation."), tr("Use 0 for chips that are not turned."))
+        require(fits, tr("The chip size or stride is out of range."), tr("Use 16 to 8192 px, and a stride above 0."))
+        require(
+            all(gsd > 0 for gsd in self.gsd_m),
+            tr("A resolution is not positive."),
+            tr("Specify the resolution in metres per pixel."),
+        )
+        require(len(self.rotations) > 0, tr("No rotation was given."), tr("Use 0 for chips without rotation."))
         inside = 0 <= self.empty_share <= 1 and 0 <= self.max_unknown_share < 1
-        require(inside, tr("A share is not in 0 to 1."), tr("Use a number between 0 and 1."))
+        require(inside, tr("A share is outside 0 to 1."), tr("Use a number between 0 and 1."))
         require_shares(self.shares)
 
 
@@ -395,6 +419,6 @@ def require_shares(shares: tuple[float, ...]) -> None:
     parts = len(shares) == 3 and min(shares) >= 0 and sum(shares) <= 1 + 1e-9
     require(
         parts,
-        tr("{} are no shares.").format(list(shares)),
-        tr("Give three numbers from 0 on that add up to 1 at most."),
+        tr("{} are not valid shares.").format(list(shares)),
+        tr("Use three numbers of 0 or more that add up to at most 1."),
     )

@@ -40,11 +40,13 @@ class PredictRequest:
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))
-        require(bool(self.output_dir), tr("No output folder was given."), tr("Name a folder for the results."))
+        require(bool(self.output_dir), tr("No output folder was given."), tr("Choose a folder for the results."))
         require_threshold(self.threshold)
         fits = self.window_px >= 64 and self.window_px % 32 == 0 and 0 <= self.overlap_px <= self.window_px // 2
         require(
-            fits, tr("The window does not fit."), tr("Use a multiple of 32 px from 64 on, overlapping by half at most.")
+            fits,
+            tr("The window size or overlap is not valid."),
+            tr("Use a multiple of 32 px, at least 64, and an overlap of at most half a window."),
         )
 
 
@@ -83,7 +85,7 @@ class ScaleRequest:
 
     def __post_init__(self) -> None:
         one = (self.processes > 0) != bool(self.scheduler)
-        require(one, tr("Neither processes nor a scheduler were named, or both."), tr("Name one of the two."))
+        require(one, tr("Neither processes nor a scheduler were given, or both were."), tr("Specify one of the two."))
         require(self.block_windows >= 0, tr("A block has no windows."), tr("Use a block of one window or more."))
 
 
@@ -128,7 +130,11 @@ class MosaicRequest:
 
     def __post_init__(self) -> None:
         require(bool(self.rasters), tr("No image was given."), tr("Choose an image."))
-        require(self.output_path.endswith(".vrt"), tr("The output is no virtual raster."), tr("End its name in .vrt."))
+        require(
+            self.output_path.endswith(".vrt"),
+            tr("The output is not a virtual raster."),
+            tr("Use a file name that ends in .vrt."),
+        )
 
 
 @dataclass(frozen=True)
@@ -155,9 +161,13 @@ class PolygonizeRequest:
         require(
             bool(self.probabilities_path),
             tr("No probability raster was given."),
-            tr("Name the probabilities.tif of a run."),
+            tr("Choose the probabilities.tif of a run."),
         )
-        require(self.output_path.endswith(".gpkg"), tr("The output is no GeoPackage."), tr("End its name in .gpkg."))
+        require(
+            self.output_path.endswith(".gpkg"),
+            tr("The output is not a GeoPackage."),
+            tr("Use a file name that ends in .gpkg."),
+        )
         require_threshold(self.threshold)
 
 

@@ -41,10 +41,12 @@ class Network:
     def __post_init__(self) -> None:
         positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail) > 0
         require(
-            positive, tr("The network has no sensible shape."), tr("Give 2 to 7 widths, and blocks and detail above 0.")
+            positive,
+            tr("The shape of the network is not valid."),
+            tr("Use 2 to 7 widths, and blocks and detail above 0."),
         )
         five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
-        require(five, tr("EfficientNet-Lite0 has five levels."), tr("Give five widths."))
+        require(five, tr("EfficientNet-Lite0 has five levels."), tr("Use five widths."))
 
 
 class Loss(str, enum.Enum):
@@ -75,7 +77,9 @@ class LossTerm:
 
     def __post_init__(self) -> None:
         sensible = self.weight > 0 and self.gamma >= 0 and 0 <= self.false_positives <= 1
-        require(sensible, tr("A loss has odd numbers."), tr("Use a weight above 0, and a share between 0 and 1."))
+        require(
+            sensible, tr("A loss has values out of range."), tr("Use a weight above 0, and a share between 0 and 1.")
+        )
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,12 @@ class Objective:
     label_smoothing: float = 0.05
 
     def __post_init__(self) -> None:
-        require(len(self.terms) > 0, tr("There is no loss."), tr("Give at least one."))
+        require(len(self.terms) > 0, tr("No loss was given."), tr("Specify at least one."))
         sensible = self.border_weight >= 0 and 0 <= self.label_smoothing < 1 and all(w >= 0 for w in self.class_weights)
         require(
-            sensible, tr("A weight or the smoothing is odd."), tr("Use weights of 0 or more, and a smoothing below 1.")
+            sensible,
+            tr("A weight or the smoothing is out of range."),
+            tr("Use weights of 0 or more, and a smoothing below 1."),
         )
 
 
@@ -139,14 +145,14 @@ class Augmentation:
             ordered = len(limits) == 2 and least <= limits[0] <= limits[1] <= 10
             require(
                 ordered,
-                tr("augmentation.{} = {} is no range.").format(name, list(limits)),
+                tr("augmentation.{} = {} is not a valid range.").format(name, list(limits)),
                 tr("Use {:g} to 10.").format(least),
             )
         strengths = (
             self.brightness, self.colour, self.blur, self.noise, self.shade, self.cutout, self.blank,
         )  # fmt: skip
         sensible = all(0 <= strength <= 1 for strength in strengths)
-        require(sensible, tr("A strength of the augmentation is not in 0 to 1."), tr("Use numbers between 0 and 1."))
+        require(sensible, tr("An augmentation strength is outside 0 to 1."), tr("Use numbers between 0 and 1."))
 
 
 class Optimizer(str, enum.Enum):
@@ -201,11 +207,13 @@ class Schedule:
         some = min(self.epochs, self.steps, self.batch, self.chip_px) > 0
         require(some, tr("The schedule has no steps."), tr("Use numbers above 0."))
         require(
-            0 < self.learning_rate < 1, tr("The learning rate {} is odd.").format(self.learning_rate), tr("Try 0.001.")
+            0 < self.learning_rate < 1,
+            tr("The learning rate {} is out of range.").format(self.learning_rate),
+            tr("Try 0.001."),
         )
         least = min(self.warmup_steps, self.patience, self.clip_norm, self.frozen_epochs, self.workers) >= 0
-        require(least and self.weight_decay >= 0, tr("The schedule has a negative number."), tr("Use 0 or more."))
-        require(0 <= self.averaging < 1, tr("The averaging is not in 0 to 1."), tr("Try 0.99."))
+        require(least and self.weight_decay >= 0, tr("A number in the schedule is negative."), tr("Use 0 or more."))
+        require(0 <= self.averaging < 1, tr("The averaging is outside 0 to 1."), tr("Try 0.99."))
 
 
 FINE_TUNING = Schedule(
@@ -272,17 +280,19 @@ class TrainRequest:
     existing: Existing = Existing.REFUSE
 
     def __post_init__(self) -> None:
-        require(bool(self.output_dir), tr("No run folder was given."), tr("Name a folder for the run."))
+        require(bool(self.output_dir), tr("No run folder was given."), tr("Choose a folder for the run."))
         plain = bool(self.name) and not set(self.name) & set('/\\:*?"<>|')
-        require(plain, tr("“{}” is no name for a file.").format(self.name), tr("Use letters, digits and dashes."))
+        require(plain, tr("“{}” is not a valid file name.").format(self.name), tr("Use letters, digits and dashes."))
         require(
             self.gsd_m == 0 or 0.005 <= self.gsd_m <= 1000,
-            tr("{} m per pixel is odd.").format(self.gsd_m),
-            tr("Give metres."),
+            tr("{} m per pixel is out of range.").format(self.gsd_m),
+            tr("Specify the resolution in metres."),
         )
         sensible = self.threshold == 0 or 0.1 <= self.threshold <= 0.9
         require(
-            sensible, tr("The threshold {} is odd.").format(self.threshold), tr("Use 0.1 to 0.9, or 0 for the best.")
+            sensible,
+            tr("The threshold {} is out of range.").format(self.threshold),
+            tr("Use 0.1 to 0.9, or 0 to find the best one."),
         )
         if self.classes:
             require_numbered(self.classes)
@@ -323,7 +333,7 @@ class SearchOption:
     values: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        require(len(self.values) > 0, tr("“{}” has no values to try.").format(self.name), tr("Give one or more."))
+        require(len(self.values) > 0, tr("“{}” has no values to try.").format(self.name), tr("Specify one or more."))
 
     def parsed(self) -> list[Any]:
         """The values."""
@@ -348,7 +358,7 @@ class SearchRequest:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require(len(self.options) > 0, tr("There is nothing to search."), tr("Give at least one option."))
+        require(len(self.options) > 0, tr("There is nothing to search."), tr("Specify at least one option."))
         require(self.trials >= 0, tr("The number of trials is negative."), tr("Use 0 for all."))
 
 

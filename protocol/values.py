@@ -85,7 +85,7 @@ class Image:
     nodata: Optional[float] = None
 
     def __post_init__(self) -> None:
-        require(bool(self.path), tr("No image was given."), tr("Name a raster file."))
+        require(bool(self.path), tr("No image was given."), tr("Choose a raster file."))
         finite = self.nodata is None or math.isfinite(self.nodata)
         require(finite, tr("The value for no data is no number."), tr("Give a number, such as 0 or 255."))
 
@@ -104,7 +104,7 @@ class PolygonOptions:
 
     def __post_init__(self) -> None:
         positive = (self.min_area_m2 or 0) >= 0 and (self.min_hole_m2 or 0) >= 0
-        require(positive, tr("An area limit is negative."), tr("Give areas of 0 m² or more."))
+        require(positive, tr("An area limit is negative."), tr("Use areas of 0 m² or more."))
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _text(data: Any) -> str:
     plain = text.encode("utf-8", "replace").decode()
     require(
         text == plain and "\0" not in text,
-        tr("“{}” holds characters that no text can have.").format(plain.replace("\0", "?")),
+        tr("“{}” contains characters that are not valid text.").format(plain.replace("\0", "?")),
         tr("Rename the file or folder."),
     )
     return text

@@ -230,7 +230,7 @@ class OrthomaskDock(QgsDockWidget):
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
         self.device.say("")
-        self.segment.model.explain(tr("The models appear when the engine runs."))
+        self.segment.model.explain(tr("The models appear once the engine is running."))
         if not isinstance(error, Cancelled):
             self.banner.explain(error)
 

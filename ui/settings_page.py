@@ -108,13 +108,16 @@ class ResultsBox(QGroupBox):
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Results"), parent)
-        self.beside = QRadioButton(tr("Beside the project"))
+        self.beside = QRadioButton(tr("Next to the project"))
         self.chosen = QRadioButton(tr("In this folder"))
         self.chooser = QgsFileWidget()
         self.chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.chooser.lineEdit().setAccessibleName(tr("Folder"))
         self.chosen.toggled.connect(self.chooser.setEnabled)
-        words = tr("A folder “Orthomask” beside its file, or among your documents while it has none; now {}.")
+        words = tr(
+            "A folder “Orthomask” next to the project file, or in your documents while the project is not saved; "
+            "now {}."
+        )
         row, below, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         row.addWidget(self.chosen)
         row.addWidget(self.chooser, 1)
@@ -123,7 +126,7 @@ class ResultsBox(QGroupBox):
         layout.addWidget(self.beside)
         layout.addLayout(below)
         layout.addLayout(row)
-        layout.addWidget(_words(tr("Every run makes a folder of its own there. “Save in” in a panel comes first.")))
+        layout.addWidget(_words(tr("Each run creates its own folder there. “Save in” in a panel takes precedence.")))
 
     def show_folder(self, folder: str) -> None:
         """Choose this folder; beside the project where it is empty."""
@@ -145,9 +148,9 @@ class EngineBox(QGroupBox):
         self.device = QComboBox()
         self.device.setAccessibleName(tr("Device"))
         self.device.addItem(tr("Best available"), "auto")
-        self.device.addItem(tr("Processor only"), "cpu")
+        self.device.addItem(tr("CPU only"), "cpu")
         self.setup_button = QPushButton(tr("Set up…"))
-        self.setup_button.setToolTip(tr("Closes this window, keeping what you chose in it"))
+        self.setup_button.setToolTip(tr("Closes this window and keeps what you chose in it"))
         self._lay_out(dock.engine_problem)
 
     def _lay_out(self, problem: Optional[OrthomaskError]) -> None:
@@ -162,9 +165,11 @@ class EngineBox(QGroupBox):
         if python and state is not State.OWN:  # whose sentence names it
             form.addRow(tr("Python"), _words(python))
         if made:
-            form.addRow(tr("On the disk"), QLabel(_size(made)))
+            form.addRow(tr("Disk usage"), QLabel(_size(made)))
         form.addRow(tr("Runs on"), self.device)
-        words = tr("The best is a GPU where there is one. It counts from the next run on that names no device itself.")
+        words = tr(
+            "The best is a GPU if there is one. This applies from the next run that does not specify a device itself."
+        )
         layout.addWidget(_words(words))
 
 
@@ -184,7 +189,10 @@ class ServicesBox(QGroupBox):
         row.addWidget(self.ask_from)
         row.addStretch()
         layout.addLayout(row)
-        words = tr("{} are about 2.5 km² at 0.15 m per pixel. The owner of a service may limit or forbid many more.")
+        words = tr(
+            "{} requests cover about 2.5 km² at 0.15 m per pixel. The provider of a service may limit or forbid "
+            "many more."
+        )
         layout.addWidget(_words(words.format(in_digits(ASK_FROM.default))))
 
 

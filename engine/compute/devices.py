@@ -40,20 +40,19 @@ COMPLAINTS = {
 }
 """Parts of what PyTorch and CUDA say, in small letters, and what they mean."""
 REASONS = {
-    GpuProblem.CHOSEN: mark("The processor is used, as was chosen."),
+    GpuProblem.CHOSEN: mark("Running on the CPU, as chosen."),
     GpuProblem.BUILD: mark(
-        "The processor is used: PyTorch was installed without GPU support, and no NVIDIA driver was found."
+        "Running on the CPU: PyTorch was installed without GPU support, and no NVIDIA driver was found."
     ),
     GpuProblem.DRIVER: mark(
-        "The processor is used: the GPU's driver is too old for this PyTorch; update it, or set up the engine anew."
+        "Running on the CPU: the GPU's driver is too old for this PyTorch build. Update the driver, or set "
+        "up the engine again."
     ),
-    GpuProblem.AGE: mark(
-        "The processor is used: this PyTorch was made for GPUs of another age; set up the engine anew."
-    ),
-    GpuProblem.MEMORY: mark("The processor is used: other programs have taken the GPU's memory; close them."),
-    GpuProblem.ABSENT: mark("The processor is used: PyTorch finds no NVIDIA GPU."),
+    GpuProblem.AGE: mark("Running on the CPU: this PyTorch build does not support your GPU. Set up the engine again."),
+    GpuProblem.MEMORY: mark("Running on the CPU: other programs are using the GPU's memory. Close them."),
+    GpuProblem.ABSENT: mark("Running on the CPU: PyTorch finds no NVIDIA GPU."),
     GpuProblem.START: mark(
-        "The processor is used: the GPU could not be started; restart the computer, or update its driver."
+        "Running on the CPU: the GPU could not be started. Restart the computer, or update the GPU's driver."
     ),
 }
 BF16_FEATURES = ("avx512_bf16", "amx_bf16")
@@ -142,14 +141,14 @@ def choose(name: str = "auto") -> Device:
     if name == "cpu":
         return Device(torch.device("cpu"), _processor(), _why_cpu(problem), problem, details)
     if name == "mps" and torch.backends.mps.is_available():
-        return Device(torch.device("mps"), "Apple GPU", tr("The Apple GPU is used."))
+        return Device(torch.device("mps"), "Apple GPU", tr("Running on the Apple GPU."))
     if name.startswith("cuda:") and name[5:].isdigit() and int(name[5:]) < torch.cuda.device_count():
         title = torch.cuda.get_device_name(int(name[5:]))
-        return Device(torch.device(name), title, tr("The GPU {} is used.").format(title))
+        return Device(torch.device(name), title, tr("Running on the GPU {}.").format(title))
     raise OrthomaskError(
         ErrorCode.BAD_REQUEST,
         tr("There is no device “{}” on this computer.").format(name),
-        tr("Use “auto”, or “cpu”."),
+        tr("Use “auto” or “cpu”."),
         details,
     )
 
@@ -173,7 +172,7 @@ def problem_of(message: str) -> GpuProblem:
 
 def _why_cpu(problem: GpuProblem) -> str:
     if problem is GpuProblem.BUILD and Path(NVIDIA_DRIVER).exists():
-        return tr("The processor is used: there is an NVIDIA GPU, but PyTorch was installed without CUDA.")
+        return tr("Running on the CPU: there is an NVIDIA GPU, but PyTorch was installed without CUDA.")
     return tr(REASONS[problem])
 
 

@@ -142,7 +142,9 @@ def _seconds(predictor: Predictor, bands: int, progress: Progress) -> float:
 def _light(needed_mb: float, free_mb: float | None) -> Light | None:
     if free_mb is None or needed_mb <= free_mb:
         return None
-    reason = tr("The run needs about {:.1f} GB of memory, and {:.1f} GB are free: it may become very slow, or fail.")
+    reason = tr(
+        "The run needs about {:.1f} GB of memory, but only {:.1f} GB are free: it may become very slow, or fail."
+    )
     remedy = tr("Close other programs, or draw a narrower region.")
     return Light("memory", Level.AMBER, f"{reason.format(needed_mb / 1000, free_mb / 1000)} {remedy}")
 
@@ -153,6 +155,8 @@ def _gpu_light(bundle: Bundle, device: Device, activations_mb: float) -> Light |
     needed_mb = bundle.path.stat().st_size / 1e6 + activations_mb
     if needed_mb <= free_mb:
         return None
-    reason = tr("Other programs have taken the GPU's memory: {:.1f} GB are free, and at least {:.1f} GB are needed.")
-    remedy = tr("Close them, or choose the processor in the settings.")
+    reason = tr(
+        "Other programs are using the GPU's memory: only {:.1f} GB are free, and at least {:.1f} GB are needed."
+    )
+    remedy = tr("Close them, or choose the CPU in the settings.")
     return Light("memory", Level.AMBER, f"{reason.format(free_mb / 1000, needed_mb / 1000)} {remedy}")

@@ -165,7 +165,7 @@ def _missing(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[s
     return OrthomaskError(
         ErrorCode.IMAGE_BANDS,
         sentence.format(len(wanted), ", ".join(wanted), image, len(found), names, ", ".join(asked)),
-        tr("Choose an image with these bands, or name the bands to use."),
+        tr("Choose an image with these bands, or specify the bands to use."),
     )
 
 

@@ -90,8 +90,8 @@ def _crs(own: str, image: Image, given: str = "") -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.IMAGE_CRS,
-            tr("“{}” has no coordinate reference system that is known here.").format(_name(image)),
-            tr("Set the layer's CRS in QGIS, or name it with --crs."),
+            tr("“{}” has no known coordinate reference system.").format(_name(image)),
+            tr("Set the layer's CRS in QGIS, or specify it with --crs."),
             str(error),
         ) from error
     if not (crs.is_projected or crs.is_geographic):
@@ -108,8 +108,8 @@ def misplaced(image: Image, details: str) -> OrthomaskError:
     """The error of a raster whose coordinates its CRS does not have."""
     return OrthomaskError(
         ErrorCode.IMAGE_CRS,
-        tr("“{}” lies nowhere on the Earth.").format(_name(image)),
-        tr("Georeference the image first, or give it the coordinate reference system that it is in."),
+        tr("The coordinates of “{}” are not on the Earth.").format(_name(image)),
+        tr("Georeference the image first, or assign the coordinate reference system that it is in."),
         details,
     )
 

@@ -250,8 +250,8 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
         if dataset.count == 0 or dataset.dtypes[0].startswith(("complex", "c")):
             raise OrthomaskError(
                 ErrorCode.IMAGE_TYPE,
-                tr("“{}” holds no plain pixel values.").format(os.path.basename(image.path)),
-                tr("Choose an image with 8-bit, 16-bit or floating point bands."),
+                tr("“{}” does not contain plain pixel values.").format(os.path.basename(image.path)),
+                tr("Choose an image with 8-bit, 16-bit or floating-point bands."),
                 ", ".join(dataset.dtypes),
             )
         crs, transform, notes = geo.georeference(dataset, image)

@@ -34,7 +34,7 @@ def to_lattice(region: Region, lattice: Lattice) -> tuple[Geometry, tuple[str, .
     if polygon.area == 0:
         raise OrthomaskError(
             ErrorCode.REGION_OUTSIDE,
-            tr("The region does not touch the image."),
+            tr("The region does not overlap the image."),
             tr("Draw it on the image; if you did, check the CRS of both layers."),
             f"region in its CRS: {geometry.bounds}",
         )
@@ -160,7 +160,7 @@ def _mended(geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
     whole = mended(geometry)
     if whole.is_empty:
         raise OrthomaskError(ErrorCode.REGION_EMPTY, tr("The region has no area."), tr("Draw it again."), reason)
-    return whole, (tr("The region was not valid ({}) and has been mended.").format(reason),)
+    return whole, (tr("The region was not valid ({}) and has been repaired.").format(reason),)
 
 
 def _known_crs(region: Region) -> pyproj.CRS:
@@ -172,7 +172,7 @@ def _known_crs(region: Region) -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.REGION_CRS,
-            tr("The region has no coordinate reference system that is known here."),
+            tr("The region has no known coordinate reference system."),
             tr("Set the CRS of the layer or file that the region comes from."),
             str(error),
         ) from error

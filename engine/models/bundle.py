@@ -112,7 +112,7 @@ class Bundle:
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
             if out_of_memory(error):
                 raise
-            raise _unreadable(self.path, tr("its weights do not fit its description"), error) from error
+            raise _unreadable(self.path, tr("its weights do not match its description"), error) from error
         return network.eval()
 
     def normalise(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -238,7 +238,7 @@ def _load(path: Path, _changed: tuple[int, int]) -> Bundle:
         raise _unreadable(path, tr("it is damaged or incomplete"), error) from error
     seal = metadata.get(SEAL, "")
     if seal and hashlib.sha256(_resealed(content, seal, UNSEALED)).hexdigest() != seal:
-        raise _unreadable(path, tr("it is no longer as it was written"), ValueError("the checksum differs"))
+        raise _unreadable(path, tr("it has changed since it was written"), ValueError("the checksum differs"))
     return Bundle(path, hashlib.sha256(content).hexdigest(), _card(path, metadata))
 
 
@@ -259,7 +259,7 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
         card = from_json(Card, data)
         _refuse_unsound(card)
     except (OrthomaskError, ValueError, OverflowError) as error:
-        raise _unreadable(path, tr("its description is not complete"), error) from error
+        raise _unreadable(path, tr("its description is incomplete"), error) from error
     return card
 
 

@@ -39,6 +39,6 @@ def refuse_existing(target: Path, existing: Existing) -> None:
     if target.exists() and existing is not Existing.OVERWRITE:
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            tr("There is already a model “{}”.").format(target),
+            tr("The model “{}” already exists.").format(target),
             tr("Choose another name, or overwrite it."),
         )

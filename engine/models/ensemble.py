@@ -16,10 +16,10 @@ from .copies import refuse_existing
 from .unet import Ensemble, UNet
 
 COMMON: tuple[tuple[str, Callable[[Card], object]], ...] = (
-    (mark("“{}” reads other bands than “{}”."), lambda card: [band.name for band in card.bands]),
-    (mark("“{}” expects other values in its bands than “{}”."), lambda card: (card.bands, card.dtype)),
-    (mark("“{}” works at another resolution than “{}”."), lambda card: card.gsd_m),
-    (mark("“{}” finds other classes than “{}”."), lambda card: [(info.value, info.name) for info in card.classes]),
+    (mark("“{}” and “{}” read different bands."), lambda card: [band.name for band in card.bands]),
+    (mark("“{}” and “{}” expect different values in their bands."), lambda card: (card.bands, card.dtype)),
+    (mark("“{}” and “{}” work at different resolutions."), lambda card: card.gsd_m),
+    (mark("“{}” and “{}” find different classes."), lambda card: [(info.value, info.name) for info in card.classes]),
 )
 """What members must have in common, and what to say where they do not."""
 

@@ -78,5 +78,5 @@ def image_changed(image: Image) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.IMAGE_CHANGED,
         tr("“{}” has changed since the run began.").format(Path(image.path).name),
-        tr("Run it again into another folder, or overwrite this one, when no other program writes the image."),
+        tr("Run it again into another folder, or overwrite this one, once no other program is writing to the image."),
     )

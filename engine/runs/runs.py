@@ -190,7 +190,7 @@ class RunFolder:
         what = ", ".join(existing) or tr("an unfinished run with other settings")
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            tr("The folder “{}” already holds {}.").format(self.work.parent, what),
+            tr("The folder “{}” already contains {}.").format(self.work.parent, what),
             tr("Choose another folder, or overwrite it."),
         )
 

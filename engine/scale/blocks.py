@@ -52,8 +52,8 @@ def run(request: BlockRequest, progress: Progress) -> BlockResult:
     if bundle.sha256 != job.model_sha256:
         raise OrthomaskError(
             ErrorCode.BUNDLE_UNREADABLE,
-            tr("A worker has another model “{}” than this computer.").format(bundle.card.name),
-            tr("Install the same version of Orthomask everywhere, or name a model by its path."),
+            tr("The model “{}” on a worker differs from the one on this computer.").format(bundle.card.name),
+            tr("Install the same version of Orthomask everywhere, or specify the model by its path."),
         )
     folder = RunFolder(work_dir.parent, job.request, bundle, job.run_id)
     probabilities = np.full((len(bundle.card.classes), window.height, window.width), NODATA, np.uint8)
@@ -77,7 +77,7 @@ def _job(work_dir: Path) -> Job:
     except (OSError, ValueError) as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            tr("A worker does not find the folder of the run, “{}”.").format(work_dir.parent),
-            tr("Every computer must see image, model and output folder under the same path."),
+            tr("A worker cannot find the run folder “{}”.").format(work_dir.parent),
+            tr("The image, model and output folder must have the same path on every computer."),
             str(error),
         ) from error

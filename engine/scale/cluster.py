@@ -56,10 +56,13 @@ def failed(error: Exception) -> OrthomaskError:
     if isinstance(error, KilledWorker):
         return died_of_it(str(error))
     if isinstance(error, ImportError):
-        sentence, remedy = tr("A worker does not have Orthomask."), tr("Install the same version on all computers.")
+        sentence, remedy = (
+            tr("Orthomask is not installed on a worker."),
+            tr("Install the same version on all computers."),
+        )
         code = ErrorCode.ENGINE_SETUP
     else:
-        sentence, remedy = tr("The connection to Dask's scheduler was lost."), tr("Start it again.")
+        sentence, remedy = tr("The connection to Dask's scheduler was lost."), tr("Start the scheduler again.")
     return OrthomaskError(code, sentence, f"{remedy} {again()}", str(error))
 
 
@@ -115,7 +118,10 @@ def joined(address: str, progress: Progress) -> Iterator[Cluster]:
         while not cluster.count:
             progress.check_cancelled()
             if time.monotonic() > deadline:
-                sentence, remedy = tr("No worker has come to Dask's scheduler."), tr("Start some, then try again.")
+                sentence, remedy = (
+                    tr("No worker has connected to Dask's scheduler."),
+                    tr("Start some workers, then try again."),
+                )
                 raise OrthomaskError(ErrorCode.ENGINE_MISSING, sentence, remedy, address)
             time.sleep(0.1)
         try:
@@ -129,7 +135,7 @@ def _client(address: str) -> Client:
         return Client(address, timeout=CONNECTING_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # the last one where an encrypted address finds no certificate
         sentence = tr("There is no Dask scheduler at {}.").format(address)
-        remedy = tr("Name the address that “dask scheduler” prints, such as tcp://10.0.0.1:8786.")
+        remedy = tr("Specify the address that “dask scheduler” prints, such as tcp://10.0.0.1:8786.")
         if address.startswith("tls:"):
-            remedy = tr("See whether it runs, and whether this computer's Dask has the certificates of the cluster.")
+            remedy = tr("Check that it is running, and that Dask on this computer has the cluster's certificates.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, str(error)) from error

@@ -94,13 +94,13 @@ def hired(count: int, gpus: Sequence[str]) -> Iterator[Crew]:
 
 def died_of_it(details: str) -> OrthomaskError:
     """The error of a request that no worker survives."""
-    sentence, remedy = tr("One block ended every worker that tried it."), tr("Give each worker more memory.")
+    sentence, remedy = tr("One block crashed every worker that tried it."), tr("Give each worker more memory.")
     return OrthomaskError(ErrorCode.ENGINE_DIED, sentence, f"{remedy} {again()}", details)
 
 
 def again() -> str:
     """What is true after whatever happened to workers."""
-    return tr("Then run it again with --resume: what is finished is kept.")
+    return tr("Then run it again with --resume: finished work is kept.")
 
 
 class _Died(Exception):  # noqa: N818 (nobody but the crew ever sees it)

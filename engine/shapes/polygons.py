@@ -232,7 +232,7 @@ def _record(path: Path) -> dict[str, Any]:
     except (rasterio.errors.RasterioError, TypeError, ValueError) as error:
         raise OrthomaskError(
             ErrorCode.IMAGE_UNREADABLE,
-            tr("“{}” is no probability raster of Orthomask.").format(path.name),
+            tr("“{}” is not an Orthomask probability raster.").format(path.name),
             tr("Choose the probabilities.tif in the folder of a run."),
             str(error),
         ) from error

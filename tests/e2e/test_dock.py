@@ -134,7 +134,7 @@ def test_a_region_beside_the_image_is_a_red_light_and_an_error_in_words(dock, sa
     start(panel)
     finish(panel)
     words = " ".join(label.text() for label in bar.currentItem().findChildren(QLabel))
-    assert "The region does not touch the image." in words
+    assert "The region does not overlap the image." in words
     assert not hasattr(QgsProject.instance().layerTreeRoot().children()[0], "findLayers")
 
 

@@ -117,7 +117,7 @@ def _require_same(path: Path, tags: dict[str, str], classes: Sequence[ClassInfo]
     if names[0] != names[1]:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            tr("“{}” shows other classes than the model finds.").format(path.name),
+            tr("The classes in “{}” differ from those of the model.").format(path.name),
             tr("Choose the classes.tif of a run with this model."),
             f"{names[0]} and {names[1]}",
         )
@@ -126,7 +126,7 @@ def _require_same(path: Path, tags: dict[str, str], classes: Sequence[ClassInfo]
 def _no_map(path: Path, details: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.IMAGE_UNREADABLE,
-        tr("“{}” is no class raster of Orthomask.").format(path.name),
+        tr("“{}” is not an Orthomask class raster.").format(path.name),
         tr("Choose the classes.tif in the folder of a run."),
         details,
     )

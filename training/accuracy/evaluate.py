@@ -93,7 +93,7 @@ class _Evaluation:
                 self._add(ground, part)
         for number, (tile, bands) in enumerate(self._tiles(), start=1):
             done = share + (1 - share) * number / (number + 20)  # nobody knows how many there are
-            progress.report(done, tr("Picture {}: {}").format(number, tile.name))
+            progress.report(done, tr("Image {}: {}").format(number, tile.name))
             with open_tile(tile, bands, self._request) as ground:
                 self._add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
@@ -154,21 +154,21 @@ class _Evaluation:
         """What to keep in mind when reading the scores."""
         confusion, counts = self._tally.confusion, self._tally.sample.counts()
         if not confusion[1:].sum():
-            yield tr("Nothing is labelled as an object here, so IoU, precision and recall say nothing.")
+            yield tr("No objects are labelled here, so IoU, precision and recall mean nothing.")
         if not self._request.map_path:
             return
         areas = len(self._tally.areas())
         if areas < FEW_AREAS:
             yield (
                 tr(
-                    "There are only {} labelled areas: unless they are a fair picture of the whole map, the "
-                    "interval of the area estimate is too narrow."
+                    "There are only {} labelled areas: unless they represent the whole map well, the "
+                    "confidence interval of the area estimate is too narrow."
                 ).format(areas)
             )
         for name, count in zip(("background", *self._tally.names), counts.sum(axis=1)):
             if not count:
                 yield tr(
-                    "The labelled areas hold no pixel mapped as {}: its area on the map was taken as it is."
+                    "The labelled areas contain no pixel mapped as {}: its mapped area was used without correction."
                 ).format(name)
         yield from _other_run(Path(self._request.map_path), self._bundle, self._threshold)
 
@@ -228,8 +228,8 @@ def _sources(data: LabelledData) -> dict[str, list[str]]:
 def _nothing(split: Split) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.AREAS_EMPTY,
-        tr("There is nothing labelled for {}.").format(split.value),
-        tr("Give areas on the image the split “{}”, or evaluate another split.").format(split.value),
+        tr("Nothing is labelled for {}.").format(split.value),
+        tr("Set the split of areas on the image to “{}”, or evaluate another split.").format(split.value),
     )
 
 
@@ -241,7 +241,7 @@ def _other_run(map_path: Path, bundle: Bundle, threshold: float) -> Iterator[str
     except (OSError, ValueError, KeyError, TypeError):
         return
     if made != (bundle.sha256, threshold):
-        yield tr("The map was made with another model or threshold, so its errors may be others than these.")
+        yield tr("The map was made with another model or threshold, so its errors may differ from these.")
 
 
 def _refuse(final: Path, existing: Existing) -> None:
@@ -250,7 +250,7 @@ def _refuse(final: Path, existing: Existing) -> None:
     ours = (final / RECORD).exists()
     if existing is Existing.OVERWRITE and ours:
         return
-    sentence = tr("“{}” already holds an evaluation.") if ours else tr("“{}” already holds other files.")
+    sentence = tr("“{}” already contains an evaluation.") if ours else tr("“{}” already contains other files.")
     raise OrthomaskError(
         ErrorCode.OUTPUT_EXISTS,
         sentence.format(final),

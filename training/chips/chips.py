@@ -44,7 +44,7 @@ EMPTY, FAULTY, CONSTANT, CROSSING = "empty", "faulty", "constant", "crossing"
 REASONS = {
     EMPTY: mark("empty"),
     FAULTY: mark("faulty"),
-    CONSTANT: mark("of one value"),
+    CONSTANT: mark("constant"),
     CROSSING: mark("touching another split"),
 }
 
@@ -175,18 +175,18 @@ class _Export(ExitStack):
         if not self._chips:
             raise OrthomaskError(
                 ErrorCode.CHIPS_EMPTY,
-                tr("No chip is left: {}.").format(_listed(self._left_out)),
+                tr("No chips remain ({}).").format(_listed(self._left_out)),
                 tr("Make the chips smaller, allow more unknown pixels, or draw larger areas further apart."),
             )
         counts = Counter(chip.split for chip in self._chips)
         for split in self._plan.splits:
             if not counts[split]:
-                told = tr("There is no chip for {}; smaller chips, another seed or more areas may give some.").format(
+                told = tr("There are no chips for {}; try smaller chips, another seed or more areas.").format(
                     split.value
                 )
                 self._warnings[told] = None
             elif not self._positive[split]:
-                self._warnings[tr("No chip for {} shows any class.").format(split.value)] = None
+                self._warnings[tr("No chip for {} contains any class.").format(split.value)] = None
         style = self._style
         return Manifest(
             LAYOUT, version(), self._request, style.classes, style.bands, style.dtype, nodata_text(style.nodata),
@@ -232,10 +232,10 @@ def _style(request: ChipsRequest) -> Style:
         if found and (len(style.bands), style.dtype) != (len(found.bands), found.dtype):
             raise OrthomaskError(
                 ErrorCode.IMAGE_BANDS,
-                tr("“{}” has {} bands of {}, but the first image {} of {}.").format(
+                tr("“{}” has {} bands of type {}, but the first image has {} of type {}.").format(
                     source.name, len(style.bands), style.dtype, len(found.bands), found.dtype
                 ),
-                tr("Export them one by one, or choose bands that all of them have."),
+                tr("Export them separately, or choose bands that all of them have."),
             )
         found = style if found is None or (found.nodata is None and style.nodata is not None) else found
     common = cast(Style, found)  # a request has at least one image
@@ -266,7 +266,7 @@ def _sha256(array: np.ndarray) -> str:
 def _listed(left_out: Counter[str]) -> str:
     """Numbers of chips that were left out, as a list for people."""
     told = [f"{count} {tr(REASONS[reason])}" for reason, count in left_out.items() if count]
-    return tr("left out were {}").format(", ".join(told)) if told else tr("none fits into the areas")
+    return tr("left out: {}").format(", ".join(told)) if told else tr("none fits into the areas")
 
 
 def _refuse_existing(target: Path, existing: Existing) -> None:
@@ -284,7 +284,7 @@ def _refuse_existing(target: Path, existing: Existing) -> None:
     except OrthomaskError as error:
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            tr("“{}” holds other things than chips, and is not replaced.").format(target),
+            tr("“{}” contains files other than chips and is not replaced.").format(target),
             tr("Choose another folder, or empty this one."),
             error.sentence,
         ) from error

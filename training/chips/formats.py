@@ -61,10 +61,10 @@ class Style(NamedTuple):
         if self.format is ChipFormat.PNG and not held:
             raise OrthomaskError(
                 ErrorCode.BAD_REQUEST,
-                tr("PNG holds 1 to 4 bands of 8 or 16 bits, but the image has {} of {}.").format(
+                tr("PNG supports 1 to 4 bands of 8 or 16 bits, but the image has {} of type {}.").format(
                     len(self.bands), self.dtype
                 ),
-                tr("Export GeoTIFF, NPZ or HDF5, or choose fewer bands."),
+                tr("Export to GeoTIFF, NPZ or HDF5, or choose fewer bands."),
             )
 
 
@@ -358,4 +358,4 @@ def open_arrays(path: Path) -> Any:
 def unreadable(path: Path, code: ErrorCode, details: str) -> OrthomaskError:
     """The error for a file of pictures or masks that is missing or damaged."""
     sentence = tr("“{}” cannot be read.").format(path)
-    return OrthomaskError(code, sentence, tr("Copy it again, or take it out of the data folder."), details)
+    return OrthomaskError(code, sentence, tr("Copy it again, or remove it from the data folder."), details)

@@ -101,8 +101,8 @@ def load_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, LookupError, TypeError, OrthomaskError) as error:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            tr("“{}” holds no chips of Orthomask.").format(folder),
-            tr("Name the folder of an export, that with its {}.").format(MANIFEST),
+            tr("“{}” contains no Orthomask chips.").format(folder),
+            tr("Choose the export folder that contains {}.").format(MANIFEST),
             str(error),
         ) from error
     if manifest is None:

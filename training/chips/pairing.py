@@ -68,7 +68,7 @@ def _refuse_doubtful(pictures: Sequence[Path], found: Sequence[Sequence[Path]], 
     if missing:
         raise _refusal(
             tr("“{}” has no mask in “{}”.").format(missing[0], folder),
-            tr("Give each mask the name of its picture, or take the picture away."),
+            tr("Give each mask the name of its image, or remove the image."),
             f"{len(missing)} without a mask: {', '.join(missing)}",
         )
     taken: dict[Path, Path] = {}

@@ -176,8 +176,8 @@ def _pairs(root: Path, pictures: Pictures) -> list[_Pair]:
     if not images:
         raise OrthomaskError(
             ErrorCode.IMAGE_UNREADABLE,
-            tr("There are no pictures in “{}”.").format(pictures.images),
-            tr("Name a folder, a pattern of files, or an HDF5 or NPZ file."),
+            tr("There are no images in “{}”.").format(pictures.images),
+            tr("Choose a folder, a file name pattern, or an HDF5 or NPZ file."),
         )
     if folder.is_file() and of_masks.is_file():
         return [_Pair(folder, of_masks)]
@@ -202,10 +202,10 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
 def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.LABELS_SIZE,
-        tr("The mask “{}” has {} x {} px, but its picture {} x {} px.").format(
+        tr("The mask “{}” has {} x {} px, but its image has {} x {} px.").format(
             path.name, mask[1], mask[0], picture[1], picture[0]
         ),
-        tr("Export picture and mask on the same grid."),
+        tr("Export image and mask on the same grid."),
     )
 
 
@@ -270,9 +270,9 @@ def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -
     found, inverse = np.unique(codes, return_inverse=True)
     strange = [f"#{int(code):06x}" if colours else f"{code:g}" for code in found if float(code) not in known]
     if strange:
-        sentence = tr("No class is known for the value {}{} in the mask “{}”.")
+        sentence = tr("No class is assigned to the value {}{} in the mask “{}”.")
         if colours:
-            sentence = tr("No class is known for the colour {}{} in the mask “{}”.")
+            sentence = tr("No class is assigned to the colour {}{} in the mask “{}”.")
         more = tr(" and {} others").format(len(strange) - SHOWN) if len(strange) > SHOWN else ""
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
@@ -311,8 +311,8 @@ def _position(path: Path) -> tuple[float, float]:
     except ValueError as error:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            tr("The name of “{}” does not end in its column and row.").format(path.name),
-            tr("Set the tile step to 0 to keep every picture for itself."),
+            tr("The name of “{}” does not end with its column and row.").format(path.name),
+            tr("Set the tile step to 0 to treat every image separately."),
         ) from error
 
 
@@ -328,8 +328,8 @@ def _mosaic(tiles: Mapping[int, Tile], layout: np.ndarray) -> Tile:
     if odd:
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            tr("“{}” and “{}” are not of one size.").format(odd.name, first.name),
-            tr("Set the tile step to 0 to keep every picture for itself."),
+            tr("“{}” and “{}” differ in size.").format(odd.name, first.name),
+            tr("Set the tile step to 0 to treat every image separately."),
         )
     rows, columns = layout.shape
     pixels = np.zeros((bands, rows * height, columns * width), first.pixels.dtype)

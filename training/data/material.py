@@ -93,7 +93,7 @@ def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Ma
     _require_objects([scene for source in sources for scene in source.scenes], "training")
     if not validation:
         sources, validation = hold_back(sources, np.random.default_rng(request.schedule.seed))
-        reading.warnings.append(tr("No area is for validation, so a part of the training areas was held back for it."))
+        reading.warnings.append(tr("No area is for validation, so part of the training areas was held back for it."))
     _require_objects(validation, "validation")
     warnings = tuple(dict.fromkeys([*reading.warnings, *_missing_classes(sources, reading.classes)]))
     return Material(sources, validation, reading.classes, reading.bands, dtypes[0], reading.gsd_m, warnings)
@@ -186,8 +186,8 @@ class _Reading:
         if most > len(self.classes):
             raise OrthomaskError(
                 ErrorCode.LABELS_CLASSES,
-                tr("The labels have a class {}, but there are only {} classes.").format(most, len(self.classes)),
-                tr("Name all classes, or map the labels' values to those there are."),
+                tr("The labels contain class {}, but there are only {} classes.").format(most, len(self.classes)),
+                tr("Define all classes, or map the label values to the existing classes."),
             )
         if self.classes:
             require_numbered(self.classes)
@@ -299,14 +299,14 @@ def _require_objects(scenes: Sequence[Scene], purpose: str) -> None:
     if not any(scene.known_px for scene in scenes):
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            tr("There is nothing labelled for {}.").format(purpose),
+            tr("Nothing is labelled for {}.").format(purpose),
             tr("Draw areas on the image and mark some of them for {}.").format(purpose),
         )
     if not any(scene.found.any() for scene in scenes):
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
-            tr("The areas for {} hold no object of any class, only background.").format(purpose),
-            tr("Draw what is missing there, or add an area for {} that holds objects.").format(purpose),
+            tr("The areas for {} contain no object of any class, only background.").format(purpose),
+            tr("Draw what is missing there, or add an area for {} that contains objects.").format(purpose),
         )
 
 
@@ -314,7 +314,7 @@ def _missing_classes(sources: Sequence[Source], classes: Sequence[ClassInfo]) ->
     """A sentence for each class that cannot be learnt."""
     present = {int(value) for source in sources for scene in source.scenes for value in np.unique(scene.mask)}
     return [
-        tr("No training area holds the class “{}”: the model will not learn it.").format(info.name)
+        tr("No training area contains the class “{}”: the model will not learn it.").format(info.name)
         for info in classes
         if info.value not in present
     ]

@@ -54,8 +54,8 @@ class TrainingFolder:
         if begun and self._request.existing is Existing.REFUSE:
             raise OrthomaskError(
                 ErrorCode.OUTPUT_EXISTS,
-                tr("The folder “{}” already holds a training.").format(self.path),
-                tr("Choose another folder, overwrite it, or go on with it."),
+                tr("The folder “{}” already contains a training run.").format(self.path),
+                tr("Choose another folder, overwrite it, or resume it."),
                 ", ".join(begun),
             )
         if begun and self._request.existing is Existing.RESUME:
@@ -104,8 +104,8 @@ class TrainingFolder:
         different = sorted(name for name in wanted if wanted[name] != there.get(name))
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,
-            tr("The training in “{}” was begun with other settings: {}.").format(self.path, ", ".join(different)),
-            tr("Give the same settings to go on with it, or choose another folder."),
+            tr("The training run in “{}” was started with other settings: {}.").format(self.path, ", ".join(different)),
+            tr("Use the same settings to resume it, or choose another folder."),
         )
 
     def _begun(self) -> dict[str, Any]:

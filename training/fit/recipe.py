@@ -32,7 +32,7 @@ def load(path: Path, output_dir: str, root: str = "") -> TrainRequest:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         sentence = tr("The recipe “{}” cannot be read.").format(path)
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Name a TOML file."), str(error)) from error
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Choose a TOML file."), str(error)) from error
     try:
         request = from_json(TrainRequest, {**values, "output_dir": output_dir})
     except OrthomaskError as error:
@@ -68,16 +68,16 @@ def with_settings(request: TrainRequest, settings: Mapping[str, Any]) -> TrainRe
         return from_json(TrainRequest, values)
     except OrthomaskError as error:
         given = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
-        sentence = tr("A training does not take {}: {}").format(given, error.details or error.sentence)
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Give another value."), error.details) from error
+        sentence = tr("Training does not accept {}: {}").format(given, error.details or error.sentence)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use another value."), error.details) from error
 
 
 def _unknown(name: str, part: Any, values: dict[str, Any]) -> OrthomaskError:
     known = ", ".join(sorted(part if isinstance(part, dict) else values))
     return OrthomaskError(
         ErrorCode.BAD_REQUEST,
-        tr("A training has no setting “{}”.").format(name),
-        tr("Choose among {}; write section.name.").format(known),
+        tr("Training has no setting “{}”.").format(name),
+        tr("Choose one of {}; write section.name.").format(known),
     )
 
 

@@ -46,9 +46,9 @@ def run(request: SearchRequest, progress: Progress) -> SearchResult:
     trainings = [_training(request.training, settings, folder, number) for number, settings in enumerate(combined, 1)]
     table = folder / TABLE
     if table.exists() and request.training.existing is Existing.REFUSE:
-        sentence = tr("The folder “{}” already holds a search.").format(folder)
+        sentence = tr("The folder “{}” already contains a search.").format(folder)
         raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, overwrite it, or go on with it.")
+            ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, overwrite it, or resume it.")
         )
     trials: list[Trial] = []
     with claimed(folder):

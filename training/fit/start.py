@@ -160,14 +160,14 @@ def _band_notes(card: Card, before: Card) -> list[str]:
     fresh, lost = [name for name in wanted if name not in known], [name for name in known if name not in wanted]
     return [
         *(
-            tr("The values of {} are unlike those that “{}” was trained on.").format(name, before.name)
+            tr("The values of {} differ from those that “{}” was trained on.").format(name, before.name)
             for name in foreign
         ),
         *(
-            tr("The model did not know the band {}: it begins with the mean of the others.").format(name)
+            tr("The model does not know the band {}: its weights start as the mean of the other bands.").format(name)
             for name in fresh
         ),
-        *(tr("The model knew a band {}, which is no longer there.").format(name) for name in lost),
+        *(tr("The model knows a band {}, which is no longer used.").format(name) for name in lost),
     ]
 
 

@@ -109,7 +109,7 @@ def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Seq
             deterministic="warn",
         )
     except (ValueError, MisconfigurationException) as error:
-        sentence = tr("The training cannot run with these settings for precision and hardware.")
+        sentence = tr("Training cannot run with these precision and hardware settings.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use “auto” for them."), str(error)) from error
 
 

@@ -64,7 +64,7 @@ def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.G
     if not maps:
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
-            tr("No place in the region has data, and a weight or class by which it could be drawn."),
+            tr("No place in the region has both data and a weight or class to sample by."),
             tr("Check that image, region and weights or classes overlap."),
         )
     return Chances(maps, cell)
@@ -105,8 +105,8 @@ def _vector_weights(path: str, layer: str, field: str, crs: str, grid: Grid) -> 
     except ValueError as error:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
-            tr("The attribute “{}” of “{}” holds no numbers.").format(field, layer),
-            tr("Choose an attribute with numbers."),
+            tr("The attribute “{}” of “{}” is not numeric.").format(field, layer),
+            tr("Choose a numeric attribute."),
             str(error),
         ) from error
     weights = np.zeros((grid.height_px, grid.width_px), np.float32)

@@ -76,10 +76,10 @@ def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ())
     if not found or max(found) >= UNKNOWN:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            tr("The labels name no classes.")
+            tr("The labels define no classes.")
             if not found
-            else tr("The labels name {} classes; 254 are possible.").format(len(found)),
-            tr("Say which value means which class."),
+            else tr("The labels define {} classes; at most 254 are possible.").format(len(found)),
+            tr("Specify which value means which class."),
         )
     colors = {entry.value: entry.source for source in labels for entry in source.mapping if is_color(entry.source)}
     return tuple(ClassInfo(value, found[value], colors.get(value, color(value))) for value in sorted(found))
@@ -155,7 +155,7 @@ def class_values(
         more = tr(" and {} others").format(len(strange) - SHOWN) if len(strange) > SHOWN else ""
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            tr("No class is known for {}{} in “{}”.").format(told, more, os.path.basename(labels.path)),
+            tr("No class is assigned to {}{} in “{}”.").format(told, more, os.path.basename(labels.path)),
             tr("Map every value to a class, to 0 for background or to 255 for unknown."),
         )
     require_known({known[text] for text in wanted}, classes)

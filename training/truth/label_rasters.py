@@ -109,7 +109,7 @@ def scan(path: str, mapping: Sequence[ClassValue]) -> RasterValues:
         if not found.size:
             raise OrthomaskError(
                 ErrorCode.LABELS_EMPTY,
-                tr("There is nothing in “{}”.").format(os.path.basename(path)),
+                tr("“{}” contains no labels.").format(os.path.basename(path)),
                 tr("Choose other labels."),
             )
         texts, classes = _texts(dataset, found, len(bands), mapping), _own_classes(dataset)
@@ -227,7 +227,7 @@ def _bands(dataset: DatasetReader) -> tuple[int, ...]:
         return (1,)
     raise OrthomaskError(
         ErrorCode.LABELS_UNREADABLE,
-        tr("“{}” is no raster of labels: it has {} bands.").format(os.path.basename(dataset.name), dataset.count),
+        tr("“{}” is not a label raster: it has {} bands.").format(os.path.basename(dataset.name), dataset.count),
         tr("Choose a raster with one band of class values, or an RGB label map."),
     )
 
@@ -241,10 +241,10 @@ def _require_size(dataset: DatasetReader, grid: Grid) -> None:
     if (dataset.width, dataset.height) != (grid.width_px, grid.height_px):
         raise OrthomaskError(
             ErrorCode.LABELS_SIZE,
-            tr("“{}” is {} x {} px, but the image is {} x {} px, and nothing says where it lies.").format(
+            tr("“{}” is not georeferenced and has {} x {} px, but the image has {} x {} px.").format(
                 os.path.basename(dataset.name), dataset.width, dataset.height, grid.width_px, grid.height_px
             ),
-            tr("Export the labels on the image's own grid, or with a georeference."),
+            tr("Export the labels on the image's own grid, or with georeferencing."),
         )
 
 
@@ -254,8 +254,8 @@ def _crs(dataset: DatasetReader, labels: Labels) -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
-            tr("“{}” has no coordinate reference system that is known here.").format(os.path.basename(dataset.name)),
-            tr("Set the CRS of the labels, or name it."),
+            tr("“{}” has no known coordinate reference system.").format(os.path.basename(dataset.name)),
+            tr("Set the CRS of the labels, or specify it."),
             str(error),
         ) from error
 

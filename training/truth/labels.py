@@ -262,11 +262,11 @@ def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[s
             if count
             else tr("No area lies on the image.")
         )
-        remedy = tr("Set the split of areas that are labelled to train, validation or test.")
+        remedy = tr("Set the split of the labelled areas to train, validation or test.")
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
             why if read.tally.features else tr("There are no areas in “{}”.").format(layer),
-            remedy if count else tr("Draw an area on the image, and label everything inside; or go without areas."),
+            remedy if count else tr("Draw an area on the image and label everything inside it, or work without areas."),
         )
     named = zip(names, splits, read.geometries)
     found = (TruthArea(name or f"area {n}", split, area) for n, (name, split, area) in enumerate(named, 1))
@@ -280,7 +280,7 @@ def _split(text: str) -> Split:
     except ValueError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
-            tr("“{}” is no split of an area.").format(text),
+            tr("“{}” is not a valid split for an area.").format(text),
             tr("Use train, validation, test or todo."),
         ) from error
 
@@ -326,7 +326,7 @@ def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:
         raise OrthomaskError(
             ErrorCode.LABELS_OUTSIDE,
             tr("The labels of “{}” lie outside the image.").format(os.path.basename(labels[0].path)),
-            tr("Check that image and labels belong together, and the CRS of both."),
+            tr("Check that image and labels belong together, and check the CRS of both."),
         )
 
 
@@ -335,5 +335,5 @@ def _without_labels(classes: Sequence[ClassInfo], drawn: _Drawn) -> tuple[str, .
     there = set(drawn.values).union(*(layer.raster.classes.tolist() for layer in drawn.layers if layer.raster))
     missing = [f"“{info.name}”" for info in classes if info.value not in there]
     told = ", ".join(missing[:SHOWN]) + (" …" if len(missing) > SHOWN else "")
-    words = tr_n("No label is of the class {}.", "No label is of the classes {}.", len(missing))
+    words = tr_n("No label belongs to the class {}.", "No label belongs to the classes {}.", len(missing))
     return (words.format(told),) if missing else ()

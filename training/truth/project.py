@@ -34,7 +34,7 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
             tr("“{}” already exists.").format(target),
             tr("Choose another name, or overwrite it."),
         )
-    progress.report(0, tr("Making {}").format(target.name))
+    progress.report(0, tr("Creating {}").format(target.name))
     refuse_in_use(target)
     partial = target.with_name(f".{target.stem}.partial.gpkg")
     with writing(target):
@@ -72,7 +72,7 @@ def _known_crs(text: str) -> str:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
-            tr("“{}” is no coordinate reference system that is known here.").format(text),
-            tr("Name one as EPSG:n, best the one of the image."),
+            tr("“{}” is not a known coordinate reference system.").format(text),
+            tr("Specify one as EPSG:n, preferably that of the image."),
             str(error),
         ) from error

@@ -134,7 +134,7 @@ def require_field(path: str, layer: str, field: str) -> None:
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES,
             tr("The layer “{}” has no attribute “{}”.").format(layer, field),
-            tr("Choose one of: {}.").format(", ".join(fields)) if fields else tr("Give it one class for everything."),
+            tr("Choose one of: {}.").format(", ".join(fields)) if fields else tr("Use one class for everything."),
         )
 
 
@@ -176,7 +176,7 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
-            tr("The layer “{}” has no coordinate reference system that is known here.").format(layer),
+            tr("The layer “{}” has no known coordinate reference system.").format(layer),
             tr("Set the CRS of the layer, or name it, on the command line with --labels-crs."),
             str(error),
         ) from error

@@ -47,12 +47,12 @@ class Tally:
         """One sentence for each thing that was mended or left out."""
         told = (
             (self.outlines, tr("{} of {} features of “{}” are closed lines and were taken as polygons.")),
-            (self.mended, tr("{} of {} features of “{}” were not valid and have been mended.")),
-            (self.without_geometry, tr("{} of {} features of “{}” have no geometry and were left out.")),
-            (self.not_polygons, tr("{} of {} features of “{}” are points or lines and were left out.")),
+            (self.mended, tr("{} of {} features in “{}” were not valid and have been repaired.")),
+            (self.without_geometry, tr("{} of {} features in “{}” have no geometry and were left out.")),
+            (self.not_polygons, tr("{} of {} features in “{}” are points or lines and were left out.")),
             (self.without_area, tr("{} of {} features of “{}” have no area and were left out.")),
             (self.lost, tr("{} of {} features of “{}” have no place in the CRS of the image and were left out.")),
-            (self.outside, tr("{} of {} features of “{}” lie outside the image.")),
+            (self.outside, tr("{} of {} features in “{}” lie outside the image.")),
         )
         return tuple(words.format(count, self.features, self.name) for count, words in told if count)
 
@@ -145,6 +145,6 @@ def _footprint(grid: Grid, crs: pyproj.CRS, extent: Sequence[float] | None) -> t
 def _no_polygons(layer: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.LABELS_EMPTY,
-        tr("The layer “{}” holds no polygons.").format(layer),
+        tr("The layer “{}” contains no polygons.").format(layer),
         tr("Choose a layer of polygons; buffer points and lines first."),
     )

@@ -184,7 +184,7 @@ class _Worker:
         return OrthomaskError(
             ErrorCode.ENGINE_DIED,
             tr("The engine stopped unexpectedly."),
-            tr("Run it again to go on from where it stopped."),
+            tr("Run it again to resume where it stopped."),
             tr("Exit status {}. The end of its log:\n{}").format(status, "".join(self._log)),
         )
 

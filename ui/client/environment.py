@@ -77,7 +77,7 @@ def worker_command() -> list[str]:
     if not python:
         raise _missing(tr("Orthomask's engine is not set up yet."), "")
     if not os.path.isfile(python):
-        raise _missing(tr("Orthomask's engine is missing: there is no file {}.").format(python), "")
+        raise _missing(tr("Orthomask's engine is missing: the file {} does not exist.").format(python), "")
     lacking = _lacking_packages(python)
     if lacking:
         sentence = tr("The Python at {} cannot run Orthomask's engine: it lacks {}.")
@@ -92,7 +92,7 @@ def _lacking_packages(python: str) -> list[str]:
         OrthomaskError: `python` does not start, or is not Python.
     """
     code = f"import importlib.util as u; print('lacking', *[n for n in {NEEDED!r} if u.find_spec(n) is None])"
-    sentence = tr("The program {} does not start as Python.").format(python)
+    sentence = tr("The program {} is not a working Python.").format(python)
     try:
         answer = subprocess.run(
             [python, "-s", "-c", code],

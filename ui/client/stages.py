@@ -46,7 +46,7 @@ def told(request: object, result: Any) -> Any:
 
 def picture_warnings(request: object) -> tuple[str, ...]:
     """A sentence for each picture that the request reads and of which a part is missing."""
-    words = tr("{} of {} tiles of {} did not come or show nothing: there, nothing is known.")
+    words = tr("{} of {} tiles of {} are missing or empty: their pixels are unknown.")
     return tuple(
         words.format(in_digits(rendered["missing"]), in_digits(rendered["tiles"]), rendered["name"])
         for rendered in _rendered(to_json(request))

@@ -83,6 +83,6 @@ class EngineTask(QgsTask):
 
 def defect(details: str) -> OrthomaskError:
     """The error that stands for a mistake of ours."""
-    sentence = tr("Orthomask made a mistake.")
-    remedy = tr("Nothing of yours was changed; please report the details.")
+    sentence = tr("An internal error occurred in Orthomask.")
+    remedy = tr("Your data was not changed; please report the details.")
     return OrthomaskError(ErrorCode.INTERNAL, sentence, remedy, details)

@@ -142,7 +142,9 @@ class EvaluateDialog(QDialog):
     def _refresh(self) -> None:
         if self._task is None:
             problem = self.data.problem()
-            self.run_bar.set_ready(not problem, tr("Evaluate"), problem or tr("Measure; errors become layers"))
+            self.run_bar.set_ready(
+                not problem, tr("Evaluate"), problem or tr("Measure the accuracy; errors are added as layers")
+            )
 
     def _cancel(self) -> None:
         self.run_bar.cancel_button.setEnabled(False)
@@ -179,17 +181,19 @@ class EvaluationOptions(QGroupBox):
         self.split_chooser = QComboBox()
         for split in SPLITS:
             self.split_chooser.addItem(tr(SPLIT_NAMES[split]), split.value)
-        self.split_chooser.setToolTip(tr("Only areas that the model has not learnt from tell how good it is"))
+        self.split_chooser.setToolTip(tr("Only areas that the model has not learnt from show how good it is"))
         self.threshold_box = QDoubleSpinBox()
         self.threshold_box.setRange(0.0, 0.99)
         self.threshold_box.setSingleStep(0.05)
-        self.threshold_box.setSpecialValueText(tr("the model's own"))
+        self.threshold_box.setSpecialValueText(tr("the model's default"))
         self.map_chooser = QgsMapLayerComboBox()
         self.map_chooser.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
-        self.map_chooser.setAllowEmptyLayer(True, tr("none: of the areas alone"))
+        self.map_chooser.setAllowEmptyLayer(True, tr("none: labelled areas only"))
         self.map_chooser.setCurrentIndex(0)
-        self.map_chooser.setToolTip(tr("Classes of a run of this model: how large each class really is there"))
-        self.folder_chooser = FolderChooser(tr("Each evaluation makes a new folder in this one"))
+        self.map_chooser.setToolTip(
+            tr("Class raster of a run with this model, to estimate the true area of each class in it")
+        )
+        self.folder_chooser = FolderChooser(tr("Each evaluation creates a new folder in this one"))
         form = QFormLayout(self)
         form.addRow(tr("Areas for"), self.split_chooser)
         form.addRow(tr("Threshold"), self.threshold_box)
@@ -230,10 +234,10 @@ class EvaluationOutcome(QGroupBox):
         self.table.setWordWrap(True)
         self.table.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.report = QPushButton(tr("Open report"))
-        self.report.setToolTip(tr("All numbers, curves and pictures, in the browser"))
+        self.report.setToolTip(tr("All numbers, curves and images, in the browser"))
         self.report.clicked.connect(self._open_report)
         self.best = QPushButton(tr("Use best threshold"))
-        self.best.setToolTip(tr("Go to Segment with this model and that threshold"))
+        self.best.setToolTip(tr("Go to Segment with this model and threshold"))
         self.best.clicked.connect(self._want_best)
         buttons = QHBoxLayout()
         buttons.addWidget(self.report)

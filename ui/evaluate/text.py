@@ -32,7 +32,7 @@ def evaluation_html(result: EvaluateResult) -> str:
             for row in result.areas
         ]
         parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
-    best = tr("Threshold {}; best would be {}, with an IoU of {}.")
+    best = tr("Threshold {}; the best would be {}, with an IoU of {}.")
     numbers = (in_digits(result.threshold, 2), in_digits(result.best_threshold, 2), in_digits(result.best_iou, 3))
     parts.append(f"<p>{best.format(*numbers)}</p>")
     return "".join(parts)

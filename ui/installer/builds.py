@@ -25,8 +25,8 @@ LOCK, TABLE = FOLDER / "engine.lock", FOLDER / "builds.json"
 TITLES = {
     "cu130": mark("NVIDIA GPU, CUDA 13.0"),
     "cu126": mark("NVIDIA GPU, CUDA 12.6"),
-    "cpu": mark("Processor"),
-    "mac": mark("Apple GPU and processor"),
+    "cpu": mark("CPU"),
+    "mac": mark("Apple GPU and CPU"),
 }
 """What the builds of the table are called."""
 SECONDS = 15
@@ -147,22 +147,20 @@ def choose(found: Sequence[Build], gpu: Optional[Gpu], machine: str = "") -> tup
     """
     plain = found[-1]
     if gpu is None:
-        return plain, tr("No NVIDIA driver was found.") if plain.name == "cpu" else tr(
-            "For Macs with Apple processors."
-        )
-    seen = tr("{} with driver {} was found").format(gpu.name, f"{gpu.driver:g}")
+        return plain, tr("No NVIDIA driver was found.") if plain.name == "cpu" else tr("For Macs with Apple silicon.")
+    seen = tr("Found {} with driver {}").format(gpu.name, f"{gpu.driver:g}")
     if (machine or platform.machine()).lower() not in ("x86_64", "amd64"):
-        return plain, tr("{}, but for this kind of processor only the build without CUDA is offered.").format(seen)
+        return plain, tr("{}, but for this type of CPU only the build without CUDA is available.").format(seen)
     for build in found:
         low, high = build.capability
         if build.driver and gpu.driver >= build.driver and (not gpu.capability or low <= gpu.capability <= high):
             return build, f"{seen}."
     needed = min((build.driver for build in found if build.driver), default=0)
     if gpu.driver < needed:
-        return plain, tr("{}, but PyTorch needs driver {} or newer: update it to use the GPU.").format(
+        return plain, tr("{}, but PyTorch needs driver {} or newer: update the driver to use the GPU.").format(
             seen, f"{needed:g}"
         )
-    return plain, tr("{}, but PyTorch supports no GPU of this age or kind with that driver.").format(seen)
+    return plain, tr("{}, but with this driver PyTorch does not support this generation or type of GPU.").format(seen)
 
 
 def find_gpu() -> Optional[Gpu]:

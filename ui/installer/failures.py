@@ -26,26 +26,26 @@ KINDS = (
         "disk full",
         r"No space left on device|Errno 28\b|WinError 112|not enough space on the disk|Disk quota exceeded",
         mark("The disk is full."),
-        mark("Make room, then try again: what has been fetched is kept."),
+        mark("Free some space, then try again: downloaded packages are kept."),
         ErrorCode.DISK_FULL,
     ),
     Failure(
         "proxy login",
         r"\b407\b|Proxy Authentication Required",
-        mark("The proxy wants a user name and password."),
+        mark("The proxy requires a user name and password."),
         mark("Enter them in Settings ‣ Options ‣ Network ‣ Proxy, then try again."),
     ),
     Failure(
         "socks",
         r"Missing dependencies for SOCKS support",
-        mark("The packages cannot be fetched through a SOCKS proxy."),
+        mark("The packages cannot be downloaded through a SOCKS proxy."),
         mark("Choose an HTTP proxy in Settings ‣ Options ‣ Network, or install from a folder."),
     ),
     Failure(
         "certificate",
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|invalid peer certificate|confirming the ssl certificate"
         r"|UnknownIssuer|suitable TLS CA certificate bundle",
-        mark("The server's certificate is not trusted: something between you and the internet may replace it."),
+        mark("The server's certificate is not trusted: something between you and the internet may be replacing it."),
         mark("Import your organisation's certificate in Settings ‣ Options ‣ Authentication, then try again."),
     ),
     Failure(
@@ -58,27 +58,27 @@ KINDS = (
         "locked",
         r"WinError (5|32|225)\b|Access is denied|PermissionError|Permission denied|being used by another process"
         r"|virus|potentially unwanted",
-        mark("Files of the new environment were locked or blocked, as virus scanners do."),
+        mark("Files of the new environment were locked or blocked, for example by a virus scanner."),
         mark("Exempt the folder shown in the details from the scanner, or allow writing there, then try again."),
     ),
     Failure(
         "compiler",
         r"Microsoft Visual C\+\+ [\d.]+ or greater is required|Failed building wheel|Could not build wheels"
         r"|Failed to build installable wheels|command '?[^']*(gcc|clang|cl\.exe)'? failed|Unable to find a compiler",
-        mark("A package has no ready-made file for this Python, and would have to be compiled."),
-        mark("Choose another Python, best 3.12, then try again."),
+        mark("A package has no prebuilt file for this Python and would have to be compiled."),
+        mark("Choose another Python, preferably 3.12, then try again."),
     ),
     Failure(
         "wrong Python",
         r"requires a different Python|Requires-Python|is not a supported wheel on this platform"
         r"|not compatible with this Python",
         mark("A package does not support this Python."),
-        mark("Choose another Python, best 3.12, then try again."),
+        mark("Choose another Python, preferably 3.12, then try again."),
     ),
     Failure(
         "no venv",
         r"ensurepip is not\s+available|No module named '?(venv|ensurepip)\b",
-        mark("This Python cannot make environments."),
+        mark("This Python cannot create environments."),
         mark("Choose another Python; on Debian and Ubuntu, install the package python3-venv."),
     ),
     Failure(
@@ -86,41 +86,39 @@ KINDS = (
         r"Name or service not known|NameResolutionError|getaddrinfo failed|nodename nor servname|dns error"
         r"|NewConnectionError|Network is unreachable|ConnectTimeout|Temporary failure in name resolution"
         r"|error sending request|No route to host|Connection refused|Max retries exceeded",
-        mark("The server with the packages cannot be reached."),
+        mark("The package server cannot be reached."),
         mark("Connect to the internet and try again, or install from a folder made on another computer."),
     ),
     Failure(
         "broken off",
         r"Read timed out|IncompleteRead|Connection broken|Connection reset|ReadTimeoutError|ConnectionResetError"
         r"|incomplete-download|RemoteDisconnected",
-        mark("The connection broke off."),
-        mark("Try again: what has been fetched is kept."),
+        mark("The connection was interrupted."),
+        mark("Try again: downloaded packages are kept."),
     ),
     Failure(
         "damaged",
         r"DO NOT MATCH THE HASHES|BadZipFile|has an invalid wheel|File is not a zip file|invalid-wheel|Bad CRC-32",
-        mark("A package arrived damaged."),
-        mark("Try again; where it comes from a folder, make the folder anew."),
+        mark("A package is damaged."),
+        mark("Try again; if you install from a folder, create the folder again."),
     ),
     Failure(
         "resolver",
         r"ResolutionImpossible|conflicting dependencies|dependency conflict|No solution found",
-        mark("The packages do not go together as they are offered here."),
-        mark("Look into pip's configuration for constraints or other indexes, or install from a folder."),
+        mark("The packages available here are not compatible with each other."),
+        mark("Check pip's configuration for constraints or other indexes, or install from a folder."),
     ),
     Failure(
         "not there",
         r"from versions: none\)",
-        mark("A package was not found where pip looks."),
-        mark(
-            "Check the internet connection; where pip is set up to use another index, ask its keeper for the package."
-        ),
+        mark("pip could not find a package."),
+        mark("Check the internet connection; if pip uses another index, ask its administrator for the package."),
     ),
     Failure(
         "no match",
         r"No matching distribution found|Could not find a version that satisfies",
-        mark("A package is not to be had here in the version that Orthomask was tested with."),
-        mark("Choose another Python; where pip is set up to use another index, ask its keeper for a newer copy."),
+        mark("A package is not available here in the version that Orthomask was tested with."),
+        mark("Choose another Python; if pip uses another index, ask its administrator for a newer copy."),
     ),
 )
 

@@ -58,11 +58,11 @@ def refuse_full_disk(plan: Plan) -> None:
     """Raise where the disk has too little room."""
     free_mb = store.free_mb(plan.base)
     if free_mb < plan.needed_mb:
-        sentence = tr("The engine needs about {} GB of free space, and there are {} GB.")
+        sentence = tr("The engine needs about {} GB of free space, but only {} GB are free.")
         raise OrthomaskError(
             ErrorCode.DISK_FULL,
             sentence.format(in_digits(plan.needed_mb / 1000, 1), in_digits(free_mb / 1000, 1)),
-            tr("Make room on the disk with your QGIS profile, then try again."),
+            tr("Free some space on the disk with your QGIS profile, then try again."),
             str(plan.base),
         )
 
@@ -71,13 +71,13 @@ def _make(plan: Plan, folder: Path, watcher: Watcher, test: Tester) -> tuple[sto
     pip = Pip(plan, folder, watcher)
     python = plan.python
     if python is None:
-        watcher.step(0, tr("Fetching Python"))
+        watcher.step(0, tr("Downloading Python"))
         python = managed.python(plan.helper, plan.base, pip.run)
-    watcher.step(BEGUN / 2, tr("Making the environment"))
+    watcher.step(BEGUN / 2, tr("Creating the environment"))
     pip.run([python.path, "-m", "venv", str(folder)])
     pip.upgrade()
     pip.unpack(plan.wheels or pip.fetch())
-    watcher.step(UNPACKED, tr("Testing it on a built-in picture"))
+    watcher.step(UNPACKED, tr("Testing it on a built-in image"))
     tested = test(str(store.python_of(folder)), watcher)
     record = store.Record(
         version=version(),

@@ -44,7 +44,7 @@ def python(helper: str, base: Path, run: Runner) -> Python:
     if found is None or found.problem:
         raise OrthomaskError(
             ErrorCode.ENGINE_SETUP,
-            tr("The Python that was fetched does not work here."),
+            tr("The downloaded Python does not work here."),
             tr("Install Python 3.12 from python.org, then try again."),
             printed,
         )
@@ -59,7 +59,7 @@ def _fetched(helper: str, base: Path, run: Runner) -> str:
         if not helper:
             raise OrthomaskError(
                 ErrorCode.ENGINE_SETUP,
-                tr("There is no Python here that fits, and none that could fetch one."),
+                tr("There is no suitable Python here, and none that could download one."),
                 tr("Install Python 3.12 from python.org, then try again."),
             )
         command = [helper, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--upgrade"]

@@ -77,22 +77,22 @@ def from_folder(offer: Offer, folder: Path) -> Plan:
     Raises:
         OrthomaskError: it is no such folder, or it was made for another computer.
     """
-    remedy = tr("Make it with “orthomask wheelhouse”, in this version, for this computer.")
+    remedy = tr("Create it with “orthomask wheelhouse”, using this version, for this computer.")
     try:
         made = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         system, minor, lock = made["platform"].partition("-")[0], made["python"], made["lock"]
         build = next(build for build in offer.builds if build.name == made["build"])
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        sentence = tr("The folder {} holds no packages for this computer.").format(folder)
+        sentence = tr("The folder {} contains no packages for this computer.").format(folder)
         raise OrthomaskError(ErrorCode.ENGINE_SETUP, sentence, remedy, repr(error)) from error
     if system != builds.platform_name() or lock != builds.digest(current_lock()):
-        sentence = tr("The packages in {} were fetched for {} or for another version of Orthomask.")
+        sentence = tr("The packages in {} were downloaded for {} or for another version of Orthomask.")
         raise OrthomaskError(ErrorCode.ENGINE_SETUP, sentence.format(folder, made["platform"]), remedy, str(made))
     python = next((python for python in offer.usable if python.minor == minor), None)
     if python is None:
         sentence = tr("The packages in {} need Python {}, which is not on this computer.").format(folder, minor)
-        remedy = tr("Install Python {}, or make the folder for another one: {}.")
-        there = ", ".join(python.minor for python in offer.usable) or tr("there is none here that fits")
+        remedy = tr("Install Python {}, or create the folder for another version: {}.")
+        there = ", ".join(python.minor for python in offer.usable) or tr("there is no suitable one here")
         raise OrthomaskError(ErrorCode.ENGINE_SETUP, sentence, remedy.format(minor, there), str(made))
     base, requirements = store.base_folder(), builds.requirements(build, current_lock())
     return Plan(build, requirements, lock, base, python, wheels=str(folder))

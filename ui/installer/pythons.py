@@ -110,11 +110,11 @@ def probe(path: str, wanted: Sequence[str] = ()) -> Optional[Python]:
 
 def _problem(python: Python, wanted: Sequence[str], bits: int, machine: str, kind: str) -> str:
     if kind != "CPython":
-        return tr("it is {}, and PyTorch needs CPython").format(kind)
+        return tr("it is {}, but PyTorch needs CPython").format(kind)
     if bits != 64:
-        return tr("it has {} bits, and PyTorch needs 64").format(bits)
+        return tr("it is {}-bit, but PyTorch needs 64-bit").format(bits)
     if sys.platform == "darwin" and machine == "x86_64":
-        return tr("PyTorch is no longer made for Macs with Intel processors")
+        return tr("PyTorch no longer supports Macs with Intel CPUs")
     if python.version < OLDEST:
         return tr("the engine needs Python 3.10 or newer")
     return "" if not wanted or python.minor in wanted else tr("there are no packages for this version yet")
@@ -122,8 +122,8 @@ def _problem(python: Python, wanted: Sequence[str], bits: int, machine: str, kin
 
 def _without_venv(python: Python) -> str:
     if sys.platform == "linux" and python.path.startswith("/usr/"):
-        return tr("it cannot make environments: install the package python{}-venv").format(python.minor)
-    return tr("it cannot make environments: its modules venv and ensurepip are missing")
+        return tr("it cannot create environments: install the package python{}-venv").format(python.minor)
+    return tr("it cannot create environments: its modules venv and ensurepip are missing")
 
 
 def _of_launcher() -> Iterator[str]:

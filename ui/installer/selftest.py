@@ -31,8 +31,8 @@ class SelfTest:
     def in_words(self) -> str:
         """One sentence."""
         words = tr_n(
-            "{} found {} object in the built-in picture ({} megapixels) in {}.",
-            "{} found {} objects in the built-in picture ({} megapixels) in {}.",
+            "{} found {} object in the built-in image ({} megapixels) in {}.",
+            "{} found {} objects in the built-in image ({} megapixels) in {}.",
             self.polygons,
         )
         size = in_digits(self.megapixels, 2)

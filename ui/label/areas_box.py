@@ -33,9 +33,9 @@ from .project import CLASS_FIELD, LabelProject
 from .sources import FrozenAreas, is_labels_layer
 
 WAYS = {
-    Sampling.RANDOM: mark("anywhere"),
+    Sampling.RANDOM: mark("at random"),
     Sampling.GRID: mark("in a regular grid"),
-    Sampling.STRATIFIED: mark("as many in each class"),
+    Sampling.STRATIFIED: mark("the same number in each class"),
 }
 KINDS = QgsMapLayerProxyModel.Filter.PolygonLayer | QgsMapLayerProxyModel.Filter.RasterLayer
 MAX_COUNT, MAX_M = 10_000, 100_000.0
@@ -60,17 +60,19 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.count = QSpinBox()
         self.count.setRange(1, MAX_COUNT)
         self.count.setValue(10)
-        self.side = _metres(50.0, tr("Side of the square areas, on the ground"))
+        self.side = _metres(50.0, tr("Side length of the square areas, on the ground"))
         self.side.setMinimum(1.0)
-        self.distance = _metres(0.0, tr("At least so far apart, from those that are there too"))
+        self.distance = _metres(0.0, tr("Minimum distance between areas, including existing ones"))
         self.visible_only = QCheckBox(tr("Only in the visible map"))
-        self.visible_only.setToolTip(tr("A map service has no end, so there they lie in the visible map in any case"))
-        self.weights, self.weight_field = _layer_chooser(), FieldChooser(tr("all alike"), only_numbers=True)
-        self.weights.setToolTip(tr("Places are drawn by its values, such as population density: a raster or polygons"))
+        self.visible_only.setToolTip(
+            tr("A map service has no extent, so its areas are always placed in the visible map")
+        )
+        self.weights, self.weight_field = _layer_chooser(), FieldChooser(tr("equal weights"), only_numbers=True)
+        self.weights.setToolTip(tr("Raster or polygons whose values weight the sampling, such as population density"))
         self.strata, self.strata_field = _layer_chooser(), FieldChooser(tr("one class for all"))
-        self.weight_field.setAccessibleName(tr("Attribute of the weights"))
-        self.strata_field.setAccessibleName(tr("Attribute of the classes"))
-        self.strata.setToolTip(tr("Labels or a map of classes: every class gets as many areas"))
+        self.weight_field.setAccessibleName(tr("Weight attribute"))
+        self.strata_field.setAccessibleName(tr("Class attribute"))
+        self.strata.setToolTip(tr("Labels or a class map: every class gets the same number of areas"))
         self.shares = tuple(_share() for _ in range(3))
         self.button = QPushButton(tr("Add areas"))
         for chooser in (self.way, self.weights, self.strata):
@@ -113,8 +115,8 @@ class AreasBox(QgsCollapsibleGroupBox):
     def _lay_out(self) -> None:
         self._form = form = QFormLayout(self)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        form.addRow(tr("Place them"), self.way)
-        form.addRow(tr("Classes of"), self.strata)
+        form.addRow(tr("Placement"), self.way)
+        form.addRow(tr("Classes from"), self.strata)
         form.addRow(tr("by"), self.strata_field)
         form.addRow(tr("Number"), self.count)
         form.addRow(tr("Size"), self.side)
@@ -123,9 +125,9 @@ class AreasBox(QgsCollapsibleGroupBox):
         form.addRow(tr("by"), self.weight_field)
         row = QHBoxLayout()
         for share, name in zip(self.shares, (tr("for training"), tr("for validation"), tr("for test"))):
-            share.setToolTip(tr("Share {}; the rest is to do").format(name))
+            share.setToolTip(tr("Share {}; the rest stays to do").format(name))
             row.addWidget(share)
-        form.addRow(tr("Train, validate, test"), row)
+        form.addRow(tr("Training, validation, test"), row)
         form.addRow(self.visible_only)
         form.addRow(self.button)
         for share, part in zip(self.shares, (70, 15, 15)):

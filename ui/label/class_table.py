@@ -64,7 +64,7 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
         found.setdefault(text, LayerValue(text, names.get(text, text)))
     if len(found) > MOST_VALUES:
         sentence = tr("The attribute “{}” has more than {} values.").format(field, MOST_VALUES)
-        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose one that names classes."))
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose an attribute that identifies classes."))
     return list(found.values())
 
 
@@ -145,8 +145,8 @@ def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
     pixels = zip(*(bytes(block.data()) for block in blocks))  # data() is gone with its block
     colors = sorted({f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in set(pixels)})
     if len(colors) > MOST_COLORS or provider.dataType(1) != Qgis.DataType.Byte:
-        sentence = tr("The picture {} has too many colours to be a map of classes.").format(layer.name())
-        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose a raster with a colour for each class."))
+        sentence = tr("The image {} has too many colours to be a class map.").format(layer.name())
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, tr("Choose a raster with one colour for each class."))
     names = {BLACK: BACKGROUND_NAME}
     return [LayerValue(color, names.get(color, color), color) for color in colors]
 
@@ -227,7 +227,7 @@ class MappingTable(FittedTable):
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__([tr("Value"), tr("Class")], parent)
-        self.setAccessibleName(tr("Classes of the values"))
+        self.setAccessibleName(tr("Classes by value"))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
 
     @property

@@ -40,20 +40,22 @@ class ExportBox(QGroupBox):
         self.areas.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self.areas.setAllowEmptyLayer(True)
         self.areas.setLayer(None)
-        self.areas.setToolTip(tr("Outside them nothing is known (255). Nothing: everything in the image is labelled"))
+        self.areas.setToolTip(
+            tr("Pixels outside the areas are unknown (255). Without areas, the whole image counts as labelled")
+        )
         self.touch = QComboBox()
         for touch, name in TOUCHES.items():
             self.touch.addItem(tr(name), touch)
-        self.touch.setToolTip(tr("The pixels that a polygon covers"))
+        self.touch.setToolTip(tr("Which pixels a polygon covers"))
         self.masks, self.chips = MaskOptions(), ChipOptions()
         self.file_chooser, self.folder_chooser = QgsFileWidget(), QgsFileWidget()
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file_chooser.setFilter(tr("GeoTIFF (*.tif)"))
         self.file_chooser.setConfirmOverwrite(False)  # the tick below says it
         self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.overwrite = QCheckBox(tr("Replace what is there"))
+        self.overwrite = QCheckBox(tr("Overwrite existing files"))
         self.preview = QCheckBox(tr("Preview on the map"))
-        self.preview.setToolTip(tr("Outlines of chips; what a mask knows nothing of is dark"))
+        self.preview.setToolTip(tr("Outlines of chips; unknown pixels of a mask are dark"))
         self.preview.setChecked(True)
         for chooser in (self.kind, self.areas, self.touch):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

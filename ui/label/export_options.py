@@ -46,7 +46,7 @@ FORMATS = {
 LEFT_OUT = {
     "empty": mark("empty"),
     "faulty": mark("faulty"),
-    "constant": mark("of one value"),
+    "constant": mark("constant"),
     "crossing": mark("touching another split"),
 }
 """Why chips are left out, by the names that a result has for it."""
@@ -64,12 +64,14 @@ class MaskOptions(QWidget):
         self.border.setMaximum(32)
         self.border.setSuffix(tr(" px"))
         self.border.setSpecialValueText(tr("none"))
-        self.border.setToolTip(tr("A class of its own between objects that touch, so that they stay apart"))
-        self.gsd = _line(tr("the image's own"))
-        self.gsd.setToolTip(tr("Metres per pixel, for an image that is no file; its picture is saved beside the mask"))
+        self.border.setToolTip(tr("A separate class between touching objects, so that they stay apart"))
+        self.gsd = _line(tr("as in the image"))
+        self.gsd.setToolTip(
+            tr("Metres per pixel, for an image that is not a file; the rendered image is saved next to the mask")
+        )
         self.gsd.textChanged.connect(self.changed)
-        self.weights = QCheckBox(tr("Pixel weights too"))
-        self.weights.setToolTip(tr("A second raster, high between near objects, beside the mask"))
+        self.weights = QCheckBox(tr("Also write pixel weights"))
+        self.weights.setToolTip(tr("A second raster next to the mask, high between close objects"))
         form = _form(self)
         form.addRow(tr("Resolution (m)"), self.gsd)
         form.addRow(tr("Border class"), self.border)
@@ -110,13 +112,15 @@ class ChipOptions(QWidget):
         for format_, name in FORMATS.items():
             self.format.addItem(tr(name), format_)
         self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.side = _pixels(sound["chip_px"], tr("Side of a chip"))
-        self.stride = _pixels(sound["stride_px"], tr("From chip to chip; less than the size lets them overlap"))
-        self.gsd = _line(tr("the image's own"))
-        self.gsd.setToolTip(tr("Metres per pixel; several, as in 0.15, 0.3, make a batch for each"))
-        self.rotations = _line(tr("not turned"))
-        self.rotations.setToolTip(tr("Degrees; several, as in 0, 45, make a batch for each"))
-        self.empty = _percent(100, tr("Chips without any object that are kept, as a share of those with objects"))
+        self.side = _pixels(sound["chip_px"], tr("Side length of a chip"))
+        self.stride = _pixels(
+            sound["stride_px"], tr("Distance from chip to chip; chips overlap if it is less than their size")
+        )
+        self.gsd = _line(tr("as in the image"))
+        self.gsd.setToolTip(tr("Metres per pixel; several values, as in 0.15, 0.3, give a batch for each"))
+        self.rotations = _line(tr("no rotation"))
+        self.rotations.setToolTip(tr("Degrees; several values, as in 0, 45, give a batch for each"))
+        self.empty = _percent(100, tr("Chips without objects to keep, as a share of those with objects"))
         self.unknown = _percent(50, tr("Chips with more unknown or missing pixels are left out"))
         self.unknown.setMaximum(99)
         self.catalogues = {catalogue: QCheckBox(name) for catalogue, name in CATALOGUES.items()}
@@ -171,9 +175,9 @@ class ChipOptions(QWidget):
         form.addRow(tr("Size"), self.side)
         form.addRow(tr("Stride"), self.stride)
         form.addRow(tr("Resolution (m)"), self.gsd)
-        form.addRow(tr("Turned (°)"), self.rotations)
-        form.addRow(tr("Keep empty ones"), self.empty)
-        form.addRow(tr("Most unknown"), self.unknown)
+        form.addRow(tr("Rotation (°)"), self.rotations)
+        form.addRow(tr("Keep empty chips"), self.empty)
+        form.addRow(tr("Maximum unknown"), self.unknown)
         form.addRow(tr("Catalogues"), ticks)
 
 
@@ -187,8 +191,8 @@ def numbers_in(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in words)
     except ValueError as error:
-        sentence = tr("“{}” are no numbers.").format(text)
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Write them as in 0.15, 0.3.")) from error
+        sentence = tr("“{}” is not a list of numbers.").format(text)
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Write numbers as in 0.15, 0.3.")) from error
 
 
 def _form(widget: QWidget) -> QFormLayout:

@@ -67,7 +67,7 @@ class LabelPanel(QWidget):
         self._finish: Callable[[Any], None]
         self._models: Sequence[ModelSummary] = ()
         self._problem = ""
-        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map that is labelled"))
+        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to label"))
         self.image_words = QLabel()
         self.project = ProjectBox(iface)
         self.areas = AreasBox(iface)
@@ -213,7 +213,7 @@ class LabelPanel(QWidget):
         self.export.show_default(default_parent())
         missing = self._problem or ("" if self.labels.sources else tr("Add a layer of labels first."))
         label = tr("Export mask") if self.export.is_mask else tr("Export chips")
-        self.run_bar.set_ready(not missing, label, missing or tr("Write it; your layers stay as they are"))
+        self.run_bar.set_ready(not missing, label, missing or tr("Export; your layers are not changed"))
         self._preview_timer.start()
 
     def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:

@@ -208,7 +208,7 @@ def _require_field(layer: QgsVectorLayer, path: str, field: str) -> None:
 
 
 def _no_project(path: str, details: str) -> OrthomaskError:
-    sentence = tr("{} is no label project.").format(Path(path).name)
+    sentence = tr("{} is not a label project.").format(Path(path).name)
     remedy = tr("Choose a GeoPackage that was made with “New label project”, or make one.")
     return OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence, remedy, details)
 

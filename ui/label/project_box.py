@@ -125,8 +125,8 @@ class ProjectBox(QGroupBox):
         layout.addLayout(drawing)
         layout.addWidget(self.words)
         self.label_button.setToolTip(tr("Click corners on the map, right-click to finish; the class is the one above"))
-        self.area_button.setToolTip(tr("Draw around a place in which you label everything"))
-        self.save_button.setToolTip(tr("Write what you have drawn into the file"))
+        self.area_button.setToolTip(tr("Draw around a place where you label everything"))
+        self.save_button.setToolTip(tr("Save what you have drawn to the file"))
 
     def _connect(self) -> None:
         self.new_button.clicked.connect(self.new_wanted)
@@ -218,7 +218,7 @@ class ProjectBox(QGroupBox):
         ]
         count = sum(labels.values())
         words = tr_n("{} label; areas: {}.", "{} labels; areas: {}.", count).format(in_digits(count), ", ".join(told))
-        self.words.setText(words if told else tr("Draw an area first: only inside areas are labels complete."))
+        self.words.setText(words if told else tr("Draw an area first: labels are complete only inside areas."))
         self.save_button.setEnabled(project.labels.isModified() or project.areas.isModified())
         self.edited.emit()
 
@@ -256,7 +256,7 @@ class ProjectBox(QGroupBox):
         for layer in (self.project.labels, self.project.areas) if self.project else ():
             if layer.isModified() and not layer.commitChanges(False):
                 sentence = tr("What you drew in {} could not be saved.").format(layer.name())
-                remedy = tr("It is still there; see whether the file is open elsewhere, and save again.")
+                remedy = tr("Your edits are still there; check whether the file is open elsewhere, and save again.")
                 details = "\n".join(layer.commitErrors())
                 self.failed.emit(OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, details))
         self._count()

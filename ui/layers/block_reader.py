@@ -120,10 +120,10 @@ class BlockReader:
         hopeless = self.missing == self.done >= min(HOPELESS, self._total)
         if not hopeless and self._absent <= MOST_ABSENT * self._total:
             return
-        sentence = tr("The service {} did not show {} of {} tiles.").format(
+        sentence = tr("The service {} did not deliver {} of {} tiles.").format(
             self._pixels.name, in_digits(self.missing), in_digits(self.done)
         )
-        remedy = tr("See whether it can be reached and covers the place at that resolution, and try again later.")
+        remedy = tr("Check that it can be reached and covers this place at that resolution, and try again later.")
         raise OrthomaskError(ErrorCode.IMAGE_EMPTY, sentence, remedy, self._pixels.source)
 
     def _wait(self, seconds: float) -> None:

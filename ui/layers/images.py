@@ -82,7 +82,7 @@ def places_of(region: Optional[PickedRegion], crs: QgsCoordinateReferenceSystem)
     try:
         geometry.transform(QgsCoordinateTransform(region.crs, crs, QgsProject.instance()))
     except QgsCsException as error:
-        sentence, remedy = tr("The region is not where the layer is."), tr("Draw it on the layer.")
+        sentence, remedy = tr("The region does not overlap the layer."), tr("Draw it on the layer.")
         raise OrthomaskError(ErrorCode.REGION_OUTSIDE, sentence, remedy, str(error)) from error
     return geometry.asGeometryCollection()
 
@@ -99,7 +99,10 @@ def kept_beside(image: Image, path: str) -> Image:
     try:
         shutil.move(image.path, target)
     except OSError as error:
-        sentence, remedy = tr("The picture of {} cannot be written."), tr("Choose a folder in which you may write.")
+        sentence, remedy = (
+            tr("The rendered image of {} cannot be written."),
+            tr("Choose a folder that you can write to."),
+        )
         raise OrthomaskError(
             ErrorCode.OUTPUT_UNWRITABLE, sentence.format(image.rendered.name), remedy, str(error)
         ) from error

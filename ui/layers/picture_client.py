@@ -71,7 +71,7 @@ def _picture(folder: Path, picture: Picture, feedback: Feedback) -> Image:
         image = written(picture, folder, feedback)
         record.write_text(json.dumps({"key": key, "image": to_json(image)}), encoding="utf-8")
     except OSError as error:
-        sentence, remedy = tr("The folder {} cannot be written."), tr("Choose a folder in which you may write.")
+        sentence, remedy = tr("The folder {} cannot be written."), tr("Choose a folder that you can write to.")
         raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(folder.parent), remedy, str(error)) from error
     return image
 
@@ -80,7 +80,7 @@ def _refuse_finished(folder: Path, request: PredictRequest) -> None:
     """Raise where the folder holds a run, before a service is asked for a picture that would be of no use."""
     if request.existing is Existing.OVERWRITE or not (folder / "run.json").exists():
         return
-    sentence = tr("The folder “{}” already holds a run.").format(folder)
+    sentence = tr("The folder “{}” already contains a run.").format(folder)
     raise OrthomaskError(ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, or overwrite it."))
 
 

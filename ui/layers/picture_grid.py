@@ -53,7 +53,7 @@ class Grid:
             OrthomaskError: there are no places.
         """
         if not places:
-            sentence, remedy = tr("The region is not where the layer is."), tr("Draw it on the layer.")
+            sentence, remedy = tr("The region does not overlap the layer."), tr("Draw it on the layer.")
             raise OrthomaskError(ErrorCode.REGION_OUTSIDE, sentence, remedy)
         box = QgsRectangle(places[0].boundingBox())
         for place in places[1:]:
@@ -147,6 +147,6 @@ def _halves(size: int) -> list[tuple[int, int]]:
 
 
 def _too_large(name: str, tiles: int) -> OrthomaskError:
-    sentence = tr("The part of {} that is needed is too large to be rendered.").format(name)
+    sentence = tr("The required part of {} is too large to render.").format(name)
     remedy = tr("Choose a smaller region or fewer areas, or a coarser resolution.")
     return OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy, tr("{} tiles or more").format(in_digits(tiles)))

@@ -13,12 +13,12 @@ from .rendering import Picture
 def picture_words(picture: Picture) -> str:
     """How a picture will come about, in a sentence."""
     size, requests = tr("{} m per pixel").format(briefly(picture.gsd_m, 2)), picture.requests
-    words = tr("Is rendered before the run at {}.").format(size)
+    words = tr("Rendered at {} before the run.").format(size)
     if requests:
-        words = tr("Is rendered before the run at {}; requests to servers: about {}.").format(size, in_digits(requests))
+        words = tr("Rendered at {} before the run; server requests: about {}.").format(size, in_digits(requests))
     if isinstance(picture.pixels, MapPixels) and len(picture.pixels.layers) > 1:
         names = ", ".join(layer.name() for layer in picture.pixels.layers)
-        words = tr("{} All that is visible is part of it: {}.").format(words, names)
+        words = tr("{} It includes all visible layers: {}.").format(words, names)
     return words
 
 
@@ -26,12 +26,12 @@ def are_wanted(picture: Picture, parent: QWidget) -> bool:
     """Ask whether so many requests are wanted; without asking where they are few."""
     if picture.requests <= ASK_FROM.get():
         return True
-    text = tr("To render “{}”, servers will be asked about {} times.").format(picture.name, in_digits(picture.requests))
+    text = tr("Rendering “{}” takes about {} server requests.").format(picture.name, in_digits(picture.requests))
     box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: many requests"), text, parent=parent)
     box.setInformativeText(
-        tr("That takes a while, and the owner of a service may limit or forbid it. Do their terms allow that?")
+        tr("This takes a while, and the provider of a service may limit or forbid it. Do its terms allow that?")
     )
-    go_on = box.addButton(tr("Go on"), QMessageBox.ButtonRole.AcceptRole)
+    go_on = box.addButton(tr("Continue"), QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
     box.exec()
     return bool(box.clickedButton() is go_on)

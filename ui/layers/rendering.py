@@ -61,7 +61,7 @@ class Picture:
             OrthomaskError: there are no places, no resolution, or the picture would be too large.
         """
         if gsd_m <= 0 or not places:
-            sentence = tr("{} is no file: it has no end and no resolution of its own.").format(pixels.name)
+            sentence = tr("{} is not a file: it has no extent and no resolution of its own.").format(pixels.name)
             remedy = tr("Choose a region or areas, and a resolution in metres per pixel.")
             raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
         whole = QgsRectangle(places[0].boundingBox())
@@ -124,7 +124,10 @@ class Picture:
                 missing = self._render(canvas, feedback)
             os.replace(partial, path)
         except OSError as error:
-            sentence, remedy = tr("The picture of {} cannot be written."), tr("Make room on the disk, and try again.")
+            sentence, remedy = (
+                tr("The rendered image of {} cannot be written."),
+                tr("Free some disk space, then try again."),
+            )
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy, str(error)) from error
         finally:
             partial.unlink(missing_ok=True)

@@ -98,7 +98,7 @@ def image_of(source: Optional[ImageSource]) -> Image:
     """
     layer = require_image(source)
     if not isinstance(layer, QgsRasterLayer) or not is_file(layer):
-        sentence = tr("The layer {} is no file that can be read here.").format(layer.name())
+        sentence = tr("The layer {} is not a file that can be read here.").format(layer.name())
         remedy = tr("Save the part you need as a GeoTIFF (right-click the layer, Export ‣ Save As…) and choose that.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
     own_crs = layer.dataProvider().crs()
@@ -113,12 +113,12 @@ def region_of(geometries: Iterable[QgsGeometry], crs: QgsCoordinateReferenceSyst
         OrthomaskError: they enclose nothing, or have no CRS.
     """
     if not crs.isValid():
-        sentence = tr("The region has no coordinate system.")
+        sentence = tr("The region has no coordinate reference system.")
         remedy = tr("Set the CRS of its layer or of the project.")
         raise OrthomaskError(ErrorCode.REGION_CRS, sentence, remedy)
     union = QgsGeometry.unaryUnion([part for geometry in geometries for part in _polygons(geometry)])
     if union.isEmpty() or union.area() == 0:
-        sentence, remedy = tr("The region encloses no area."), tr("Use a polygon that has an inside.")
+        sentence, remedy = tr("The region encloses no area."), tr("Use a polygon that encloses an area.")
         raise OrthomaskError(ErrorCode.REGION_EMPTY, sentence, remedy)
     return PickedRegion(union, crs)
 

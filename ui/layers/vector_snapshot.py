@@ -107,7 +107,7 @@ class VectorSnapshot:
             raise Cancelled
         if failure:
             sentence = tr("The layer {} cannot be copied for the engine.").format(self.name)
-            remedy = tr("Make room in the folder for temporary files, and try again.")
+            remedy = tr("Free some space in the folder for temporary files, then try again.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, failure)
         if self.crs.isValid() and not self.crs.authid().startswith("EPSG:"):
             _state_crs(path, self.crs)
@@ -219,7 +219,7 @@ def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected:
         raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence.format(name), remedy, layer.source())
     kinds = (QgsWkbTypes.GeometryType.PolygonGeometry, QgsWkbTypes.GeometryType.UnknownGeometry)
     if layer.geometryType() not in kinds:
-        sentence, remedy = tr("The layer {} holds no polygons."), tr("Choose a layer of polygons.")
+        sentence, remedy = tr("The layer {} contains no polygons."), tr("Choose a layer of polygons.")
         raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence.format(name), remedy)
     missing = [field for field in wanted if layer.fields().lookupField(field) < 0]
     if missing:
@@ -228,7 +228,7 @@ def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected:
     if only_selected and layer.selectedFeatureCount() == 0:
         sentence = tr("Nothing is selected in the layer {}.").format(name)
         raise OrthomaskError(
-            ErrorCode.LABELS_EMPTY, sentence, tr("Select polygons in it, or switch “Only selected” off.")
+            ErrorCode.LABELS_EMPTY, sentence, tr("Select polygons in it, or turn “Only selected” off.")
         )
 
 

@@ -44,24 +44,24 @@ class ModelActions(QWidget):
         """Enable what can be done with these models; a tooltip says what a button does, or why it cannot."""
         one = "" if len(models) == 1 else tr("Select one model.")
         origin = origin_of(models[0].path) if len(models) == 1 else None
-        kept = tr("Models that came with Orthomask cannot be renamed or deleted; duplicate it.")
-        elsewhere = tr("This file lies outside the own models; duplicate it to have one of your own.")
+        kept = tr("Models that came with Orthomask cannot be renamed or deleted; duplicate the model instead.")
+        elsewhere = tr("This file is not one of your models; duplicate it to get a copy of your own.")
         reasons = {Origin.EMBEDDED: kept, Origin.FILE: elsewhere}
         fixed = one or (reasons.get(origin, "") if origin else "")
         listed = origin is Origin.FILE
         _set(self.use, tr("Segment an image with this model"), one)
-        _set(self.fine_tune, tr("Train it further with labels of your own"), one)
+        _set(self.fine_tune, tr("Train it further with your own labels"), one)
         _set(self.evaluate, tr("Compare what it finds with labels"), one)
         _set(self.rename, tr("Give it another name"), fixed)
-        _set(self.duplicate, tr("Copy it among the own models"), one)
+        _set(self.duplicate, tr("Copy it to your models"), one)
         _set(self.delete, tr("Move its file to the trash"), "" if listed else fixed)
         self.delete.setText(tr("Remove") if listed else tr("Delete…"))
         if listed:
-            self.delete.setToolTip(tr("Take it from this list; the file stays where it is"))
+            self.delete.setToolTip(tr("Remove it from this list; the file is kept"))
         _set(self.reveal, tr("Show its file"), one)
         _set(self.add, tr("Add a model from a .safetensors file"), "")
-        few = "" if len(models) > 1 else tr("Select two or more models, with Ctrl.")
-        _set(self.join, tr("Join them into one model that takes the mean of their probabilities"), few)
+        few = "" if len(models) > 1 else tr("Select two or more models with Ctrl.")
+        _set(self.join, tr("Join them into one model that averages their probabilities"), few)
 
 
 def _set(button: QPushButton, does: str, cannot: str) -> None:

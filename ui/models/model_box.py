@@ -49,7 +49,7 @@ class ModelBox(QGroupBox):
         self.threshold.setRange(0.01, 0.99)
         self.threshold.setSingleStep(0.05)
         self.threshold.setToolTip(
-            tr("The probability from which a pixel counts.\nLower finds more, higher makes fewer mistakes.")
+            tr("The minimum probability for a pixel to count.\nLower finds more, higher makes fewer mistakes.")
         )
         self._lay_out()
         self.setEnabled(False)

@@ -36,7 +36,7 @@ class ModelList(QTreeWidget):
         self.blockSignals(True)
         self.clear()
         named = list(zip(titles_of(models), models))
-        branches = {Origin.EMBEDDED: tr("Embedded"), Origin.OWN: tr("Own"), Origin.FILE: tr("From file")}
+        branches = {Origin.EMBEDDED: tr("Embedded"), Origin.OWN: tr("Your models"), Origin.FILE: tr("From file")}
         for origin, title in branches.items():
             self._add_branch(title, [(name, model) for name, model in named if origin_of(model.path) is origin])
         self.blockSignals(False)

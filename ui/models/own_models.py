@@ -133,5 +133,5 @@ def discard(path: Path) -> None:
 
 def _unwritable(path: Path, error: OSError) -> OrthomaskError:
     sentence = tr("“{}” cannot be written or deleted.").format(path)
-    remedy = tr("See whether there is space left, and whether you may write into its folder.")
+    remedy = tr("Check that there is free space, and that you can write to its folder.")
     return OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, str(error))

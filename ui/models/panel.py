@@ -155,7 +155,7 @@ class ModelsPanel(QWidget):
             self._look_at(path, self._add_chosen)
 
     def _look_at(self, path: str, show: Callable[[ModelsResult], None]) -> None:
-        self._ask(tr("Looking at {}…").format(Path(path).name), ModelsRequest(path), show)
+        self._ask(tr("Reading {}…").format(Path(path).name), ModelsRequest(path), show)
 
     def _add_remembered(self, found: ModelsResult) -> None:
         known = {model.path for model in (*self._models, *self._files)}

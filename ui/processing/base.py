@@ -157,17 +157,17 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
             tr(
-                "The orthophoto: any raster layer, with the bands and about the resolution of the model. What is no "
-                "file, such as a map service, is rendered first, at the model's resolution."
+                "The orthophoto: any raster layer with the model's bands and about its resolution. A layer "
+                "that is not a file, such as a map service, is rendered first, at the model's resolution."
             ),
         )
         self.add(
             QgsProcessingParameterFeatureSource("REGION", tr("Region"), polygon, optional=True),
-            tr("Polygons that say where to look; only the selected ones if so chosen. Nothing means the whole image."),
+            tr("Limits the run to these polygons, or to the selected ones only. Leave empty for the whole image."),
         )
         self.add(
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
-            tr("Look only inside this extent. With a region too, only where both overlap."),
+            tr("Run only inside this extent; with a region, only where both overlap."),
         )
         self.add_nodata()
         self.add_model()
@@ -199,7 +199,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
         self.add(
             QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
-            tr("The file of another model; it takes the place of the embedded one."),
+            tr("The file of another model, used instead of the embedded one."),
         )
 
     def add_polygon_options(self) -> None:
@@ -209,15 +209,15 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             (
                 "MIN_AREA",
                 tr("Smallest polygon (m²)"),
-                tr("Smaller ones are dropped; empty for what suits the model."),
+                tr("Smaller ones are dropped; leave empty for the model's default."),
             ),
-            ("MIN_HOLE", tr("Smallest hole (m²)"), tr("Smaller ones are filled; empty for what suits the model.")),
+            ("MIN_HOLE", tr("Smallest hole (m²)"), tr("Smaller ones are filled; leave empty for the model's default.")),
         ):
             parameter = QgsProcessingParameterNumber(name, title, number, optional=True, minValue=0)
             self.add(parameter, help_, advanced=True)
         self.add(
             QgsProcessingParameterBoolean("SIMPLIFY", tr("Tidy outlines"), sound.simplify),
-            tr("Straight walls and right angles, instead of the steps of the pixels."),
+            tr("Straight walls and right angles instead of pixel steps."),
             advanced=True,
         )
 
@@ -235,10 +235,13 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
 
     def add_request_limit(self) -> None:
         """Add how often a map service may be asked: what the panel asks the person before it begins."""
-        title, whole = tr("Most requests to a service"), QgsProcessingParameterNumber.Type.Integer
+        title, whole = tr("Maximum requests to a service"), QgsProcessingParameterNumber.Type.Integer
         self.add(
             QgsProcessingParameterNumber("MOST_REQUESTS", title, whole, ASK_FROM.get(), minValue=0),
-            tr("A layer that is no file is rendered first; nothing is begun that would take more requests than this."),
+            tr(
+                "A layer that is not a file is rendered first; nothing is started that would take more requests "
+                "than this."
+            ),
             advanced=True,
         )
 
@@ -259,10 +262,10 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """Raise where rendering an image takes more requests than are wanted."""
         most = self.parameterAsInt(parameters, "MOST_REQUESTS", context)
         if isinstance(image, Picture) and image.requests > most:
-            sentence = tr("To render “{}”, servers would be asked about {} times.").format(
+            sentence = tr("Rendering “{}” would take about {} server requests.").format(
                 image.name, in_digits(image.requests)
             )
-            remedy = tr("Choose a smaller region, or raise “Most requests to a service” where its owner allows it.")
+            remedy = tr("Choose a smaller region, or raise “Maximum requests to a service” if its provider allows it.")
             raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
 
     def model(self, parameters: Values, context: QgsProcessingContext) -> str:

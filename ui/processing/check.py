@@ -30,14 +30,14 @@ class CheckAlgorithm(OrthomaskAlgorithm):
     NAME = "check"
     TITLE = mark("Check image against model")
     HELP = mark(
-        "Says before anything runs whether a model fits an image: resolution, bands, pixel type, missing data, and how "
-        "the image's values compare with those the model was trained on. Each is green, amber or red, with a reason. "
-        "Also estimates how long a run would take and how much memory, from what was measured on this computer; the "
-        "first time that takes some seconds."
+        "Checks before a run whether a model fits an image: resolution, bands, pixel type, missing data, and "
+        "how the pixel values compare with those the model was trained on. Each check is green, amber or "
+        "red, with a reason. Also estimates the time and memory of a run from measurements on this computer; "
+        "the first time, this takes some seconds."
     )
     EXAMPLE = mark(
-        "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In the model "
-        "designer, a conditional branch can ask for it."
+        "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In "
+        "the model designer, a conditional branch can test it."
     )
     TAGS = mark("preflight,resolution,bands,bit depth,time,estimate,compatible")
     SECTION = Section.SEGMENT
@@ -46,9 +46,9 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         """Declare parameters and outputs."""
         self.add_image_region_and_model()
         self.add_device()
-        self.addOutput(QgsProcessingOutputString("LEVEL", tr("The worst of the lights: green, amber or red")))
-        self.addOutput(QgsProcessingOutputString("LIGHTS", tr("All lights, as JSON")))
-        self.addOutput(QgsProcessingOutputNumber("WINDOWS", tr("Windows that a run would look at")))
+        self.addOutput(QgsProcessingOutputString("LEVEL", tr("Worst of the checks: green, amber or red")))
+        self.addOutput(QgsProcessingOutputString("LIGHTS", tr("All checks, as JSON")))
+        self.addOutput(QgsProcessingOutputNumber("WINDOWS", tr("Number of windows in a run")))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds that a run would take")))
         self.addOutput(QgsProcessingOutputNumber("MEMORY_MB", tr("Memory that a run would take, in megabytes")))
 

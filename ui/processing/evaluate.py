@@ -39,14 +39,14 @@ class EvaluateAlgorithm(LabelledAlgorithm):
     NAME = "evaluate"
     TITLE = mark("Evaluate model")
     HELP = mark(
-        "Compares what a model finds with labels, by pixels and by objects, and estimates the area of each class with "
-        "its margin of error (Olofsson et al. 2014).\n\n"
-        "The results are a folder: report.html to read, evaluation.json for programs, errors.tif (right, false and "
-        "missed pixels) and objects.gpkg (matched, missed and false objects)."
+        "Compares what a model finds with labels, by pixels and by objects, and estimates the area of each "
+        "class with its margin of error (Olofsson et al. 2014).\n\nThe result is a folder with report.html to "
+        "read, evaluation.json for programs, errors.tif (right, false and missed pixels) and objects.gpkg "
+        "(matched, missed and false objects)."
     )
     EXAMPLE = mark(
-        "Is a model of your own better than “buildings”? Run this once with each, on the same areas for test, and "
-        "compare the two reports."
+        "Is a model of your own better than “buildings”? Run this once with each, on the same test areas, "
+        "and compare the two reports."
     )
     TAGS = mark("accuracy,validation,iou,f1,precision,recall,confusion matrix,area estimate,olofsson")
     GROUP = Group.TRAIN
@@ -65,19 +65,19 @@ class EvaluateAlgorithm(LabelledAlgorithm):
                 defaultValue=SPLITS[0].value,
                 usesStaticStrings=True,
             ),
-            tr("Which areas count. Only those that the model has not learnt from tell how good it is."),
+            tr("Which areas count. Only those that the model has not learnt from show how good it is."),
         )
         self.add(
             threshold_parameter(None),
-            tr("The probability from which a pixel counts. Nothing means the model's own."),
+            tr("The minimum probability for a pixel to count. Leave empty for the model's default."),
         )
         self.add(
             QgsProcessingParameterRasterLayer("MAP", tr("Map for the area estimate"), optional=True),
-            tr("The classes.tif of a run of this model. Nothing means that the areas themselves are estimated."),
+            tr("The classes.tif of a run with this model. Leave empty to estimate only the labelled areas."),
         )
         self.add_device()
         self.add_request_limit()
-        self.add_existing(tr("If the folder already holds an evaluation"), resumable=False)
+        self.add_existing(tr("If the folder already contains an evaluation"), resumable=False)
         self.add(
             QgsProcessingParameterBoolean("LOAD", tr("Add the errors to the map"), True),
             tr("Switch it off in models that need only the numbers."),

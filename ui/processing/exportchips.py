@@ -33,14 +33,14 @@ class ExportChipsAlgorithm(ExportAlgorithm):
     NAME = "exportchips"
     TITLE = mark("Export chips")
     HELP = mark(
-        "Cuts an image and its labels into chips of equal size, and describes each in manifest.json: where it lies, "
-        "its split, its classes. Chips of different splits never touch. Without areas, spatial blocks are dealt to the "
-        "splits. Empty, faulty and constant chips are left out by rule, and counted. A map service is rendered around "
-        "the areas, at the resolution that is given."
+        "Cuts an image and its labels into chips of equal size, and describes each in manifest.json: its "
+        "location, split and classes. Chips of different splits never touch. Without areas, spatial blocks "
+        "are assigned to the splits. Empty, faulty and constant chips are left out by rule, and counted. A "
+        "map service is rendered around the areas, at the given resolution."
     )
     EXAMPLE = mark(
-        "For a training in another program: image, labels and areas, chips of 512 pixels that overlap by half (stride "
-        "256), as PNG with world file and the catalogue COCO."
+        "To train in another program: image, labels and areas, chips of 512 pixels that overlap by half "
+        "(stride 256), as PNG with world file and the COCO catalogue."
     )
     TAGS = mark("tiles,patches,coco,classified tiles,arcgis,dataset,training data,hdf5,npz")
     GROUP = Group.LABEL
@@ -52,20 +52,28 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         self.add_nodata()
         self.add(
             QgsProcessingParameterEnum("FORMAT", tr("Format"), [tr(name) for name in FORMATS.values()], defaultValue=0),
-            tr("How chips are stored; HDF5 is one file for each split with the arrays img and mask."),
+            tr("How chips are stored; HDF5 is one file for each split, with the arrays img and mask."),
         )
         for name, title, value, help_ in (
-            ("SIZE", tr("Size (px)"), 256, tr("Side of a chip.")),
-            ("STRIDE", tr("Stride (px)"), 256, tr("From chip to chip; less than the size lets them overlap.")),
+            ("SIZE", tr("Size (px)"), 256, tr("Side length of a chip.")),
+            (
+                "STRIDE",
+                tr("Stride (px)"),
+                256,
+                tr("Distance from chip to chip; chips overlap if it is less than their size."),
+            ),
         ):
             self.add(QgsProcessingParameterNumber(name, title, WHOLE, value, minValue=1, maxValue=8192), help_)
         self.add(
             QgsProcessingParameterString("GSD", tr("Resolution (m)"), optional=True),
-            tr("Metres per pixel; several, as in 0.15, 0.3, make a batch for each. Nothing means the image's own."),
+            tr(
+                "Metres per pixel; several values, as in 0.15, 0.3, give a batch for each. Leave empty for the "
+                "resolution of the image."
+            ),
         )
         self.add(
-            QgsProcessingParameterString("ROTATIONS", tr("Turned (°)"), "0"),
-            tr("Degrees clockwise; several, as in 0, 45, make a batch for each."),
+            QgsProcessingParameterString("ROTATIONS", tr("Rotation (°)"), "0"),
+            tr("Degrees clockwise; several values, as in 0, 45, give a batch for each."),
             advanced=True,
         )
         self.add(
@@ -75,7 +83,7 @@ class ExportChipsAlgorithm(ExportAlgorithm):
             tr("Descriptions that other programs read."),
         )
         self._add_rules()
-        self.add_existing(tr("If the folder already holds chips"), resumable=False)
+        self.add_existing(tr("If the folder already contains chips"), resumable=False)
         self.add(
             QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder for the chips")),
             tr("The folder of these chips."),
@@ -124,20 +132,20 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         }
 
     def _add_rules(self) -> None:
-        empty = tr("Chips without any object that are kept, as a part of those with objects.")
-        unknown = tr("Chips with a larger part of unknown or missing pixels are left out.")
+        empty = tr("Chips without objects to keep, as a share of those with objects.")
+        unknown = tr("Chips with a larger share of unknown or missing pixels are left out.")
         for name, title, value, help_ in (
             ("EMPTY", tr("Share of empty chips"), 1.0, empty),
-            ("UNKNOWN", tr("Most that may be unknown"), 0.5, unknown),
-            ("SHARE_TRAIN", tr("Share for training"), 0.7, tr("Of the blocks, where there are no areas.")),
-            ("SHARE_VALIDATION", tr("Share for validation"), 0.15, tr("Of the blocks, where there are no areas.")),
-            ("SHARE_TEST", tr("Share for test"), 0.15, tr("Of the blocks, where there are no areas.")),
+            ("UNKNOWN", tr("Maximum share of unknown pixels"), 0.5, unknown),
+            ("SHARE_TRAIN", tr("Share for training"), 0.7, tr("Share of the blocks, if there are no areas.")),
+            ("SHARE_VALIDATION", tr("Share for validation"), 0.15, tr("Share of the blocks, if there are no areas.")),
+            ("SHARE_TEST", tr("Share for test"), 0.15, tr("Share of the blocks, if there are no areas.")),
         ):
             number = QgsProcessingParameterNumber(name, title, REAL, value, minValue=0, maxValue=1)
             self.add(number, help_, advanced=True)
         self.add(
             QgsProcessingParameterNumber("SEED", tr("Seed"), WHOLE, 1),
-            tr("The same seed deals the same blocks."),
+            tr("The same seed assigns the same blocks."),
             advanced=True,
         )
 

@@ -49,26 +49,29 @@ class ExportAlgorithm(LabelledAlgorithm):
         )
         self.add(
             QgsProcessingParameterNumber("CLASS", tr("Class"), WHOLE, 1, minValue=1, maxValue=254),
-            tr("The class of everything, where there is no class field."),
+            tr("The class of all labels, if there is no class field."),
             advanced=True,
         )
         self.add(
-            QgsProcessingParameterVectorLayer("OVER", tr("Labels over them"), polygon, optional=True),
-            tr("Polygons that count where both lie, such as hand-drawn ones; with that class field or of one class."),
+            QgsProcessingParameterVectorLayer("OVER", tr("Labels on top"), polygon, optional=True),
+            tr(
+                "Polygons that take precedence where both overlap, such as hand-drawn ones; with that class "
+                "field, or of one class."
+            ),
         )
         self.add(
             QgsProcessingParameterVectorLayer("SUBTRACT", tr("Subtract"), polygon, optional=True),
-            tr("What lies here becomes background, such as a farmyard in farmland."),
+            tr("Polygons of this layer become background, such as a farmyard in farmland."),
         )
         self.add(
             QgsProcessingParameterBoolean("ONLY_SELECTED", tr("Only selected labels"), False),
-            tr("Take the selected features of the labels alone."),
+            tr("Use only the selected features of the labels."),
             advanced=True,
         )
         touches = [tr("whose centre is inside"), tr("that it touches")]
         self.add(
             QgsProcessingParameterEnum("TOUCH", tr("Pixels that a polygon covers"), touches, defaultValue=0),
-            tr("The first is what areas are measured by; the second loses nothing that is thin."),
+            tr("Use the first to measure areas; the second keeps thin objects."),
             advanced=True,
         )
 
@@ -121,7 +124,10 @@ def mapping_in(cells: Optional[list[Any]]) -> tuple[ClassValue, ...]:
     try:
         return tuple(ClassValue(str(source), int(value)) for source, value in zip(cells[::2], cells[1::2]))
     except ValueError as error:
-        sentence, remedy = tr("A class is no whole number."), tr("Write 1, 2, 3 …, 0 for background, 255 for unknown.")
+        sentence, remedy = (
+            tr("A class is not a whole number."),
+            tr("Write 1, 2, 3 …, 0 for background, 255 for unknown."),
+        )
         raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, remedy, str(error)) from error
 
 

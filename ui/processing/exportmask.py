@@ -33,9 +33,9 @@ class ExportMaskAlgorithm(ExportAlgorithm):
     NAME = "exportmask"
     TITLE = mark("Export mask")
     HELP = mark(
-        "Burns polygons onto exactly the grid of an image: 0 is background, classes are 1, 2, 3 …, and 255 is unknown, "
-        "outside the areas. Filters, joins, virtual fields and unsaved edits of the layers count, in any CRS; the "
-        "layers stay as they are. Polygons that are not valid are mended, and counted."
+        "Burns polygons onto exactly the grid of an image: 0 is background, classes are 1, 2, 3 …, and 255 "
+        "is unknown, outside the areas. Layers can have any CRS; their filters, joins, virtual fields and "
+        "unsaved edits count, and the layers are not changed. Invalid polygons are repaired, and counted."
     )
     EXAMPLE = mark(
         "Farmland without its yards: the image, a layer of fields as labels, a layer of farmyards to subtract, and "
@@ -50,11 +50,11 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         self.add_labels()
         self.add(
             QgsProcessingParameterNumber("GSD", tr("Resolution (m)"), REAL, optional=True, minValue=0),
-            tr("Metres per pixel of an image that is no file; its picture is saved beside the mask."),
+            tr("Metres per pixel of an image that is not a file; the rendered image is saved next to the mask."),
         )
         self.add(
             QgsProcessingParameterNumber("BORDER", tr("Border class (px)"), WHOLE, 0, minValue=0, maxValue=32),
-            tr("Width of a strip between touching objects that becomes a class of its own; 0 for none."),
+            tr("Width of the border between touching objects that becomes a separate class; 0 for none."),
             advanced=True,
         )
         self.add(
@@ -64,13 +64,13 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         )
         self.add(
             QgsProcessingParameterRasterDestination("OUTPUT", tr("Mask")),
-            tr("A GeoTIFF; one that is already there is replaced."),
+            tr("A GeoTIFF; an existing file is replaced."),
         )
         self.add(
             QgsProcessingParameterRasterDestination(
                 "WEIGHTS", tr("Pixel weights"), optional=True, createByDefault=False
             ),
-            tr("A raster of weights for training, high between near objects."),
+            tr("A raster of weights for training, high between close objects."),
         )
         self.addOutput(QgsProcessingOutputString("COUNTS", tr("Pixels and objects of each class, as JSON")))
         self.addOutput(QgsProcessingOutputNumber("UNKNOWN_PIXELS", tr("Unknown pixels")))

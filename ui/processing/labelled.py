@@ -35,33 +35,36 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
-            tr("The orthophoto that was labelled: any raster layer. What is no file is rendered around the areas."),
+            tr(
+                "The orthophoto that was labelled: any raster layer. A layer that is not a file is rendered "
+                "around the areas."
+            ),
         )
         self.add(
             QgsProcessingParameterVectorLayer("LABELS", tr("Labels"), polygon),
-            tr("Polygons of what is to be found: the layer labels of a label project, or any other."),
+            tr("Polygons of the objects to find: the labels layer of a label project, or any other."),
         )
         self.add(
             QgsProcessingParameterField("CLASS_FIELD", tr("Class field"), None, "LABELS", optional=True),
             tr(
-                "The attribute that names the class. Nothing means that of the label project, or that everything is "
-                "of one class."
+                "The attribute that names the class. Leave empty for that of the label project, or if "
+                "everything is of one class."
             ),
         )
         self.add(
             QgsProcessingParameterVectorLayer("AREAS", tr("Areas"), polygon, optional=True),
             tr(
-                "Polygons in which everything is labelled, with the attribute split: train, validation, test or todo. "
-                "Nothing means that the whole image is labelled."
+                "Polygons in which everything is labelled, with the attribute split: train, validation, test "
+                "or todo. Leave empty if the whole image is labelled."
             ),
         )
 
     def add_existing(self, what: str, *, resumable: bool) -> None:
         """Add what to do with a folder that is in use."""
-        options = [tr("Stop"), tr("Overwrite it"), tr("Go on with it")]
+        options = [tr("Stop"), tr("Overwrite it"), tr("Resume it")]
         self.add(
             QgsProcessingParameterEnum("EXISTING", what, options[: 3 if resumable else 2], defaultValue=0),
-            tr("“Go on” finishes what was interrupted.") if resumable else tr("“Stop” leaves it as it is."),
+            tr("“Resume” finishes what was interrupted.") if resumable else tr("“Stop” leaves it as it is."),
             advanced=True,
         )
 

@@ -31,8 +31,8 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
     NAME = "polygonize"
     TITLE = mark("Polygons from probabilities")
     HELP = mark(
-        "Makes the polygons of a run anew, at another threshold or with other limits of area, from its "
-        "probabilities.tif. The model does not run again, so this takes seconds."
+        "Makes the polygons of a run again from its probabilities.tif, with another threshold or other area "
+        "limits. The model does not run again, so this takes seconds."
     )
     EXAMPLE = mark(
         "A run missed pale roofs: its probabilities.tif with the threshold 0.3 instead of 0.5 gives more polygons, "
@@ -49,13 +49,13 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
         )
         self.add(
             threshold_parameter(DEFAULT_THRESHOLD),
-            tr("The probability from which a pixel counts: lower finds more, higher makes fewer mistakes."),
+            tr("The minimum probability for a pixel to count: lower finds more, higher makes fewer mistakes."),
         )
         self.add_polygon_options()
         polygon = QgsProcessing.SourceType.TypeVectorPolygon
         self.add(
             QgsProcessingParameterVectorDestination("OUTPUT", tr("Polygons"), polygon),
-            tr("A GeoPackage; one that is already there is replaced."),
+            tr("A GeoPackage; an existing file is replaced."),
         )
         self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", tr("Number of polygons")))
         self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))

@@ -37,12 +37,13 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
     NAME = "sampleareas"
     TITLE = mark("Make areas to label")
     HELP = mark(
-        "Places square areas on an image: anywhere, in a regular grid, or as many in each class, also by a weight such "
-        "as population density. Where an object is labelled inside an area, all are to be; outside is unknown."
+        "Places square areas on an image: at random, in a regular grid, or the same number in each class, "
+        "optionally weighted, for example by population density. Label all objects inside an area; "
+        "everything outside is unknown."
     )
     EXAMPLE = mark(
-        "Twenty squares of 50 m where people live: number 20, size 50, a raster of population as weights, and 0.6, "
-        "0.2 and 0.2 as shares."
+        "Twenty squares of 50 m where people live: number 20, size 50, a population raster as weights, and "
+        "0.6, 0.2 and 0.2 as shares."
     )
     TAGS = mark("random,grid,stratified,sampling,areas,label,population")
     GROUP = Group.LABEL
@@ -51,20 +52,20 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
     def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon, QgsProcessing.SourceType.TypeRaster]
-        ways = [tr("anywhere"), tr("in a regular grid"), tr("as many in each class")]
-        self.add(QgsProcessingParameterRasterLayer("IMAGE", tr("Image")), tr("The orthophoto that is to be labelled."))
+        ways = [tr("at random"), tr("in a regular grid"), tr("the same number in each class")]
+        self.add(QgsProcessingParameterRasterLayer("IMAGE", tr("Image")), tr("The orthophoto to label."))
         self.add(
-            QgsProcessingParameterEnum("SAMPLING", tr("Place them"), ways, defaultValue=0),
-            tr("A grid takes as many as fit, spread evenly."),
+            QgsProcessingParameterEnum("SAMPLING", tr("Placement"), ways, defaultValue=0),
+            tr("A grid places as many as fit, spread evenly."),
         )
-        self.add(QgsProcessingParameterNumber("COUNT", tr("Number"), WHOLE, 10, minValue=1), tr("How many areas."))
+        self.add(QgsProcessingParameterNumber("COUNT", tr("Number"), WHOLE, 10, minValue=1), tr("Number of areas."))
         self.add(
             QgsProcessingParameterNumber("SIZE", tr("Size (m)"), REAL, 50.0, minValue=0.1),
-            tr("Side of the squares, on the ground."),
+            tr("Side length of the squares, on the ground."),
         )
         self.add(
             QgsProcessingParameterNumber("DISTANCE", tr("Distance (m)"), REAL, 0.0, minValue=0),
-            tr("At least so far apart; areas that are already in the file count too."),
+            tr("Minimum distance between areas; areas already in the file count, too."),
         )
         self.add(
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
@@ -76,7 +77,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         self.add_request_limit()
         self.add(
             QgsProcessingParameterVectorDestination("OUTPUT", tr("Areas"), QgsProcessing.SourceType.TypeVectorPolygon),
-            tr("A GeoPackage, such as a label project: the areas are added to its layer areas."),
+            tr("A GeoPackage, such as a label project: the areas are added to its areas layer."),
         )
         self.addOutput(QgsProcessingOutputNumber("ADDED", tr("Number of areas that were added")))
 
@@ -126,16 +127,16 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
     def _add_layers(self, kinds: list[Any]) -> None:
         self.add(
             QgsProcessingParameterMapLayer("WEIGHTS", tr("Weights"), optional=True, types=kinds),
-            tr("A raster or polygons by whose values places are drawn, such as population density."),
+            tr("A raster or polygons whose values weight the sampling, such as population density."),
         )
         self.add(
             QgsProcessingParameterField("WEIGHT_FIELD", tr("Weight field"), None, "WEIGHTS", optional=True),
-            tr("The number of each polygon; nothing means that all are alike."),
+            tr("The weight of each polygon; leave empty for equal weights."),
             advanced=True,
         )
         self.add(
             QgsProcessingParameterMapLayer("STRATA", tr("Classes to stratify by"), optional=True, types=kinds),
-            tr("Labels or a raster of classes; every class gets as many areas."),
+            tr("Labels or a class raster; every class gets the same number of areas."),
         )
         self.add(
             QgsProcessingParameterField("STRATA_FIELD", tr("Class field"), None, "STRATA", optional=True),
@@ -150,7 +151,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
             ("SHARE_TEST", tr("Share for test")),
         ):
             number = QgsProcessingParameterNumber(name, title, REAL, 0.0, minValue=0, maxValue=1)
-            self.add(number, tr("A part of the areas; what is missing to 1 becomes “todo”."), advanced=True)
+            self.add(number, tr("Share of the areas; the rest, up to 1, becomes “todo”."), advanced=True)
         self.add(
             QgsProcessingParameterNumber("SEED", tr("Seed"), WHOLE, 1),
             tr("The same seed gives the same places."),

@@ -39,10 +39,9 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
     NAME = "segment"
     TITLE = mark("Segment image")
     HELP = mark(
-        "Finds buildings or farmland in an orthophoto, on this computer, with an embedded model.\n\n"
-        "The results are a folder: classes.tif, probabilities.tif, polygons.gpkg, and run.json with everything needed "
-        "to know how they came about. A run that was cancelled goes on where it stopped when it is repeated into the "
-        "same folder with “Go on”."
+        "Finds buildings or farmland in an orthophoto, on this computer, with an embedded model.\n\nThe result "
+        "is a folder with classes.tif, probabilities.tif, polygons.gpkg, and run.json, which records how "
+        "they were made. To resume a cancelled run, run it again into the same folder with “Resume”."
     )
     EXAMPLE = mark(
         "The roofs of a village: the orthophoto as image, the polygon of the village as region, the model “buildings” "
@@ -56,20 +55,22 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         self.add_image_region_and_model()
         self.add(
             threshold_parameter(None),
-            tr("The probability from which a pixel counts: lower finds more. Nothing means the model's own."),
+            tr("The minimum probability for a pixel to count: lower finds more. Leave empty for the model's default."),
         )
         self.add_polygon_options()
         self.add_device()
         self.add_request_limit()
         self.add(
             QgsProcessingParameterString("IMAGE_DATE", tr("Image date"), optional=True),
-            tr("When the image was taken, for the record of the run."),
+            tr("When the image was taken; stored with the run."),
             advanced=True,
         )
-        existing = [tr("Stop"), tr("Overwrite it"), tr("Go on with it")]
+        existing = [tr("Stop"), tr("Overwrite it"), tr("Resume it")]
         self.add(
-            QgsProcessingParameterEnum("EXISTING", tr("If the folder already holds a run"), existing, defaultValue=0),
-            tr("“Go on” finishes a run that was cancelled, and returns a finished one as it is."),
+            QgsProcessingParameterEnum(
+                "EXISTING", tr("If the folder already contains a run"), existing, defaultValue=0
+            ),
+            tr("“Resume” finishes a run that was cancelled, and returns a finished one as it is."),
             advanced=True,
         )
         self.add(
@@ -141,7 +142,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", tr("Number of polygons")))
         self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds it took")))
-        self.addOutput(QgsProcessingOutputString("DEVICE_USED", tr("Device it ran on")))
+        self.addOutput(QgsProcessingOutputString("DEVICE_USED", tr("Device used")))
         self.addOutput(QgsProcessingOutputString("RUN_ID", tr("Run id")))
 
 

@@ -45,15 +45,15 @@ class TrainAlgorithm(LabelledAlgorithm):
     NAME = "train"
     TITLE = mark("Train model")
     HELP = mark(
-        "Trains a model on labels, from scratch or further from one that there is.\n\n"
-        "Only what lies inside an area counts: those for training are learnt from, those for validation tell which "
-        "epoch is the best. The results are a folder: the best model (.safetensors), metrics.csv, preview.png, "
-        "TensorBoard's files and run.json. A training that was cancelled goes on where it stopped when it is repeated "
-        "into the same folder with “Go on”."
+        "Trains a model on labels, from scratch or from an existing model.\n\nOnly what lies inside an area "
+        "counts: the model learns from the training areas, and the validation areas show which epoch is "
+        "best. The result is a folder with the best model (.safetensors), metrics.csv, preview.png, "
+        "TensorBoard's files and run.json. To resume a cancelled training run, run it again into the same "
+        "folder with “Resume”."
     )
     EXAMPLE = mark(
-        "Roofs that “buildings” misses: the image, the layers labels and areas of a label project in which some twenty "
-        "squares are drawn, start from “buildings”, 30 epochs."
+        "Roofs that “buildings” misses: the image, the labels and areas layers of a label project with some "
+        "twenty squares, start from “buildings”, 30 epochs."
     )
     TAGS = mark("training,fine-tuning,transfer learning,deep learning,u-net,own model,labels")
     GROUP = Group.TRAIN
@@ -67,7 +67,10 @@ class TrainAlgorithm(LabelledAlgorithm):
             QgsProcessingParameterEnum(
                 "START", tr("Start from"), [*model_names(), SCRATCH], defaultValue=DEFAULT_MODEL, usesStaticStrings=True
             ),
-            tr("A model that knows something like it learns from a few areas; from scratch takes many, and longer."),
+            tr(
+                "A model that already knows something similar learns from a few areas; training from scratch "
+                "needs many, and takes longer."
+            ),
         )
         self.add(
             QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
@@ -75,23 +78,23 @@ class TrainAlgorithm(LabelledAlgorithm):
         )
         self.add(
             QgsProcessingParameterString("NAME", tr("Name"), "my-model"),
-            tr("What the new model is called, in lists and as a file."),
+            tr("Name of the new model, in lists and as a file."),
         )
         self._add_schedule()
         self._add_number(
             "GSD", tr("Resolution (m)"), None, 0,
-            tr("Metres per pixel that the model works at. Nothing means those of the model, or else of the image."),
+            tr("Metres per pixel that the model works at. Leave empty for those of the model, or else of the image."),
             kind=REAL, advanced=True,
         )  # fmt: skip
         self.add_device()
         self.add_request_limit()
-        self.add_existing(tr("If the folder already holds a training"), resumable=True)
+        self.add_existing(tr("If the folder already contains a training run"), resumable=True)
         self.add(
-            QgsProcessingParameterBoolean("KEEP", tr("Add the model to the own models"), True),
-            tr("A copy of it is then among the models of Orthomask's panel."),
+            QgsProcessingParameterBoolean("KEEP", tr("Add the model to your models"), True),
+            tr("A copy of it then appears among the models in Orthomask's panel."),
         )
         self.add(
-            QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder for the training")),
+            QgsProcessingParameterFolderDestination("OUTPUT", tr("Folder for the training run")),
             tr("The folder of this run."),
         )
         self.addOutput(QgsProcessingOutputFile("MODEL", tr("Model")))
@@ -163,14 +166,16 @@ class TrainAlgorithm(LabelledAlgorithm):
         }  # fmt: skip
 
     def _add_schedule(self) -> None:
-        either = tr("Nothing means {} when it starts from a model, {} from scratch.")
+        either = tr("Leave empty for {} when starting from a model, {} from scratch.")
         few, many, sound = FINE_TUNING, FROM_SCRATCH, Schedule()
         self._add_number("EPOCHS", tr("Epochs"), None, 1, either.format(few.epochs, many.epochs))
         rate = either.format(briefly(few.learning_rate), briefly(many.learning_rate))
         self._add_number("LEARNING_RATE", tr("Learning rate"), None, 0, rate, kind=REAL)
         steps = either.format(few.steps, many.steps)
         self._add_number("STEPS", tr("Steps per epoch"), None, 1, steps, advanced=True)
-        chips = tr("Side of the training images, a multiple of 32. {}").format(either.format(few.chip_px, many.chip_px))
+        chips = tr("Side length of the training images, a multiple of 32. {}").format(
+            either.format(few.chip_px, many.chip_px)
+        )
         self._add_number("CHIP_PX", tr("Chips (px)"), None, 32, chips, advanced=True)
         frozen = tr("Epochs in which only the decoder learns. {}").format(
             either.format(few.frozen_epochs, many.frozen_epochs)
@@ -178,7 +183,13 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._add_number("FROZEN_EPOCHS", tr("Frozen encoder"), None, 0, frozen, advanced=True)
         for name, title, value, least, help_ in (
             ("BATCH", tr("Batch"), sound.batch, 1, tr("Chips in each step.")),
-            ("PATIENCE", tr("Early stop after"), 0, 0, tr("Epochs without a better score, 0 for never.")),
+            (
+                "PATIENCE",
+                tr("Early stop after"),
+                0,
+                0,
+                tr("Stop after this many epochs without a better score; 0 for never."),
+            ),
             ("SEED", tr("Seed"), sound.seed, 0, tr("The same seed gives the same training.")),
         ):
             self._add_number(name, title, value, least, help_, advanced=True)

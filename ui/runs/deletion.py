@@ -54,7 +54,7 @@ def refuse_unsaved(layers: Sequence[QgsMapLayer]) -> None:
     """
     for layer in layers:
         if isinstance(layer, QgsVectorLayer) and layer.isEditable() and layer.isModified():
-            sentence = tr("The layer {} of this run has edits that are not saved.").format(layer.name())
+            sentence = tr("The layer {} of this run has unsaved edits.").format(layer.name())
             raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, tr("Save or discard them first."))
 
 
@@ -110,5 +110,5 @@ def _file_of(layer: QgsMapLayer) -> Optional[Path]:
 
 def _stuck(path: Path, error: OSError) -> OrthomaskError:
     sentence = tr("“{}” cannot be deleted.").format(path)
-    remedy = tr("Close what has it open, see whether you may write into its folder, and try again.")
+    remedy = tr("Close the programs that use it, check that you can write to its folder, and try again.")
     return OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, str(error))

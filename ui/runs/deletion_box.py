@@ -35,9 +35,9 @@ def delete_runs(runs: Sequence[PastRun], parent: QWidget) -> str:
     if left and _is_wanted_for_good(left, parent):
         for run in left:
             run_deletion.delete(run.folder)
-        return tr_n("{} run is deleted.", "{} runs are deleted.", len(runs)).format(len(runs))
+        return tr_n("{} run deleted.", "{} runs deleted.", len(runs)).format(len(runs))
     moved = len(runs) - len(left)
-    return tr_n("{} run is in the trash.", "{} runs are in the trash.", moved).format(moved) if moved else ""
+    return tr_n("{} run moved to the trash.", "{} runs moved to the trash.", moved).format(moved) if moved else ""
 
 
 def _is_wanted(runs: Sequence[PastRun], layers: Sequence[QgsMapLayer], foreign: Sequence[str], parent: QWidget) -> bool:
@@ -46,20 +46,22 @@ def _is_wanted(runs: Sequence[PastRun], layers: Sequence[QgsMapLayer], foreign: 
     question = question.format(runs[0].title if len(runs) == 1 else len(runs))
     told = [tr("Its own files go to the trash.") if len(runs) == 1 else tr("Their own files go to the trash.")]
     if any(run.state is State.UNFINISHED for run in runs):
-        told.append(tr("What did not end cannot be resumed then; make sure that it is not running elsewhere."))
+        told.append(tr("Unfinished runs cannot be resumed afterwards; make sure that they are not running elsewhere."))
     if layers:
-        words = tr_n("{} layer is taken out of the project.", "{} layers are taken out of the project.", len(layers))
+        words = tr_n(
+            "{} layer will be removed from the project.", "{} layers will be removed from the project.", len(layers)
+        )
         told.append(words.format(len(layers)))
     if foreign:
         names = ", ".join(foreign[:MOST_NAMES]) + ("…" if len(foreign) > MOST_NAMES else "")
-        told.append(tr("What is not the run's own stays, and its folder too: {}.").format(names))
+        told.append(tr("Files that are not the run's own are kept, and so is its folder: {}.").format(names))
     return _agreed(question, " ".join(told), parent)
 
 
 def _is_wanted_for_good(runs: Sequence[PastRun], parent: QWidget) -> bool:
     titles = "”, “".join(run.title for run in runs)
     question = tr("“{}” cannot be moved to the trash. Delete it for good?").format(titles)
-    return _agreed(question, tr("It cannot be brought back then."), parent)
+    return _agreed(question, tr("This cannot be undone."), parent)
 
 
 def _agreed(question: str, told: str, parent: QWidget) -> bool:

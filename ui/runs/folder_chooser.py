@@ -64,6 +64,6 @@ class MakeshiftWords(QLabel):
         self._refresh()
 
     def _refresh(self) -> None:
-        words = tr("Results go to {}, as the project is not saved yet.")
+        words = tr("Results go to {} because the project is not saved yet.")
         self.setText(words.format(self._chooser.folder()))
         self.setVisible(self._chooser.is_makeshift)

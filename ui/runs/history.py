@@ -189,7 +189,7 @@ def _ending(record: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[st
     """What came of a run, and what it ran on."""
     device = str(record["device"]["name"])
     if not result:
-        yield tr("Result"), tr("None yet: it did not end. Resume goes on where it stopped.")
+        yield tr("Result"), tr("None yet: the run is unfinished. Resume continues where it stopped.")
         yield tr("Device"), device
         return
     count, area = result["polygon_count"], area_in_words(result["polygon_area_m2"])
@@ -202,8 +202,8 @@ def _cleaning(request: PredictRequest) -> str:
     """How polygons were cleaned."""
     options = request.polygons
     smallest, hole = (
-        tr("{} m²").format(briefly(area)) if area else tr("suits the model")
+        tr("{} m²").format(briefly(area)) if area else tr("set by the model")
         for area in (options.min_area_m2, options.min_hole_m2)
     )
-    outlines = tr("tidy outlines") if options.simplify else tr("the pixels' own edges")
+    outlines = tr("tidy outlines") if options.simplify else tr("pixel edges")
     return tr("smallest: {}; smallest hole: {}; {}").format(smallest, hole, outlines)

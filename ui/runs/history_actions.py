@@ -23,11 +23,11 @@ class HistoryActions(QWidget):
         self.repeat = self._button(
             "history",
             tr("Repeat with other settings"),
-            tr("Fill the panel Segment with image, region, model and options of this run; you press Run"),
+            tr("Fill in the Segment panel with the image, region, model and options of this run; then press Run"),
         )
-        self.resume = self._button("run", tr("Resume"), tr("Go on where this run stopped, with its own settings"))
+        self.resume = self._button("run", tr("Resume"), tr("Resume this run where it stopped, with its own settings"))
         self.folder = self._button("open", tr("Open folder"), tr("Show the files of the run in the file manager"))
-        self.copy = self._button("copy", tr("Copy details"), tr("Put what is known of it on the clipboard"))
+        self.copy = self._button("copy", tr("Copy details"), tr("Copy the run's details to the clipboard"))
         self._layout.addStretch()
         self.delete = self._button("delete", tr("Delete…"), tr("Move the run's own files to the trash (Delete)"))
         self.suit((), "")

@@ -103,7 +103,7 @@ class HistoryDialog(QDialog):
         (run,) = self.view.chosen()
         missing = [name for name in results.LAYERS if not (run.folder / name).exists()]
         if missing:
-            sentence = tr("The run lacks {}.").format(", ".join(missing))
+            sentence = tr("The run is missing {}.").format(", ".join(missing))
             remedy = tr("Put the files back into its folder, or repeat it.")
             show_error(self.bar, OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(run.folder)))
             self.refresh()
@@ -122,14 +122,14 @@ class HistoryDialog(QDialog):
     def copy_details(self) -> None:
         """Put what is known of the chosen runs on the clipboard."""
         QApplication.clipboard().setText("\n\n".join(run.text for run in self.view.chosen()))
-        show_success(self.bar, tr("The details are on the clipboard."))
+        show_success(self.bar, tr("The details were copied to the clipboard."))
 
     def delete(self) -> None:
         """Delete the chosen runs, after asking."""
         chosen, running = [run for run in self.view.chosen() if run.folder.is_dir()], self._running()
         try:
             if any(str(run.folder) == running for run in chosen):
-                sentence, remedy = tr("This run is going on."), tr("Wait for its end, or cancel it first.")
+                sentence, remedy = tr("This run is still in progress."), tr("Wait until it ends, or cancel it first.")
                 raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, remedy)
             done = delete_runs(chosen, self) if chosen else ""
         except OrthomaskError as error:
@@ -188,7 +188,7 @@ class HistoryDialog(QDialog):
         self.view.show_runs(runs, self._running())
         found = tr_n("{} run", "{} runs", len(runs)).format(len(runs))
         looked = tr_n("in {} folder", "in {} folders", folder_count).format(folder_count)
-        none = tr("There are no runs yet. They appear here by themselves.")
+        none = tr("There are no runs yet. They will appear here.")
         self.status.setText(f"{found} {looked}" if runs else none)
 
     def _fail(self, error: OrthomaskError) -> None:
@@ -213,5 +213,5 @@ def _html(run: PastRun) -> str:
         f'<tr><td style="padding-right: 12px"><b>{escape(name)}</b></td><td>{escape(value)}</td></tr>'
         for name, value in run.facts
     )
-    title = escape(run.title if run.state is not State.UNFINISHED else tr("{} (did not end)").format(run.title))
+    title = escape(run.title if run.state is not State.UNFINISHED else tr("{} (unfinished)").format(run.title))
     return f"<h4>{title}</h4><table>{''.join(rows)}</table>"

@@ -87,10 +87,10 @@ class HistoryTable(QAbstractTableModel):
 
     def _state(self, run: PastRun) -> str:
         if self.is_running(run):
-            return tr("Is running")
+            return tr("Running")
         return {
             State.FINISHED: tr("Finished"),
-            State.UNFINISHED: tr("Did not end"),
+            State.UNFINISHED: tr("Unfinished"),
             State.UNREADABLE: tr("Cannot be read"),
         }[run.state]
 
@@ -128,7 +128,7 @@ def _polygons(run: PastRun) -> str:
 
 def _duration(run: PastRun) -> str:
     if run.state is State.UNFINISHED:
-        return tr("did not end")
+        return tr("unfinished")
     return "" if run.seconds is None else time_in_words(run.seconds)
 
 

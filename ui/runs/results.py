@@ -66,7 +66,7 @@ class Run:
             (tr("Image date"), self.record["image_date"] or tr("unknown")),
             (tr("Model"), f"{model['title']} ({model['sha256'][:12]})"),
             (tr("Threshold"), briefly(self.record["threshold"])),
-            (tr("Made"), tr("{} with Orthomask {}").format(_local(self.record["time"]), version)),
+            (tr("Created"), tr("{} with Orthomask {}").format(_local(self.record["time"]), version)),
             (tr("Run id"), self.record["run_id"]),
         ]
 
@@ -85,7 +85,7 @@ def read_run(folder: Path) -> Run:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        sentence = tr("The folder {} holds no finished run.").format(folder)
+        sentence = tr("The folder {} contains no finished run.").format(folder)
         remedy = tr("Choose a folder with a run.json, or run again.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(error)) from error
     return Run(folder, record)
@@ -141,7 +141,7 @@ def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
         symbol.symbolLayer(0).setStrokeColor(QColor(info.color))
         categories.append(QgsRendererCategory(info.value, symbol, info.name))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class_value", categories))
-    _describe(layer, run, tr("Outlines of what was found, with class, mean confidence and area."))
+    _describe(layer, run, tr("Outlines of the objects found, with class, mean confidence and area."))
 
 
 def style_classes(layer: QgsRasterLayer, run: Run) -> None:
@@ -150,7 +150,7 @@ def style_classes(layer: QgsRasterLayer, run: Run) -> None:
         QgsPalettedRasterRenderer.Class(info.value, _fill(info.color, RASTER_ALPHA), info.name) for info in run.classes
     ]
     layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, values))
-    _describe(layer, run, tr("The class of each pixel: the likeliest one whose probability reaches the threshold."))
+    _describe(layer, run, tr("The class of each pixel: the most probable one that reaches the threshold."))
 
 
 def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
@@ -160,7 +160,7 @@ def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
     style.setContent(text.replace('band="1"', f'band="{band}"'))
     layer.importNamedStyle(style)
     name = run.classes[band - 1].name
-    _describe(layer, run, tr("How likely each pixel is {}, from 0 to 1; before the threshold.").format(name))
+    _describe(layer, run, tr("The probability that each pixel is {}, from 0 to 1, before the threshold.").format(name))
 
 
 def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:

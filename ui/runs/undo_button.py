@@ -30,8 +30,8 @@ class UndoButton(QPushButton):
     forgotten = pyqtSignal()
 
     def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
-        super().__init__(QgsApplication.getThemeIcon("/mActionUndo.svg"), tr("Undo: take the layers out"), parent)
-        self.setToolTip(tr("Take the layers that the run added out of the project; their files stay"))
+        super().__init__(QgsApplication.getThemeIcon("/mActionUndo.svg"), tr("Undo: remove the layers"), parent)
+        self.setToolTip(tr("Remove from the project the layers that the run added; their files are kept"))
         self.clicked.connect(self.undo)
         self.hide()
         self._iface = iface
@@ -79,7 +79,7 @@ class UndoButton(QPushButton):
             if group.customProperty(MARK) == mark and not group.children() and isinstance(parent, QgsLayerTreeGroup):
                 parent.removeChildNode(group)
         self._iface.mapCanvas().refresh()  # of layers that are gone it takes no notice by itself
-        words = tr("The layers are out of the project again; their files are still there.")
+        words = tr("The layers were removed from the project; their files are kept.")
         show_success(self._iface.messageBar(), words)
 
     def _layers(self) -> list[QgsMapLayer]:
@@ -114,16 +114,16 @@ def _end_editing(layers: Sequence[QgsMapLayer], parent: QWidget) -> bool:
         if choice == CHOICES.Discard or layer not in changed:
             layer.rollBack()
         elif not layer.commitChanges():
-            sentence = tr("The changes of “{}” cannot be saved.").format(layer.name())
-            remedy = tr("The layers stay where they are: see the details, and try again.")
+            sentence = tr("The changes to “{}” cannot be saved.").format(layer.name())
+            remedy = tr("The layers stay in the project: see the details, and try again.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy, "\n".join(layer.commitErrors()))
     return True
 
 
 def _ask(names: Sequence[str], parent: QWidget) -> QMessageBox.StandardButton:
-    text = tr("“{}” has changes that are not saved.").format("”, “".join(names))
+    text = tr("“{}” has unsaved changes.").format("”, “".join(names))
     box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: undo"), text, parent=parent)
-    box.setInformativeText(tr("Save them to its file before the layers go out of the project?"))
+    box.setInformativeText(tr("Save them to its file before the layers are removed from the project?"))
     box.setStandardButtons(CHOICES.Save | CHOICES.Discard | CHOICES.Cancel)
     box.setDefaultButton(CHOICES.Save)
     return CHOICES(box.exec())

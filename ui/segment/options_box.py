@@ -23,15 +23,15 @@ class OptionsBox(QgsCollapsibleGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Options"), parent)
         sound = PolygonOptions()
-        self.folder_chooser = FolderChooser(tr("Each run makes a new folder in this one"))
+        self.folder_chooser = FolderChooser(tr("Each run creates a new folder in this one"))
         self.min_area = _area(tr("Smaller polygons are dropped"))
         self.min_hole = _area(tr("Smaller holes are filled"))
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
-        self.simplify.setToolTip(tr("Straight walls and right angles, instead of the steps of the pixels"))
+        self.simplify.setToolTip(tr("Straight walls and right angles instead of pixel steps"))
         self.image_date = QLineEdit()
         self.image_date.setPlaceholderText(tr("unknown"))
-        self.image_date.setToolTip(tr("When the image was taken, for the record of the run"))
+        self.image_date.setToolTip(tr("When the image was taken; stored with the run"))
         self._lay_out()
         self._connect()
 
@@ -72,7 +72,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
 def _area(tip: str) -> QDoubleSpinBox:
     """A box for an area; its least value stands for what suits the model."""
     box = QDoubleSpinBox()
-    box.setSpecialValueText(tr("suits the model"))
+    box.setSpecialValueText(tr("set by the model"))
     box.setRange(0, MAX_AREA_M2)
     box.setDecimals(1)
     box.setSuffix(tr(" m²"))

@@ -73,7 +73,7 @@ class SegmentPanel(QWidget):
         self._project_closed = False
         self._look: Optional[EngineTask] = None
         self._nodata: dict[str, Optional[float]] = {}
-        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to look at"))
+        self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to segment"))
         self.image_words = QLabel()
         self.region = RegionBox(iface)
         self.model = ModelBox()
@@ -148,13 +148,15 @@ class SegmentPanel(QWidget):
         if notes:
             show_warning(bar, " ".join(notes))
         else:
-            show_success(bar, tr("The panel is filled in from “{}”. Change what you like, then run.").format(run.title))
+            show_success(
+                bar, tr("The panel is filled in from “{}”. Change what you like, then press Run.").format(run.title)
+            )
 
     def resume(self, run: PastRun) -> None:
         """Go on with a run of the history that did not end."""
         try:
             if self.running_folder:
-                sentence, remedy = tr("Another run is going on."), tr("Wait for its end, or cancel it.")
+                sentence, remedy = tr("Another run is in progress."), tr("Wait until it ends, or cancel it.")
                 raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
             frozen_run = repeating.begun(self._boxes, run)
             self._take_nodata(run)
@@ -238,7 +240,9 @@ class SegmentPanel(QWidget):
         missing = problem or self._missing()
         request = self._request(planned) if planned is not None and not missing else None
         unfinished = request is not None and run_folders.unfinished_folder(request) is not None
-        reason = missing or (tr("Go on where this run stopped") if unfinished else tr("Start; results become layers"))
+        reason = missing or (
+            tr("Resume this run where it stopped") if unfinished else tr("Start; results are added as layers")
+        )
         self.run_bar.set_ready(not missing, tr("Resume") if unfinished else tr("Run"), reason)
         self._check(planned)
 
@@ -305,7 +309,7 @@ class SegmentPanel(QWidget):
             show_warning(self._iface.messageBar(), warning)
         folder = Path(result.polygons_path).parent
         if self._project_closed:  # its results do not belong into the project that is open now
-            words = tr("{} The project was closed meanwhile; the results are in {}.").format(words, folder)
+            words = tr("{} The project was closed in the meantime; the results are in {}.").format(words, folder)
             show_success(self._iface.messageBar(), words)
             return
         try:
@@ -337,7 +341,7 @@ class SegmentPanel(QWidget):
 
 
 def _ending(error: OrthomaskError) -> str:
-    return tr("Cancelled. Resume goes on from here.") if isinstance(error, Cancelled) else error.sentence
+    return tr("Cancelled. Resume continues from here.") if isinstance(error, Cancelled) else error.sentence
 
 
 def _words(planned: Optional[FrozenImage]) -> str:

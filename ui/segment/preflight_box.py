@@ -107,7 +107,7 @@ class PreflightBox(QGroupBox):
         question: Any = asked
         if self._sample is not None:
             client, question = SnapshotClient(self._client), _sampled(asked, self._sample.frozen())
-        self._task = EngineTask(tr("Orthomask: preflight"), client, question)
+        self._task = EngineTask(tr("Orthomask: check"), client, question)
         self._task.answered.connect(lambda result: self._end(asked, result))
         self._task.failed.connect(lambda error: self._end(asked, error))
         QgsApplication.taskManager().addTask(self._task)

@@ -94,14 +94,14 @@ class RegionBox(QGroupBox):
 
     def _add_takers(self) -> None:
         self._buttons.addSpacing(8)
-        self.view_button = self._add_button("view", tr("Take what the map shows"))
+        self.view_button = self._add_button("view", tr("Use the visible map extent"))
         self.view_button.clicked.connect(lambda: self._take(self._visible_extent))
-        self.extent_button = self._add_button("extent", tr("Take the whole image"))
+        self.extent_button = self._add_button("extent", tr("Use the whole image"))
         self.extent_button.clicked.connect(lambda: self._take(self._image_extent))
-        self.selected_button = self._add_button("selected", tr("Take the selected polygons of the active layer"))
+        self.selected_button = self._add_button("selected", tr("Use the selected polygons of the active layer"))
         self.selected_button.clicked.connect(lambda: self._take(self._selected_polygons))
         self._buttons.addStretch()
-        self.clear_button = self._add_button("clear", tr("Forget the region"))
+        self.clear_button = self._add_button("clear", tr("Clear the region"))
         self.clear_button.clicked.connect(lambda: self.pick(None))
 
     def _add_button(self, name: str, tip: str) -> QToolButton:
@@ -152,9 +152,9 @@ class RegionBox(QGroupBox):
     def _describe(self) -> None:
         self.clear_button.setEnabled(self.region is not None)
         if self.region is None:
-            self._words.setText(tr("Draw where to look, or take a ready extent."))
+            self._words.setText(tr("Draw a region, or use an existing extent."))
         else:
-            self._words.setText(tr("{} chosen").format(area_in_words(self.region.area_m2)))
+            self._words.setText(tr("{} selected").format(area_in_words(self.region.area_m2)))
 
     def _show_band(self) -> None:
         """Draw the region in the CRS that the map has now."""

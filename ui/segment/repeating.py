@@ -69,12 +69,12 @@ def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
     request = present(run.request)  # a run that cannot be read is not offered to be gone on with
     image = request.image
     if _is_missing(image.path):
-        sentence = tr("The image “{}” is not there any more.").format(image.path)
+        sentence = tr("The image “{}” no longer exists.").format(image.path)
         remedy = tr("Put it back there, or repeat the run with another image.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
     if on_chosen_device(request) != request:
-        sentence = tr("The run was begun on the best device there is, and the settings say “{}” now.")
-        remedy = tr("Choose the best device in the settings, or repeat the run.")
+        sentence = tr("The run was started on the best available device, but the settings now say “{}”.")
+        remedy = tr("Choose the best available device in the settings, or repeat the run.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(DEVICE.get()), remedy)
     fill(boxes, run, lambda _: False)  # what they lack is no matter: the run does not read them
     known = next((found for found in _files() if found.path == image.path), image)
@@ -91,15 +91,15 @@ def _fill_image(chooser: ImageChooser, image: Image, load: Load) -> Iterator[str
         chooser.setLayer(found)
     elif image.rendered is not None and image.rendered.name == chooser.map_name:
         chooser.choose_map()
-        yield tr("The map looks as it does now; the run saw {}.").format(image.rendered.source)
+        yield tr("The map is taken as it looks now; the run used {}.").format(image.rendered.source)
     elif image.rendered is not None:
         yield tr("The layer “{}” is not in the project: choose an image.").format(image.rendered.name)
     elif _is_missing(image.path):
-        yield tr("The image “{}” is not there any more: choose another.").format(image.path)
+        yield tr("The image “{}” no longer exists: choose another.").format(image.path)
     else:
         yield tr("The image “{}” is not in the project: choose an image.").format(image.path)
     if image.bands:
-        yield tr("It read the bands {}; the panel lets the model choose.").format(", ".join(image.bands))
+        yield tr("The run read the bands {}; in the panel, the model chooses them.").format(", ".join(image.bands))
 
 
 def _fill_region(region: RegionBox, request: PredictRequest) -> Iterator[str]:
@@ -125,9 +125,9 @@ def _fill_model(box: ModelBox, name: str, sha256: str, path: str, threshold: flo
     elif os.path.isfile(path):
         box.choose(path, threshold)
     elif not known:
-        yield tr("The engine does not run yet: choose the model “{}” when it does.").format(name)
+        yield tr("The engine is not running yet: choose the model “{}” when it is.").format(name)
     else:
-        yield tr("The model “{}” is not there any more: choose another.").format(name)
+        yield tr("The model “{}” no longer exists: choose another.").format(name)
 
 
 def _fill_options(box: OptionsBox, request: PredictRequest) -> Iterator[str]:

@@ -62,7 +62,7 @@ class DeviceBadge(QWidget):
     def show_device(self, info: InfoResult) -> None:
         """Name the device; where it is the processor, look for GPUs."""
         self._info = info
-        kind = tr("Processor") if info.device == "cpu" else tr("GPU")
+        kind = tr("CPU") if info.device == "cpu" else tr("GPU")
         self.words.setText(f"<b>{kind}</b> {html.escape(info.device_name)}")
         self.setToolTip("\n".join(filter(None, (info.device_reason, info.gpu_details))))
         self._show_lamp("cpu" if info.device == "cpu" else "light-green", kind)
@@ -95,7 +95,7 @@ class DeviceBadge(QWidget):
         self.cure.setText(tr(cure.value))
         self.cure.setVisible(cure is not Cure.NONE)
         if said is not None and said.is_warning:
-            self._show_lamp("light-amber", tr("There is a GPU that is not used"))
+            self._show_lamp("light-amber", tr("A GPU is available but not used"))
 
     def _show_lamp(self, name: str, meaning: str) -> None:
         self.lamp.setPixmap(icon(name).pixmap(LAMP_PX, LAMP_PX))

@@ -49,11 +49,11 @@ class State(enum.Enum):
     BROKEN = ("light-red", "", mark("Repair"))
     OUTDATED = (
         "light-amber",
-        mark("The engine works, with packages of an earlier version. An update brings those that fit this one."),
+        mark("The engine works, but with packages of an earlier version. Update to get those for this version."),
         mark("Update"),
     )
     OWN = ("light-green", mark("The engine runs in the Python that you chose: {}"), mark("Set up instead"))
-    CURRENT = ("light-green", mark("The engine is set up and up to date."), mark("Set up anew"))
+    CURRENT = ("light-green", mark("The engine is set up and up to date."), mark("Set up again"))
 
     @property
     def lamp(self) -> str:
@@ -136,7 +136,7 @@ class SetupDialog(QDialog):
             return
         self.log.clear()
         broken = _managed(self._error)
-        self._say("light-amber", tr("Setting up. You can go on working in QGIS meanwhile."))
+        self._say("light-amber", tr("Setting up. You can keep working in QGIS."))
         self._lock(True)
         self.bar.start()
         self._start(tr("Orthomask: Set up"), lambda task: _installed(plan, broken, task), self._finish)
@@ -180,16 +180,16 @@ class SetupDialog(QDialog):
         self.bar.run_wanted.connect(self.run)
         self.bar.run_button.setDefault(True)
         self.bar.cancel_wanted.connect(self.cancel)
-        self.bar.cancel_button.setToolTip(tr("Stop now; nothing half-made stays, and what was fetched is kept"))
+        self.bar.cancel_button.setToolTip(tr("Stop now; nothing unfinished remains, and downloads are kept"))
         self.diagnostics_button.clicked.connect(self.copy_diagnostics)
         self.diagnostics_button.setToolTip(tr("A report for the bug tracker, without home folders and passwords"))
         self.own_button.clicked.connect(self._choose_python)
-        self.own_button.setToolTip(tr("A Python of yours that has PyTorch and the other packages already"))
+        self.own_button.setToolTip(tr("A Python of yours that already has PyTorch and the other packages"))
         self.close_button.clicked.connect(self.close)
 
     def _look(self) -> None:
         self.bar.set_ready(False, state_of(self._error).verb, "")
-        self.bar.status.setText(tr("Looking for Pythons and GPUs…"))
+        self.bar.status.setText(tr("Looking for Python installations and GPUs…"))
         self.bar.status.show()
         self._start(tr("Orthomask: looking"), lambda _: planning.look(), self._show_offer)
 
@@ -259,9 +259,7 @@ class SetupDialog(QDialog):
         self._refresh()
         self.bar.run_button.setText(tr("Try again"))
         if isinstance(error, Cancelled):
-            self._say(
-                "light-amber", tr("Cancelled. Nothing half-made is left; what was fetched is kept for the next try.")
-            )
+            self._say("light-amber", tr("Cancelled. Nothing unfinished remains; downloads are kept for the next try."))
             return
         self._failure = error
         self._say("light-red", f"{error.sentence} {error.remedy}")

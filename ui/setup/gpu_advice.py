@@ -36,11 +36,13 @@ class Advice:
 
 
 _BY_PROBLEM = {
-    GpuProblem.BUILD: Advice(mark("{} is not used: the engine was set up for the processor alone."), Cure.SET_UP),
-    GpuProblem.DRIVER: Advice(mark("{} is not used: its driver is too old for the engine's PyTorch."), Cure.SET_UP),
-    GpuProblem.AGE: Advice(mark("{} is not used: the engine's PyTorch was made for GPUs of another age."), Cure.SET_UP),
+    GpuProblem.BUILD: Advice(mark("{} is not used: the engine was set up for the CPU only."), Cure.SET_UP),
+    GpuProblem.DRIVER: Advice(
+        mark("{} is not used: its driver is too old for the engine's PyTorch build."), Cure.SET_UP
+    ),
+    GpuProblem.AGE: Advice(mark("{} is not used: the engine's PyTorch build does not support it."), Cure.SET_UP),
     GpuProblem.MEMORY: Advice(
-        mark("{} is not used: other programs have taken its memory. Close them."), Cure.LOOK_AGAIN
+        mark("{} is not used: other programs are using its memory. Close them."), Cure.LOOK_AGAIN
     ),
     GpuProblem.ABSENT: Advice(
         mark("{} is not used: it is hidden from the engine. Is CUDA_VISIBLE_DEVICES set?"), Cure.LOOK_AGAIN
@@ -49,7 +51,7 @@ _BY_PROBLEM = {
         mark("{} is not used: it could not be started. Restart the computer, or update its driver."), Cure.LOOK_AGAIN
     ),
     GpuProblem.CHOSEN: Advice(
-        mark("{} is not used: the settings say that the processor is."), Cure.USE_GPU, is_warning=False
+        mark("{} is not used: the CPU is chosen in the settings."), Cure.USE_GPU, is_warning=False
     ),
 }
 """Where PyTorch has a build for the GPU and its driver."""
@@ -71,13 +73,13 @@ def advice(info: InfoResult, graphics: Graphics) -> Optional[Advice]:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return _of_apple(info)
     if graphics.makers:
-        words = tr("GPUs by {} are not used: the engine computes on those by NVIDIA and Apple only.")
+        words = tr("GPUs by {} are not used: the engine supports NVIDIA and Apple GPUs only.")
         return Advice(words.format(", ".join(graphics.makers)), is_warning=False)
     return None
 
 
 def _of_apple(info: InfoResult) -> Advice:
     if info.gpu_problem is GpuProblem.CHOSEN:
-        words = tr("The Apple GPU is not used: the settings say that the processor is.")
+        words = tr("The Apple GPU is not used: the CPU is chosen in the settings.")
         return Advice(words, Cure.USE_GPU, is_warning=False)
     return Advice(tr("The Apple GPU is not used: PyTorch needs a newer macOS for it."))

@@ -68,8 +68,8 @@ class PlanBox(QGroupBox):
         self.device.setCurrentIndex(offer.builds.index(offer.build))
         for python in offer.usable:
             self.python.addItem(python.title, python)
-        self.python.addItem(tr("fetch Python {} with uv").format(builds.table()["pythons"][0]), None)
-        fits = tr("fits")
+        self.python.addItem(tr("download Python {} with uv").format(builds.table()["pythons"][0]), None)
+        fits = tr("compatible")
         self.python.setToolTip("\n".join(f"{python.title}: {python.problem or fits}" for python in offer.pythons))
         for chooser in (self.device, self.python):
             chooser.blockSignals(False)
@@ -82,7 +82,7 @@ class PlanBox(QGroupBox):
             self.show_offer(self._offer)
 
     def _lay_out(self) -> None:
-        self.device.setToolTip(tr("Which build of PyTorch: what it computes on"))
+        self.device.setToolTip(tr("The build of PyTorch, by the device it runs on"))
         self.device.setAccessibleName(tr("Device"))
         source = QHBoxLayout()
         source.addWidget(self.source, 1)
@@ -97,7 +97,7 @@ class PlanBox(QGroupBox):
         form.addRow(tr("Python"), self.python)
         form.addRow(tr("From"), source)
         form.addRow(tr("Size"), self.space)
-        form.addRow(tr("Place"), self.place)
+        form.addRow(tr("Location"), self.place)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.packages_box)
@@ -114,11 +114,11 @@ class PlanBox(QGroupBox):
             self._choose(self._offer, self.plan)
         self.device.setEnabled(not self._folder)
         self.python.setEnabled(not self._folder)
-        self.source.setText(self._folder or tr("the internet, as pip is set up here"))
+        self.source.setText(self._folder or tr("the internet, with pip's settings on this computer"))
         self.source_button.setText(tr("Internet") if self._folder else tr("Folder…"))
-        self.source_button.setToolTip(tr("Packages fetched elsewhere with “orthomask wheelhouse”"))
+        self.source_button.setToolTip(tr("Packages downloaded elsewhere with “orthomask wheelhouse”"))
         best = self._offer.build
-        chosen_otherwise = tr("{} {} would be best here.").format(self._offer.why, best.title)
+        chosen_otherwise = tr("{} Recommended here: {}.").format(self._offer.why, best.title)
         self.why.setText(self._offer.why if self.device.currentData() == best else chosen_otherwise)
         if self.plan is not None:
             self._show(self.plan)
@@ -139,12 +139,10 @@ class PlanBox(QGroupBox):
 
     def _show(self, plan: Plan) -> None:
         free_gb, needed_gb = store.free_mb(plan.base) / 1000, plan.needed_mb / 1000
-        download = tr("about {} to fetch").format(megabytes_in_words(plan.download_mb))
-        fetched = tr("nothing to fetch") if plan.wheels else download
-        disk = tr("{} on the disk").format(megabytes_in_words(plan.build.disk_mb))
-        room = tr("{} GB must be free while it is made, {} GB are").format(
-            in_digits(needed_gb, 1), in_digits(free_gb, 1)
-        )
+        download = tr("about {} to download").format(megabytes_in_words(plan.download_mb))
+        fetched = tr("nothing to download") if plan.wheels else download
+        disk = tr("{} on disk").format(megabytes_in_words(plan.build.disk_mb))
+        room = tr("{} GB must be free during setup, {} GB are").format(in_digits(needed_gb, 1), in_digits(free_gb, 1))
         colour = "" if free_gb >= needed_gb else " style='color:#e0483c'"
         count = tr("{} packages").format(plan.package_count)
         self.space.setText(f"{count}, {fetched}, {disk};<br><span{colour}>{room}</span>")

@@ -33,7 +33,7 @@ class StoreBox(QGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Environments on this computer"), parent)
         self.table = QTreeWidget()
-        self.table.setHeaderLabels([tr("Made for"), tr("State"), tr("Size"), tr("Made"), tr("Device")])
+        self.table.setHeaderLabels([tr("Made for"), tr("State"), tr("Size"), tr("Created"), tr("Device")])
         self.table.setRootIsDecorated(False)
         self.table.setFixedHeight(ROWS_PX)
         self.table.itemSelectionChanged.connect(self._refresh)
@@ -81,7 +81,7 @@ class StoreBox(QGroupBox):
 
 def _row(environment: store.Environment, in_use: bool) -> QTreeWidgetItem:
     made = environment.record
-    state = tr("in use") if in_use else tr("spare")
+    state = tr("in use") if in_use else tr("unused")
     state += "" if is_current(environment) else tr(", outdated")
     cells = [f"Orthomask {made.version}", state, f"{made.disk_mb} MB", made.made.replace("T", " ")[:16], made.device]
     row = QTreeWidgetItem(cells)

@@ -39,7 +39,7 @@ def show_details(error: OrthomaskError) -> None:
     """Open a window with all that is known of the error, to be read and copied."""
     viewer = QgsMessageViewer()
     viewer.setTitle(tr("Orthomask: details"))
-    details = error.details.strip() or tr("There is nothing more to say about it.")
+    details = error.details.strip() or tr("There are no further details.")
     viewer.setMessageAsPlainText(f"{error.sentence}\n{error.remedy}\n\n[{error.code.value}]\n{details}")
     viewer.showMessage()
 

@@ -26,7 +26,7 @@ class RunBar(QWidget):
         self.run_button = QPushButton(icon("run"), tr("Run"))
         self.run_button.clicked.connect(self.run_wanted)
         self.cancel_button = QPushButton(tr("Cancel"))
-        self.cancel_button.setToolTip(tr("Stop now; the same run goes on later where it stopped"))
+        self.cancel_button.setToolTip(tr("Stop now; you can resume the run later"))
         self.cancel_button.clicked.connect(self.cancel_wanted)
         self.progress = QProgressBar()
         self.progress.setMaximum(STEPS)

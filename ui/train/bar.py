@@ -46,7 +46,7 @@ class TrainingBar(QWidget):
 
     def show_ready(self, missing: str) -> None:
         """Nothing runs; `missing` says what is still to be chosen before something can."""
-        tip = missing or tr("Start; the map and the other panels stay free")
+        tip = missing or tr("Start; you can keep using the map and the other panels")
         self._show("run", tr("Train"), tip, self.train_wanted)
         self.main_button.setEnabled(not missing)
         self.progress.hide()
@@ -56,7 +56,7 @@ class TrainingBar(QWidget):
     def show_running(self) -> None:
         """A training has begun or goes on."""
         self._clock = Clock()
-        tip = tr("Interrupt it now and go on later, after a restart of QGIS too")
+        tip = tr("Interrupt it now and resume later, even after a restart of QGIS")
         self._show("pause", tr("Pause"), tip, self.pause_wanted)
         self.main_button.setEnabled(True)
         self.progress.setValue(0)
@@ -67,7 +67,7 @@ class TrainingBar(QWidget):
 
     def show_paused(self, status: str) -> None:
         """A training waits to go on; `status` says which."""
-        self._show("run", tr("Resume"), tr("Go on where the training stopped"), self.resume_wanted)
+        self._show("run", tr("Resume"), tr("Resume the training where it stopped"), self.resume_wanted)
         self.main_button.setEnabled(True)
         self.progress.hide()
         self.stop_button.show()

@@ -50,7 +50,7 @@ class Curves(QLabel):
         self._epochs: Sequence[Epoch] = ()
         self._total = 1
         self._curves = (
-            Curve(tr("IoU on validation"), "#1b9e77", lambda epoch: epoch.iou, 0.0, 0.1),
+            Curve(tr("Validation IoU"), "#1b9e77", lambda epoch: epoch.iou, 0.0, 0.1),
             Curve(tr("Loss"), "#d95f02", lambda epoch: epoch.loss, 0.0, 0.1),
         )
         self.setMouseTracking(True)

@@ -51,7 +51,7 @@ class FrozenLayers:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            sentence, remedy = tr("The folder {} cannot be made."), tr("Choose a folder in which you may write.")
+            sentence, remedy = tr("The folder {} cannot be created."), tr("Choose a folder that you can write to.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(folder), remedy, str(error)) from error
         return LabelledData(projects=(replace(self.truth.write(folder, feedback), place=self.name),))
 

@@ -48,17 +48,19 @@ class TrainingDataBox(QGroupBox):
         self._projects: dict[str, LabelProject] = {}
         self.source = QComboBox()
         self.source.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.source.setToolTip(tr("A label project of the panel Label, any layers of polygons, or exported chips"))
+        self.source.setToolTip(tr("A label project from the Label panel, any polygon layers, or exported chips"))
         self.image = ImageChooser(canvas, tr("The orthophoto, map service or map that was labelled"))
-        self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of what is to be found"))
+        self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of the objects to find"))
         self.class_field = FieldChooser(tr("all of one class"))
         self.class_field.setToolTip(tr("The attribute that names the class"))
         self._fields_of = ""
-        self.areas = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons in which all is labelled"))
+        self.areas = _layer_chooser(
+            QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons in which everything is labelled")
+        )
         self.areas.setAllowEmptyLayer(True, tr("the whole image is labelled"))
         self.chips = QgsFileWidget()
         self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.chips.setToolTip(tr("The folder that holds their manifest.json"))
+        self.chips.setToolTip(tr("The folder that contains their manifest.json"))
         self.words = QLabel()
         self.words.setWordWrap(True)
         self._lay_out()
@@ -202,8 +204,8 @@ class TrainingDataBox(QGroupBox):
         labels, _, areas = self._layers()
         _require_labels(labels)
         if areas is not None and self.needed not in count_splits(areas):
-            sentence = tr("No area is for {}.").format(tr(SPLIT_NAMES[self.needed]))
-            remedy = tr("In Label, draw areas in which everything is labelled, and say so.")
+            sentence = tr("There is no area for {}.").format(tr(SPLIT_NAMES[self.needed]))
+            remedy = tr("In Label, draw areas in which everything is labelled, and set what they are for.")
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
         planned_image(self.image.image, areas, self._rendering)
 
@@ -217,12 +219,12 @@ class TrainingDataBox(QGroupBox):
         if isinstance(planned, Picture):
             found = f"{picture_words(planned)}\n{found}"
         if areas is None:
-            return tr("{} · the image is split by itself").format(found)
+            return tr("{} · the image is split automatically").format(found)
         counts = count_splits(areas)
         words = ", ".join(f"{count} {SPLIT_NAMES[split]}" for split, count in counts.items())
         if Split.VALIDATION in counts or self.needed is not Split.TRAIN:
             return tr("{} · areas: {}").format(found, words)
-        return tr("{} · areas: {}. Without one for validation, some of those for training serve as such.").format(
+        return tr("{} · areas: {}. None is for validation, so some of those for training are used for it.").format(
             found, words
         )
 
@@ -243,18 +245,20 @@ def _require_labels(labels: Optional[QgsVectorLayer]) -> None:
     if labels is None:
         sentence, remedy = (
             tr("No labels are chosen."),
-            tr("Make a label project in the panel Label, or choose a layer."),
+            tr("Make a label project in the Label panel, or choose a layer."),
         )
         raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, remedy)
     if count_labels(labels) == 0:
-        sentence = tr("The layer {} holds no label yet.").format(labels.name())
-        raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, tr("Digitise some in the panel Label."))
+        sentence = tr("The layer {} contains no labels yet.").format(labels.name())
+        raise OrthomaskError(ErrorCode.LABELS_EMPTY, sentence, tr("Digitise some in the Label panel."))
 
 
 def _require_chips(path: str) -> None:
     if not path:
-        sentence, remedy = tr("No folder of chips is chosen."), tr("Choose one that the panel Label has exported.")
+        sentence, remedy = tr("No folder of chips is chosen."), tr("Choose one that was exported from the Label panel.")
         raise OrthomaskError(ErrorCode.CHIPS_EMPTY, sentence, remedy)
     if not (Path(path) / "manifest.json").exists():
         sentence = tr("There are no chips in {}.").format(path)
-        raise OrthomaskError(ErrorCode.CHIPS_EMPTY, sentence, tr("Choose the folder that holds their manifest.json."))
+        raise OrthomaskError(
+            ErrorCode.CHIPS_EMPTY, sentence, tr("Choose the folder that contains their manifest.json.")
+        )

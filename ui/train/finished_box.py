@@ -26,7 +26,7 @@ class FinishedBox(QGroupBox):
         self.evaluate = QPushButton(tr("Evaluate…"))
         self.evaluate.clicked.connect(self.evaluate_wanted)
         self.folder = QPushButton(tr("Open folder"))
-        self.folder.setToolTip(tr("The run folder, with curves, pictures and the request"))
+        self.folder.setToolTip(tr("The run folder, with curves, images and the request"))
         self.folder.clicked.connect(self.folder_wanted)
         buttons = QHBoxLayout()
         buttons.addWidget(self.evaluate)

@@ -53,7 +53,7 @@ class TrainingJob(QObject):
         Args:
             prepare: writes what the training reads, and makes its request; called in a task's thread.
         """
-        self._run(tr("Orthomask: labels of a training"), _Preparation(), prepare, self._begin)
+        self._run(tr("Orthomask: training labels"), _Preparation(), prepare, self._begin)
 
     def resume(self) -> None:
         """Begin, or go on where it stopped."""

@@ -31,9 +31,11 @@ class TrainingOptionsBox(QWidget):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self._defaults: Optional[Schedule] = None
-        self.epochs = _whole(1, 10_000, tr("How often to go on and look at the validation areas again"))
-        self.chip_px = _choice({f"{size} px": size for size in CHIP_SIZES_PX}, tr("Side of the training images"))
-        self.learning_rate = _number(0.00001, 0.1, 5, tr("How large the steps are; too large ones forget or diverge"))
+        self.epochs = _whole(1, 10_000, tr("Number of epochs; a validation follows each"))
+        self.chip_px = _choice({f"{size} px": size for size in CHIP_SIZES_PX}, tr("Side length of the training images"))
+        self.learning_rate = _number(
+            0.00001, 0.1, 5, tr("Step size; if it is too large, the model forgets or diverges")
+        )
         self.advanced = AdvancedBox()
         few = QGroupBox(tr("Training"))
         form = QFormLayout(few)
@@ -79,25 +81,25 @@ class AdvancedBox(QgsCollapsibleGroupBox):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("More options"), parent)
         sound = Schedule()
-        self.folder_chooser = FolderChooser(tr("Each training makes a new folder in this one"))
+        self.folder_chooser = FolderChooser(tr("Each training run creates a new folder in this one"))
         self.gsd_m = _number(0.0, 1000.0, 3, tr("Metres per pixel that the model works at"), tr("automatic"))
         self.batch = _whole(1, 1024, tr("Chips in each step"), sound.batch)
         self.steps = _whole(1, 100_000, tr("Steps in each epoch"))
-        self.loss = _choice(_losses(), tr("What is minimised"))
-        self.border_weight = _number(0.0, 20.0, 1, tr("Extra weight of the gaps between near objects"), tr("off"))
+        self.loss = _choice(_losses(), tr("The loss to minimise"))
+        self.border_weight = _number(0.0, 20.0, 1, tr("Extra weight of the gaps between close objects"), tr("off"))
         self.augmentation = _choice(
-            {tr("usual"): Augmentation(), tr("strong"): STRONG_AUGMENTATION, tr("none"): NO_AUGMENTATION},
-            tr("How far training images are changed at random"),
+            {tr("standard"): Augmentation(), tr("strong"): STRONG_AUGMENTATION, tr("none"): NO_AUGMENTATION},
+            tr("How much training images are varied at random"),
         )
-        self.decay = _choice({entry.value: entry for entry in Decay}, tr("How the learning rate falls"))
-        self.patience = _whole(0, 10_000, tr("Epochs without a better score after which it stops"), 0, tr("never"))
+        self.decay = _choice({entry.value: entry for entry in Decay}, tr("How the learning rate decreases"))
+        self.patience = _whole(0, 10_000, tr("Stop after this many epochs without a better score"), 0, tr("never"))
         self.frozen_epochs = _whole(0, 10_000, tr("Epochs in which only the decoder learns"), 0, tr("none"))
         self.network = _choice(_networks(), tr("Size of a network from scratch"))
         self.attention = QCheckBox(tr("Attention gates"))
         self.seed = _whole(0, 2**31 - 1, tr("The same seed gives the same training"), sound.seed)
-        self.device = _choice({name: name for name in ("auto", "cpu", "cuda", "mps")}, tr("Where it is trained"))
+        self.device = _choice({name: name for name in ("auto", "cpu", "cuda", "mps")}, tr("Device to train on"))
         precisions = ("auto", "32-true", "bf16-mixed", "16-mixed")
-        self.precision = _choice({name: name for name in precisions}, tr("Of the numbers: auto suits the device"))
+        self.precision = _choice({name: name for name in precisions}, tr("Numeric precision: auto suits the device"))
         self._lay_out()
 
     def folder(self) -> str:

@@ -226,7 +226,7 @@ class TrainPanel(QWidget):
 def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch]) -> str:
     """How a training ended, and how good its best model is."""
     reasons = {
-        "early": tr("stopped early, as it no longer got better"),
+        "early": tr("stopped early, as it no longer improved"),
         "diverged": tr("stopped, as the loss was no longer a number; try a lower learning rate"),
     }
     reason = reasons.get(result.stopped, tr("finished in {}").format(time_in_words(result.seconds))) if result else ""

@@ -22,13 +22,16 @@ class StartBox(QGroupBox):
         super().__init__(tr("New model"), parent)
         self.chooser = QComboBox()
         self.chooser.setToolTip(
-            tr("A model that knows something like it learns from a few areas.\nFrom scratch takes many, and longer.")
+            tr(
+                "A model that already knows something similar learns from a few areas.\nTraining from scratch "
+                "needs many, and takes longer."
+            )
         )
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.chooser.addItem(tr("From scratch"), None)
         self.chooser.currentIndexChanged.connect(self.changed)
         self.name = QLineEdit("my-model")
-        self.name.setToolTip(tr("What the new model is called, in lists and as a file"))
+        self.name.setToolTip(tr("Name of the new model, in lists and as a file"))
         self.name.textChanged.connect(self.changed)
         layout = QFormLayout(self)
         layout.addRow(tr("Start from"), self.chooser)

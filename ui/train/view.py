@@ -26,7 +26,7 @@ class TrainingView(QGroupBox):
         self.facts.setWordWrap(True)
         self.curves = Curves()
         self.picture = Picture()
-        self.picture.setToolTip(tr("Click to see them in full size"))
+        self.picture.setToolTip(tr("Click for full size"))
         self.caption = QLabel(tr("Validation: image, truth, prediction"))
         self.picture.setAccessibleName(self.caption.text())
         layout = QVBoxLayout(self)
@@ -134,4 +134,4 @@ def _speed(epoch: Epoch) -> str:
     speed = in_digits(epoch.images_per_second, 1)
     if math.isnan(epoch.waiting_share):
         return tr("{} images/s").format(speed)
-    return tr("{} images/s, {}% waiting for them").format(speed, in_digits(100 * epoch.waiting_share))
+    return tr("{} images/s, {}% of the time waiting for them").format(speed, in_digits(100 * epoch.waiting_share))

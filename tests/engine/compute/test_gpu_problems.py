@@ -77,7 +77,7 @@ def test_a_chosen_processor_asks_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(devices, "cuda_problem", lambda: pytest.fail("the GPU was woken"))
     info = devices.run(InfoRequest("cpu"), Progress())
     assert info.gpu_problem is GpuProblem.CHOSEN
-    assert info.device_reason == "The processor is used, as was chosen."
+    assert info.device_reason == "Running on the CPU, as chosen."
 
 
 def test_every_problem_has_a_reason() -> None:

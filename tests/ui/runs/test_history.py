@@ -277,7 +277,7 @@ def test_columns_can_be_sorted_and_rows_filtered(open_history, make, make_unfini
     dialog = open_history(3)
     assert cells(dialog, 1) == ["photo", "alp", "zoo"]
     assert cells(dialog, 4) == ["", "9", "1,234"]
-    assert cells(dialog, 5) == ["did not end", "1 min", "1 min"]
+    assert cells(dialog, 5) == ["unfinished", "1 min", "1 min"]
     dialog.view.sortByColumn(4, Qt.SortOrder.AscendingOrder)
     assert cells(dialog, 4) == ["", "9", "1,234"]
     dialog.view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
@@ -440,7 +440,7 @@ def test_one_run_at_a_time_is_gone_on_with(dock, engine, open_history, make_unfi
     press(dock.segment.run_bar.run_button)
     dialog = open_history(1)
     press(dialog.buttons.resume)
-    assert "Another run is going on." in shown(dialog.bar)
+    assert "Another run is in progress." in shown(dialog.bar)
     dock.segment.cancel()
     wait_until(lambda: dock.segment.running_folder == "")
 
@@ -593,7 +593,7 @@ def test_a_run_that_is_going_on_is_not_deleted(dock, engine, open_history, answe
     asked = answer(True)
     press(dialog.buttons.delete)
     assert asked == []
-    assert "This run is going on." in shown(dialog.bar)
+    assert "This run is still in progress." in shown(dialog.bar)
     dock.segment.cancel()
     wait_until(lambda: dock.segment.running_folder == "")
     wait_until(dialog.buttons.resume.isEnabled)

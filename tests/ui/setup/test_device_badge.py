@@ -101,7 +101,7 @@ def test_each_cause_has_its_sentence_and_its_cure(badge, monkeypatch, problem, w
     assert words in badge.reason.text()
     assert badge.cure.text() == cure.value
     is_warning = problem is not GpuProblem.CHOSEN
-    assert (badge.lamp.accessibleName() == "There is a GPU that is not used") is is_warning
+    assert (badge.lamp.accessibleName() == "A GPU is available but not used") is is_warning
     QTest.mouseClick(badge.cure, Qt.MouseButton.LeftButton)
     assert wanted == ([] if cure is Cure.USE_GPU else [cure])
     assert settings.DEVICE.get() == ("auto" if cure is Cure.USE_GPU else "cpu")

@@ -132,7 +132,7 @@ def test_set_up_shows_progress_and_ends_with_device_and_speed(open_dialog, insta
     assert "The engine works. Test processor found 7 objects" in dialog.words.text()
     assert dialog.changes == [environment.configured_python()]
     assert "engine-0.1.0" in dialog.changes[0]
-    assert dialog.bar.run_button.text() == "Set up anew"
+    assert dialog.bar.run_button.text() == "Set up again"
     assert dialog.store_box.isVisible()
 
 

@@ -73,7 +73,7 @@ def test_the_page_shows_what_is_kept_and_changes_nothing_by_itself(dock):
     page = SettingsPage(dock)
     assert page.results.chosen.isChecked()
     assert page.results.chooser.filePath() == "/data/runs"
-    assert page.engine.device.currentText() == "Processor only"
+    assert page.engine.device.currentText() == "CPU only"
     assert page.services.ask_from.value() == 50
     page.results.beside.setChecked(True)
     page.restore_defaults()
