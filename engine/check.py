@@ -99,7 +99,7 @@ def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bun
 def _bands(source: Source, bundle: Bundle) -> Light:
     numbers, assumption = source.choose([band.name for band in bundle.card.bands])
     if assumption:
-        remedy = tr("If that is wrong, name the bands (--bands), or describe them in the image.")
+        remedy = tr("If that is wrong, specify the bands (--bands), or describe them in the image.")
         return Light("bands", Level.AMBER, f"{assumption} {remedy}")
     names = source.band_names()
     named = ", ".join(
@@ -166,15 +166,15 @@ def _values(
 def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
     """The light on what is missing, and on a margin that is not known to be missing."""
     share, on_image = _percent(coverage.share), _percent(coverage.on_image)
-    words = tr("{} of the region holds data; the rest is left out.") if region else tr("{} of the image holds data.")
+    words = tr("{} of the region has data; the rest is left out.") if region else tr("{} of the image has data.")
     reason = words.format(share)
     if coverage.on_image < 1:
-        words = tr("{} of the region lies on the image; of that, {} holds data. The rest is left out.")
+        words = tr("{} of the region lies on the image; {} of that has data. The rest is left out.")
         reason = words.format(on_image, share)
     level = Level.GREEN if min(coverage.share, coverage.on_image) > HALF else Level.AMBER
     if coverage.margin < MARGIN:
         return Light("data", level, reason)
-    words = tr("{} of it is a margin where all bands are {:g}, which the model takes for ground.")
+    words = tr("{} is a margin where all bands are {:g}; the model treats it as ground.")
     reason = f"{reason} {words.format(_percent(coverage.margin), coverage.value)}"
     return Light("data", Level.AMBER, reason, None if source.tells_nodata else coverage.value)
 

@@ -87,7 +87,7 @@ class Image:
     def __post_init__(self) -> None:
         require(bool(self.path), tr("No image was given."), tr("Choose a raster file."))
         finite = self.nodata is None or math.isfinite(self.nodata)
-        require(finite, tr("The value for no data is no number."), tr("Give a number, such as 0 or 255."))
+        require(finite, tr("The no data value is not a number."), tr("Use a number, such as 0 or 255."))
 
 
 SPECK_PX = 64

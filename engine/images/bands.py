@@ -132,7 +132,7 @@ def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str
         if band.is_told and meaning(name).colour not in ("", band.colour):
             raise _missing(found, asked, wanted, image)
     listed = ", ".join(tr("{} from band {}").format(name, band.number) for name, band in zip(wanted, taken))
-    words = tr("Nothing in the image says which of its bands are which, so their order is taken: {}.").format(listed)
+    words = tr("The image does not name its bands; assumed by their order: {}.").format(listed)
     return Choice(tuple(band.number for band in taken), words)
 
 
@@ -154,14 +154,14 @@ def _code_colour(wanted: str) -> str:
 def _assumed_codes(bands: Sequence[BandName]) -> str:
     unsure = [band for band in bands if not band.is_sure]
     listed = ", ".join(tr("“{}” is {}").format(band.name, band.colour) for band in unsure)
-    return tr("Satellites number their bands differently; it is assumed that {}.").format(listed) if unsure else ""
+    return tr("Satellites number their bands differently. Assumed: {}.").format(listed) if unsure else ""
 
 
 def _missing(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str) -> OrthomaskError:
     names = ", ".join(_described(band) for band in found)
     sentence = tr("The model reads {} bands ({}), but “{}” has {}: {}.")
     if asked:
-        sentence = tr("The model reads {} bands ({}), but “{}” has {} ({}) and bands {} were asked for.")
+        sentence = tr("The model reads {} bands ({}), but “{}” has {} ({}), and bands {} were requested.")
     return OrthomaskError(
         ErrorCode.IMAGE_BANDS,
         sentence.format(len(wanted), ", ".join(wanted), image, len(found), names, ", ".join(asked)),
@@ -213,7 +213,7 @@ def _set_nodata(virtual: DatasetWriter, nodata: float) -> None:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
             tr("No pixel of type {} can have the value {:g}.").format(virtual.dtypes[0], nodata),
-            tr("Name the value that stands for no data in this image."),
+            tr("Use the value that means no data in this image."),
         )
     virtual.nodata = nodata
 
@@ -229,5 +229,5 @@ def require_one_type(dataset: DatasetReader, numbers: Sequence[int], image: str)
         raise OrthomaskError(
             ErrorCode.IMAGE_TYPE,
             tr("The bands of “{}” have different pixel types: {}.").format(image, " and ".join(kinds)),
-            tr("Convert them to one type first (in QGIS: Raster ‣ Conversion ‣ Translate), or name other bands."),
+            tr("Convert them to one type first (in QGIS: Raster ‣ Conversion ‣ Translate), or specify other bands."),
         )

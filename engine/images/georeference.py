@@ -79,8 +79,8 @@ def _unplaced(image: Image, has_camera: bool) -> OrthomaskError:
         sentence = tr("“{}” is not orthorectified: only a camera model (RPC) says where its pixels lie.")
         remedy = tr("Orthorectify it first with an elevation model, for example with gdalwarp -rpc.")
     else:
-        sentence = tr("Nothing in “{}” says where its pixels lie.")
-        remedy = tr("Georeference the image first, or put its world file beside it.")
+        sentence = tr("“{}” is not georeferenced: nothing says where its pixels lie.")
+        remedy = tr("Georeference the image first, or put its world file next to it.")
     return OrthomaskError(ErrorCode.IMAGE_CRS, sentence.format(_name(image)), remedy)
 
 
@@ -266,9 +266,11 @@ def doubt(source: pyproj.CRS, target: pyproj.CRS, bounds: tuple[float, float, fl
     accuracy = ways.transformers[0].accuracy
     missing = ways.unavailable_operations[0] if ways.unavailable_operations else None
     grids = ", ".join(grid.short_name for grid in missing.grids if not grid.available) if missing else ""
-    places = tr("The shift from {} to {} is only known to {:g} m here.").format(source.name, target.name, accuracy)
+    places = tr("The datum shift from {} to {} is known only to {:g} m here.").format(
+        source.name, target.name, accuracy
+    )
     if accuracy <= 0:
-        places = tr("The shift from {} to {} is not known here: places can be off by hundreds of metres.").format(
-            source.name, target.name
-        )
-    return (f"{places} {tr('The grid {} is missing.').format(grids)}" if grids else places,)
+        places = tr(
+            "The datum shift from {} to {} is not known here: positions can be off by hundreds of metres."
+        ).format(source.name, target.name)
+    return (" ".join([places, tr("The grid {} is missing.").format(grids)]) if grids else places,)

@@ -50,8 +50,8 @@ def partners(pictures: Sequence[Path], others: Sequence[Path], folder: str, *, w
     left = sorted(set(others) - set(chosen))
     if whole and left:
         raise _refusal(
-            tr("The mask “{}” has no picture.").format(left[0].name),
-            tr("Give it the name of its picture, or take it away."),
+            tr("The mask “{}” has no image.").format(left[0].name),
+            tr("Give it the name of its image, or remove it."),
             f"{len(left)} without a picture: {', '.join(path.name for path in left)}",
         )
     return chosen
@@ -76,14 +76,14 @@ def _refuse_doubtful(pictures: Sequence[Path], found: Sequence[Sequence[Path]], 
         if len(several) > 1:
             raise _refusal(
                 tr("“{}” could have the mask “{}” or “{}”.").format(picture.name, several[0].name, several[1].name),
-                tr("Keep one mask for each picture."),
+                tr("Keep one mask for each image."),
             )
         if several[0] in taken and picture.suffix.lower() not in ARRAYS:
             raise _refusal(
                 tr("“{}” and “{}” could both have the mask “{}”.").format(
                     taken[several[0]].name, picture.name, several[0].name
                 ),
-                tr("Give each mask the name of its picture."),
+                tr("Give each mask the name of its image."),
             )
         taken[several[0]] = picture
 

@@ -96,4 +96,4 @@ def blurred_note(name: str) -> str:
 
 def yes_no_note(name: str, class_value: int) -> str:
     """The warning that 255 was taken for a class."""
-    return tr("“{}” holds only 0 and 255: 255 was taken as class {}.").format(name, class_value)
+    return tr("“{}” contains only 0 and 255: 255 was read as class {}.").format(name, class_value)

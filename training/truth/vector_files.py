@@ -169,15 +169,15 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
         if not assumed:
             raise OrthomaskError(
                 ErrorCode.LABELS_CRS,
-                tr("The coordinates of the layer “{}” are no degrees, as its CRS {} says.").format(layer, text),
-                tr("Name the CRS that they are in, on the command line with --labels-crs."),
+                tr("The coordinates of the layer “{}” are not degrees, as its CRS {} requires.").format(layer, text),
+                tr("Specify their CRS, on the command line with --labels-crs."),
             )
         return pyproj.CRS.from_user_input(assumed)
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.LABELS_CRS,
             tr("The layer “{}” has no known coordinate reference system.").format(layer),
-            tr("Set the CRS of the layer, or name it, on the command line with --labels-crs."),
+            tr("Set the CRS of the layer, or specify it, on the command line with --labels-crs."),
             str(error),
         ) from error
 

@@ -46,12 +46,12 @@ class Tally:
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each thing that was mended or left out."""
         told = (
-            (self.outlines, tr("{} of {} features of “{}” are closed lines and were taken as polygons.")),
+            (self.outlines, tr("{} of {} features in “{}” are closed lines and were read as polygons.")),
             (self.mended, tr("{} of {} features in “{}” were not valid and have been repaired.")),
             (self.without_geometry, tr("{} of {} features in “{}” have no geometry and were left out.")),
             (self.not_polygons, tr("{} of {} features in “{}” are points or lines and were left out.")),
-            (self.without_area, tr("{} of {} features of “{}” have no area and were left out.")),
-            (self.lost, tr("{} of {} features of “{}” have no place in the CRS of the image and were left out.")),
+            (self.without_area, tr("{} of {} features in “{}” have no area and were left out.")),
+            (self.lost, tr("{} of {} features in “{}” cannot be projected to the CRS of the image and were left out.")),
             (self.outside, tr("{} of {} features in “{}” lie outside the image.")),
         )
         return tuple(words.format(count, self.features, self.name) for count, words in told if count)

@@ -178,7 +178,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterNumber(
                 "NODATA", tr("No data value"), QgsProcessingParameterNumber.Type.Double, optional=True
             ),
-            tr("Pixels that have this value in all bands are left out, where the image itself does not say any."),
+            tr("Pixels with this value in all bands are left out. Used only if the image itself has no no data value."),
             advanced=True,
         )
 

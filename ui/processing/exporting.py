@@ -43,8 +43,9 @@ class ExportAlgorithm(LabelledAlgorithm):
         self.add(
             QgsProcessingParameterMatrix("MAPPING", tr("Classes"), 1, False, [tr("Value"), tr("Class")], optional=True),
             tr(
-                "What each value of the class field means: the number of a class, 0 for background or 255 for unknown. "
-                "Nothing numbers the values in the order of the legend, else by size or alphabet; 0 is background."
+                "The class of each value of the class field: the number of a class, 0 for background or 255 "
+                "for unknown. Leave empty to number the values in the order of the legend, else by size or "
+                "alphabet; 0 is background."
             ),
         )
         self.add(

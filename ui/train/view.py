@@ -134,4 +134,4 @@ def _speed(epoch: Epoch) -> str:
     speed = in_digits(epoch.images_per_second, 1)
     if math.isnan(epoch.waiting_share):
         return tr("{} images/s").format(speed)
-    return tr("{} images/s, {}% of the time waiting for them").format(speed, in_digits(100 * epoch.waiting_share))
+    return tr("{} images/s, {}% waiting for them").format(speed, in_digits(100 * epoch.waiting_share))

@@ -148,7 +148,7 @@ def test_no_picture_takes_the_mask_of_another(tmp_path):
     write(tmp_path / "masks" / "tyrol_1_mask.png", MASK[None])
     refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "could have the mask “mask_tyrol_1.png” or “tyrol_1_mask.png”")
     (tmp_path / "masks" / "tyrol_1_mask.png").rename(tmp_path / "masks" / "graz_1.png")
-    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "The mask “graz_1.png” has no picture")
+    refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "The mask “graz_1.png” has no image")
     assert len(list(read_pictures(pictures(tmp_path, images="images/tyrol_*"), str(tmp_path)))) == 1
 
 
@@ -179,7 +179,7 @@ def test_255_is_the_class_where_the_whole_folder_holds_only_0_and_255(tmp_path, 
     told: list[str] = []
     for tile in read_pictures(pictures(tmp_path), str(tmp_path), told.append):
         np.testing.assert_array_equal(tile.mask, np.array(found[tile.name]) // 255)
-    assert told == ["“masks” holds only 0 and 255: 255 was taken as class 1."]
+    assert told == ["“masks” contains only 0 and 255: 255 was read as class 1."]
     write(tmp_path / "images" / "d.png", image())
     write(tmp_path / "masks" / "d.png", np.repeat(np.array([[[0, 1, 255], [0, 0, 0]]], np.uint8), bands, axis=0))
     told.clear()

@@ -205,7 +205,7 @@ def test_closed_lines_of_drawings_are_polygons(tmp_path: Path) -> None:
     truth = truth_of([Labels(str(path), crs=UTM)], grid(), ONE)
     assert np.array_equal(truth.mask(whole(grid())), burned([shapely.Polygon(line) for line in outlines], grid()))
     assert truth.warnings == (
-        "2 of 3 features of “entities” are closed lines and were taken as polygons.",
+        "2 of 3 features in “entities” are closed lines and were read as polygons.",
         "1 of 3 features of “entities” are points or lines and were left out.",
     )
 
