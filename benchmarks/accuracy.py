@@ -109,7 +109,8 @@ def bundle_model(name: str) -> Model:
 
     def find(pixels: np.ndarray, gsd_m: float) -> np.ndarray:
         size = pixels.shape[1:]
-        with open_tile(Tile("picture", pixels, np.zeros(size, np.uint8), gsd_m, Split.TEST, ""), request) as ground:
+        tile = Tile("picture", pixels, np.zeros(size, np.uint8), gsd_m, Split.TEST, "")
+        with open_tile(tile, (), request) as ground:
             (piece,) = ground.compare(predictor, bundle.card.threshold, Progress())
         return laid_back(piece.probabilities[0], ground.lattice.transform.a, gsd_m, size)
 
