@@ -175,7 +175,7 @@ def test_images_are_joined_by_the_names_of_their_bands_and_what_is_assumed_is_to
     assert found.bands == ("B04", "B03", "B02")
     np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(one, bare)
-    assert [warning for warning in found.warnings if "order is taken: B04 from band 1" in warning]
+    assert [warning for warning in found.warnings if "assumed by their order: B04 from band 1" in warning]
 
 
 def refused(data, folder, parent=None, **changes):
