@@ -7,14 +7,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 """What Windows leaves in folders."""
 BESIDE = (".msk", ".aux.xml")
 """Endings of the files beside a raster that say how it is to be understood."""
-STATISTICS = ("Histograms", "GDALRasterAttributeTable")
+STATISTICS = re.compile(
+    r"<Histograms>.*?</Histograms>|<GDALRasterAttributeTable.*?</GDALRasterAttributeTable>"
+    r'|<MDI key="STATISTICS_[^"]*">.*?</MDI>',
+    re.DOTALL,
+)
 """What GDAL keeps beside a raster of its values, which changes none: QGIS has it written while it shows a layer."""
+EMPTY = re.compile(r"<(Metadata|PAMRasterBand|PAMDataset)\b[^>]*>\s*</\1>")
+"""An element of such a file that says nothing."""
 
 
 def listed(folder: Path) -> list[Path]:
@@ -57,20 +62,8 @@ def _with_neighbours(names: Iterable[str]) -> Iterator[str]:
 
 
 def _without_statistics(path: Path) -> str:
-    """What a file of GDAL's says beside statistics, as text; empty if that is all, its bytes if it is no XML."""
-    content = path.read_bytes()
-    try:
-        root = ElementTree.fromstring(content)  # noqa: S314 (GDAL reads it, too; entities of others are not followed)
-    except ElementTree.ParseError:
-        return content.hex()
-    for parent in list(root.iter()):
-        for child in list(parent):
-            key = child.get("key", "")
-            if child.tag in STATISTICS or (child.tag == "MDI" and key.startswith("STATISTICS_")):
-                parent.remove(child)
-    for parent in reversed(list(root.iter())):
-        for child in list(parent):
-            is_empty = not len(child) and not (child.text or "").strip()
-            if is_empty and child.tag in ("Metadata", "PAMRasterBand"):
-                parent.remove(child)
-    return ElementTree.canonicalize(ElementTree.tostring(root), strip_text=True) if len(root) else ""
+    """What a file of GDAL's says beside statistics, as text; empty if that is all."""
+    text = STATISTICS.sub("", path.read_text(encoding="utf-8", errors="replace"))
+    for _ in range(3):  # the innermost first
+        text = EMPTY.sub("", text)
+    return " ".join(text.split())
