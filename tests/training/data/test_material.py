@@ -192,7 +192,7 @@ def test_nothing_to_learn_from_is_said(tmp_path):
     empty = LabelledData((write_project(tmp_path / "b", ((100, 60, 128, 78), HALVES[1]), SPLITS),))
     assert "only background" in refused(empty, tmp_path).sentence
     unchecked = LabelledData((write_project(tmp_path / "c", (HALVES[0], (100, 60, 128, 78)), SPLITS),))
-    assert "for validation hold no object" in refused(unchecked, tmp_path).sentence
+    assert "for validation contain no object" in refused(unchecked, tmp_path).sentence
 
 
 def test_a_class_without_labels_is_a_warning(tmp_path):
