@@ -1,1 +1,1 @@
-"""Datasets, training and accuracy, without QGIS."""
+"""Data, training and evaluation, without QGIS."""

@@ -1,7 +1,7 @@
-"""The area of each class, corrected for the errors of the map, with its confidence interval.
+"""The area of each class, corrected for map errors, with its confidence interval.
 
 Source: Olofsson et al. (2014), Good practices for estimating area and assessing accuracy of land change, Remote Sensing
-of Environment 148, 42-57: the stratified estimator, its strata being the classes of the map.
+of Environment 148, 42-57: the stratified estimator, with the map's classes as strata.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ...protocol.words import tr
 from .scores import ratio
 
 SAMPLE = 300
-"""Pixels drawn in each stratum. Neighbours resemble each other: counting all would make the interval absurdly small."""
+"""Pixels drawn in each stratum. Neighbours are correlated: counting all would make the interval far too narrow."""
 ROWS = 1024
-"""Of a map that are counted at a time, all with the ground size of the pixel in their middle."""
+"""Rows of a map counted at a time, with the mean ground size of their pixels."""
 Z_95 = 1.96
 
 
 class Sample:
-    """A random sample of labelled pixels in each class of the map, drawn while they pass by."""
+    """A random sample of labelled pixels in each class of the map, drawn from a stream."""
 
     def __init__(self, classes: int, seed: int = 1) -> None:
         self._random = np.random.default_rng(seed)
@@ -42,9 +42,9 @@ class Sample:
         self._truth = [np.empty(0, np.int64) for _ in range(classes)]
 
     def add(self, mapped: np.ndarray, truth: np.ndarray) -> None:
-        """Take in labelled pixels: their class on the map, and their true one, both `(N,)`.
+        """Add labelled pixels: their class on the map and their true class, both `(N,)`.
 
-        Every pixel gets a random number; those with the lowest stay, so that each has the same chance.
+        Every pixel gets a random number, and the lowest are kept, so that all have the same chance.
         """
         for value in range(len(self._keys)):
             true = truth[mapped == value]
@@ -63,7 +63,7 @@ def estimate(counts: np.ndarray, mapped_m2: np.ndarray, names: Sequence[str]) ->
 
     Args:
         counts: sampled pixels, row = class of the map, column = true class.
-        mapped_m2: area of each class on the map. A class of which nothing was sampled is taken as it is mapped.
+        mapped_m2: area of each class on the map. A class without samples is taken as mapped.
     """
     total = mapped_m2.sum()
     weights = mapped_m2 / max(total, 1e-9)
@@ -90,7 +90,7 @@ def map_areas(path: Path, classes: Sequence[ClassInfo], progress: Progress) -> n
     """Ground area in m² of background and each class in the `classes.tif` of a run, counted in windows.
 
     Raises:
-        OrthomaskError: it is no class raster of ours, or of other classes.
+        OrthomaskError: it is not our class raster, or its classes differ.
     """
     try:
         with rasterio.open(path) as dataset:

@@ -1,6 +1,6 @@
-"""Probabilities against the truth: scores at every threshold, and whether a probability means what it says.
+"""Probabilities against the truth: scores at every threshold, and calibration.
 
-All of it comes from counts of pixels by stored probability (0 to `SCALE`), which lose nothing and stay small.
+All of it comes from counts of pixels by stored probability (0 to `SCALE`), which are lossless and small.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ...protocol import UNKNOWN
 from .scores import ratio
 
 BINS = 15
-"""Of the reliability curve and the calibration error, as in Guo et al. (2017)."""
+"""Bins of the reliability curve and calibration error, as in Guo et al. (2017)."""
 
 
 class Operating(NamedTuple):
-    """Scores of all foreground together at one threshold."""
+    """Scores of all foreground classes together at one threshold."""
 
     threshold: float
     iou: float
@@ -62,7 +62,7 @@ class Histogram:
             self.classes += _counted(probability, truth == value)
 
     def sweep(self) -> list[Operating]:
-        """Scores at every threshold that makes a difference, each in the middle between two stored probabilities."""
+        """Scores at every distinct threshold, each midway between two stored probabilities."""
         found, hits = (np.cumsum(counts[::-1])[::-1] for counts in (self.found.sum(axis=1), self.found[:, 1]))
         true = int(hits[0])
         return [
@@ -77,14 +77,14 @@ class Histogram:
         ]
 
     def best(self) -> Operating:
-        """The scores at the threshold with the highest intersection over union; of equal ones, the middle one."""
+        """The scores at the threshold with the highest intersection over union; of ties, the middle one."""
         rows = self.sweep()
         highest = max(row.iou for row in rows)
         equal = [row for row in rows if row.iou == highest]
         return equal[len(equal) // 2]
 
     def reliability(self) -> list[Bin]:
-        """Mean probability and frequency of the true class in `BINS` bins of equal width; empty bins are left out."""
+        """Mean probability and observed frequency in `BINS` bins of equal width; empty bins are left out."""
         steps = np.arange(SCALE + 1)
         number = np.minimum(steps * BINS // SCALE, BINS - 1)
         pixels, right = self.classes.sum(axis=1), self.classes[:, 1]
@@ -97,7 +97,7 @@ class Histogram:
         ]
 
     def error(self) -> float:
-        """Expected calibration error (Guo et al. 2017): mean distance of probability and frequency, by pixels."""
+        """Expected calibration error (Guo et al. 2017): mean gap of probability and frequency, by pixels."""
         return sum(row.share * abs(row.probability - row.frequency) for row in self.reliability())
 
 

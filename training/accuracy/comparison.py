@@ -1,4 +1,4 @@
-"""Predictions beside the truth, piece by piece of ground, made by the same code as every other prediction."""
+"""Compare predictions with the truth piece by piece, using the same code as every other prediction."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from ..chips.pictures import Tile
 from ..truth.labels import Grid, Truth, open_truth
 
 PIECE_PX = 4096
-"""Larger areas are compared in pieces of at most this size, so that memory does not grow with them. Their edges cut
-objects, as those of areas do."""
+"""Larger areas are compared in pieces of at most this side, so that memory does not grow with them. Their edges cut
+objects, as area edges do."""
 LOCAL_CRS = "+proj=tmerc +datum=WGS84 +units=m"
-"""Where pictures without georeference are put: around its origin a metre is a metre."""
+"""CRS for pictures without georeference: near its origin, distances are true."""
 
 
 class Comparison(NamedTuple):
-    """What a model finds in a piece of an area, and what is there.
+    """Prediction and truth in a piece of an area.
 
     Attributes:
         area: name of the area or picture.
         window: on the image's lattice.
         probabilities: `(K, H, W)` uint8, 0 to `SCALE`, of the foreground classes.
         found: `(H, W)` uint8 predicted class values; 255 where `truth` is.
-        truth: `(H, W)` uint8 class values; 255 outside the area, where nobody knows, and where there is no image.
+        truth: `(H, W)` uint8 class values; 255 outside the area, where unknown, and where there is no image.
         objects: `(H, W)` int32 numbers of the true objects, 0 for none.
     """
 
@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
 
 
 class Area(NamedTuple):
-    """A part of an image that is compared: a polygon in lattice pixels."""
+    """A part of an image to compare: a polygon in lattice pixels."""
 
     name: str
     polygon: Geometry
@@ -62,11 +62,11 @@ class Area(NamedTuple):
 
 @dataclass(frozen=True)
 class Ground:
-    """An opened image with the truth about it.
+    """An opened image with its truth.
 
     Attributes:
-        areas: what is compared of it.
-        georeferenced: it lies somewhere on Earth, unlike a picture.
+        areas: the parts to compare.
+        georeferenced: False for a picture without a place on Earth.
     """
 
     plan: predict.Plan
@@ -87,7 +87,7 @@ class Ground:
         return select(self.lattice, shapely.union_all([area.polygon for area in self.areas])).extent
 
     def compare(self, predictor: Predictor, threshold: float, progress: Progress) -> Iterator[Comparison]:
-        """Predict the areas, and lay the truth beside it; pieces in which nothing is known are left out."""
+        """Predict the areas and pair them with the truth; skip pieces in which nothing is known."""
         pieces = [(area.name, piece) for area in self.areas for piece in _pieces(area.polygon)]
         for index, (name, piece) in enumerate(pieces):
             part = progress.part(index / len(pieces), (index + 1) / len(pieces))
@@ -111,7 +111,7 @@ class Ground:
         return extent, probabilities
 
     def picture(self, window: Window) -> np.ndarray:
-        """What the model sees of a window, for people: `(H, W, 3)` uint8 of three bands, or of one in grey."""
+        """What the model sees of a window, for display: `(H, W, 3)` uint8 of three bands, or one in grey."""
         pixels, valid = self.reader.read(window)
         shown = slice(3) if len(pixels) >= 3 else [0, 0, 0]
         bands = [(band.percentile_2, band.percentile_98) for band in self.plan.bundle.card.bands]
@@ -121,7 +121,7 @@ class Ground:
 
 
 def _pieces(polygon: Geometry) -> Iterator[Geometry]:
-    """A polygon in lattice pixels, cut along whole pixels where it is large."""
+    """A polygon in lattice pixels, cut along pixel edges if large."""
     left, top, right, bottom = polygon.bounds
     for y in np.arange(math.floor(top), bottom, PIECE_PX):
         for x in np.arange(math.floor(left), right, PIECE_PX):
@@ -134,13 +134,13 @@ def _pieces(polygon: Geometry) -> Iterator[Geometry]:
 def open_ground(
     image: LabelledImage, request: EvaluateRequest, *, name: str = "", georeferenced: bool = True
 ) -> Iterator[Ground]:
-    """Open an image with the truth about it. Without areas all of it counts, else those of the wanted split.
+    """Open an image with its truth. Without areas all of it counts, else the areas of the requested split.
 
     Args:
         name: of the whole image as an area; empty for the file's.
 
     Raises:
-        OrthomaskError: the image does not suit the model, or labels or areas cannot be used.
+        OrthomaskError: the image does not suit the model, or labels or areas are unusable.
     """
     with open_image(image.image) as source:
         plan = predict.plan(source, PredictRequest(image.image, request.model, request.output_dir))
@@ -163,12 +163,12 @@ def _wanted(truth: Truth, split: Split, grid: Grid) -> tuple[Area, ...]:
 
 @contextmanager
 def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest) -> Iterator[Ground]:
-    """Open a picture with its mask as if it lay somewhere on Earth.
+    """Open a picture with its mask as if it were georeferenced.
 
     Args:
-        bands: what its bands are called; empty where nothing says it.
+        bands: names of its bands; empty if unknown.
     """
-    file = tile.file or PurePath(tile.name).name  # what is in the copy GDAL finds out whatever its name
+    file = tile.file or PurePath(tile.name).name  # GDAL detects the copy's format whatever its name
     with MemoryFile(filename=file) as pixels, MemoryFile(filename=file) as mask:
         _write(pixels, tile.pixels, tile.gsd_m, bands)
         _write(mask, tile.mask[None], tile.gsd_m)
@@ -183,8 +183,8 @@ def _write(memory: MemoryFile, bands: np.ndarray, gsd_m: float, names: Sequence[
     profile = {
         "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype.name,
         "crs": LOCAL_CRS,
-        "transform": Affine(gsd_m, 0, gsd_m, 0, -gsd_m, 0),  # with both corners at 0, 1 m would mean no georeference
-        "photometric": "MINISBLACK",  # else GDAL takes the fourth of four bands for transparency
+        "transform": Affine(gsd_m, 0, gsd_m, 0, -gsd_m, 0),  # at 0, 0, pixels of 1 m would mean no georeference
+        "photometric": "MINISBLACK",  # else GDAL takes the last of four bands for alpha
     }  # fmt: skip
     with memory.open(**profile) as dataset:
         dataset.write(bands)

@@ -1,4 +1,4 @@
-"""Where a model is wrong, as layers of a map: a raster of errors, and polygons of objects found, missed and false."""
+"""Map layers of a model's errors: a raster, and polygons of objects found, missed and false."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .comparison import Comparison, Ground
 from .tally import Matched
 
 RIGHT, FALSE, MISSED, WRONG_CLASS = 1, 2, 3, 4
-"""Values of the raster of errors; 0 is background that is right, 255 unknown."""
+"""Values of the error raster; 0 is correct background, 255 unknown."""
 KINDS = (
     ClassInfo(RIGHT, "right", "#1b9e77"),
     ClassInfo(FALSE, "false", "#d7301f"),
@@ -36,7 +36,7 @@ FIELDS = ("status", "class", "iou", "confidence", "area_m2")
 
 
 def errors(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """What is right and what is not, from class values: see `RIGHT`, `FALSE`, `MISSED` and `WRONG_CLASS`."""
+    """Classify pixels by error from class values: see `RIGHT`, `FALSE`, `MISSED` and `WRONG_CLASS`."""
     here, there = found > 0, truth > 0
     kinds = [truth == UNKNOWN, here & there & (found == truth), here & there, here, there]
     return np.select(kinds, [UNKNOWN, RIGHT, WRONG_CLASS, FALSE, MISSED], 0).astype(np.uint8)
@@ -49,7 +49,7 @@ class ErrorRaster:
         self._dataset, self._extent = dataset, extent
 
     def write(self, piece: Comparison) -> None:
-        """Add a piece; where areas overlap, the later one counts."""
+        """Add a piece; where areas overlap, the later one wins."""
         x, y, width, height = piece.window
         block = Block(x - self._extent.x, y - self._extent.y, width, height)
         now = errors(piece.found, piece.truth)
@@ -58,7 +58,7 @@ class ErrorRaster:
 
 @contextmanager
 def open_errors(path: Path, ground: Ground, progress: Progress) -> Iterator[ErrorRaster]:
-    """A raster of errors to write piece by piece, which becomes a Cloud Optimized GeoTIFF."""
+    """An error raster to write piece by piece, saved as a Cloud Optimized GeoTIFF."""
     extent = ground.extent
     transform = ground.lattice.transform @ Affine.translation(extent.x, extent.y)
     frame = Frame(extent.width, extent.height, ground.lattice.crs, transform)
@@ -101,14 +101,14 @@ class ObjectLayer:
 
 
 def _placed(outlines: np.ndarray, ground: Ground, crs: pyproj.CRS) -> np.ndarray:
-    """Outlines in lattice pixels, in a CRS."""
+    """Outlines from lattice pixels to a CRS."""
     placed = regions.transformed(outlines, ground.lattice.transform)
     lattice_crs = pyproj.CRS.from_user_input(ground.lattice.crs)
     return np.asarray(placed if lattice_crs == crs else regions.reprojected(placed, lattice_crs, crs))
 
 
 def _outlines(numbers: np.ndarray, wanted: list[int], window: Window) -> np.ndarray:
-    """The objects of these numbers as multipolygons along pixel edges, in lattice pixels."""
+    """The objects with these numbers as multipolygons along pixel edges, in lattice pixels."""
     parts: dict[int, list[shapely.Polygon]] = {number: [] for number in wanted}
     chosen = np.isin(numbers, wanted)
     place = Affine.translation(window.x, window.y)

@@ -1,4 +1,4 @@
-"""How well a model finds what people have labelled: pixels, objects, areas, and where it is wrong."""
+"""Evaluate a model against labels: pixel and object scores, areas, and maps of its errors."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from .tally import Tally
 
 RECORD, REPORT, OBJECTS = "evaluation.json", "report.html", "objects.gpkg"
 FEW_AREAS = 10
-"""With fewer areas than this the interval of the area estimate is not to be trusted."""
+"""With fewer areas than this, the interval of the area estimate is unreliable."""
 
 
 def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
-    """Predict what is labelled, compare, and write `report.html`, `evaluation.json` and layers of errors.
+    """Predict the labelled areas, compare, and write `report.html`, `evaluation.json` and error layers.
 
-    The predictions are those of a run: the same windows, blended. The folder appears when everything is in it.
+    The predictions are those of a run: the same windows, blended. The folder appears once it is complete.
 
     Raises:
-        OrthomaskError: the model does not suit the images, there is nothing labelled for the wanted split, or the
-            output exists or cannot be written.
+        OrthomaskError: the model does not suit the images, nothing is labelled for the requested split, or the output
+            exists or cannot be written.
     """
     started = time.monotonic()
     request = replace(request, data=rooted(request.data))
@@ -67,7 +67,7 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
 
 
 class _Evaluation:
-    """One evaluation on its way, in a folder that is not final yet."""
+    """An evaluation in progress, in a temporary folder."""
 
     def __init__(self, request: EvaluateRequest, bundle: Bundle, folder: Path, progress: Progress) -> None:
         self._request, self._bundle, self._folder = request, bundle, folder
@@ -92,7 +92,7 @@ class _Evaluation:
             with open_ground(image, self._request) as ground:
                 self._add(ground, part)
         for number, (tile, bands) in enumerate(self._tiles(), start=1):
-            done = share + (1 - share) * number / (number + 20)  # nobody knows how many there are
+            done = share + (1 - share) * number / (number + 20)  # their number is unknown
             progress.report(done, tr("Image {}: {}").format(number, tile.name))
             with open_tile(tile, bands, self._request) as ground:
                 self._add(ground, progress.part(done, done))
@@ -100,7 +100,7 @@ class _Evaluation:
             raise _nothing(self._request.split)
 
     def _tiles(self) -> Iterator[tuple[Tile, tuple[str, ...]]]:
-        """The pictures of the wanted split, each with the names of its bands as far as an export tells them."""
+        """The pictures of the requested split, each with its band names if an export gives them."""
         data = self._request.data
         for pictures in data.pictures:
             tiles = read_pictures(pictures, data.root, self._warnings.append)
@@ -151,7 +151,7 @@ class _Evaluation:
         )
 
     def _doubts(self) -> Iterator[str]:
-        """What to keep in mind when reading the scores."""
+        """Warnings about what limits the scores."""
         confusion, counts = self._tally.confusion, self._tally.sample.counts()
         if not confusion[1:].sum():
             yield tr("No objects are labelled here, so IoU, precision and recall mean nothing.")
@@ -214,7 +214,7 @@ class _Evaluation:
 
 
 def _sources(data: LabelledData) -> dict[str, list[str]]:
-    """Names of the files and folders that were evaluated, by what they are."""
+    """Names of the evaluated files and folders, by kind."""
     sources: dict[str, list[str]] = {
         "images": [Path(image.image.path).name for image in data.projects],
         "labels": [Path(labels.path).name for image in data.projects for labels in image.labels],
@@ -234,7 +234,7 @@ def _nothing(split: Split) -> OrthomaskError:
 
 
 def _other_run(map_path: Path, bundle: Bundle, threshold: float) -> Iterator[str]:
-    """A warning where the map was made by another model, or at another threshold."""
+    """A warning if the map was made with another model or threshold."""
     try:
         record = json.loads(map_path.with_name("run.json").read_text(encoding="utf-8"))
         made = (record["model"]["sha256"], record["threshold"])

@@ -1,6 +1,6 @@
-"""Objects found against objects labelled: one matches the other where they overlap by half.
+"""Match predicted with labelled objects, where their IoU is 0.5 or more.
 
-Both are objects of a raster, so none overlaps another on its own side, and overlaps are counts of pixels.
+Both come from rasters, so predicted or labelled objects never overlap each other, and overlaps are pixel counts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .scores import ratio
 
 MATCH_IOU = 0.5
 RECALLS = np.linspace(0, 1, 101)
-"""Where precision is read for the average precision, as in COCO (Lin et al. 2014)."""
+"""Recalls at which average precision samples precision, as in COCO (Lin et al. 2014)."""
 
 
 Overlaps = dict[int, list[tuple[float, int]]]
-"""By number of a predicted object: IoU with, and number of, each true one of its class that it touches."""
+"""By number of a predicted object: IoU and number of each true object of its class that it overlaps."""
 
 
 class Found(NamedTuple):
@@ -31,7 +31,7 @@ class Found(NamedTuple):
         number: in the raster of predicted objects.
         confidence: mean probability, 0 to 1.
         partner: number of the true object that it matches; 0 for none.
-        iou: its highest overlap with a true object of its class.
+        iou: its highest IoU with a true object of its class.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """A true object that nothing matches: its number in the raster of true objects, and its best overlap."""
+    """An unmatched true object: its number in the raster of true objects, and its best IoU."""
 
     number: int
     value: int
@@ -70,7 +70,7 @@ def match(
     Args:
         found, true: numbers `(H, W)` of predicted and true objects, 0 for none.
         probability: `(H, W)`, 0 to 1.
-        least_px: predicted objects of fewer pixels are left out, and true ones are not called missed.
+        least_px: predicted objects with fewer pixels are left out; such true ones never count as missed.
     """
     mine, theirs = _Objects.of(found, found_classes), _Objects.of(true, true_classes)
     overlaps = _overlaps(found, true, mine, theirs)
@@ -88,7 +88,7 @@ def match(
 
 
 def _matched(mine: _Objects, confidence: np.ndarray, overlaps: Overlaps, least_px: float) -> tuple[Found, ...]:
-    """The predicted objects, the most confident first; each takes the best true one that is still free."""
+    """The predicted objects, the most confident first; each takes the best true one still free."""
     kept = mine.numbers[mine.pixels[mine.numbers] >= least_px]
     taken: set[int] = set()
     rows = []
@@ -103,13 +103,13 @@ def _matched(mine: _Objects, confidence: np.ndarray, overlaps: Overlaps, least_p
 
 
 def _means(numbers: np.ndarray, probability: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Mean probability by number of the object; rounded, since sums differ in their last digits."""
+    """Mean probability by object number; rounded, since sums differ in their last digits."""
     sums = np.bincount(numbers.ravel(), weights=probability.ravel())
     return np.asarray(np.round(sums / np.maximum(pixels, 1), 6))
 
 
 class _Objects(NamedTuple):
-    """Numbers of objects that are there, and pixels and class value by number."""
+    """Numbers of the objects present, and pixels and class value by number."""
 
     numbers: np.ndarray
     pixels: np.ndarray
@@ -124,7 +124,7 @@ class _Objects(NamedTuple):
 
 
 def _overlaps(found: np.ndarray, true: np.ndarray, mine: _Objects, theirs: _Objects) -> Overlaps:
-    """For each predicted object the true ones of its class that it touches, with their IoU."""
+    """For each predicted object, the true ones of its class that it overlaps, with IoU."""
     both = (found > 0) & (true > 0)
     pairs, shared = np.unique(np.stack([found[both], true[both]]), axis=1, return_counts=True)
     overlaps: Overlaps = {}

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file with its tables, plots and pictures inside."""
+"""The report of an evaluation: one HTML file with embedded tables, plots and pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GAP_PX = 6
 
 
 def render(result: EvaluateResult, bundle: Bundle, tally: Tally, about: dict[str, Any]) -> str:
-    """The whole report as HTML, without any link to elsewhere.
+    """The whole report as HTML, without external links.
 
     Args:
         about: what was evaluated, when and by which version, see the template.
@@ -55,7 +55,7 @@ def render(result: EvaluateResult, bundle: Bundle, tally: Tally, about: dict[str
 
 
 def _row_shares(confusion: np.ndarray) -> list[list[float]]:
-    """The confusion as parts of each true class."""
+    """The confusion as shares of each true class."""
     shares: list[list[float]] = (confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)).tolist()
     return shares
 
@@ -121,7 +121,7 @@ def _reliability(axes: Axes, histogram: Histogram) -> None:
 
 
 def _plot(draw: Callable[[Axes], None]) -> str:
-    """A plot with both axes from 0 to 1, as the address of an embedded SVG."""
+    """A plot with both axes from 0 to 1, as the data URI of an SVG."""
     with rc_context({"font.size": 9, "svg.hashsalt": "orthomask", "axes.edgecolor": "#9aa5b1", "text.color": INK}):
         figure = Figure(figsize=(4.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
@@ -149,7 +149,7 @@ def _triptych(example: Example, classes: Sequence[ClassInfo]) -> str:
 
 
 def _tinted(picture: np.ndarray, values: np.ndarray, classes: Sequence[ClassInfo], known: np.ndarray) -> np.ndarray:
-    """A grey picture with values in colours over it; what nobody knows is pale."""
+    """A grey picture overlaid with values in colour; unknown pixels are pale."""
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     result = np.where(known[..., None], grey, 200 + grey * 0.2)
     for info in classes:

@@ -42,7 +42,7 @@ class Scoreboard:
         target = torch.where(mask == UNKNOWN, UNKNOWN, (mask > 0).long())
         for name in (place, TOTAL):
             if name not in self._curves:
-                # Of several processes that train together each one scores everything.
+                # With several training processes, each scores everything.
                 self._curves[name] = BinaryPrecisionRecallCurve(
                     self._thresholds, ignore_index=UNKNOWN, sync_on_compute=False
                 )
@@ -50,7 +50,7 @@ class Scoreboard:
             self._images[name] = self._images.get(name, 0) + 1
 
     def scores(self, index: int, name: str = TOTAL) -> Scores:
-        """The scores of a place at the threshold of that number."""
+        """The scores of a place at the threshold with that index."""
         precisions, recalls, _ = self._curves[name].compute()
         precision, recall = (float(values[index].nan_to_num(0)) for values in (precisions, recalls))
         both = precision * recall
@@ -64,18 +64,18 @@ class Scoreboard:
         )
 
     def best(self, threshold: float = 0.0) -> Scores:
-        """The scores of all places at the threshold nearest to one, or with 0 at that with the highest IoU."""
+        """The scores of all places at the nearest threshold, or for 0 at the one with the highest IoU."""
         if threshold:
             return self.scores(int((self._thresholds - threshold).abs().argmin()))
         return max((self.scores(index) for index in range(len(self._thresholds))), key=lambda scores: scores.iou)
 
     def table(self, index: int = 0) -> dict[str, Scores]:
-        """The scores at the threshold of that number, all together first, then by place."""
+        """The scores at the threshold with that index: all together, then by place."""
         return {name: self.scores(index, name) for name in (TOTAL, *sorted(set(self._curves) - {TOTAL}))}
 
 
 def pixel_scores(confusion: np.ndarray, names: Sequence[str]) -> tuple[PixelScores, ...]:
-    """Scores of all foreground together (`all`), then of each foreground class.
+    """Scores of all foreground classes together (`all`), then of each.
 
     Args:
         confusion: pixel counts `(classes, classes)`, row = truth, column = prediction, background first.
@@ -110,17 +110,17 @@ def _scored(name: str, hits: float, found: float, true: float, pixels: int) -> P
 
 
 def accuracy(confusion: np.ndarray) -> float:
-    """Share of the pixels whose class is right."""
+    """Share of pixels with the right class."""
     return ratio(np.trace(confusion), confusion.sum())
 
 
 def kappa(confusion: np.ndarray) -> float:
-    """Agreement beyond chance (Cohen 1960): 1 for perfect, 0 for what the classes' sizes alone give."""
+    """Agreement beyond chance (Cohen 1960): 1 is perfect, 0 is what class frequencies alone give."""
     shares = confusion / max(confusion.sum(), 1)
     chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
     return ratio(float(np.trace(shares)) - chance, 1 - chance)
 
 
 def ratio(part: float, whole: float) -> float:
-    """A quotient, 0 where there is nothing to divide by."""
+    """A quotient, or 0 for a denominator of 0."""
     return float(part / whole) if whole else 0.0

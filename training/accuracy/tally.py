@@ -1,4 +1,4 @@
-"""Everything that is counted while predictions and truth pass by, piece by piece."""
+"""Count pixels and objects of predictions and truth, piece by piece."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Example(NamedTuple):
 
 
 class AreaScores(NamedTuple):
-    """Scores of all foreground in one area, and how many of its pixels truly are foreground, and wrong."""
+    """Scores of all foreground in one area, and its numbers of true foreground and wrong pixels."""
 
     place: str
     scores: PixelScores
@@ -51,7 +51,7 @@ class AreaScores(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """The objects of a piece: numbers `(H, W)` of those found, how they match, and the ground size of a pixel."""
+    """The objects of a piece: numbers `(H, W)` of those found, their matches, and the ground area of a pixel."""
 
     numbers: np.ndarray
     matches: Matches
@@ -112,7 +112,7 @@ class Tally:
         return tuple(foreground_scores(name, whole, int(whole.sum())) for name, whole in sorted(self._places.items()))
 
     def areas(self) -> list[AreaScores]:
-        """Scores of all foreground in each area, the one with the largest part of wrong pixels first."""
+        """Scores of all foreground in each area, that with the largest share of wrong pixels first."""
         rows = []
         for (place, name), whole in self._areas.items():
             pixels = int(whole.sum())

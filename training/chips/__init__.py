@@ -1,1 +1,1 @@
-"""Training images as files, in and out."""
+"""Read and write training chips."""

@@ -1,4 +1,4 @@
-"""Descriptions of chips that other programs read: COCO, and ArcGIS's Classified Tiles."""
+"""Chip catalogues that other programs read: COCO, and ArcGIS's Classified Tiles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .formats import Cut, Stored, Style, rgb, write_mask, write_raster, write_wo
 
 
 class Entry(NamedTuple):
-    """A chip that has been written, and the window of the truth's grid that it was cut from."""
+    """A written chip, and the window of the truth's grid that it was cut from."""
 
     cut: Cut
     stored: Stored
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class _Catalogue(AbstractContextManager["_Catalogue"]):
-    """Describes chips as they are written, and writes its tables when all are there."""
+    """Records chips as they are written, and writes its tables at the end."""
 
     def __init__(self, folder: Path, style: Style) -> None:
         self._folder, self._style = folder, style
@@ -56,9 +56,9 @@ class _Catalogue(AbstractContextManager["_Catalogue"]):
 class Coco(_Catalogue):
     """`annotations_SPLIT.json`: every object of a chip with its outline (Lin et al. 2014).
 
-    An outline is the polygon as it was drawn, where its pixels in the mask are those of the polygon; where something
-    lies over it or it is cut off at an area's edge, it is the outline of its pixels. Objects with holes, which COCO's
-    polygons cannot say, are run lengths.
+    The outline is the polygon as drawn where the mask shows all of it; where another object covers part of it or an
+    area's edge cuts it, the outline follows its pixels. Objects with holes, which COCO's polygons cannot express, are
+    run lengths.
     """
 
     def __init__(self, folder: Path, style: Style) -> None:
@@ -116,7 +116,7 @@ def _objects(mask: np.ndarray, truth: Truth, window: Window) -> Iterator[tuple[i
 
 
 def _agrees(outline: shapely.Geometry, pixels: np.ndarray) -> bool:
-    """Whether pixels are those of a polygon, but for such along its edge."""
+    """Whether the pixels are those of the polygon, except at its edge."""
     if outline.is_empty:
         return False
     burned = rasterio.features.rasterize([outline], pixels.shape, dtype=np.uint8) > 0
@@ -130,7 +130,7 @@ def _outline(pixels: np.ndarray) -> shapely.Geometry:
 
 
 def _segmentation(outline: shapely.Geometry, pixels: np.ndarray) -> list[list[float]] | dict[str, list[int]]:
-    """Polygons as lists x, y, x, y …; where there are holes, the uncompressed run lengths of the pixels."""
+    """Polygons as lists x, y, x, y …; with holes, the uncompressed run lengths of the pixels."""
     parts = shapely.get_parts(outline)
     if shapely.get_num_interior_rings(parts).any():
         changes = np.flatnonzero(np.diff(pixels.ravel(order="F"), prepend=False))
@@ -145,7 +145,7 @@ def _rounded(numbers: Any) -> list[float]:
 class ArcGis(_Catalogue):
     """`arcgis/SPLIT/`: a folder of Classified Tiles, as *Export Training Data For Deep Learning* writes them.
 
-    ArcGIS ignores pixels of 0, so what is unknown is 0 there, background is the class 1, and our class 1 is 2.
+    ArcGIS ignores pixels of 0, so unknown becomes 0, background becomes class 1, and our class 1 becomes 2.
     """
 
     def __init__(self, folder: Path, style: Style) -> None:
@@ -182,7 +182,7 @@ class ArcGis(_Catalogue):
 
 
 class _Tally:
-    """What the tiles of a split hold: pixels of each class, and the distribution of each band."""
+    """Statistics of the tiles of a split: pixels of each class, distribution of each band."""
 
     def __init__(self, style: Style, classes: int) -> None:
         self._style = style
@@ -212,7 +212,7 @@ class _Tally:
         self._count = total
 
     def text(self, classes: tuple[ClassInfo, ...]) -> str:
-        """A summary for people."""
+        """A readable summary."""
         side = self._style.chip_px
         lines = [
             f"images = {len(self.names)}  {len(self._style.bands)}*{side}*{side}",
@@ -224,7 +224,7 @@ class _Tally:
         return "\n".join(lines) + "\n"
 
     def statistics(self) -> dict[str, Any]:
-        """What `esri_accumulated_stats.json` holds."""
+        """Content of `esri_accumulated_stats.json`."""
         moments = zip(self._min, self._max, self._mean, self._squares)
         return {
             "Version": 1,
@@ -248,7 +248,7 @@ class _Tally:
         }
 
     def definition(self, classes: tuple[ClassInfo, ...]) -> dict[str, Any]:
-        """What `esri_model_definition.emd` holds."""
+        """Content of `esri_model_definition.emd`."""
         style, std = self._style, np.sqrt(self._squares / self._count)
         smallest, largest = min(self._cells), max(self._cells)
         moments = zip(self._min, self._max, self._mean, std)

@@ -1,4 +1,4 @@
-"""Cutting images and their labels into chips: read, judged, written, described; whole or not there."""
+"""Cut images and their labels into chips: read, check, write, catalogue; all or nothing."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ REASONS = {
 
 
 def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
-    """Cut chips and write them, with a manifest and catalogues, into a folder that is there only when all is done.
+    """Cut chips and write them, with a manifest and catalogues, into a folder that appears only when complete.
 
     Raises:
         OrthomaskError: the folder exists, an image, labels or areas cannot be read, the format cannot hold the image,
-            no chip is left, or the disk is full. Nothing is then left under the folder's name.
+            no chip is left, or the disk is full. The folder is then not created.
     """
     started = time.monotonic()
     target = Path(request.output_dir).resolve()
@@ -72,14 +72,14 @@ def run(request: ChipsRequest, progress: Progress) -> ChipsResult:
 
 
 class _Read(NamedTuple):
-    """A chip as it was read: pixels `(bands, H, W)`, where there is image `(H, W)`, and mask `(H, W)`."""
+    """A chip as read: pixels `(bands, H, W)`, whether each has image data `(H, W)`, and mask `(H, W)`."""
 
     pixels: np.ndarray
     valid: np.ndarray
     mask: np.ndarray
 
     def fault(self, max_unknown_share: float) -> str:
-        """Why it is of no use; nothing if it is."""
+        """Why it is unusable; empty if usable."""
         if np.mean(self.mask == UNKNOWN) > max_unknown_share:
             return FAULTY
         row, column = np.unravel_index(self.valid.argmax(), self.valid.shape)
@@ -107,7 +107,7 @@ class _Export(ExitStack):
         self._warnings = dict.fromkeys(plan.warnings)
 
     def cut_all(self, progress: Progress) -> None:
-        """Cut every chip of the plan; those without any object last, as many as were asked for."""
+        """Cut every chip of the plan; then the requested number of chips without objects."""
         all_kept = self._request.empty_share == 1
         empty = self._cut(self._plan.places, not all_kept, progress.part(0, 0.9))
         chosen = self._chosen(empty)
@@ -115,7 +115,7 @@ class _Export(ExitStack):
         self._cut(chosen, False, progress.part(0.9, 1))
 
     def _chosen(self, empty: Sequence[Place]) -> list[Place]:
-        """Some of the chips without an object, drawn by the seed for each split."""
+        """A sample of the chips without objects, drawn per split with the seed."""
         rng = np.random.default_rng(self._request.seed)
         chosen: list[int] = []
         for split in Split:
@@ -125,7 +125,7 @@ class _Export(ExitStack):
         return [empty[number] for number in sorted(chosen)]
 
     def _cut(self, places: Sequence[Place], set_aside: bool, progress: Progress) -> list[Place]:
-        """Cut chips and write those that are of use. Returns those without an object, if these are `set_aside`."""
+        """Cut chips and write the usable ones. Return those without objects unwritten if `set_aside`."""
         empty = []
         done = 0
         for number, group in groupby(places, key=lambda place: place.batch):
@@ -170,7 +170,7 @@ class _Export(ExitStack):
         """What was written.
 
         Raises:
-            OrthomaskError: nothing was.
+            OrthomaskError: no chip was.
         """
         if not self._chips:
             raise OrthomaskError(
@@ -208,7 +208,7 @@ def _opened(batch: Batch, style: Style) -> Iterator[tuple[Reader, Truth]]:
 
 
 def _read(reader: Reader, truth: Truth, window: Window) -> _Read:
-    """A chip; what lies beyond the image is unknown."""
+    """A chip; pixels outside the image are unknown."""
     pixels, valid = reader.read(window)
     width = min(window.width, truth.grid.width_px - window.x)
     height = min(window.height, truth.grid.height_px - window.y)
@@ -264,13 +264,13 @@ def _sha256(array: np.ndarray) -> str:
 
 
 def _listed(left_out: Counter[str]) -> str:
-    """Numbers of chips that were left out, as a list for people."""
+    """Numbers of chips left out, by reason, as text."""
     told = [f"{count} {tr(REASONS[reason])}" for reason, count in left_out.items() if count]
     return tr("left out: {}").format(", ".join(told)) if told else tr("none fits into the areas")
 
 
 def _refuse_existing(target: Path, existing: Existing) -> None:
-    """Raise where something is in the way that must not be replaced."""
+    """Raise if the target exists and must not be replaced."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if existing is not Existing.OVERWRITE:

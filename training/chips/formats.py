@@ -33,9 +33,9 @@ ARRAYS = {".npz", ".h5", ".hdf5"}
 IMAGE_KEYS = ("img", "image")
 MASK_KEYS = ("mask",)
 DAMAGED = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged NPZ or HDF5 file raises."""
+"""Errors that a damaged NPZ or HDF5 file raises."""
 PACKERS = os.cpu_count() or 1
-"""Threads that pack chips."""
+"""Threads that compress chips."""
 
 
 class Style(NamedTuple):
@@ -69,7 +69,7 @@ class Style(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A chip as it is to be stored.
+    """A chip to be stored.
 
     Attributes:
         pixels: `(bands, H, W)`.
@@ -95,13 +95,13 @@ class Stored(NamedTuple):
 
 
 class ChipWriter(ExitStack):
-    """Writes chips below a folder, each split for itself; they are complete when it is closed.
+    """Writes chips to a folder, one subfolder or file per split; they are complete when it is closed.
 
-    Packing takes most of the time: files are packed in threads, while the next chips are read. HDF5 lets one thread in
-    at a time, so its files are written at once, and stay open.
+    Compression takes most of the time, so threads compress files while the next chips are read. HDF5 admits one thread
+    at a time, so its files are written immediately and stay open.
 
     Raises:
-        OrthomaskError: the disk is full or the folder cannot be written; maybe told only with one of the next chips.
+        OrthomaskError: the disk is full or the folder cannot be written; may only be raised at a later chip.
     """
 
     def __init__(self, folder: Path, style: Style) -> None:
@@ -134,7 +134,7 @@ class ChipWriter(ExitStack):
         return Stored(image, mask)
 
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Raise what went wrong with the last chips, unless something else already did."""
+        """Raise the error of the last chips, unless another one is already under way."""
         if kind is None:
             with writing(self._folder):
                 for packed in self._packing:
@@ -173,15 +173,15 @@ class ChipWriter(ExitStack):
 
 
 class _PatientFile(io.FileIO):
-    """A file that keeps what went wrong in writing for later.
+    """A file that stores write errors for later.
 
-    HDF5 cannot close a file that it failed to write, and crashes when the program ends; so it is not told.
+    HDF5 cannot close a file that it failed to write, and crashes at exit; so the error is hidden from it.
     """
 
     _error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of the bytes, or remember why that was not possible."""
+        """Write all bytes, or store the error."""
         rest = memoryview(data).cast("B")
         size = len(rest)
         try:
@@ -192,7 +192,7 @@ class _PatientFile(io.FileIO):
         return size
 
     def complain(self) -> None:
-        """Raise what went wrong."""
+        """Raise the stored error."""
         if self._error:
             raise self._error
 
@@ -216,7 +216,7 @@ def write_mask(path: Path, mask: np.ndarray, cut: Cut, classes: Sequence[ClassIn
 
 
 def write_world_file(path: Path, transform: Affine) -> None:
-    """Write the six lines of a world file, which counts from the centre of the upper left pixel."""
+    """Write the six lines of a world file, whose origin is the centre of the upper left pixel."""
     x, y = transform @ (0.5, 0.5)
     numbers = (transform.a, transform.d, transform.b, transform.e, x, y)
     path.write_text("".join(f"{number!r}\n" for number in map(float, numbers)))
@@ -232,7 +232,7 @@ def _created(path: Path, pixels: np.ndarray, cut: Cut, nodata: float | None = No
     path.parent.mkdir(parents=True, exist_ok=True)
     tiff = path.suffix == ".tif"
     bands, height, width = pixels.shape
-    # of photographs PNG's own default makes no smaller files, and takes more than twice the time
+    # for photographs, PNG's default level saves no space and takes more than twice the time
     options: dict[str, Any] = {"compress": "deflate"} if tiff else {"zlevel": 1}
     if tiff and bands != 3:
         options["photometric"] = "minisblack"
@@ -300,7 +300,7 @@ class ChipReader(ExitStack):
 
 
 def read_raster(path: Path, code: ErrorCode, colours: bool = False) -> np.ndarray:
-    """The pixels `(bands, H, W)` of a raster; one with a palette as red, green and blue if `colours` are wanted.
+    """The pixels `(bands, H, W)` of a raster; with `colours`, a palette becomes red, green and blue.
 
     Raises:
         OrthomaskError: with `code`; it cannot be read.
@@ -320,7 +320,7 @@ def read_raster(path: Path, code: ErrorCode, colours: bool = False) -> np.ndarra
 
 
 def is_chip_mask(path: Path) -> bool:
-    """Whether a raster is the mask of a chip: in its palette, 255 is called unknown by its grey."""
+    """Whether a raster is the mask of a chip: its palette marks 255 as unknown by its grey."""
     if path.suffix.lower() not in RASTERS - JPEGS:
         return False
     try:
@@ -333,7 +333,7 @@ def is_chip_mask(path: Path) -> bool:
 
 
 def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCode) -> Iterator[np.ndarray]:
-    """The array of so many dimensions under one of the `keys`, or each one of a stack of them.
+    """The array with `dimensions` axes under one of the `keys`, or each one of a stack.
 
     Raises:
         OrthomaskError: with `code`; there is none, or the file is damaged.
@@ -351,7 +351,7 @@ def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCod
 
 
 def open_arrays(path: Path) -> Any:
-    """An open NPZ or HDF5 file, its arrays by name. Raises one of `DAMAGED` where it is none."""
+    """An open NPZ or HDF5 file, its arrays by name. Raises one of `DAMAGED` if unreadable."""
     return np.load(path) if path.suffix.lower() == ".npz" else h5py.File(path)
 
 

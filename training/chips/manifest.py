@@ -1,4 +1,4 @@
-"""`manifest.json`: what an export of chips holds, and where each chip comes from."""
+"""`manifest.json`: the chips of an export and where each comes from."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Chip:
 
     Attributes:
         image, mask: its files, relative to the manifest; the same one for NPZ and HDF5.
-        index: where it stands in its HDF5 file; 0 in files of its own.
+        index: its position in its HDF5 file; 0 in other formats.
         source: path of the image it was cut from.
-        crs: `EPSG:n`, or WKT where there is no such number.
+        crs: `EPSG:n`, or WKT if it has no code.
         transform: pixel to CRS coordinates, as the six numbers a, b, c, d, e, f of `x = a column + b row + c` and
             `y = d column + e row + f`.
-        rotation: degrees that its columns are turned clockwise from the unturned grid.
+        rotation: degrees clockwise from the unrotated grid.
         pixels: number of pixels of each value of its mask.
         image_sha256, mask_sha256: hashes of the arrays `(bands, H, W)` and `(H, W)` as stored, little-endian.
     """
@@ -58,7 +58,7 @@ class Manifest:
         version: of Orthomask.
         nodata: value of pixels without image, as text; empty if the images had none.
         counts: chips by split.
-        left_out: chips that were not written, by reason.
+        left_out: chips not written, by reason.
     """
 
     layout: int
@@ -80,7 +80,7 @@ class Manifest:
 
 
 def nodata_text(value: float | None) -> str:
-    """A nodata value as the manifest has it, since JSON knows no NaN."""
+    """A nodata value as text, since JSON has no NaN."""
     return "" if value is None else "nan" if math.isnan(value) else repr(float(value))
 
 
@@ -93,7 +93,7 @@ def load_manifest(folder: Path) -> Manifest:
     """The manifest in a folder of chips.
 
     Raises:
-        OrthomaskError: there is none, or it is not one that this version reads.
+        OrthomaskError: there is none, or this version cannot read it.
     """
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
@@ -115,7 +115,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def stem_of(path: str) -> str:
-    """A file's name without what could trouble another file's name."""
+    """A file's stem, reduced to characters safe in file names."""
     return re.sub(r"[^\w-]+", "_", Path(path).stem)[:LONGEST_STEM]
 
 

@@ -1,4 +1,4 @@
-"""Which mask belongs to which picture: by their whole names, but for one word that says what a file is."""
+"""Match masks to pictures by their names, ignoring one word that says what a file is."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MASK_WORDS = (
     "segmentation", "annotation", "annotations", "target", "targets", "class", "classes",
     "boundary", "boundaries", "border", "borders", "edge", "edges", "line", "lines",
 )  # fmt: skip
-"""What the files of known data sets are called before or behind their names: pictures, and masks or lines."""
+"""Prefixes and suffixes of file names in known data sets: pictures, and masks or lines."""
 
 
 def partners(pictures: Sequence[Path], others: Sequence[Path], folder: str, *, whole: bool) -> list[Path]:
-    """For each picture the file of its name, else that of its name but for one word before or behind either.
+    """For each picture the file with its name, else with its name but for one prefix or suffix word on either.
 
-    `image_7` and `mask_7` belong together, also `a_1` and `a_1-label`; `tyrol_1` and `vienna_1` do not.
+    `image_7` and `mask_7` match, and so do `a_1` and `a_1-label`; `tyrol_1` and `vienna_1` do not.
 
     Args:
         others: masks, or lines.
-        folder: of the others, for people.
-        whole: there are no pictures but these, so no mask may be left over.
+        folder: of the others, for messages.
+        whole: these are all the pictures, so no mask may be left over.
 
     Raises:
         OrthomaskError: a picture has no partner or several, two share one, or one is left over.
@@ -58,12 +58,12 @@ def partners(pictures: Sequence[Path], others: Sequence[Path], folder: str, *, w
 
 
 def is_named_mask(file: Path) -> bool:
-    """Whether a file calls itself a mask."""
+    """Whether a file is a mask by its name."""
     return len(_cores(file, MASK_WORDS)) > 1
 
 
 def _refuse_doubtful(pictures: Sequence[Path], found: Sequence[Sequence[Path]], folder: str) -> None:
-    """Raise unless every picture has one partner, and each its own."""
+    """Raise unless each picture has exactly one partner of its own."""
     missing = [picture.name for picture, several in zip(pictures, found) if not several]
     if missing:
         raise _refusal(
@@ -89,7 +89,7 @@ def _refuse_doubtful(pictures: Sequence[Path], found: Sequence[Sequence[Path]], 
 
 
 def _cores(file: Path, words: Sequence[str]) -> list[str]:
-    """The stem in lower case, and what is left of it without one of the words before or behind it."""
+    """The stem in lower case, and the stem without one of the words as prefix or suffix."""
     stem, word = file.stem.casefold(), "|".join(words)
     before = re.fullmatch(rf"(?:{word})(?:[_\-. ]+|(?=\d))(.+)", stem)
     behind = re.fullmatch(rf"(.+?)(?:[_\-. ]+|(?<=\d))(?:{word})", stem)

@@ -1,4 +1,4 @@
-"""Labelled pictures from files, one after the other: from folders of pictures and masks, and from exported chips."""
+"""Read labelled pictures one by one, from folders of pictures and masks or from exported chips."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tile(NamedTuple):
         gsd_m: ground sampling distance, metres per pixel.
         place: where it was taken, for tables of scores.
         origin: upper left corner in the image's CRS; None without georeference.
-        file: name of the image's file, for people.
+        file: name of the image's file, for messages.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Tile(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """The files of a picture, or of a stack of pictures, of its mask, and of the lines in it if there are any."""
+    """The files of a picture, or of a stack of pictures, its mask, and its boundary lines if any."""
 
     image: Path
     mask: Path
@@ -70,7 +70,7 @@ def _keep_quiet(_warning: str) -> None:
 
 
 def read_pictures(pictures: Pictures, root: str, warn: Callable[[str], None] = _keep_quiet) -> Iterator[Tile]:
-    """Read pictures with their masks, joined to larger ones where that is asked for; relative paths start at `root`.
+    """Read pictures with their masks, joined into larger ones if requested; relative paths start at `root`.
 
     Only one picture, or one group of joined ones, is in memory at a time.
 
@@ -78,7 +78,7 @@ def read_pictures(pictures: Pictures, root: str, warn: Callable[[str], None] = _
         warn: called with each warning about the masks, before the first picture.
 
     Raises:
-        OrthomaskError: there are none, a file cannot be read, a mask is missing or of another size than its picture,
+        OrthomaskError: there are none, a file cannot be read, a mask is missing or differs in size from its picture,
             or a value in it is not mapped.
     """
     pairs = _pairs(Path(root), pictures)
@@ -121,14 +121,14 @@ def read_chips(chips: ChipSet, root: str) -> Iterator[Tile]:
 def place_of(name: str) -> str:
     """Where a picture was taken: the last part of its name that begins with a letter, without digits.
 
-    `inria512_austin4_00061_481` is of `austin`.
+    `inria512_austin4_00061_481` gives `austin`.
     """
     named = [part for part in name.split("_") if part[:1].isalpha()]
     return named[-1].rstrip("0123456789") if named else "unknown"
 
 
 def _files(root: Path, wanted: str) -> list[Path]:
-    """The pictures that a folder, a file name or a pattern stands for, by name."""
+    """The pictures of a folder, file name or pattern, sorted by name."""
     path = root / wanted
     if path.is_file():
         return [path]
@@ -140,7 +140,7 @@ def _files(root: Path, wanted: str) -> list[Path]:
 
 
 def _understood(pictures: Pictures, pairs: Sequence[_Pair], warn: Callable[[str], None]) -> Pictures:
-    """The pictures, with a mapping where all masks together hold 0 and 255 only."""
+    """The pictures, with a mapping added if all masks together hold only 0 and 255."""
     blurred = next((pair.mask.name for pair in pairs if pair.mask.suffix.lower() in JPEGS), "")
     if blurred:
         warn(blurred_note(blurred))
@@ -151,7 +151,7 @@ def _understood(pictures: Pictures, pairs: Sequence[_Pair], warn: Callable[[str]
 
 
 def _are_yes_no(pairs: Sequence[_Pair]) -> bool:
-    """Whether 0 and 255 occur in masks, and nothing else; not in masks of chips of Orthomask, where 255 is unknown."""
+    """Whether masks hold 0 and 255 and nothing else; never for masks of Orthomask chips, where 255 is unknown."""
     found: set[float] = set()
     try:
         for pair in pairs:
@@ -163,7 +163,7 @@ def _are_yes_no(pairs: Sequence[_Pair]) -> bool:
                 if not is_yes_no({*found, BACKGROUND, UNKNOWN}):
                     return False
     except OrthomaskError:
-        return False  # who reads that mask is told
+        return False  # reading that mask raises later
     return is_yes_no(found)
 
 
@@ -210,7 +210,7 @@ def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> Orthomask
 
 
 def _separated(mask: np.ndarray, path: Path, trim_px: int) -> np.ndarray:
-    """The mask `(H, W)` without the lines that another one draws, each thinned on both sides."""
+    """The mask `(H, W)` without the lines in the file `path`, each thinned on both sides."""
     lines = next(_masks(path, ()))[0]
     if lines.shape != mask.shape:
         raise _sizes(path, lines.shape, mask.shape)
@@ -228,10 +228,10 @@ def _images(path: Path) -> Iterator[np.ndarray]:
 
 
 def _masks(path: Path, mapping: Sequence[ClassValue]) -> Iterator[np.ndarray]:
-    """The masks `(1 or 3, H, W)` of a file; those with a palette in colours where the mapping is one of colours.
+    """The masks `(1 or 3, H, W)` of a file; palettes are expanded to colours if the mapping names colours.
 
     Raises:
-        OrthomaskError: it cannot be read, or is a JPEG whose values cannot be told any more.
+        OrthomaskError: it cannot be read, or is a JPEG whose values cannot be recovered.
     """
     suffix = path.suffix.lower()
     if suffix in JPEGS:
@@ -254,7 +254,7 @@ def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -
 
     Args:
         mapping: what the values or colours mean; empty if they are class values.
-        name: of the file, for people.
+        name: of the file, for messages.
 
     Raises:
         OrthomaskError: a value has no class.
@@ -284,7 +284,7 @@ def class_values(values: np.ndarray, mapping: Sequence[ClassValue], name: str) -
 
 
 def _code(source: str, colours: bool) -> float:
-    """A mapped value as a number, a colour as that of its hexadecimal digits; NaN if it is neither."""
+    """A mapped value as a number, a colour read as hexadecimal; NaN if it is neither."""
     try:
         return float(int(source.removeprefix("#"), 16) if colours else float(source))
     except ValueError:
@@ -292,7 +292,7 @@ def _code(source: str, colours: bool) -> float:
 
 
 def _join(pairs: Sequence[_Pair], pictures: Pictures) -> Iterator[Tile]:
-    """Tiles of equal size, whose names end in their column and row times `step`, as one for each connected group."""
+    """Join tiles of equal size, whose names end in column and row times `tile_step`, by connected group."""
     positions = np.array([_position(pair.image) for pair in pairs])
     columns, rows = np.round((positions - positions.min(axis=0)) / pictures.tile_step).astype(int).T
     rows = rows.max() - rows if pictures.north_up else rows
@@ -317,10 +317,10 @@ def _position(path: Path) -> tuple[float, float]:
 
 
 def _mosaic(tiles: Mapping[int, Tile], layout: np.ndarray) -> Tile:
-    """One tile from the tiles whose numbers stand in `layout`; -1 is a gap, its mask unknown, its pixels 0.
+    """One tile from those numbered in `layout`; -1 is a gap: mask unknown, pixels 0.
 
     Raises:
-        OrthomaskError: they are not of one size.
+        OrthomaskError: they differ in size.
     """
     first = tiles[layout.max()]
     bands, height, width = first.pixels.shape

@@ -1,4 +1,4 @@
-"""Where chips lie: on which grids, in which areas or blocks, and which give way so that splits never touch."""
+"""Plan chips: their grids, areas or blocks, and which to leave out so that splits never touch."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ..truth.labels import open_truth, read_areas
 from ..truth.placing import Grid
 
 BLOCKS = 20
-"""An image without areas is cut into at least so many blocks, where chips are small enough."""
+"""Least number of blocks of an image without areas, if chips are small enough."""
 MISSING_SHARE = 0.25
-"""Part of a stride at the end of an area that is left out rather than cut into a chip that is mostly there already."""
+"""Up to this share of a stride at the end of an area is skipped: another chip would mostly repeat the last one."""
 BLOCK_CHIPS = 8
 """Chips along the side of the largest block."""
 GAP_PX = 1
-"""Between a block and the border to the next."""
+"""From a block to the border with the next."""
 MARGIN_PX = 0.5
 """Chips of different splits are more than twice this apart."""
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 GIVING_WAY = (Split.TEST, Split.VALIDATION, Split.TRAIN)
-"""Where chips of two splits touch, that of the later one is left out: what measures a model is worth most."""
+"""Where chips of two splits touch, the later split's is left out: data that measures a model matters most."""
 ROUNDING_PX = 1e-6
-"""An area that reaches this little into a pixel was drawn along that pixel's edge."""
+"""An area that reaches no further into a pixel was drawn along its edge."""
 LONGITUDE_LATITUDE = "EPSG:4326"
 
 
@@ -43,7 +43,7 @@ class Batch:
     """An image on one grid: at one resolution, turned by one angle.
 
     Attributes:
-        lattice: whose windows are of the chips' size.
+        lattice: its windows have the chips' size.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Batch:
 
 
 class Place(NamedTuple):
-    """Where a chip is to be cut."""
+    """Where to cut a chip."""
 
     batch: int
     window: Window
@@ -67,11 +67,11 @@ class Place(NamedTuple):
 
 
 class Zone(NamedTuple):
-    """A part of a grid whose chips are of one split.
+    """A part of a grid whose chips belong to one split.
 
     Attributes:
         polygon: in pixels of the grid.
-        closed: chips lie inside it; otherwise they may also look out of it, where nothing is known.
+        closed: chips lie inside it; otherwise they may extend beyond it, where nothing is known.
     """
 
     split: Split
@@ -83,9 +83,9 @@ class Plan(NamedTuple):
     """All chips to be cut.
 
     Attributes:
-        places: by batch, and in it row by row.
+        places: by batch, then row by row.
         splits: those that have an area or a block.
-        crossing: chips that were left out because they touch another split.
+        crossing: number of chips left out because they touch another split.
     """
 
     batches: tuple[Batch, ...]
@@ -96,7 +96,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(request: ChipsRequest) -> Plan:
-    """Where the chips of a request lie; no pixel of an image is read.
+    """Place the chips of a request without reading any pixels.
 
     Raises:
         OrthomaskError: an image, its labels or its areas cannot be read.
@@ -136,9 +136,9 @@ def _batches(source: Source, data: LabelledImage, request: ChipsRequest, first: 
 
 
 def grid_at(source: Source, gsd_m: float, rotation: float, chip_px: int) -> tuple[Lattice, float]:
-    """The grid of an image at a resolution, turned clockwise by some degrees, and its real resolution in metres.
+    """The grid of an image at a resolution, rotated clockwise by degrees, and its real resolution in metres.
 
-    With a `gsd_m` of 0 and unturned it is the image's own, whatever its pixels look like.
+    With a `gsd_m` of 0 and no rotation it is the image's own, even if its pixels are not square.
     """
     dataset = source.dataset
     own_m = math.sqrt(source.gsd_m[0] * source.gsd_m[1])
@@ -150,7 +150,7 @@ def grid_at(source: Source, gsd_m: float, rotation: float, chip_px: int) -> tupl
 
 
 def turned(lattice: Lattice, degrees: float) -> Lattice:
-    """A lattice turned clockwise about its centre, large enough to cover what it covered before."""
+    """A lattice rotated clockwise about its centre, enlarged to cover its former extent."""
     if not degrees:
         return lattice
     width, height = lattice.width_px, lattice.height_px
@@ -174,10 +174,10 @@ def _stretched(source: Source, request: ChipsRequest) -> list[str]:
 
 
 def deal_blocks(data: LabelledImage, base: Lattice, request: ChipsRequest) -> list[tuple[Split, shapely.Geometry]]:
-    """Equal blocks of a grid, in its CRS, dealt to the splits by their shares; what is missing to 1 is left over.
+    """Equal blocks of a grid, in its CRS, dealt to the splits by their shares; the rest of 1 goes to none.
 
-    Between any two blocks there is a gap. A block is large enough for a chip turned by any of the rotations. Blocks
-    with and without labels are dealt one after the other, so that every split gets its part of the labels.
+    There is a gap between blocks. A block fits a chip at any of the rotations. Blocks with labels are dealt first, then
+    those without, so that every split gets its share of the labels.
     """
     turns = [math.radians(rotation) for rotation in request.rotations]
     chip_px = request.chip_px * max(abs(math.cos(turn)) + abs(math.sin(turn)) for turn in turns)
@@ -195,7 +195,7 @@ def deal_blocks(data: LabelledImage, base: Lattice, request: ChipsRequest) -> li
 
 
 def _labelled(boxes: np.ndarray, data: LabelledImage, base: Lattice, request: ChipsRequest) -> np.ndarray:
-    """Whether there are labels in each of some boxes of a grid."""
+    """Whether each box of a grid contains labels."""
     grid = Grid(base.crs, base.transform, base.width_px, base.height_px)
     bounds = shapely.bounds(shapely.intersection(boxes, grid.box)).astype(int)
     inside = [Window(left, top, right - left, bottom - top) for left, top, right, bottom in bounds.tolist()]
@@ -204,9 +204,9 @@ def _labelled(boxes: np.ndarray, data: LabelledImage, base: Lattice, request: Ch
 
 
 def _edges(size_px: int, chip_px: float, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and end pixels of the blocks along one axis, `side` chips long or more, with gaps between them.
+    """Start and end pixels of the blocks along one axis, at least `side` chips long, with gaps between them.
 
-    Of the possible numbers of blocks it is the one whose chips neither overlap nor miss much.
+    The number of blocks is chosen so that chips overlap and miss as little as possible.
     """
     room = chip_px + 2 * GAP_PX + 2
     most = max(1, min(round(size_px / chip_px) // side, int(size_px / room)))
@@ -218,15 +218,15 @@ def _edges(size_px: int, chip_px: float, side: int) -> tuple[np.ndarray, np.ndar
     count = min(range(most, most // 2, -1), key=mismatch)
     edges = np.linspace(0, size_px, count + 1)
     left, right = edges[:-1] + GAP_PX, edges[1:] - GAP_PX
-    beyond = room if size_px < room else 0.0  # a chip that is larger than the image looks out of it
+    beyond = room if size_px < room else 0.0  # a chip larger than the image extends beyond it
     left[0], right[-1] = -beyond, size_px + beyond
     return left, right
 
 
 def dealt(count: int, shares: Sequence[float]) -> list[Split | None]:
-    """The splits of `count` blocks, evenly mixed, so that also of the first ones each split has its share.
+    """The splits of `count` blocks, evenly mixed, so that any first few are shared out as well.
 
-    Each has at least one, as long as there are enough, the largest first. None is for what is missing to 1.
+    Each split gets at least one; if there are too few, earlier splits come first. None is a block left over.
     """
     limit = round(count * sum(shares))
     parts = [max(1, round(count * share)) if share else 0 for share in shares]
@@ -251,7 +251,7 @@ def _blocks(batch: Batch, base: Lattice, blocks: Sequence[tuple[Split, shapely.G
 
 
 def windows(zone: Zone, lattice: Lattice, stride_px: int) -> tuple[list[Window], int]:
-    """The chips of a zone, one every `stride_px` and the last at its end, and how many look out of a closed one."""
+    """The chips of a zone, one every `stride_px` and the last at its end, and how many cross a closed zone's edge."""
     side = lattice.window_px
     left, top, right, bottom = zone.polygon.bounds
     outward, inward, slack = (math.ceil, math.floor, 0.0) if zone.closed else (math.floor, math.ceil, ROUNDING_PX)
@@ -269,8 +269,8 @@ def windows(zone: Zone, lattice: Lattice, stride_px: int) -> tuple[list[Window],
 def starts(first: int, end: int, side: int, stride: int, size: int) -> list[int]:
     """Where chips start along one axis: every `stride` pixels from `first` on, and one more that ends at `end`.
 
-    If little would be missing without that one more, there is none, and the others lie in the middle. A chip that is
-    longer than the space lies centred on it, as far as the image of `size` pixels allows.
+    If the extra chip would add little, it is omitted and the others are centred. A chip longer than the space is
+    centred on it, as far as the image of `size` pixels allows.
     """
     first, end = max(0, first), min(end, size)
     room = end - first - side
@@ -283,7 +283,7 @@ def starts(first: int, end: int, side: int, stride: int, size: int) -> list[int]
 
 
 def separated(batches: Sequence[Batch], places: Sequence[Place]) -> tuple[Place, ...]:
-    """The places without those that touch one of a split that is worth more."""
+    """The places, minus those that touch a split that matters more."""
     outlines = footprints(batches, places)
     kept = np.zeros(len(places), bool)
     for split in GIVING_WAY:
@@ -294,7 +294,7 @@ def separated(batches: Sequence[Batch], places: Sequence[Place]) -> tuple[Place,
 
 
 def footprints(batches: Sequence[Batch], places: Sequence[Place]) -> np.ndarray:
-    """The ground under each chip and a little more, in longitude and latitude, so that images can be compared."""
+    """The ground under each chip plus a margin, in longitude and latitude, so that images can be compared."""
     outlines = np.empty(len(places), object)
     for batch in batches:
         mine = np.array([number for number, place in enumerate(places) if place.batch == batch.number], int)

@@ -1,4 +1,4 @@
-"""Everything labelled that a training reads, brought into memory: scenes to train on and scenes to validate on."""
+"""Load all labelled data of a training into memory: scenes for training and for validation."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from ..truth.labels import Grid, Truth, open_truth
 from .scenes import Scene, Source, hold_back, make_scene
 
 BLOCKS = 40
-"""About how many blocks an image without areas is split into."""
+"""Approximate number of blocks of an image without areas."""
 BLOCK_PX = (64, 2048)
-"""Least and most side of such a block."""
+"""Smallest and largest side of a block."""
 SHARES = (0.7, 0.15, 0.15)
-"""Parts of those blocks for training, validation and tests."""
+"""Shares of blocks for training, validation and tests."""
 COLOURS = ("red", "green", "blue")
 
 
@@ -48,7 +48,7 @@ class Material:
     Attributes:
         bands: names of the bands of all scenes, in order.
         dtype: numpy name of the images' pixel type.
-        gsd_m: resolution to work at.
+        gsd_m: resolution to train at.
     """
 
     sources: tuple[Source, ...]
@@ -61,7 +61,7 @@ class Material:
 
 
 class Piece(NamedTuple):
-    """A scene before it is known whether it fits the others."""
+    """A scene not yet checked against the others."""
 
     scene: Scene
     split: Split
@@ -76,7 +76,7 @@ class _Group(NamedTuple):
 
 
 def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Material:
-    """Read all data of a training but what is kept for tests.
+    """Read all data of a training except its test data.
 
     Raises:
         OrthomaskError: something is missing or cannot be read, or there is nothing to learn from it.
@@ -100,7 +100,7 @@ def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Ma
 
 
 def rooted(data: LabelledData) -> LabelledData:
-    """The data with all paths made absolute that start at `root`."""
+    """The data with paths relative to `root` made absolute."""
     return replace(
         data,
         projects=tuple(
@@ -116,13 +116,13 @@ def rooted(data: LabelledData) -> LabelledData:
 
 
 def _path(path: str, root: str) -> str:
-    """A path below the root if there is one; else it is absolute, or some other name that GDAL knows."""
+    """The path below the root if it exists there; else the path itself, absolute or a GDAL name."""
     below = os.path.join(root, path)
     return below if root and os.path.exists(below) else path
 
 
 class _Reading:
-    """Reads one part of the data after the other, once it is clear which classes, bands and resolution are wanted."""
+    """Reads the data part by part, after settling classes, bands and resolution."""
 
     def __init__(self, request: TrainRequest, parent: Bundle | None) -> None:
         self._data, self._request = rooted(request.data), request
@@ -145,7 +145,7 @@ class _Reading:
         return resolve_classes(labels)
 
     def _finest(self) -> float:
-        """The resolution of the finest image, with three digits."""
+        """The resolution of the finest image, to three digits."""
         found = [pictures.gsd_m for pictures in self._data.pictures]
         found += [chip.gsd_m for manifest in self._manifests for chip in manifest.chips]
         for project in self._data.projects:
@@ -154,7 +154,7 @@ class _Reading:
         return float(f"{min(found):.3g}")
 
     def groups(self, progress: Progress) -> list[_Group]:
-        """All pieces, but those for tests."""
+        """All pieces except those for tests."""
         data, root = self._data, self._data.root
         reads: list[tuple[float, Iterator[Piece]]] = [
             *(
@@ -178,7 +178,7 @@ class _Reading:
         return groups
 
     def _require_classes(self, groups: Sequence[_Group]) -> None:
-        """Settle the classes of masks that only have numbers, and raise where a number has no class."""
+        """Settle the classes of masks that only have numbers; raise if a number has no class."""
         most = max((int(p.scene.mask[p.scene.mask != UNKNOWN].max()) for g in groups for p in g.pieces), default=0)
         if not self.classes:
             numbered = tuple(ClassInfo(value, f"class {value}", color(value)) for value in range(1, most + 1))
@@ -193,7 +193,7 @@ class _Reading:
             require_numbered(self.classes)
 
     def _tile_piece(self, tile: Tile, bands: tuple[str, ...] = ()) -> Piece:
-        """A picture as a piece; its bands are those of its export, else red, green and blue, else without name."""
+        """A picture as a piece; its bands are its export's, else red, green and blue, else unnamed."""
         count = len(tile.pixels)
         flags = COLOURS if count == len(COLOURS) and not bands else ("undefined",) * count
         found = understood(bands or ("",) * count, flags)
@@ -244,7 +244,7 @@ class _Reading:
         return make_scene(pixels, valid, mask, gsd_m, place, self._weights(objects))
 
     def _weights(self, objects: np.ndarray | None) -> np.ndarray | None:
-        """Weights of the pixels in the loss, high between near objects."""
+        """Weights of the pixels in the loss, high between close objects."""
         if objects is None:
             return None
         strength = self._request.objective.border_weight / W0
@@ -252,7 +252,7 @@ class _Reading:
 
 
 def _blocks(truth: Truth, rng: np.random.Generator) -> list[tuple[shapely.Geometry, Split]]:
-    """Square blocks over the whole image, dealt to the splits so that each gets its part of the labels."""
+    """Square blocks over the whole image, dealt to the splits so that each gets its share of the labels."""
     grid = truth.grid
     side = int(np.clip(math.sqrt(grid.width_px * grid.height_px / BLOCKS), *BLOCK_PX))
     blocks = [
@@ -271,7 +271,7 @@ def _blocks(truth: Truth, rng: np.random.Generator) -> list[tuple[shapely.Geomet
 
 
 def _disjoint(areas: Sequence[tuple[shapely.Geometry, Split]]) -> list[tuple[shapely.Geometry, Split]]:
-    """The areas for training and validation, without what lies in areas for tests, or for training in validation."""
+    """The training and validation areas, minus overlaps: test comes before validation, validation before training."""
     tests = shapely.union_all([polygon for polygon, split in areas if split is Split.TEST])
     checks = shapely.union_all([polygon for polygon, split in areas if split is Split.VALIDATION])
     without = {Split.TRAIN: shapely.union(tests, checks), Split.VALIDATION: tests}
@@ -280,7 +280,7 @@ def _disjoint(areas: Sequence[tuple[shapely.Geometry, Split]]) -> list[tuple[sha
 
 
 def _around(polygon: shapely.Geometry, margin: int, lattice: Lattice) -> Window:
-    """The pixels of a polygon and a margin around it, cut to the image."""
+    """The pixels of a polygon plus a margin, clipped to the image."""
     left, top, right, bottom = polygon.bounds
     x, y = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
     stop_x, stop_y = (
@@ -295,7 +295,7 @@ def _of(group: _Group, split: Split) -> tuple[Scene, ...]:
 
 
 def _require_objects(scenes: Sequence[Scene], purpose: str) -> None:
-    """Raise where there is nothing labelled, or nothing but background."""
+    """Raise if nothing is labelled, or only background."""
     if not any(scene.known_px for scene in scenes):
         raise OrthomaskError(
             ErrorCode.TRAINING_DATA,
@@ -311,7 +311,7 @@ def _require_objects(scenes: Sequence[Scene], purpose: str) -> None:
 
 
 def _missing_classes(sources: Sequence[Source], classes: Sequence[ClassInfo]) -> list[str]:
-    """A sentence for each class that cannot be learnt."""
+    """A warning for each class that cannot be learnt."""
     present = {int(value) for source in sources for scene in source.scenes for value in np.unique(scene.mask)}
     return [
         tr("No training area contains the class “{}”: the model will not learn it.").format(info.name)

@@ -1,4 +1,4 @@
-"""Labelled images in memory, at several resolutions, and what their pixels are like."""
+"""Labelled images in memory, at several resolutions, and their band statistics."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ...engine.models.bundle import BandStatistics
 from ...protocol import UNKNOWN
 
 LEVELS = 4
-"""Resolutions that a scene is kept at, each half the one before, so that a warp that shrinks does not alias."""
+"""Resolutions kept of a scene, each half the one before, so that shrinking does not alias."""
 VALID = 255
-"""Value in the last band of a scene where there is image."""
+"""Value of a scene's last band where there is image data."""
 HELD_BACK = 0.2
-"""Part of the objects that is kept for validation where no area was marked for it."""
+"""Share of the objects kept for validation if no area is marked for it."""
 FEW = 3
-"""So few scenes with objects, or fewer, are cut in two for validation; of more, whole ones are taken."""
+"""Up to this many scenes with objects are each cut in two for validation; of more, whole ones are taken."""
 SAMPLED_PX = 1_000_000
-"""Pixels of each source, at most about, from which the distribution of values is measured."""
+"""About the most pixels of a source that are sampled for band statistics."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Scene:
 
     Attributes:
         levels: `(bands + 1, H, W)` of the image's values at full, half, quarter … resolution; the last band is 255
-            where there is image.
+            where there is image data.
         mask: `(H, W)` uint8 class values, 255 where unknown.
         gsd_m: ground sampling distance, metres per pixel of the first level.
-        place: where it is, for tables of scores.
+        place: for tables of scores.
         weights: `(H, W)` of the pixels in the loss; None for 1 everywhere.
     """
 
@@ -49,13 +49,13 @@ class Scene:
 
     @property
     def found(self) -> np.ndarray:
-        """Where there is any class but background, `(H, W)`."""
+        """Where there is any foreground class, `(H, W)`."""
         return np.asarray((self.mask != UNKNOWN) & (self.mask > 0))
 
 
 @dataclass(frozen=True)
 class Source:
-    """Scenes that are drawn as one, as often as their weight says relative to other sources."""
+    """Scenes drawn as one source, in proportion to its weight among all sources."""
 
     weight: float
     scenes: tuple[Scene, ...]
@@ -70,7 +70,7 @@ def make_scene(
     pixels: np.ndarray, valid: np.ndarray, mask: np.ndarray, gsd_m: float, place: str = "",
     weights: np.ndarray | None = None,
 ) -> Scene:  # fmt: skip
-    """The scene of pixels `(bands, H, W)` at all its levels; what is not valid `(H, W)` is not labelled either."""
+    """The scene of pixels `(bands, H, W)` at all its levels; pixels not valid `(H, W)` become unknown."""
     dtype = stored_type(pixels.dtype)
     image = np.concatenate([pixels.astype(dtype), np.where(valid, VALID, 0).astype(dtype)[None]])
     levels = [image]
@@ -86,7 +86,7 @@ def stored_type(dtype: np.dtype) -> np.dtype:
 
 
 def _half(pixels: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels, whole numbers rounded; an odd last row or column is left out."""
+    """Means of 2 x 2 pixels, integers rounded; an odd last row or column is dropped."""
     bands, height, width = pixels.shape
     quads = pixels[:, : height // 2 * 2, : width // 2 * 2].reshape(bands, height // 2, 2, width // 2, 2)
     if pixels.dtype.kind == "f":
@@ -95,7 +95,7 @@ def _half(pixels: np.ndarray) -> np.ndarray:
 
 
 def hold_back(sources: Sequence[Source], rng: np.random.Generator) -> tuple[tuple[Source, ...], tuple[Scene, ...]]:
-    """Take a spatial part of the training for validation: whole scenes, or of a few scenes the end of each."""
+    """Hold back a spatial part of the training for validation: whole scenes, or the end of each if few."""
     numbered = [
         (i, j) for i, source in enumerate(sources) for j, scene in enumerate(source.scenes) if scene.found.any()
     ]
@@ -113,7 +113,7 @@ def hold_back(sources: Sequence[Source], rng: np.random.Generator) -> tuple[tupl
 
 
 def _cut(scene: Scene) -> tuple[Scene, Scene]:
-    """The scene twice: labelled up to a line across its longer side, and labelled beyond it."""
+    """The scene twice: labelled up to a line across its longer side, and beyond it."""
     counted = scene.found if scene.found.any() else scene.mask != UNKNOWN
     along = int(np.argmax(scene.mask.shape))
     total = np.cumsum(counted.sum(axis=1 - along))
@@ -126,7 +126,7 @@ def _cut(scene: Scene) -> tuple[Scene, Scene]:
 
 
 def band_statistics(names: Sequence[str], sources: Sequence[Source]) -> tuple[BandStatistics, ...]:
-    """Distribution of each band over the labelled pixels, every source counted by its weight."""
+    """Distribution of each band over the labelled pixels, with sources weighted."""
     sampled = [_sample(source) for source in sources]
     shares = [np.full(values.shape[1], source.weight / values.shape[1]) for source, values in zip(sources, sampled)]
     values, weights = np.concatenate(sampled, axis=1), np.concatenate(shares)
@@ -150,5 +150,5 @@ def _statistics(name: str, values: np.ndarray, shares: np.ndarray) -> BandStatis
 
 
 def _rounded(value: float) -> float:
-    """The number with six significant digits."""
+    """The number to six significant digits."""
     return float(f"{value:.6g}")

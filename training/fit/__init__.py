@@ -1,1 +1,1 @@
-"""Training: from labelled data to a bundle."""
+"""Train a bundle from labelled data."""

@@ -1,4 +1,4 @@
-"""Random changes of place, size, angle and colour: one warp from a scene to a chip, then its colours.
+"""Random augmentation: one warp from scene to chip for place, size and angle, then colour changes.
 
 A placement is a `(2, 3)` matrix from chip to scene: `(x, y) = matrix @ (column, row, 1)`, in pixels from the upper left
 corner, so that the centre of the first pixel is (0.5, 0.5).
@@ -19,14 +19,14 @@ from ...protocol import UNKNOWN, Augmentation
 from ..data.scenes import VALID, Scene
 
 TRIES = 4
-"""Random places that are compared for each chip; the one with the most labels is taken."""
+"""Random places compared for each chip; the one with the most labels is taken."""
 
 
 class Chip(NamedTuple):
     """A part of a scene.
 
     Attributes:
-        pixels: `(bands + 1, H, W)` float32, the last band 255 where there is image.
+        pixels: `(bands + 1, H, W)` float32, the last band 255 where valid.
         mask: `(H, W)` uint8, 255 where unknown.
         weights: `(H, W)` float32 of the pixels in the loss.
     """
@@ -37,11 +37,11 @@ class Chip(NamedTuple):
 
 
 class Range(NamedTuple):
-    """What is black and what is white in an image.
+    """The values of black and white in an image.
 
     Attributes:
         low, high: `(bands, 1, 1)`.
-        closed: whether no value can lie beyond them.
+        closed: whether values beyond them are impossible.
     """
 
     low: np.ndarray
@@ -50,7 +50,7 @@ class Range(NamedTuple):
 
 
 def usual_range(bands: Sequence[BandStatistics], dtype: str) -> Range:
-    """0 to 255 of 8-bit images, else the 2 to 98 percentile range of each band, beyond which values stay possible."""
+    """0 to 255 for 8-bit images, else the 2 to 98 percentile range of each band, which values may exceed."""
     if dtype == "uint8":
         return Range(np.zeros((len(bands), 1, 1)), np.full((len(bands), 1, 1), 255.0), True)
     low = np.array([band.percentile_2 for band in bands])[:, None, None]
@@ -91,7 +91,7 @@ def placement(centre: np.ndarray, ratio: float, turn: float, flip: float, chip_p
 
 
 def _centre(scene: Scene, extent_px: float, rng: np.random.Generator) -> np.ndarray:
-    """The best labelled of a few random places whose chip reaches over the scene's edge no more than it must."""
+    """The best labelled of a few random places whose chip extends beyond the scene no more than it must."""
     size = np.array(scene.mask.shape[::-1], float)
     half = np.minimum(extent_px / 2, size)
     limits = np.sort(np.stack([half, size - half]), axis=0)
@@ -124,7 +124,7 @@ def warp(scene: Scene, matrix: np.ndarray, chip_px: int) -> Chip:
 
 
 def _sample(pixels: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pixels `(bands, H, W)` at x and y `(h, w)`, bilinear, whole numbers rounded as a sensor rounds; 0 outside."""
+    """Pixels `(bands, H, W)` at x and y `(h, w)`, bilinear, integers rounded as by a sensor; 0 outside."""
     height, width = pixels.shape[1:]
     left, top = max(math.floor(x.min()) - 1, 0), max(math.floor(y.min()) - 1, 0)
     right, bottom = min(math.ceil(x.max()) + 1, width), min(math.ceil(y.max()) + 1, height)
@@ -147,7 +147,7 @@ def _nearest(values: np.ndarray, x: np.ndarray, y: np.ndarray, outside: int) -> 
 def recolour(
     pixels: np.ndarray, valid: np.ndarray, options: Augmentation, usual: Range, rng: np.random.Generator
 ) -> np.ndarray:
-    """Pixels `(bands, H, W)` in another light, through another sensor; what is valid `(H, W)` sets the mean."""
+    """Simulate other light and another sensor on pixels `(bands, H, W)`; the valid ones `(H, W)` set the mean."""
     light = _shade((pixels - usual.low) / (usual.high - usual.low), options.shade, rng)
     grey = light.mean(axis=0)
     light = grey + (light - grey) * _draw(options.saturation, rng)
@@ -173,7 +173,7 @@ def _bounded(light: np.ndarray, usual: Range) -> np.ndarray:
 
 
 def _shade(light: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Large soft patches, darker (shadow of a cloud) or nearer to white (haze)."""
+    """Add large soft patches, darker (cloud shadow) or whiter (haze)."""
     coarse = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 3, 3)).astype(np.float32))
     field = functional.interpolate(coarse, light.shape[1:], mode="bilinear", align_corners=True)[0].numpy()
     field = strength * rng.random() * field
@@ -188,7 +188,7 @@ def _soften(light: np.ndarray, blend: float) -> np.ndarray:
 
 
 def _blank(chip: Chip, usual: Range, rng: np.random.Generator) -> None:
-    """Paint a block black or white, as where a mosaic ends, and label it background."""
+    """Paint a block black or white, as at a mosaic's edge, and label it background."""
     box = _box(chip.mask.shape, rng)
     chip.pixels[:-1][box] = usual.low if rng.random() < 0.5 else usual.high
     chip.pixels[-1][box] = VALID
@@ -197,7 +197,7 @@ def _blank(chip: Chip, usual: Range, rng: np.random.Generator) -> None:
 
 
 def _hide(chip: Chip, rng: np.random.Generator) -> None:
-    """Take a block away, as if there were no data."""
+    """Remove a block, as if it had no data."""
     box = _box(chip.mask.shape, rng)
     chip.pixels[box] = 0
     chip.mask[box] = UNKNOWN

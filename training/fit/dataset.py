@@ -1,4 +1,4 @@
-"""What the network sees: random augmented chips to train on, and windows of the validation areas to be scored on."""
+"""The network's input: random augmented chips for training, and windows of the validation areas for scoring."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..data.scenes import VALID, Scene, Source
 from .augment import Chip, Range, augment, placement, warp
 
 VIEW_PX = 512
-"""Largest window of a validation."""
+"""Largest validation window."""
 CONTEXT_PX = 64
-"""What a validation window sees beyond the pixels that it is scored on, where the scene goes on."""
+"""Margin of a validation window around its scored pixels, where the scene continues."""
 
 
 class Chips(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Random chips: normalised images `(bands, H, W)`, masks `(H, W)` int64 and weights `(H, W)`, augmented.
 
-    Chip number i depends on the schedule's seed and i alone, whichever process makes it.
+    Chip number i depends only on i and the schedule's seed, whichever process makes it.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Chips(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 def image_of(chip: Chip, card: Card) -> Tensor:
-    """A chip's image as the network reads it, `(bands, H, W)` float32; 0 where there is no image."""
+    """A chip's image as network input, `(bands, H, W)` float32; 0 where there is no image."""
     return torch.from_numpy(normalise(chip.pixels[:-1], chip.pixels[-1] == VALID, card.bands))
 
 
 class Numbers(Sampler[int]):
-    """The numbers of the chips of an epoch: other ones in each epoch, and on each of several devices."""
+    """The chip numbers of an epoch, distinct for each epoch and each device."""
 
     def __init__(self, count: int, epoch: int = 0) -> None:
         self._count, self._epoch = count, epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on with an epoch; Lightning calls this before it begins."""
+        """Set the epoch; Lightning calls this before it begins."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Numbers(Sampler[int]):
 
 
 class View(NamedTuple):
-    """A square window of a scene at the model's resolution: its corner, and the part that is scored."""
+    """A square window of a scene at the model's resolution: its corner and its scored part."""
 
     scene: Scene
     left: int
@@ -82,7 +82,7 @@ class View(NamedTuple):
 
 
 class Views(Dataset[tuple[Tensor, Tensor, str]]):
-    """Every labelled pixel of some scenes once: normalised images `(bands, H, W)`, masks `(H, W)` and their place."""
+    """Every labelled pixel of the scenes once: normalised images `(bands, H, W)`, masks `(H, W)` and place."""
 
     def __init__(self, scenes: Sequence[Scene], card: Card) -> None:
         self._card = card
@@ -101,7 +101,7 @@ class Views(Dataset[tuple[Tensor, Tensor, str]]):
         return image_of(chip, self._card), torch.from_numpy(chip.mask.astype(np.int64)), view.scene.place
 
     def chip(self, index: int) -> Chip:
-        """The pixels of a view; the mask is unknown outside of what is scored."""
+        """The pixels of a view; the mask is unknown outside the scored part."""
         return self._cut(self._views[index])
 
     def _cut(self, view: View) -> Chip:
@@ -113,7 +113,7 @@ class Views(Dataset[tuple[Tensor, Tensor, str]]):
         return chip._replace(mask=mask)
 
     def richest(self, count: int) -> list[int]:
-        """Numbers of those with the most objects, the most first."""
+        """Numbers of the views with the most object pixels, most first."""
         return sorted(range(len(self)), key=lambda index: -self._objects_px[index])[:count]
 
 
@@ -135,7 +135,7 @@ class _Span(NamedTuple):
 
 
 def _spans(labelled: np.ndarray, scale: float, divisor: int) -> list[_Span]:
-    """Windows along one axis, in model pixels: one, or several that overlap by their context."""
+    """Windows along one axis, in model pixels: one, or several overlapping by their context."""
     first, last = np.flatnonzero(labelled)[[0, -1]]
     size = math.ceil(len(labelled) * scale)
     start = max(0, math.floor(first * scale) - CONTEXT_PX)

@@ -1,4 +1,4 @@
-"""The folder of a training: what lies in it, and when a training may begin or go on there."""
+"""The folder of a training: its files, and when a training may begin or resume there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TrainingFolder:
     """Paths of a run, and its record.
 
     Attributes:
-        leads: whether this process writes; of several that train together only one does.
+        leads: whether this process writes; of several training together, only one does.
     """
 
     def __init__(self, request: TrainRequest) -> None:
@@ -35,15 +35,15 @@ class TrainingFolder:
         self.leads = not getattr(rank_zero_only, "rank", 0)
 
     def claimed(self) -> AbstractContextManager[None]:
-        """Keep the folder for this process, and those that train together with it.
+        """Lock the folder for this process and those that train with it.
 
         Raises:
-            OrthomaskError: another one has it, or it cannot be written.
+            OrthomaskError: another process has it, or it is not writable.
         """
         return claimed(self.path) if self.leads else nullcontext()
 
     def open(self) -> TrainResult | None:
-        """See whether this training may begin or go on here; return the result where it has already ended.
+        """Check that this training may begin or resume here; return the result if it has already ended.
 
         Raises:
             OrthomaskError: it holds another training.
@@ -65,7 +65,7 @@ class TrainingFolder:
         return None
 
     def begin(self) -> None:
-        """Make the folder ready, now that there is something to learn from.
+        """Prepare the folder, once there is something to learn from.
 
         Raises:
             OrthomaskError: it cannot be written.
@@ -79,13 +79,13 @@ class TrainingFolder:
         write_atomically(self.request, _written(to_json(self._request)))
 
     def finished_epochs(self) -> int:
-        """How many epochs the checkpoint has behind it; 0 without one."""
+        """Number of epochs in the checkpoint; 0 without one."""
         if not self.checkpoint.exists():
             return 0
         return len(torch.load(self.checkpoint, map_location="cpu", weights_only=True)["scores"])
 
     def finish(self, result: TrainResult) -> None:
-        """Note that the training has ended."""
+        """Record that the training has ended."""
         if self.leads:
             write_atomically(self.run, _written(to_json(result)))
 
@@ -96,7 +96,7 @@ class TrainingFolder:
             shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
 
     def _refuse_others(self) -> None:
-        """Raise where the folder's training was begun with other settings."""
+        """Raise if the folder's training has other settings."""
         wanted = _comparable(to_json(replace(self._request, existing=Existing.REFUSE)))
         there = _comparable(self._begun())
         if there == wanted:
@@ -109,7 +109,7 @@ class TrainingFolder:
         )
 
     def _begun(self) -> dict[str, Any]:
-        """The request of the folder's training; what an earlier version did not know yet has its default."""
+        """The request of the folder's training, with defaults for fields added since."""
         record = _read(self.request)
         try:
             return to_json(from_json(TrainRequest, record))
@@ -118,7 +118,7 @@ class TrainingFolder:
 
 
 def _comparable(request: dict[str, Any]) -> dict[str, Any]:
-    """A request's values by their dotted names, without what does not change the training."""
+    """A request's values by dotted name, without those that do not affect the training."""
     flat: dict[str, Any] = {}
     for name, value in request.items():
         if name in {"output_dir", "existing"}:
@@ -131,7 +131,7 @@ def _comparable(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A record of the folder; empty where it is missing or damaged."""
+    """A record of the folder; empty if missing or damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

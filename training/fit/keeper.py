@@ -1,4 +1,4 @@
-"""Keeps the best bundle, the curves, the preview and the checkpoint of a training, and reports how far it is."""
+"""Save the best bundle, curves, preview and checkpoint of a training, and report its progress."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from .preview import preview
 EXAMPLES = 4
 """Rows of the preview."""
 ACCURACY = "validation areas"
-"""Under which name the card has the scores of the validation."""
+"""Name of the validation scores in the card."""
 
 
 class Keeper(Callback):
     """Writes the run folder, epoch by epoch.
 
-    It must stand before `Average` among the callbacks: that one takes the averaged weights away when validation ends.
+    It must precede `Average` among the callbacks, which removes the averaged weights when validation ends.
 
     Attributes:
         rows: one for each epoch, as in `metrics.csv`.
@@ -55,15 +55,15 @@ class Keeper(Callback):
         self._scores: Scores | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs."""
+        """State needed to resume."""
         return {"rows": self.rows, "best": self.best, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state."""
         self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
 
     def on_train_epoch_start(self, _trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and name the views to be shown."""
+        """Start the clock and choose the views to show."""
         cast(Learner, pl_module).examples = dict.fromkeys(self._views.richest(EXAMPLES))
         self._clock = _Clock()
 
@@ -72,7 +72,7 @@ class Keeper(Callback):
         self._clock.arrived()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Report how far it is; here a person can cancel."""
+        """Report progress; the user can cancel here."""
         self._clock.done(self._schedule.batch * trainer.world_size)
         schedule, epoch = self._schedule, trainer.current_epoch + 1
         message = tr("Epoch {} of {}, {:.0f} images/s").format(epoch, schedule.epochs, self._clock.images_per_second)
@@ -82,7 +82,7 @@ class Keeper(Callback):
         self._clock.wait()
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Here a person can cancel as well."""
+        """Let the user cancel here, too."""
         self._progress.check_cancelled()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -102,7 +102,7 @@ class Keeper(Callback):
         write_atomically(self._folder.preview, picture)
 
     def _finished(self, learner: Learner, scores: Scores, trainer: Trainer) -> Card:
-        """The card with what is known by now."""
+        """The card with the results so far."""
         table = learner.board.table(THRESHOLDS.index(scores.threshold))
         rounded = {name: {key: round(value, 4) for key, value in asdict(row).items()} for name, row in table.items()}
         places = {name: row for name, row in rounded.items() if name != TOTAL}
@@ -111,7 +111,7 @@ class Keeper(Callback):
         return replace(self._card, threshold=round(scores.threshold, 3), training=summary, accuracy=accuracy)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add to the curves, write the checkpoint, and stop where nothing gets better any more."""
+        """Extend the curves, write the checkpoint, and stop if scores no longer improve."""
         learner, scores = cast(Learner, pl_module), cast(Scores, self._scores)
         row = {
             "epoch": len(self.rows) + 1,
@@ -141,7 +141,7 @@ class Keeper(Callback):
             trainer.should_stop = True
 
     def result(self, stopped: str, warnings: tuple[str, ...]) -> TrainResult:
-        """The best epoch, and how fast all of them were."""
+        """The best epoch, and the speed of all."""
         speeds = [row["images_per_second"] for row in self.rows]
         return TrainResult(
             model_path=str(self._folder.bundle),
@@ -159,13 +159,13 @@ class Keeper(Callback):
 
     @property
     def stale(self) -> bool:
-        """Whether the score has not become better for as long as the schedule has patience."""
+        """Whether the score has not improved for the schedule's patience."""
         patience = self._schedule.patience
         return bool(patience and self.best) and len(self.rows) - self.best["epoch"] >= patience
 
 
 class _Clock:
-    """How long an epoch takes, and how long of that the device waits for chips."""
+    """Times an epoch, and how long the device waits for chips in it."""
 
     def __init__(self) -> None:
         self._started = self._mark = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A network with its loss, its optimizer and its score: what Lightning trains."""
+"""The Lightning module: a network with its loss, optimizer and score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .muon import Muon
 CHANNEL_BLOCK = 16
 """With fewer channels than this the fast memory layout is unsafe, see `layout`."""
 PLATEAU_EPOCHS = 3
-"""Epochs that the validation may stand still before the learning rate falls."""
+"""Epochs without improvement before the learning rate falls."""
 PLATEAU_FACTOR = 1 / 3
 
 
@@ -33,10 +33,10 @@ class Diverged(Exception):  # noqa: N818 (it says what happened)
 
 
 def layout(arguments: UNetArguments) -> torch.memory_format:
-    """Channels last, which is twice as fast on a CPU, where it is safe.
+    """Channels last, which is twice as fast on a CPU, if safe.
 
     oneDNN's gradient of a strided 1 x 1 convolution writes past its buffer when it has fewer channels than a vector
-    register holds (https://github.com/uxlfoundation/oneDNN/issues/6035); the process then dies.
+    register holds (https://github.com/uxlfoundation/oneDNN/issues/6035), which crashes the process.
     """
     safe = min(arguments.detail, *arguments.widths) >= CHANNEL_BLOCK
     return torch.channels_last if safe else torch.contiguous_format
@@ -47,7 +47,7 @@ class Learner(LightningModule):
 
     Attributes:
         board: right and wrong pixels of the last validation.
-        examples: probabilities `(classes, H, W)` of the views whose numbers are its keys; None before a validation.
+        examples: probabilities `(K, H, W)` by view number; None before a validation.
         losses: of the steps of this epoch.
         scores: intersection over union after each epoch.
     """
@@ -63,7 +63,7 @@ class Learner(LightningModule):
         self.scores: list[float] = []
 
     def on_train_epoch_start(self) -> None:
-        """Freeze the encoder, its batch statistics too, or let it learn."""
+        """Freeze the encoder with its batch statistics, or let it learn."""
         self.losses = []
         free = self.current_epoch >= self.schedule.frozen_epochs
         for part in (self.network.stem, self.network.encoder):
@@ -82,7 +82,7 @@ class Learner(LightningModule):
         return value
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
+        """Reset the scoreboard."""
         self.board = Scoreboard(THRESHOLDS)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Sequence[str]], index: int) -> None:
@@ -95,7 +95,7 @@ class Learner(LightningModule):
         self.board.add(places[0], *decisions(probabilities, mask[0]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer, with a learning rate of its own at each step."""
+        """The optimizer, with the learning rate set at each step."""
         schedule = self.schedule
         if schedule.optimizer is Optimizer.MUON:
             optimizer: torch.optim.Optimizer = Muon(
@@ -121,18 +121,18 @@ class Learner(LightningModule):
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the learning rate depends on."""
+        """Save what the learning rate depends on."""
         checkpoint["scores"] = list(self.scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore it."""
         self.scores = checkpoint["scores"]
 
 
 def eased(scores: Sequence[float]) -> float:
-    """The part of the learning rate that is left after validations with these scores.
+    """The learning rate's remaining fraction after validations with these scores.
 
-    As `torch.optim.lr_scheduler.ReduceLROnPlateau` does it, but without a state of its own.
+    Works like `torch.optim.lr_scheduler.ReduceLROnPlateau`, but without its own state.
     """
     best, stale, left = -math.inf, 0, 1.0
     for score in scores:
@@ -144,10 +144,10 @@ def eased(scores: Sequence[float]) -> float:
 
 
 def decisions(probabilities: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """What a scoreboard counts for probabilities `(K, H, W)` and a mask `(H, W)`, where a wrong class is no find.
+    """Scoreboard input for probabilities `(K, H, W)` and a mask `(H, W)`; a wrong class is no hit.
 
-    A pixel of another class than predicted is counted twice: as a false alarm if its probability reaches the
-    threshold, and as a miss in any case.
+    A pixel predicted as the wrong class counts twice: as a false positive if its probability reaches the threshold,
+    and always as a miss.
 
     Returns:
         The probability of the likeliest class, and the mask; both `(2, H, W)`.
@@ -160,7 +160,7 @@ def decisions(probabilities: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Average(WeightAveraging):
-    """Exponential running average of weights and batch statistics, quick at first so that it forgets its beginning."""
+    """Exponential moving average of weights and batch statistics, fast at first to forget the initial weights."""
 
     def __init__(self, decay: float) -> None:
         super().__init__(multi_avg_fn=partial(_average, decay))

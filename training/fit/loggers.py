@@ -1,4 +1,4 @@
-"""Where curves go: TensorBoard's files always, Weights & Biases and MLflow where they are asked for and installed."""
+"""Log curves to TensorBoard's files, and to Weights & Biases and MLflow if requested and installed."""
 
 from __future__ import annotations
 

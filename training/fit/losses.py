@@ -1,4 +1,4 @@
-"""What a training minimises: entropies and overlaps, over the pixels that are known."""
+"""Training losses: entropies and overlaps over the known pixels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.nn import functional
 from ...protocol import UNKNOWN, Loss, LossTerm, Objective
 
 SMOOTH = 0.5
-"""Added to both sides of an overlap, in pixels, so that a class that is absent and not found costs nothing."""
+"""Pixels added to numerator and denominator of an overlap, so that an absent class not found costs nothing."""
 
 
 def loss(objective: Objective, logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
     """The weighted sum of an objective's terms.
 
     Unknown pixels change neither the value nor the gradient. The entropies and the focal loss are means over the known
-    pixels, weighted by class and pixel; the overlaps are those of all known pixels of the batch together.
+    pixels, weighted by class and pixel; the overlaps are taken over all known pixels of the batch.
 
     Args:
         logits: `(B, classes, H, W)`.
@@ -60,7 +60,7 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, _term: LossTerm, smooth
 
 
 def focal(logits: Tensor, target: Tensor, term: LossTerm, _smoothing: float) -> Tensor:
-    """Cross-entropy `(B, H, W)` in which pixels that are sure already count little (Lin et al. 2017)."""
+    """Cross-entropy `(B, H, W)` that gives confident pixels little weight (Lin et al. 2017)."""
     entropy = functional.cross_entropy(logits, target, reduction="none")
     return (-torch.expm1(-entropy)) ** term.gamma * entropy
 
@@ -75,7 +75,7 @@ PIXELWISE: dict[Loss, Callable[[Tensor, Tensor, LossTerm, float], Tensor]] = {
 def overlap(logits: Tensor, target: Tensor, known: Tensor, false_positives: float, false_negatives: float) -> Tensor:
     """1 minus the Tversky index of probabilities and truth, mean over the foreground classes (Salehi et al. 2017).
 
-    With 0.5 and 0.5 it is Dice (Milletari et al. 2016), with 1 and 1 Jaccard.
+    Weights of 0.5 and 0.5 give Dice (Milletari et al. 2016), 1 and 1 Jaccard.
     """
     truth = functional.one_hot(target, logits.shape[1]).movedim(-1, 1)[:, 1:] * known[:, None]
     found = logits.softmax(dim=1)[:, 1:] * known[:, None]
@@ -85,7 +85,7 @@ def overlap(logits: Tensor, target: Tensor, known: Tensor, false_positives: floa
 
 
 def _penalties(term: LossTerm) -> tuple[float, float]:
-    """How much false positives and false negatives count in an overlap."""
+    """Weights of false positives and false negatives in an overlap."""
     if term.loss is Loss.TVERSKY:
         return term.false_positives, 1 - term.false_positives
     return (0.5, 0.5) if term.loss is Loss.DICE else (1.0, 1.0)

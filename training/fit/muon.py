@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon): momentum whose step is an orthogonal matrix.
 
-On a processor, where steps are dear, it learns more from each than AdamW does. `torch.optim.Muon` takes matrices only;
-here a convolution is one too, from the pixels under its kernel to its outputs.
+On a CPU, where steps are expensive, it learns more from each than AdamW. `torch.optim.Muon` accepts matrices only;
+here a convolution counts as one, from the pixels under its kernel to its outputs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic Newton-Schulz iteration, chosen by the author for a steep start rather than for convergence."""
+"""Of the quintic Newton-Schulz iteration, chosen by its author for a steep start over convergence."""
 ITERATIONS = 5
 MOMENTUM = 0.95
 BETAS = (0.9, 0.99)
@@ -69,7 +69,7 @@ RULES = {"muon": _muon, "adam": _adam}
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """The matrix with all its singular values brought near 1 (0.7 to 1.2)."""
+    """The matrix with all singular values brought near 1 (0.7 to 1.2)."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)

@@ -1,4 +1,4 @@
-"""A picture of how far a training is: validation examples, their truth, and what is found in them."""
+"""Preview picture of a training: validation examples, their truth and predictions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..data.scenes import VALID
 from .augment import Chip, Range
 
 SIDE_PX = 256
-"""Most of a picture that is shown."""
+"""Largest side of a panel."""
 GAP_PX = 6
 GROUND = 0.35
-"""How bright the image is below classes."""
+"""Brightness of the image under classes."""
 
 
 def preview(
@@ -45,7 +45,7 @@ def _image(chip: Chip, usual: Range) -> np.ndarray:
 
 
 def _painted(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:
-    """The image, darkened, with its classes in their colours; black where unknown."""
+    """The darkened image with classes in their colours; black where unknown."""
     painted = image * GROUND
     for info in classes:
         colour = np.array([*bytes.fromhex(info.color[1:])]) / 255
@@ -54,7 +54,7 @@ def _painted(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) 
 
 
 def _framed(panel: np.ndarray, side: int) -> np.ndarray:
-    """The middle `side` x `side` pixels of a panel, on grey if it is smaller, and a gap."""
+    """The middle `side` x `side` pixels of a panel, on grey if smaller, plus a gap."""
     top, left = (max(0, size - side) // 2 for size in panel.shape[1:])
     part = panel[:, top : top + side, left : left + side]
     framed = np.full((3, side + GAP_PX, side + GAP_PX), 0.5)

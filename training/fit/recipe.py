@@ -26,7 +26,7 @@ def load(path: Path, output_dir: str, root: str = "") -> TrainRequest:
         root: folder that the recipe's relative paths start at; empty for the recipe's own choice.
 
     Raises:
-        OrthomaskError: the file is missing, no TOML, or does not make sense.
+        OrthomaskError: the file is missing, not TOML, or not a valid recipe.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def load(path: Path, output_dir: str, root: str = "") -> TrainRequest:
 
 
 def digest(request: TrainRequest) -> str:
-    """SHA-256 of everything that a training depends on besides the data: the request without its folders."""
+    """SHA-256 of everything a training depends on besides its data: the request without its folders."""
     bare = replace(request, output_dir="-", existing=Existing.REFUSE, data=replace(request.data, root=""))
     return hashlib.sha256(json.dumps(to_json(bare), sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A search over settings of a training: each combination is a run of its own, compared in one table."""
+"""Search over training settings: each combination is its own run, compared in one table."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ TABLE = "trials.csv"
 
 
 def run(request: SearchRequest, progress: Progress) -> SearchResult:
-    """Train with every combination, or with some drawn at random; the best one comes first.
+    """Train with every combination, or with a random sample of them; the best comes first.
 
-    A trial that fails is noted with its error, and the search goes on. Searched again with `Existing.RESUME`, finished
-    trials are kept and an unfinished one goes on.
+    A failed trial is recorded with its error, and the search continues. With `Existing.RESUME`, finished trials are
+    kept and an unfinished one resumes.
 
     Raises:
-        OrthomaskError: an option does not exist, the folder holds another search, or a person cancels.
+        OrthomaskError: an option does not exist, the folder holds another search, or the user cancels.
     """
     folder = Path(request.training.output_dir)
     combined = combinations(request)
@@ -70,7 +70,7 @@ def combinations(request: SearchRequest) -> list[dict[str, Any]]:
 
 
 def best_first(trials: list[Trial]) -> list[Trial]:
-    """Trials by falling intersection over union, those that failed last."""
+    """Trials by descending intersection over union, failed ones last."""
     return sorted(trials, key=lambda trial: -trial.scores.get("iou", -1.0))
 
 

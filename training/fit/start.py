@@ -1,4 +1,4 @@
-"""What a training begins with: the model card as far as it is known, and a network from scratch or from a bundle."""
+"""Start a training: the model card as far as known, and a network from scratch or from a bundle."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..data.scenes import Source
 from .recipe import digest
 
 SHIFT = 2.0
-"""How many standard deviations the mean of a band may differ from the model's before its filters stay as they are."""
+"""Largest shift of a band's mean, in the parent's standard deviations, for which its filters are adapted."""
 CONTRAST = 3.0
-"""By what factor the standard deviations may differ."""
+"""Largest ratio of the standard deviations."""
 INPUTS = {"stem.0.weight": "stem.1.running_mean", "encoder.0.0.0.weight": "encoder.0.0.1.running_mean"}
-"""The filters that read the bands, `(out, bands, 3, 3)`, and the mean that is taken from what they give.
+"""The filters that read the bands, `(out, bands, 3, 3)`, and the mean subtracted from their output.
 
-The second are there only where the encoder does not follow the stem.
+The second pair exists only if the encoder reads the image itself.
 """
 HEAD = ("head.weight", "head.bias")
-"""The filters that tell the classes, `(classes, …)`."""
+"""The output layer, `(classes, …)`."""
 
 
 def parent_of(request: TrainRequest) -> Bundle | None:
-    """The bundle that a training starts from; None from scratch.
+    """The bundle a training starts from; None if from scratch.
 
     Raises:
         OrthomaskError: it cannot be opened, or is an ensemble.
@@ -51,7 +51,7 @@ def parent_of(request: TrainRequest) -> Bundle | None:
 def begin(
     request: TrainRequest, parent: Bundle | None, material: Material, measured: Sequence[BandStatistics]
 ) -> tuple[Card, UNet, tuple[str, ...]]:
-    """The card before training, the network, and in words what of the parent could not be kept.
+    """The card before training, the network, and a note on each part of the parent not kept.
 
     Args:
         measured: the bands' statistics over the training areas.
@@ -79,7 +79,7 @@ def begin(
 
 
 def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
-    """The network's shape: that of the parent, but for bands and classes."""
+    """The network's shape: the parent's, except for bands and classes."""
     shape = {**asdict(request.network)}
     if parent:
         shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
@@ -87,7 +87,7 @@ def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes:
 
 
 def foreign_bands(card: Card, before: Card) -> list[str]:
-    """The bands of a parent whose values are so different now that its filters would make nothing of them."""
+    """The parent's bands whose values now differ too much for its filters to be of use."""
     known = {band.name: band for band in before.bands}
     pairs = [(band, known[band.name]) for band in card.bands if band.name in known]
     return [band.name for band, old in pairs if card.dtype != before.dtype or not _resembles(band, old)]
@@ -111,7 +111,7 @@ def _require_divisible(chip_px: int, divisor: int) -> None:
 
 
 def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
-    """Give the network the parent's weights: bands and classes by their names, the rest as it is."""
+    """Load the parent's weights: bands and classes by name, the rest unchanged."""
     old, new = parent.model().state_dict(), network.state_dict()
     taken = {name: weight for name, weight in old.items() if name not in HEAD}
     warnings = _band_notes(card, parent.card)
@@ -129,17 +129,17 @@ def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
 
 
 def folded(old: Tensor, card: Card, before: Card) -> tuple[Tensor, Tensor]:
-    """Filters `(out, bands, 3, 3)` for the card's bands, and the step `(out,)` of the mean behind them.
+    """Filters `(out, bands, 3, 3)` for the card's bands, and the step `(out,)` to add to the mean after them.
 
-    A card has the statistics of the images that its network learns from now, whatever the parent learnt from: the
-    preflight compares images with them, and after fine-tuning those of the new area are foreign no more. The network
-    computes the same from the same pixels all the same. As pixel = std x + mean,
-    x before = (std / std before) x + (mean - mean before) / std before: the factor goes into the filter, the constant,
-    summed over the filter, into the mean that the batch normalisation takes away. Only where there is no image the
-    outcome is another, so at edges: the zeros there now stand for the new mean.
+    A card holds the statistics of the images that its network now learns from, not of the parent's: the preflight
+    compares images with them, so after fine-tuning the new area's images are no longer foreign. The network still
+    computes the same from the same pixels. As pixel = std x + mean,
+    x before = (std / std before) x + (mean - mean before) / std before: the factor goes into the filter; the constant,
+    summed over the filter, goes into the mean that batch normalisation subtracts. The result differs only where there
+    is no image, as at edges: the zeros there now mean the new mean.
 
-    A foreign band's filter stays as it is, and gets values of the size that it is used to. A band that the parent does
-    not know gets the mean of all its filters.
+    A foreign band keeps its filter, which gets values of the size it is used to. A band unknown to the parent gets the
+    mean of all its filters.
     """
     places = {band.name: number for number, band in enumerate(before.bands)}
     foreign = foreign_bands(card, before)
@@ -154,7 +154,7 @@ def folded(old: Tensor, card: Card, before: Card) -> tuple[Tensor, Tensor]:
 
 
 def _band_notes(card: Card, before: Card) -> list[str]:
-    """A sentence for each band that only one of two models knows, or whose values are foreign."""
+    """A warning for each band that only one of two models has, or whose values are foreign."""
     known, wanted = ([band.name for band in each.bands] for each in (before, card))
     foreign = foreign_bands(card, before)
     fresh, lost = [name for name in wanted if name not in known], [name for name in known if name not in wanted]
@@ -174,7 +174,7 @@ def _band_notes(card: Card, before: Card) -> list[str]:
 def _class_rows(
     classes: Sequence[ClassInfo], before: Sequence[ClassInfo], warnings: list[str], model: str
 ) -> dict[int, int]:
-    """For each class that the parent knows by name, background included, its value now and its value there."""
+    """For each class that the parent has by name, and background, its value now and its value there."""
     known = {_plain(info.name): info.value for info in before}
     new = [info.name for info in classes if _plain(info.name) not in known]
     warnings += [
@@ -184,12 +184,12 @@ def _class_rows(
 
 
 def _plain(name: str) -> str:
-    """A class's name without regard to case and a plural's s."""
+    """A class's name, ignoring case and a plural s."""
     return name.strip().casefold().removesuffix("s")
 
 
 def _summary(request: TrainRequest, parent: Bundle | None, material: Material) -> dict[str, Any]:
-    """What the card says of the training, before it has begun."""
+    """The card's entry on the training, before it begins."""
     scenes = [scene for source in material.sources for scene in source.scenes]
     resolutions = [scene.gsd_m for scene in scenes]
     return {

@@ -1,8 +1,8 @@
-"""Training a U-Net: from labelled images to a bundle, epoch by epoch, in a run folder from which it can go on.
+"""Train a U-Net: from labelled images to a bundle, epoch by epoch, resumable from its run folder.
 
-An epoch is `steps` optimizer steps, a validation and a checkpoint. Nothing is random but the first weights and the
-chips, and these depend on the seed, the epoch and their number alone: so a training that goes on from its last
-checkpoint ends with the curve and the weights of one that was never stopped.
+An epoch is `steps` optimizer steps, a validation and a checkpoint. Only the initial weights and the chips are random,
+and they depend only on the seed, the epoch and their number. So a training resumed from its last checkpoint ends with
+the same curve and weights as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from .loggers import loggers
 from .start import begin, parent_of
 
 LOG_EVERY = 25
-"""Steps between two points of the trackers' loss curves."""
+"""Steps between points of the trackers' loss curves."""
 
 
 def run(request: TrainRequest, progress: Progress) -> TrainResult:
-    """Train, and leave the best bundle, curves, a preview and the record in the run folder.
+    """Train, and write the best bundle, curves, a preview and the record to the run folder.
 
     Raises:
         OrthomaskError: there is nothing to learn from, the folder holds another training, the very first epoch
-            diverges, memory or disk run out, or a person cancels: what is in the folder by then stays there.
+            diverges, memory or disk run out, or the user cancels: what the folder holds by then stays.
     """
     parent = parent_of(request)
     made = loggers(request)
@@ -62,7 +62,7 @@ def _trained(
     measured = band_statistics(material.bands, material.sources)
     usual = usual_range(measured, material.dtype)
     seed_everything(request.schedule.seed, verbose=False)
-    gpu.give_back()  # a prediction in this process may have left it full
+    gpu.give_back()  # a prediction in this process may still fill it
     card, network, notes = begin(request, parent, material, measured)
     views = Views(material.validation, card)
     chips = Chips(material.sources, card, usual, request.augmentation, request.schedule)
@@ -81,7 +81,7 @@ def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Seq
     """Lightning's trainer for a request.
 
     Raises:
-        OrthomaskError: there is no such device, strategy or precision.
+        OrthomaskError: the device, strategy or precision is not available.
     """
     schedule, hardware = request.schedule, request.hardware
     device = choose(hardware.device).torch
@@ -114,14 +114,14 @@ def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Seq
 
 
 def precision(schedule: Schedule, device: torch.device) -> str:
-    """Lightning's name of the precision: bfloat16 where the device is made for it, else float32."""
+    """Lightning's name for the precision: bfloat16 if the device is built for it, else float32."""
     if schedule.precision != "auto":
         return schedule.precision
     return "bf16-mixed" if precision_of(device) == "bf16" else "32-true"
 
 
 def _require_one_device(request: TrainRequest) -> None:
-    """Raise where an encoder is to be frozen on several devices: they would not agree on what learns."""
+    """Raise if an encoder is to be frozen on several devices: they would disagree on what learns."""
     several = request.hardware.devices * request.hardware.machines > 1
     if several and request.schedule.frozen_epochs:
         sentence = tr("The encoder can be frozen on a single device only.")
@@ -133,11 +133,11 @@ def _averages(schedule: Schedule) -> list[Callback]:
 
 
 def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
-    """Batches of chips, made ahead in other processes, from an epoch on.
+    """Batches of chips, prefetched by other processes, from `epoch` on.
 
-    Lightning names each epoch to the sampler, but that of a resumed training only after the first chips are under way.
-    Only where these can be forked: a new interpreter would have to import the worker's main file again, and to be sent
-    all scenes.
+    Lightning passes each epoch to the sampler, but for a resumed training only after the first chips are requested.
+    Processes are used only where they can be forked: a new interpreter would have to import the worker's main file
+    again and receive all scenes.
     """
     workers = schedule.workers if sys.platform == "linux" else 0
     return DataLoader(
@@ -154,10 +154,10 @@ def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
 def fit(
     trainer: Trainer, learner: Learner, keeper: Keeper, batches: DataLoader[Any], views: Views, folder: TrainingFolder
 ) -> str:
-    """Train to the end, from the last checkpoint if there is one; say why it ended.
+    """Train to the end, from the last checkpoint if there is one; return why it ended.
 
     Raises:
-        OrthomaskError: memory or disk ran out, also under what others write into the folder.
+        OrthomaskError: memory or disk ran out, also while loggers write.
     """
     checkpoint = str(folder.checkpoint) if folder.checkpoint.exists() else None
     try:
@@ -178,7 +178,7 @@ def fit(
 
 
 def _diverged(stopped: str, keeper: Keeper) -> list[str]:
-    """What to say of a training whose loss is no number any more.
+    """The warning for a training whose loss became NaN or infinite.
 
     Raises:
         OrthomaskError: there is no model yet.

@@ -1,4 +1,4 @@
-"""Areas to be labelled, placed on an image: evenly, anywhere, or by class or weight."""
+"""Place areas to label on an image: evenly, at random, or by class or weight."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .vectors import read_polygons
 
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 FULL = 0.95
-"""Part of an area's pixels that are not 0 in every band: many mosaics have no nodata value, but black around them."""
+"""Least share of an area's pixels that are not 0 in all bands: many mosaics have black borders without nodata."""
 
 
 def run(request: AreasRequest, progress: Progress) -> AreasResult:
-    """Add square areas to the layer `areas` of a GeoPackage, which is made where it is missing.
+    """Add square areas to the layer `areas` of a GeoPackage, which is created if missing.
 
-    An existing file is changed in one transaction: QGIS may have it open, and other layers stay as they are.
+    An existing file is changed in one transaction: QGIS may have it open, and other layers are unchanged.
 
     Raises:
         OrthomaskError: the image, region, weights or strata do not fit, no area fits, or the file cannot be written.
@@ -72,7 +72,7 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
 
 
 def _there(request: AreasRequest, grid: Grid, gsd_m: tuple[float, float]) -> list[shapely.Geometry]:
-    """The areas that are there already, in pixels of the image; also those beside it that could be too near."""
+    """The existing areas, in pixels of the image; also those outside it that could be too near."""
     margin = round(request.min_distance_m / min(gsd_m)) + 1
     corner = grid.transform.translation(-margin, -margin)
     wider = Grid(grid.crs, grid.transform @ corner, grid.width_px + 2 * margin, grid.height_px + 2 * margin)
@@ -81,7 +81,7 @@ def _there(request: AreasRequest, grid: Grid, gsd_m: tuple[float, float]) -> lis
 
 
 def _too_few(request: AreasRequest, count: int) -> str:
-    """A warning that fewer areas fit than were asked for; an error where none does."""
+    """A warning that fewer areas fit than requested; an error if none does."""
     if count == 0:
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
@@ -92,7 +92,7 @@ def _too_few(request: AreasRequest, count: int) -> str:
 
 
 def _dealt(count: int, shares: tuple[float, ...], rng: np.random.Generator) -> list[Split]:
-    """A split for each area, in random order; what the shares leave is still to do."""
+    """A split for each area, in random order; areas beyond the shares are still to do."""
     ends = np.round(np.cumsum(shares) * count).astype(int)
     splits = [Split.TODO] * count
     for split, start, stop in zip(SPLITS, [0, *ends], ends):

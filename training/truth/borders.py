@@ -1,4 +1,4 @@
-"""What lies between objects that nearly touch: a border class, and weights that make a network learn the gap."""
+"""Gaps between close objects: a border class, and weights that make a network learn the gap."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 from scipy import ndimage
 
 W0 = 10.0
-"""Most that a pixel between two touching objects weighs more than others (Ronneberger et al. 2015)."""
+"""Largest extra weight of a pixel between two touching objects (Ronneberger et al. 2015)."""
 SIGMA_PX = 5.0
-"""How fast the weight falls with the width of the gap, pixels (Ronneberger et al. 2015)."""
+"""Decay of the weight with the width of the gap, pixels (Ronneberger et al. 2015)."""
 REACH_PX = 32
-"""How far from the second nearest object a pixel's weight is still raised; beyond, by less than 2e-8."""
+"""Distance to the second nearest object up to which weights are raised; beyond, the rise is below 2e-8."""
 
 
 def border_weights(objects: np.ndarray) -> np.ndarray:
     """Weights `(H, W)` float32 of pixels, high in narrow gaps: 1 + w0 exp(-(d1 + d2)² / 2 sigma²).
 
-    d1 and d2 are the distances of a pixel's centre to the nearest and second nearest object, 0 inside of it, in
-    pixels (Ronneberger, Fischer and Brox 2015, U-Net, equation 2, without its balance of classes). They depend on
-    what lies within `REACH_PX`: a window with that margin gets the same weights as the whole.
+    d1 and d2 are the distances of a pixel's centre to the nearest and second nearest object, 0 inside it, in pixels
+    (Ronneberger, Fischer and Brox 2015, U-Net, equation 2, without class balancing). They depend only on objects
+    within `REACH_PX`: a window with that margin gets the same weights as the whole.
 
     Args:
         objects: `(H, W)` number of the object in each pixel, 0 for none.

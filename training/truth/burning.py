@@ -1,10 +1,10 @@
-"""Polygons burned onto a grid by GDAL's rasteriser, in strips that never change.
+"""Burn polygons onto a grid with GDAL's rasteriser, in fixed strips.
 
-Whether a pixel whose centre lies exactly on an edge belongs to a polygon is decided by the last bit of a sum, and the
-walk along an edge that finds all touched pixels starts anew where a strip cuts the edge. So a window cannot be burned
-on its own: another window would decide otherwise. Here every strip is as wide as the grid and lies where it always
-lies, in the pixel coordinates of the whole grid; windows are cut out of strips. That is also how GDAL itself burns a
-large raster (option CHUNKYSIZE of `GDALRasterizeGeometries`), so the result equals `gdal_rasterize`, pixel for pixel.
+The last bit of a sum decides whether a pixel whose centre is exactly on an edge belongs to a polygon, and the walk
+along an edge that finds all touched pixels restarts where a strip cuts the edge. So windows cannot be burned on their
+own: two windows could disagree. Instead, every strip is as wide as the grid and has a fixed place in the pixel
+coordinates of the whole grid; windows are cut from strips. GDAL burns large rasters in the same way (option CHUNKYSIZE
+of `GDALRasterizeGeometries`), so the result equals `gdal_rasterize`, pixel for pixel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .placing import Grid
 STRIP_PX = 1 << 24
 """Most pixels of a strip; smaller grids are burned in one go."""
 CACHE_BYTES = 4 * STRIP_PX
-"""GDAL cuts what it burns into parts of the size of its cache: a strip of int32 has to fit."""
+"""GDAL burns in parts as large as its cache: a strip of int32 has to fit."""
 
 
 def strip_height(grid: Grid) -> int:
@@ -40,15 +40,15 @@ def burn(
     top: int,
     strip: np.ndarray,
 ) -> None:
-    """Write the value of each polygon, later over earlier, into `strip` `(rows, width)`, which begins at row `top`.
+    """Burn the value of each polygon, later over earlier, into `strip` `(rows, width)`, which starts at row `top`.
 
     Args:
         polygons: in pixels of the grid.
     """
     if len(polygons) == 0:
         return
-    # GDAL turns rings one way before it knows their pixels, and burns an edge along a row of centres or not by its
-    # direction: so polygons are given with y to the north where the grid's own coordinates have it there
+    # GDAL orients rings before it knows their pixels, and their direction decides whether an edge along a row of
+    # centres is burned: so y points north here if it does in the grid's coordinates
     upright = Affine.scale(1, -1 if grid.transform.determinant < 0 else 1)
     parts, owners = shapely.get_parts(np.asarray(polygons, object), return_index=True)
     moved = _geojson(parts, lambda points: (points - [0, top]) * [1, upright.e])
@@ -58,7 +58,7 @@ def burn(
 
 
 def _geojson(polygons: np.ndarray, move: Callable[[np.ndarray], np.ndarray]) -> Iterator[dict[str, object]]:
-    """Polygons as GeoJSON, their vertices moved; all at once, as shapely's own interface takes most of the burning."""
+    """Polygons as GeoJSON with moved vertices; in bulk, as shapely's own interface would take most of the time."""
     _, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(polygons, include_z=False)
     vertices = move(points).tolist()
     rings = [vertices[first:end] for first, end in pairwise(ring_ends.tolist())]

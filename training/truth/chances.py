@@ -1,4 +1,4 @@
-"""How likely an area is drawn at each place of an image: where there is data, by weight and by class."""
+"""Sampling probability of areas at each place of an image: by data coverage, weight and class."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .vector_files import choose_layer, is_vector, raster_path, require_field
 from .vectors import read_polygons
 
 MAP_PX = 1024
-"""Longer side of a map of chances."""
+"""Longer side of a chance map, cells."""
 
 
 class Chances(NamedTuple):
-    """Maps `(rows, columns)` of weights, one for each stratum, and the size of their cells in pixels of the image."""
+    """Maps `(rows, columns)` of weights, one per stratum, and the size of their cells in image pixels."""
 
     maps: list[np.ndarray]
     cell_px: tuple[float, float]
 
     def draw(self, stratum: int, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
-        """Points in pixels of the image, without end: a cell by its weight, anywhere within it."""
+        """Endless random points in image pixels: a cell by its weight, anywhere within it."""
         weights = self.maps[stratum].ravel()
         total = np.cumsum(weights, dtype=np.float64)
         while True:
@@ -45,10 +45,10 @@ class Chances(NamedTuple):
 
 
 def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.Geometry) -> Chances:
-    """The chances of each place, in each stratum that occurs.
+    """The chances of each place, for each stratum present.
 
     Raises:
-        OrthomaskError: weights or strata cannot be read, or are nowhere in the region.
+        OrthomaskError: weights or strata cannot be read, or do not occur in the region.
     """
     scale = max(1.0, max(grid.width_px, grid.height_px) / MAP_PX)
     columns, rows = math.ceil(grid.width_px / scale), math.ceil(grid.height_px / scale)
@@ -71,7 +71,7 @@ def chances(request: AreasRequest, source: Source, grid: Grid, region: shapely.G
 
 
 def _weights(request: AreasRequest, grid: Grid) -> np.ndarray:
-    """Weights `(H, W)` float32 on a grid, 0 where there are none."""
+    """Weights `(H, W)` float32 on a grid, 0 where missing."""
     path = request.weight_path
     if is_vector(path, request.weight_layer):
         return _vector_weights(

@@ -1,16 +1,16 @@
-"""Which classes labels have, and which class a value in them means.
+"""The classes of labels, and the class that each of their values means.
 
 One rule holds for attributes and rasters, in masks, chips, trainings and evaluations:
 
-1. A mapping counts alone, where there is one.
+1. If there is a mapping, it alone counts.
 2. In a label project and in a mask of Orthomask, numbers are class values.
-3. Elsewhere whole numbers from 0 to 255 are class values as they are, and anything else is a name, whatever its case.
-   But where any of the numbers cannot be a class value (300, -1, 1.5, 007), they are codes: all of them are names then,
-   and the classes are numbered in order of the codes. So 3, 300 and 1000 are three classes.
-4. Where the classes are given, by a model or a request, the same is told from their names: if one is called by a
-   number that is not its own, numbers are codes, and one that no class is called by is an error.
-5. 0 and `background` are background. `false` is background and `true` the class, where there is nothing else.
-   In rasters black is background, too, and 0 and 255 alone are false and true.
+3. Elsewhere, whole numbers from 0 to 255 are class values, and anything else is a name, regardless of case.
+   But if any number cannot be a class value (300, -1, 1.5, 007), all numbers are codes, that is, names, and the classes
+   are numbered in order of the codes. So 3, 300 and 1000 are three classes.
+4. If the classes are given, by a model or a request, their names decide: if a class is named with a number other than
+   its own value, numbers are codes, and a number that names no class is an error.
+5. 0 and `background` are background. `false` is background and `true` the class, if there is nothing else.
+   In rasters, black is background, too, and 0 and 255 alone are false and true.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from .mask_values import BLACK, is_color
 from .vector_files import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, raster_path, read_column
 
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
-"""Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
+"""Colours distinguishable with any kind of colour vision (Okabe and Ito 2008)."""
 SHOWN = 10
-"""Values or classes that a message names."""
+"""Most values or classes a message names."""
 PROJECT_FIELD = "class"
-"""The attribute of a label project that holds class values."""
+"""The attribute of a label project with class values."""
 BACKGROUND_NAME = "background"
 TRUTHS = {"true", "false"}
 
@@ -44,13 +44,13 @@ def color(value: int) -> str:
 
 
 def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ()) -> tuple[ClassInfo, ...]:
-    """The classes that labels have, whatever image they lie on.
+    """The classes of labels, independent of any image.
 
     Those given; else the table of the first label project among the labels; else those that the mappings name; else
     the values of the attributes and rasters, by the rule of this module.
 
     Raises:
-        OrthomaskError: labels cannot be read, or say nothing of classes.
+        OrthomaskError: labels cannot be read, or define no classes, or too many.
     """
     if classes:
         return tuple(classes)
@@ -86,7 +86,7 @@ def resolve_classes(labels: Sequence[Labels], classes: Sequence[ClassInfo] = ())
 
 
 def in_order(texts: Iterable[str]) -> list[str]:
-    """Texts in their order, numbers by size where there is nothing else."""
+    """Texts sorted; by value if all are numbers."""
     listed = sorted(texts)
     return sorted(listed, key=float) if all(map(_is_number, listed)) else listed
 
@@ -106,7 +106,7 @@ def project_classes(path: str) -> tuple[ClassInfo, ...]:
 
 
 def named_otherwise(labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> list[str]:
-    """A warning for each class that a label project calls by another name than `classes`, which count."""
+    """A warning for each class whose name in a label project differs from `classes`, which prevail."""
     names = {info.value: info.name for info in classes}
     projects = {
         source.path for source in labels if not source.mapping and class_field(source) and is_project(source.path)
@@ -120,7 +120,7 @@ def named_otherwise(labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> l
 
 
 def names_classes(labels: Labels) -> bool:
-    """Whether labels say what their classes are called, by names, codes or colours; else they are class values."""
+    """Whether labels name their classes, by names, codes or colours; else they hold class values."""
     if labels.mapping or class_field(labels) or is_project(labels.path):
         return True
     if labels.subtract or is_vector(labels.path, labels.layer):
@@ -131,7 +131,7 @@ def names_classes(labels: Labels) -> bool:
 
 
 def class_field(labels: Labels) -> str:
-    """The attribute that names the class; empty for constant ones."""
+    """The attribute with the class; empty if the class is constant."""
     usual = PROJECT_FIELD if labels.layer in {"", "labels"} and is_project(labels.path) else ""
     return labels.class_field or usual
 
@@ -142,7 +142,7 @@ def class_values(
     """The class of each value of an attribute or raster, by the rule of this module.
 
     Args:
-        numbered: numbers are class values for sure, as in a mask of Orthomask.
+        numbered: numbers are certainly class values, as in a mask of Orthomask.
 
     Raises:
         OrthomaskError: a value means no class.
@@ -163,14 +163,14 @@ def class_values(
 
 
 def _mapped(labels: Labels) -> dict[str, int]:
-    """What the values of a mapping mean."""
+    """The class of each mapped value."""
     known = {BLACK: BACKGROUND} | {plain(entry.source): entry.value for entry in labels.mapping}
     lower = ((plain(entry.source).lower(), entry.value) for entry in labels.mapping)
     return known | {text: value for text, value in lower if is_color(text) or text in TRUTHS}
 
 
 def _meant(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo], numbered: bool) -> dict[str, int]:
-    """What texts mean without a mapping; those that mean nothing are missing."""
+    """The class of each text without a mapping; texts without one are omitted."""
     by_name = {info.color.lower(): info.value for info in classes}
     by_name |= {BLACK: BACKGROUND, BACKGROUND_NAME: BACKGROUND, str(BACKGROUND): BACKGROUND}
     by_name |= {info.name.casefold(): info.value for info in classes}
@@ -185,7 +185,7 @@ def _meant(labels: Labels, texts: Iterable[str], classes: Sequence[ClassInfo], n
 
 
 def require_known(values: Iterable[int], classes: Sequence[ClassInfo]) -> None:
-    """Raise where a class value is not among the classes."""
+    """Raise if a class value is not among the classes."""
     strange = sorted(set(values) - {info.value for info in classes} - {BACKGROUND, UNKNOWN})
     if strange:
         raise OrthomaskError(
@@ -196,12 +196,12 @@ def require_known(values: Iterable[int], classes: Sequence[ClassInfo]) -> None:
 
 
 def raster_values(labels: Labels) -> RasterValues:
-    """What occurs in a raster of labels."""
+    """The values in a raster of labels."""
     return label_rasters.scan(raster_path(labels.path, labels.layer), labels.mapping)
 
 
 def _collect(labels: Labels, found: dict[int, str], columns: list[set[str]]) -> None:
-    """Add the classes of one source: those whose numbers are settled to `found`, else all values to `columns`."""
+    """Add the classes of one source: to `found` if their numbers are settled, else as values to `columns`."""
     vector = is_vector(labels.path, labels.layer)
     layer = choose_layer(labels.path, labels.layer, "labels") if vector else ""
     if vector and not class_field(labels):
@@ -226,7 +226,7 @@ def _collect(labels: Labels, found: dict[int, str], columns: list[set[str]]) -> 
 
 
 def _is_truth(texts: Iterable[str]) -> bool:
-    """Whether texts are true and false, or one of them."""
+    """Whether all texts are `true` or `false`."""
     found = {text.casefold() for text in texts if text}
     return bool(found) and found <= TRUTHS
 

@@ -1,4 +1,4 @@
-"""Objects of a class raster: pixels of one class that hang together."""
+"""Objects of a class raster: connected pixels of one class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rasters as labels: class values, or colours of a label map, brought onto a grid with nearest neighbour."""
+"""Rasters as labels: class values, or colours of a label map, resampled to a grid with nearest neighbour."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class RasterLabels:
 
     Attributes:
         values: the raster's values, sorted; colours as 0xrrggbb.
-        classes: the class of each of them.
-        true: what the values `(N, bands)` were before JPEG blurred them; None where they are as they were.
+        classes: the class of each value.
+        true: the values `(N, bands)` before JPEG blurred them; None for other files.
     """
 
     dataset: DatasetReader | WarpedVRT
@@ -58,7 +58,7 @@ class RasterLabels:
     true: np.ndarray | None
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Class values `(H, W)` uint8 of a window inside the grid, and where the raster says anything at all.
+        """Class values `(H, W)` uint8 of a window inside the grid, and where the raster has data `(H, W)`.
 
         Raises:
             OrthomaskError: the file is damaged there.
@@ -76,14 +76,14 @@ class RasterLabels:
 
 
 class RasterValues(NamedTuple):
-    """What occurs in a raster of labels.
+    """The values in a raster of labels.
 
     Attributes:
-        texts: the numbers, colours as 0xrrggbb, and what each stands for: itself as text, or a colour `#rrggbb`; `true`
-            and `false` where there are only 255 and 0.
+        texts: meaning of each number, with colours as 0xrrggbb: itself as text, or a colour `#rrggbb`; `true` and
+            `false` if there are only 255 and 0.
         true: as in `RasterLabels`.
         classes: those of a mask of Orthomask, whose numbers are class values; else empty.
-        note: what has to be said about it; maybe empty.
+        note: a warning about it; may be empty.
     """
 
     texts: dict[float, str]
@@ -96,10 +96,10 @@ def scan(path: str, mapping: Sequence[ClassValue]) -> RasterValues:
     """The values that occur in a raster of labels.
 
     Args:
-        mapping: what they mean; one of colours makes colours of a palette's numbers.
+        mapping: what they mean; if it names colours, a palette's numbers become colours.
 
     Raises:
-        OrthomaskError: it is no raster that could hold labels, or nothing is in it, or JPEG has mixed it up.
+        OrthomaskError: it cannot be a label raster, is empty, or JPEG has mixed up its values.
     """
     with _opened(path) as dataset:
         bands, name = _bands(dataset), os.path.basename(path)
@@ -131,7 +131,7 @@ def open_labels(
         true: as in `RasterLabels`.
 
     Raises:
-        OrthomaskError: it has no georeference and not the size of the grid, or no CRS.
+        OrthomaskError: it has no georeference and differs in size from the grid, or has no CRS.
     """
     values = np.array(sorted(classes))
     numbers = np.array([classes[value] for value in values.tolist()], np.uint8)
@@ -141,7 +141,7 @@ def open_labels(
             _require_size(dataset, grid)
             yield RasterLabels(dataset, bands, values, numbers, true)
             return
-        # where 0 is nodata, it is the background: that nothing is known there cannot be said with the same number
+        # nodata of 0 is background: the same number cannot also mean unknown
         nodata = {"src_nodata": None} if dataset.nodata == BACKGROUND else {}
         with WarpedVRT(
             dataset,
@@ -158,7 +158,7 @@ def open_labels(
 
 
 def _is_jpeg(dataset: DatasetReader) -> bool:
-    """Whether a raster is compressed by JPEG; GDAL makes such tiles in GeoPackages without being asked."""
+    """Whether a raster is JPEG-compressed; GDAL writes such tiles to GeoPackages by default."""
     if dataset.driver != "GPKG":
         compression = dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "")
         return bool(dataset.driver == "JPEG") or compression.endswith("JPEG")
@@ -172,7 +172,7 @@ def _is_jpeg(dataset: DatasetReader) -> bool:
 
 
 def _texts(dataset: DatasetReader, found: np.ndarray, bands: int, mapping: Sequence[ClassValue]) -> dict[float, str]:
-    """What each number stands for."""
+    """The meaning of each number."""
     values = found.tolist()
     if bands == 3:
         if are_greys(found) and not has_colors(mapping):
@@ -185,7 +185,7 @@ def _texts(dataset: DatasetReader, found: np.ndarray, bands: int, mapping: Seque
 
 
 def _own_classes(dataset: DatasetReader) -> tuple[ClassInfo, ...]:
-    """The classes that a mask or run of Orthomask notes in itself; empty for other rasters."""
+    """The classes recorded in a mask or class raster of Orthomask; empty for others."""
     try:
         listed = json.loads(dataset.tags().get("ORTHOMASK", ""))["classes"]
         return tuple(from_json(ClassInfo, entry) for entry in listed)
@@ -194,7 +194,7 @@ def _own_classes(dataset: DatasetReader) -> tuple[ClassInfo, ...]:
 
 
 def _distinct(dataset: DatasetReader, bands: tuple[int, ...], true: np.ndarray | None) -> np.ndarray:
-    """All values that occur where the raster has data, a block at a time.
+    """All values where the raster has data, read block by block.
 
     Raises:
         OrthomaskError: it is damaged, or its values are not near the `true` ones.
@@ -233,7 +233,7 @@ def _bands(dataset: DatasetReader) -> tuple[int, ...]:
 
 
 def _is_plain(dataset: DatasetReader) -> bool:
-    """Whether it is a picture without georeference."""
+    """Whether it has no georeference."""
     return bool(dataset.transform.is_identity) and not dataset.crs
 
 

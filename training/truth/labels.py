@@ -1,4 +1,4 @@
-"""Ground truth on the grid of an image: what labels and areas say of every pixel."""
+"""Ground truth on the grid of an image: the class of every pixel from labels and areas."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from .vectors import Tally, read_polygons
 __all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]
 
 STRIPS = 3
-"""Burned strips that are kept: one, and what a margin needs of its neighbours."""
+"""Burned strips kept in memory: one, and its neighbours for margins."""
 
 
 class TruthArea(NamedTuple):
@@ -53,7 +53,7 @@ class TruthArea(NamedTuple):
 
 
 class TruthPolygon(NamedTuple):
-    """A label as it was drawn, in pixels of the grid: one part of a feature."""
+    """A label as drawn, in pixels of the grid: one part of a feature."""
 
     number: int
     class_value: int
@@ -79,15 +79,14 @@ class _Drawn(NamedTuple):
 
 
 class Truth:
-    """What is known of every pixel of a grid. Made by `open_truth`; one thread at a time may use it.
+    """The truth for every pixel of a grid. Made by `open_truth`; one thread at a time may use it.
 
-    All labels that touch the grid are in memory, some 500 bytes each; rasters, also burned ones, are only ever there
-    in strips.
+    All labels that touch the grid are in memory, some 500 bytes each; rasters, including burned ones, only in strips.
 
     Attributes:
-        areas: empty where the whole image is labelled.
-        object_values: `(N + 1,)` uint8: class value of each object that was drawn, by its number.
-        warnings: what was mended, left out or is missing, with numbers.
+        areas: empty if the whole image is labelled.
+        object_values: `(N + 1,)` uint8: class value of each drawn object, by its number.
+        warnings: what was repaired, left out or is missing, with counts.
     """
 
     def __init__(
@@ -106,13 +105,13 @@ class Truth:
         self._labelled = [area.polygon for area in self.areas if area.split is not Split.TODO]
         self._tree = shapely.STRtree(self._polygons)
         self._has_rasters = any(layer.raster for layer in drawn.layers)
-        # a layer of polygons says something everywhere: where it has none, there is background
+        # a polygon layer is complete: outside its polygons there is background
         self._complete = any(not layer.raster and not layer.subtract for layer in drawn.layers)
         self._height = strip_height(grid)
         self._strip = lru_cache(STRIPS)(self._burned)
 
     def strips(self, extent: Window) -> Iterator[Window]:
-        """The part of each strip of the grid that lies in a window: read in this order, each is burned once."""
+        """The part of each strip of the grid in a window: read in this order, each is burned once."""
         end = extent.y + extent.height
         for index in range(extent.y // self._height, -(-end // self._height)):
             top, bottom = max(extent.y, index * self._height), min(end, (index + 1) * self._height)
@@ -140,15 +139,15 @@ class Truth:
         return result
 
     def shown(self, window: Window, where: np.ndarray) -> np.ndarray:
-        """Numbers of the labels of which something is on top in a window, there `where` `(H, W)` is true."""
+        """Numbers of the labels on top in some pixel of a window where `where` `(H, W)` is true."""
         found = [strip.objects[distinct(strip.codes[part], where[rows])] for rows, strip, part in self._parts(window)]
         numbers = np.unique(np.concatenate(found))
         return numbers[numbers > 0]
 
     def polygons(self, window: Window) -> list[TruthPolygon]:
-        """The labels that touch a window, each as it was drawn, whatever lies over it.
+        """The labels that touch a window, each as drawn, even if others cover it.
 
-        Of rasters: the outlines of their connected parts within the window.
+        For rasters: the outlines of their connected parts within the window.
         """
         box = shapely.box(window.x, window.y, window.x + window.width, window.y + window.height)
         touching = np.sort(self._tree.query(box, predicate="intersects"))
@@ -170,12 +169,12 @@ class Truth:
         return [TruthPolygon(int(n), values[int(n)], shapely.geometry.shape(outline)) for outline, n in shapes]
 
     def _looked_up(self, window: Window, table: Callable[[Strip], np.ndarray]) -> np.ndarray:
-        """What a table of the strips says of each pixel of a window."""
+        """Look up each pixel of a window in a table of its strip."""
         parts = [looked_up(table(strip), strip.codes[part]) for _, strip, part in self._parts(window)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _parts(self, window: Window) -> Iterator[tuple[slice, Strip, tuple[slice, slice]]]:
-        """The strips under a window: which rows of it, the strip, and where in that."""
+        """The strips under a window: rows of the window, the strip, and the place in it."""
         columns = slice(window.x, window.x + window.width)
         for part in self.strips(window):
             index, top = divmod(part.y, self._height)
@@ -221,12 +220,12 @@ def open_truth(
     """Read labels and areas on a grid.
 
     Args:
-        labels: later ones lie over earlier ones.
+        labels: later ones cover earlier ones.
         areas: None if everything is labelled.
         classes: empty for those that the labels name.
 
     Raises:
-        OrthomaskError: something cannot be read, lies elsewhere, or a value means no class.
+        OrthomaskError: something cannot be read or lies off the grid, or a value has no class.
     """
     known = resolve_classes(labels, classes)
     with ExitStack() as stack:
@@ -245,10 +244,10 @@ def open_truth(
 
 
 def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
-    """The areas that touch a grid, and what was mended or left out of them.
+    """The areas that touch a grid, and warnings on those repaired or left out.
 
     Raises:
-        OrthomaskError: there are none whose labels are complete, or a split is not known.
+        OrthomaskError: none has complete labels, or a split is not known.
     """
     layer = choose_layer(areas.path, areas.layer, "areas")
     columns = [name for name in ("name", areas.split_field) if name in fields_of(areas.path, layer)]
@@ -274,7 +273,7 @@ def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[s
 
 
 def _split(text: str) -> Split:
-    """The split of that name; an area without one is still to do."""
+    """The split with this name; an area without one is still to do."""
     try:
         return Split(text.lower() or Split.TODO)
     except ValueError as error:
@@ -286,7 +285,7 @@ def _split(text: str) -> Split:
 
 
 def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Drawn) -> None:
-    """Add the polygons of a layer, each part of a feature for itself."""
+    """Add the polygons of a layer, each part of a feature separately."""
     layer = choose_layer(labels.path, labels.layer, "labels")
     field = "" if labels.subtract and not labels.class_field else class_field(labels)
     if field:
@@ -309,7 +308,7 @@ def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Draw
 def _open_raster(
     labels: Labels, classes: Sequence[ClassInfo], grid: Grid, stack: ExitStack, told: list[str]
 ) -> RasterLabels:
-    """Open a raster of labels; what has to be said about it is added to `told`."""
+    """Open a raster of labels; its warnings are added to `told`."""
     found, name = raster_values(labels), os.path.basename(labels.path)
     known = class_values(labels, found.texts.values(), classes, numbered=bool(found.classes))
     if not labels.mapping and TRUTHS.issuperset(found.texts.values()):
@@ -320,7 +319,7 @@ def _open_raster(
 
 
 def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:
-    """Raise where there are labels, but none of them on the grid."""
+    """Raise if there are labels, but none on the grid."""
     some = any(layer.raster or (layer.last > layer.first and not layer.subtract) for layer in drawn.layers)
     if not some and any(tally.features for tally in drawn.tallies):
         raise OrthomaskError(
@@ -331,7 +330,7 @@ def _refuse_elsewhere(labels: Sequence[Labels], drawn: _Drawn) -> None:
 
 
 def _without_labels(classes: Sequence[ClassInfo], drawn: _Drawn) -> tuple[str, ...]:
-    """A warning that names the classes that no label on the grid has."""
+    """A warning that names the classes without a label on the grid."""
     there = set(drawn.values).union(*(layer.raster.classes.tolist() for layer in drawn.layers if layer.raster))
     missing = [f"“{info.name}”" for info in classes if info.value not in there]
     told = ", ".join(missing[:SHOWN]) + (" …" if len(missing) > SHOWN else "")

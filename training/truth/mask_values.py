@@ -1,4 +1,4 @@
-"""What the numbers and colours in pictures of classes stand for: greys, 0 and 255, and what JPEG has blurred."""
+"""Meaning of numbers and colours in class pictures: greys, 0 and 255, and values blurred by JPEG."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ...protocol.words import tr
 
 BLACK = "#000000"
 UNKNOWN_RGB = (128, 128, 128)
-"""How masks of chips show what is unknown."""
+"""Colour of unknown in masks of chips."""
 YES_NO = (ClassValue(str(BACKGROUND), BACKGROUND), ClassValue(str(UNKNOWN), 1))
-"""What 0 and 255 mean where there is nothing else."""
+"""Classes of 0 and 255 if no other values occur."""
 NEAR = 0.25
-"""A value blurred by JPEG is clear up to this part of the distance between the two nearest true ones."""
+"""A value blurred by JPEG is clear within this share of the distance between the two nearest true ones."""
 CLEAR_SHARE = 0.9
-"""Part of the pixels that have to be clear; along edges none is."""
+"""Share of pixels that must be clear; along edges none is."""
 
 
 def is_color(text: str) -> bool:
@@ -28,7 +28,7 @@ def is_color(text: str) -> bool:
 
 
 def has_colors(mapping: Sequence[ClassValue]) -> bool:
-    """Whether a mapping is one of colours."""
+    """Whether a mapping names colours."""
     return any(is_color(entry.source) for entry in mapping)
 
 
@@ -41,7 +41,7 @@ def packed(bands: np.ndarray) -> np.ndarray:
 
 
 def are_greys(colors: np.ndarray) -> bool:
-    """Whether all of these colours 0xrrggbb are greys, and so say numbers."""
+    """Whether all colours 0xrrggbb are greys, and so stand for numbers."""
     return bool(((colors & 255) * 0x010101 == colors).all())
 
 
@@ -54,12 +54,12 @@ def is_chip_palette(dataset: DatasetReader) -> bool:
 
 
 def is_yes_no(values: Iterable[float]) -> bool:
-    """Whether the values that occur are 0 and 255, which are then no and yes, by the oldest convention of masks."""
+    """Whether the values are exactly 0 and 255, which then mean no and yes, by the oldest convention of masks."""
     return set(values) == {BACKGROUND, UNKNOWN}
 
 
 def true_values(mapping: Sequence[ClassValue], bands: int) -> np.ndarray:
-    """The values `(N, bands)` that a picture of classes had before JPEG: those of its mapping, else 0 and 255."""
+    """The values `(N, bands)` of a class picture before JPEG: those of its mapping, else 0 and 255."""
     if bands == 3 and has_colors(mapping):
         texts = {BLACK, *(entry.source for entry in mapping if is_color(entry.source))}
         return np.array([tuple(bytes.fromhex(text[1:])) for text in sorted(texts)], np.int16)
@@ -68,7 +68,7 @@ def true_values(mapping: Sequence[ClassValue], bands: int) -> np.ndarray:
 
 
 def restored(bands: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, int]:
-    """Pixels `(B, H, W)` as the nearest of the `true` values `(N, B)`, and how many of them are clear."""
+    """Pixels `(B, H, W)` set to the nearest `true` values `(N, B)`, and how many of them are clear."""
     best = np.zeros(bands.shape[1:], np.intp)
     least = np.full(bands.shape[1:], np.iinfo(np.int16).max, np.int16)
     for number, value in enumerate(true):
@@ -81,7 +81,7 @@ def restored(bands: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def refuse_blurred(name: str) -> OrthomaskError:
-    """The error for a JPEG whose values cannot be told any more."""
+    """The error for a JPEG whose values cannot be recovered."""
     return OrthomaskError(
         ErrorCode.LABELS_CLASSES,
         tr("“{}” is a JPEG: compression has mixed up its class values.").format(name),
@@ -90,10 +90,10 @@ def refuse_blurred(name: str) -> OrthomaskError:
 
 
 def blurred_note(name: str) -> str:
-    """The warning about a JPEG whose values can be told."""
+    """The warning about a JPEG whose values were restored."""
     return tr("“{}” is a JPEG, which blurs class values: each pixel got the nearest one. PNG keeps them.").format(name)
 
 
 def yes_no_note(name: str, class_value: int) -> str:
-    """The warning that 255 was taken for a class."""
+    """The warning that 255 was read as a class."""
     return tr("“{}” contains only 0 and 255: 255 was read as class {}.").format(name, class_value)

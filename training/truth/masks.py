@@ -1,4 +1,4 @@
-"""Masks: labels burned onto exactly the grid of an image, in strips, so that memory does not grow with it."""
+"""Write masks: labels burned onto the exact grid of an image, in strips, so that memory does not grow with it."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from .classes import color
 from .labels import Grid, Truth, image_grid, open_truth
 
 TILE_PX = 1024
-"""Columns in which distances between objects are measured at a time."""
+"""Columns for which distances between objects are measured at a time."""
 
 
 class _Part(NamedTuple):
-    """What is written: the bounding box of the region, and the region itself in pixels of the grid."""
+    """The part to write: the bounding box of the region, and the region itself in grid pixels."""
 
     extent: Window
     region: shapely.Geometry | None
@@ -52,7 +52,7 @@ class _Part(NamedTuple):
 
 
 class _Count:
-    """How much there is of each class, summed over strips."""
+    """Pixels and objects of each class, summed over strips."""
 
     def __init__(self, truth: Truth, classes: Sequence[ClassInfo]) -> None:
         self._pixels = dict.fromkeys([*(info.value for info in classes), UNKNOWN], 0)
@@ -77,7 +77,7 @@ class _Count:
 
 
 def run(request: MaskRequest, progress: Progress) -> MaskResult:
-    """Write the mask of an image, and the weights of its pixels where they are asked for.
+    """Write the mask of an image, and its pixel weights if requested.
 
     Raises:
         OrthomaskError: image, labels or areas do not fit, or an output exists or cannot be written.
@@ -131,7 +131,7 @@ def _write_strip(
 
 
 def _tiles(truth: Truth, strip: Window, margin_px: int) -> Iterator[tuple[slice, np.ndarray, tuple[slice, slice]]]:
-    """Some columns of a strip after another, the objects there and around, and where among these the columns are."""
+    """Blocks of columns of a strip: the columns, the objects in and around them, and the columns' place in these."""
     grid = truth.grid
     top, bottom = max(0, strip.y - margin_px), min(grid.height_px, strip.y + strip.height + margin_px)
     for start in range(0, strip.width, TILE_PX):
@@ -179,7 +179,7 @@ def _border_class(classes: Sequence[ClassInfo], border_px: int) -> tuple[ClassIn
 
 
 def _refuse_existing(request: MaskRequest) -> None:
-    """Raise where an output is there already, or is one of the inputs."""
+    """Raise if an output already exists, or is one of the inputs."""
     inputs = [request.image.path, *(labels.path for labels in request.labels)]
     inputs += [request.areas.path] if request.areas else []
     for path in filter(None, (request.output_path, request.weights_path)):

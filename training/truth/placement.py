@@ -1,4 +1,4 @@
-"""Where square areas fit on an image: apart from one another, inside the region, full of data."""
+"""Find places for square areas on an image: apart from one another, inside the region, full of data."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import shapely
 from ...engine.images.grid import Window
 
 TRIES = 500
-"""Places that are tried for an area before it counts as one that does not fit."""
+"""Places tried for an area before giving up on it."""
 DENSER = 0.9
-"""An even grid in which too few areas fit is tried again with this part of its spacing."""
+"""Factor by which the spacing of an even grid is reduced when too few areas fit."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What an area has to keep to. Everything is in pixels of the image but what says metres.
+    """Constraints on an area. Everything is in image pixels unless named in metres.
 
     Attributes:
         width_px, height_px: of an area.
         gsd_m: ground size of a pixel, across and down.
-        region: areas lie inside of it.
+        region: areas lie inside it.
         is_full: whether the image has data everywhere in a window.
-        there: areas that exist already.
+        there: existing areas.
     """
 
     width_px: int
@@ -38,13 +38,13 @@ class Site:
     there: Sequence[shapely.Geometry]
 
     def fits(self, place: Window, taken: Sequence[Window]) -> bool:
-        """Whether an area may lie there, beside those that are taken already."""
+        """Whether an area may lie there, next to those already taken."""
         square = shapely.box(place.x, place.y, place.x + place.width, place.y + place.height)
         apart = self._apart(place, taken) and self._apart_from_there(square)
         return apart and bool(shapely.covers(self.region, square)) and self.is_full(place)
 
     def around(self, x: float, y: float) -> Window:
-        """The area with its middle there, moved inside the region's bounds where it reaches beyond."""
+        """The area centred there, moved inside the region's bounds if it extends beyond them."""
         left, top, right, bottom = self.region.bounds
         x = min(max(x - self.width_px / 2, math.ceil(left)), math.floor(right) - self.width_px)
         y = min(max(y - self.height_px / 2, math.ceil(top)), math.floor(bottom) - self.height_px)
@@ -70,7 +70,7 @@ class Site:
 
 
 def evenly(site: Site, count: int) -> list[Window]:
-    """Places side by side on a regular grid, as far apart as `count` of them allow; fewer where fewer fit."""
+    """Places on a regular grid, as far apart as `count` of them allow; fewer if fewer fit."""
     left, top, right, bottom = site.region.bounds
     across, down = site.gsd_m
     spacing_m = math.sqrt((right - left) * across * (bottom - top) * down / count)
@@ -87,7 +87,7 @@ def evenly(site: Site, count: int) -> list[Window]:
 
 
 def anywhere(site: Site, count: int, draws: Sequence[Iterable[tuple[float, float]]]) -> list[Window]:
-    """Places drawn at random, in turn from each of several sources of middles; fewer where fewer fit."""
+    """Random places, drawn in turn from several sources of centres; fewer if fewer fit."""
     taken: list[Window] = []
     sources = [iter(draw) for draw in draws]
     while sources and len(taken) < count:
@@ -105,7 +105,7 @@ def _drawn(site: Site, middles: Iterator[tuple[float, float]], taken: Sequence[W
 
 
 def _regular(site: Site, step_x: int, step_y: int) -> Iterator[Window]:
-    """Places on a grid of that spacing, in the middle of the region's bounds."""
+    """Places on a grid with this spacing, centred in the region's bounds."""
     left, top, right, bottom = site.region.bounds
     columns = max(0, int((right - left - site.width_px) // step_x) + 1)
     rows = max(0, int((bottom - top - site.height_px) // step_y) + 1)

@@ -1,4 +1,4 @@
-"""Geometries brought onto the pixels of a grid: cut to what its CRS can show, mended as GDAL fills them."""
+"""Transform geometries to the pixels of a grid: cut to what its CRS can show, repaired as GDAL fills them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ...engine.images import regions
 from ...engine.images.georeference import full_turn
 
 REACH = 1.0
-"""How far around a grid labels are kept where they have to be cut, in parts of its size."""
+"""Margin around a grid to which labels are cut if necessary, as a share of its size."""
 PIECES = 64
-"""A cut edge has this many vertices, so that it bends as it must."""
+"""Vertices along a cut edge, so that it follows the curve."""
 FAR = 4.0
-"""Labels larger than these surroundings by this factor are looked at edge by edge."""
+"""Labels this many times larger than these surroundings are checked edge by edge."""
 HIGH = 1 / 8
-"""A label that is higher, in turns, and runs from one end of the map to the other does so round the globe."""
+"""Height in turns from which a label that spans the map counts as reaching round the globe."""
 BEND = 0.1
-"""The middle of an edge is at most this part of a label's size beside the straight line, where a CRS can show it."""
+"""Largest offset of an edge's middle from the straight line, as a share of a label's size, if a CRS can show it."""
 WORLD_M = 2e7
 RETURN_TOLERANCE = 1e-6
-"""A vertex is where it should be if it comes back to within this part of half the world."""
+"""A vertex is right if it transforms back to within this share of half the world."""
 
 
 class Grid(NamedTuple):
@@ -51,7 +51,7 @@ class Placed(NamedTuple):
 
     Attributes:
         pixels: `(N,)`; empty where nothing comes near the grid.
-        lost: `(N,)` whether a geometry has no place in the grid's CRS, so that nobody knows where it lies.
+        lost: `(N,)` whether a geometry has no place in the grid's CRS, so that its position is unknown.
     """
 
     pixels: np.ndarray
@@ -61,8 +61,8 @@ class Placed(NamedTuple):
 def placed(geometries: np.ndarray, source: pyproj.CRS, grid: Grid) -> Placed:
     """Geometries of another CRS in pixels of a grid, vertex by vertex as GDAL's tools do.
 
-    Those that reach beyond what the grid's CRS can show, up to the whole globe, are cut to the surroundings of the grid
-    first, in their own CRS, so that their edges there run where they were drawn.
+    Those that extend beyond what the grid's CRS can show, up to the whole globe, are first cut to the surroundings of
+    the grid in their own CRS, so that their edges there stay where they were drawn.
     """
     target = pyproj.CRS.from_user_input(grid.crs)
     lost, (middle, _) = np.zeros(len(geometries), bool), grid.transform @ (grid.width_px / 2, grid.height_px / 2)
@@ -80,7 +80,7 @@ def placed(geometries: np.ndarray, source: pyproj.CRS, grid: Grid) -> Placed:
         pieces = [shapely.intersection(regions.mended(geometry), frame) for geometry in geometries[astray]]
         cut = regions.reprojected(np.array(pieces, object), source, target)
         finite = np.isfinite(shapely.bounds(cut)).all(axis=1)
-        cut[finite] = [regions.mended(piece) for piece in cut[finite]]  # one where it was two, on each side of 180
+        cut[finite] = [regions.mended(piece) for piece in cut[finite]]  # joins the parts on each side of 180
         moved[astray] = cut
     lost[astray] = around is None
     lost |= ~np.isfinite(shapely.bounds(moved)).all(axis=1) & ~shapely.is_empty(moved)
@@ -93,10 +93,10 @@ def placed(geometries: np.ndarray, source: pyproj.CRS, grid: Grid) -> Placed:
 
 
 def surroundings(grid: Grid, crs: pyproj.CRS, reach: float) -> tuple[float, float, float, float] | None:
-    """Left, bottom, right and top of a grid and what lies around it, in another CRS; None where they cannot be told.
+    """Left, bottom, right and top of a grid and its surroundings in another CRS; None if undefined.
 
     Args:
-        reach: how far around, in parts of the grid's size. Across 180 degrees, right is beyond.
+        reach: margin as a share of the grid's size. Across 180 degrees, right exceeds 180.
     """
     wide = shapely.affinity.scale(grid.box, 1 + 2 * reach, 1 + 2 * reach)
     corners = regions.transformed(wide, grid.transform)
@@ -108,13 +108,13 @@ def surroundings(grid: Grid, crs: pyproj.CRS, reach: float) -> tuple[float, floa
 
 
 def _repeated(around: tuple[float, float, float, float], turn: float) -> shapely.Geometry:
-    """A box, also once round the globe to either side; a turn is 0 where there is none."""
+    """A box, repeated one turn to either side; a turn is 0 in a projected CRS."""
     left, bottom, right, top = around
     return shapely.union_all([shapely.box(left + by, bottom, right + by, top) for by in {-turn, 0.0, turn}])
 
 
 def _across(geometries: np.ndarray, turn: float) -> np.ndarray:
-    """Geometries of a geographic CRS, those that run across 180 degrees in one piece there.
+    """Geometries of a geographic CRS, with those across 180 degrees made continuous there.
 
     Their rings jump from one end of the map to the other. So do those that reach round the globe, but these are high.
     """
@@ -132,7 +132,7 @@ def _across(geometries: np.ndarray, turn: float) -> np.ndarray:
 def _reaches_far(
     geometries: np.ndarray, moved: np.ndarray, around: tuple[float, float, float, float] | None
 ) -> np.ndarray:
-    """Which geometries `(N,)` are so large that their edges have to be looked at, or have no place in part."""
+    """Which geometries `(N,)` are so large that their edges need checking, or partly cannot be projected."""
     if around is None:
         return np.ones(len(geometries), bool)
     left, bottom, right, top = shapely.bounds(geometries).T
@@ -141,7 +141,7 @@ def _reaches_far(
 
 
 def _astray(geometries: np.ndarray, moved: np.ndarray, source: pyproj.CRS, target: pyproj.CRS) -> np.ndarray:
-    """Which geometries `(N,)` the target CRS cannot show: points of their edges do not come back, or are elsewhere."""
+    """Which geometries `(N,)` the target CRS cannot show: points of their edges do not come back, or move off."""
     rings, owners = shapely.get_rings(geometries, return_index=True)
     points, of_ring = shapely.get_coordinates(rings, return_index=True)
     ends = shapely.get_coordinates(shapely.get_rings(moved))
@@ -161,18 +161,18 @@ def _astray(geometries: np.ndarray, moved: np.ndarray, source: pyproj.CRS, targe
 
 
 def _come_back(points: np.ndarray, there: np.ndarray, back: pyproj.Transformer) -> np.ndarray:
-    """Which points `(N,)` that were moved `there` come back to where they were."""
+    """Which points `(N,)`, transformed to `there`, transform back to where they were."""
     off = np.abs(np.column_stack(back.transform(*there.T)) - points)
     half_world = WORLD_M
     if back.target_crs and back.target_crs.is_geographic:
         turn = full_turn(back.target_crs)
         half_world = turn / 2
-        off[:, 0] = np.minimum(off[:, 0] % turn, -off[:, 0] % turn)  # 180 degrees west is 180 degrees east
+        off[:, 0] = np.minimum(off[:, 0] % turn, -off[:, 0] % turn)  # 180 degrees west equals 180 east
     return np.asarray(np.isfinite(there).all(axis=1) & (off <= RETURN_TOLERANCE * half_world).all(axis=1))
 
 
 def _unwrap(geometries: np.ndarray, moved: np.ndarray, middle: float, turn: float) -> None:
-    """Bring vertices beyond 180 degrees to the side of the grid's `middle`, in what was `moved` into a geographic CRS.
+    """Move vertices beyond 180 degrees to the side of the grid's `middle`, in place in `moved` (geographic CRS).
 
     A ring that runs across 180 degrees is turned inside out there; one that reaches round the globe is not.
     """
@@ -186,14 +186,14 @@ def _unwrap(geometries: np.ndarray, moved: np.ndarray, middle: float, turn: floa
 
 
 def _wrapped(x: np.ndarray, turn: float) -> np.ndarray:
-    """Differences of longitudes within half a turn."""
+    """Longitude differences wrapped to half a turn."""
     return np.asarray((x + turn / 2) % turn - turn / 2)
 
 
 def to_pixels(geometries: np.ndarray, transform: Affine) -> np.ndarray:
-    """Geometries in the pixels of a grid, by the very arithmetic of GDAL.
+    """Geometries in the pixels of a grid, with GDAL's exact arithmetic.
 
-    A vertex that lies on a pixel's centre but for rounding then falls on the same side as with GDAL's own tools
+    A vertex at a pixel's centre, except for rounding, then falls on the same side as with GDAL's own tools
     (`GDALInvGeoTransform`, `GDALGenImgProjTransform`).
     """
     a, b, c, d, e, f = transform[:6]

@@ -1,4 +1,4 @@
-"""Label projects: a GeoPackage with the layers `labels` and `areas`, and the table of its classes."""
+"""Label projects: a GeoPackage with the layers `labels` and `areas`, and a table of classes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .vector_files import CLASS_TABLE
 
 NOTHING = np.empty(0, object)
 GEOMETRY = "MultiPolygon"
-"""So that parts can be merged in QGIS; single polygons are taken as well."""
+"""Lets parts be merged in QGIS; single polygons are accepted as well."""
 
 
 def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
-    """Make an empty label project.
+    """Create an empty label project.
 
     Raises:
         OrthomaskError: the CRS is not known, or the file exists or cannot be written.

@@ -1,6 +1,6 @@
-"""Burned rows of a grid: one code a pixel, and tables of what the codes stand for.
+"""Burned rows of a grid: one code per pixel, and tables of the codes' meaning.
 
-Tables are looked up once for each run of equal codes along a row: labels are many pixels wide, so runs are few.
+Tables are looked up once per run of equal codes along a row: labels are many pixels wide, so runs are few.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from ...protocol import BACKGROUND, UNKNOWN
 
 CLASS_VALUES = UNKNOWN + 1
-"""Codes that a strip has beside those of its labels: one for each class value that a raster can say."""
+"""Codes of a strip in addition to its labels': one for each class value that a raster can hold."""
 CACHED_PX = 1 << 20
 
 
@@ -21,12 +21,12 @@ class Strip(NamedTuple):
     """Burned rows.
 
     Attributes:
-        codes: `(rows, width)` uint16, or int32 where there are very many labels: what is on top; 0 nothing, then the
-            strip's labels, then the class values that rasters say.
+        codes: `(rows, width)` uint16, or int32 for very many labels: what is on top; 0 nothing, then the strip's
+            labels, then the class values of rasters.
         classes: uint8 class value of each code.
-        objects: int32 number of the label of each code that shows a class, else 0; minus the class value where a
-            raster says it.
-        known: `(rows, width)` uint8: 1 inside the areas; None where there are none.
+        objects: int32 number of the label of each code that shows a class, else 0; minus the class value for a
+            raster's code.
+        known: `(rows, width)` uint8: 1 inside the areas; None without areas.
     """
 
     codes: np.ndarray
@@ -36,7 +36,7 @@ class Strip(NamedTuple):
 
 
 def code_type(labels: int) -> type[np.generic]:
-    """The smallest type for the codes of a strip with so many labels."""
+    """The smallest type for the codes of a strip with this many labels."""
     return np.uint16 if labels + CLASS_VALUES <= np.iinfo(np.uint16).max else np.int32
 
 
@@ -65,7 +65,7 @@ def looked_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def distinct(codes: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The codes that occur where `where` is true, sorted; maybe 0, too."""
+    """The codes that occur where `where` is true, sorted; may include 0."""
     found = [np.empty(0, codes.dtype)]
     for rows in _cached(codes):
         flat = (codes[rows] * where[rows]).ravel()
@@ -74,7 +74,7 @@ def distinct(codes: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def _cached(codes: np.ndarray) -> Iterator[slice]:
-    """Rows after rows, so many at a time that they stay in the processor's cache."""
+    """Blocks of rows that fit in the CPU's cache."""
     count = max(1, CACHED_PX // codes.shape[1])
     for top in range(0, len(codes), count):
         yield slice(top, top + count)

@@ -22,17 +22,17 @@ from ...protocol.words import tr
 CLASS_TABLE = "orthomask_classes"
 """The table of a GeoPackage that makes it a label project."""
 BATCH = 50_000
-"""Features that are in memory in the file's own form at the same time."""
+"""Most unprocessed features in memory at a time."""
 NOT_READ = (DataSourceError, DataLayerError, FeatureError, GeometryError)
 TEXT_TABLES = {".csv", ".tsv"}
 WKT_COLUMNS = "WKT,wkt,wkt_geom,geometry,geom,the_geom"
-"""Columns of a text table that are read as WKT where there is one."""
+"""Columns of a text table that are read as WKT if present."""
 TURNS = (2.5, 0.25)
-"""Longitudes and latitudes of a geographic CRS are within so many turns, maybe counted twice more round the globe."""
+"""Limits of longitude and latitude in a geographic CRS, in turns; longitudes may wrap twice more round the globe."""
 
 
 def plain(value: Any) -> str:
-    """An attribute as text: 1.0 is `1`, nothing is empty, a truth is `true` or `false`."""
+    """An attribute as text: 1.0 is `1`, null is empty, a boolean is `true` or `false`."""
     if value is None or value != value:  # noqa: PLR0124 (NaN stands for null in columns of numbers)
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -43,22 +43,22 @@ def plain(value: Any) -> str:
 
 
 def layers_of(path: str) -> dict[str, str | None]:
-    """The layers and tables of a vector file, with their types of geometry.
+    """The layers and tables of a vector file, with their geometry types.
 
     Raises:
-        OrthomaskError: it is no vector file.
+        OrthomaskError: it is not a vector file.
     """
     try:
         layers = list_layers(path)
     except DataSourceError as error:
         raise unreadable(path, error) from error
-    if Path(path).suffix.lower() in TEXT_TABLES:  # only with its options GDAL finds the column of geometries
+    if Path(path).suffix.lower() in TEXT_TABLES:  # GDAL needs its options to find the geometry column
         return {name: info_of(path, name)["geometry_type"] for name in layers}
     return layers
 
 
 def is_vector(path: str, layer: str = "") -> bool:
-    """Whether the file has features: in that layer if one is named, unless only its rasters are meant."""
+    """Whether the file has features, in the named layer if any, rather than only rasters."""
     try:
         layers = layers_of(path)
     except OrthomaskError:
@@ -68,7 +68,7 @@ def is_vector(path: str, layer: str = "") -> bool:
 
 
 def raster_path(path: str, layer: str = "") -> str:
-    """The name by which GDAL opens a raster, also one among the layers of a GeoPackage."""
+    """The name with which GDAL opens a raster, including one in a GeoPackage."""
     if not path.lower().endswith(".gpkg"):
         return path
     if layer:
@@ -81,7 +81,7 @@ def raster_path(path: str, layer: str = "") -> str:
 
 
 def _is_raster_table(path: str, layer: str) -> bool:
-    """Whether a GeoPackage holds a raster, of that name if there is one."""
+    """Whether a GeoPackage holds a raster, with the name `layer` if given."""
     if not path.lower().endswith(".gpkg"):
         return False
     try:
@@ -128,7 +128,7 @@ def read_column(path: str, layer: str, field: str) -> np.ndarray:
 
 
 def require_field(path: str, layer: str, field: str) -> None:
-    """Raise unless the layer has that attribute."""
+    """Raise unless the layer has the attribute."""
     fields = fields_of(path, layer)
     if field not in fields:
         raise OrthomaskError(
@@ -139,7 +139,7 @@ def require_field(path: str, layer: str, field: str) -> None:
 
 
 def info_of(path: str, layer: str) -> dict[str, Any]:
-    """What a layer is, as pyogrio tells it.
+    """What pyogrio reports about a layer.
 
     Raises:
         OrthomaskError: it cannot be read.
@@ -154,7 +154,7 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
     """The CRS of a layer.
 
     Args:
-        assumed: where it has none, or one that its coordinates cannot be in: GeoJSON without a CRS counts as degrees.
+        assumed: used if it has none, or one that its coordinates do not fit: GeoJSON without a CRS counts as degrees.
 
     Raises:
         OrthomaskError: it has none, or the wrong one.
@@ -183,7 +183,7 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
 
 
 def _are_angles(path: str, layer: str, turn: float) -> bool:
-    """Whether some of the coordinates of a layer can be longitudes and latitudes."""
+    """Whether any coordinates of a layer can be longitudes and latitudes."""
     bounds = layer_info(path, layer, force_total_bounds=True, **_options(path))["total_bounds"]
     if bounds is None:
         return True
@@ -195,7 +195,7 @@ def _are_angles(path: str, layer: str, turn: float) -> bool:
 def batches(
     path: str, layer: str, columns: Sequence[str], box: tuple[float, ...] | None
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Geometries as WKB and attributes, some thousand features at a time.
+    """Geometries as WKB and attributes, `BATCH` features at a time.
 
     Raises:
         OrthomaskError: the layer cannot be read.
@@ -227,5 +227,5 @@ def unreadable(path: str, error: Exception) -> OrthomaskError:
 
 
 def _options(path: str) -> dict[str, str]:
-    """The options by which GDAL opens a file."""
+    """The options with which GDAL opens a file."""
     return {"GEOM_POSSIBLE_NAMES": WKT_COLUMNS} if Path(path).suffix.lower() in TEXT_TABLES else {}

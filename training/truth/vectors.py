@@ -1,4 +1,4 @@
-"""Polygons of any vector file, brought onto the pixels of a grid: mended, counted, nothing lost silently."""
+"""Read polygons of any vector file in the pixels of a grid: repaired, counted, nothing lost silently."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .placing import Grid, placed, surroundings
 from .vector_files import batches, crs_of, info_of, plain
 
 CAD = {"DXF", "DGN", "CAD"}
-"""Drivers of drawings, in which outlines are closed lines."""
+"""Drivers of CAD drawings, where outlines are closed lines."""
 MANY = 500_000
-"""Layers with more features are read only around the image, so that a whole country's file is no burden."""
+"""Layers with more features are read only around the image, so that a whole country's file stays fast."""
 
 
 @dataclass
 class Tally:
-    """What became of the features of a layer."""
+    """Counts of a layer's features by outcome."""
 
     name: str
     features: int = 0
@@ -44,7 +44,7 @@ class Tally:
         return self.features - left_out - self.kept
 
     def warnings(self) -> tuple[str, ...]:
-        """One sentence for each thing that was mended or left out."""
+        """One sentence for each kind repaired or left out."""
         told = (
             (self.outlines, tr("{} of {} features in “{}” are closed lines and were read as polygons.")),
             (self.mended, tr("{} of {} features in “{}” were not valid and have been repaired.")),
@@ -74,10 +74,10 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
     """The polygons of a layer that touch a grid, vertex by vertex in its pixels, with some attributes.
 
     Args:
-        crs: to assume where the layer has none, or one that its coordinates cannot be in.
+        crs: assumed if the layer has none, or one that its coordinates do not fit.
 
     Raises:
-        OrthomaskError: the layer cannot be read, has no CRS, or holds points and lines only.
+        OrthomaskError: the layer cannot be read, has no CRS, or holds only points and lines.
     """
     info = info_of(path, layer)
     if info["geometry_type"] is None:
@@ -97,7 +97,7 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
 def _on_grid(
     wkb: np.ndarray, data: Sequence[np.ndarray], source: pyproj.CRS, grid: Grid, tally: Tally, drafted: bool
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What touches the grid of a batch, in its pixels; `tally` counts the rest."""
+    """The features of a batch that touch the grid, in pixels; `tally` counts the rest."""
     drawn = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
     if drafted:
         outlines = np.flatnonzero((shapely.get_type_id(drawn) == shapely.GeometryType.LINESTRING) & _are_rings(drawn))
@@ -131,10 +131,10 @@ def _are_rings(lines: np.ndarray) -> np.ndarray:
 
 
 def _footprint(grid: Grid, crs: pyproj.CRS, extent: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Bounds of a grid in another CRS, a little wider; None where they cannot be told.
+    """Bounds of a grid in another CRS, slightly enlarged; None if undefined.
 
     Args:
-        extent: of the layer; its longitudes may be counted otherwise.
+        extent: of the layer; its longitudes may wrap differently.
     """
     if crs.is_geographic and (extent is None or max(map(abs, extent)) > full_turn(crs) / 2):
         return None
