@@ -115,8 +115,8 @@ class ResultsBox(QGroupBox):
         self.chooser.lineEdit().setAccessibleName(tr("Folder"))
         self.chosen.toggled.connect(self.chooser.setEnabled)
         words = tr(
-            "A folder “Orthomask” next to the project file, or in your documents while the project is not saved; "
-            "now {}."
+            "A folder “Orthomask” next to the project file, or in your documents while the project is not saved; now "
+            "{}."
         )
         row, below, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         row.addWidget(self.chosen)
@@ -190,8 +190,8 @@ class ServicesBox(QGroupBox):
         row.addStretch()
         layout.addLayout(row)
         words = tr(
-            "{} requests cover about 2.5 km² at 0.15 m per pixel. The provider of a service may limit or forbid "
-            "many more."
+            "{} requests cover about 2.5 km² at 0.15 m per pixel. The provider of a service may limit or forbid many "
+            "more."
         )
         layout.addWidget(_words(words.format(in_digits(ASK_FROM.default))))
 

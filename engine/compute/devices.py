@@ -45,8 +45,8 @@ REASONS = {
         "Running on the CPU: PyTorch was installed without GPU support, and no NVIDIA driver was found."
     ),
     GpuProblem.DRIVER: mark(
-        "Running on the CPU: the GPU's driver is too old for this PyTorch build. Update the driver, or set "
-        "up the engine again."
+        "Running on the CPU: the GPU's driver is too old for this PyTorch build. Update the driver, or set up the "
+        "engine again."
     ),
     GpuProblem.AGE: mark("Running on the CPU: this PyTorch build does not support your GPU. Set up the engine again."),
     GpuProblem.MEMORY: mark("Running on the CPU: other programs are using the GPU's memory. Close them."),

@@ -56,10 +56,8 @@ def failed(error: Exception) -> OrthomaskError:
     if isinstance(error, KilledWorker):
         return died_of_it(str(error))
     if isinstance(error, ImportError):
-        sentence, remedy = (
-            tr("Orthomask is not installed on a worker."),
-            tr("Install the same version on all computers."),
-        )
+        sentence = tr("Orthomask is not installed on a worker.")
+        remedy = tr("Install the same version on all computers.")
         code = ErrorCode.ENGINE_SETUP
     else:
         sentence, remedy = tr("The connection to Dask's scheduler was lost."), tr("Start the scheduler again.")
@@ -118,10 +116,8 @@ def joined(address: str, progress: Progress) -> Iterator[Cluster]:
         while not cluster.count:
             progress.check_cancelled()
             if time.monotonic() > deadline:
-                sentence, remedy = (
-                    tr("No worker has connected to Dask's scheduler."),
-                    tr("Start some workers, then try again."),
-                )
+                sentence = tr("No worker has connected to Dask's scheduler.")
+                remedy = tr("Start some workers, then try again.")
                 raise OrthomaskError(ErrorCode.ENGINE_MISSING, sentence, remedy, address)
             time.sleep(0.1)
         try:

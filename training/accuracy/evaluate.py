@@ -161,8 +161,8 @@ class _Evaluation:
         if areas < FEW_AREAS:
             yield (
                 tr(
-                    "There are only {} labelled areas: unless they represent the whole map well, the "
-                    "confidence interval of the area estimate is too narrow."
+                    "There are only {} labelled areas: unless they represent the whole map well, the confidence "
+                    "interval of the area estimate is too narrow."
                 ).format(areas)
             )
         for name, count in zip(("background", *self._tally.names), counts.sum(axis=1)):

@@ -167,8 +167,8 @@ def _stretched(source: Source, request: ChipsRequest) -> list[str]:
         return []
     return [
         tr(
-            "The pixels of “{}” are not square on the ground ({:.3g} m x {:.3g} m), so the chips are not "
-            "square either; set a resolution to get square ones."
+            "The pixels of “{}” are not square on the ground ({:.3g} m x {:.3g} m), so the chips are not square "
+            "either; set a resolution to get square ones."
         ).format(source.name, east, north)
     ]
 

@@ -99,10 +99,8 @@ def kept_beside(image: Image, path: str) -> Image:
     try:
         shutil.move(image.path, target)
     except OSError as error:
-        sentence, remedy = (
-            tr("The rendered image of {} cannot be written."),
-            tr("Choose a folder that you can write to."),
-        )
+        sentence = tr("The rendered image of {} cannot be written.")
+        remedy = tr("Choose a folder that you can write to.")
         raise OrthomaskError(
             ErrorCode.OUTPUT_UNWRITABLE, sentence.format(image.rendered.name), remedy, str(error)
         ) from error

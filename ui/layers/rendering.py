@@ -124,10 +124,8 @@ class Picture:
                 missing = self._render(canvas, feedback)
             os.replace(partial, path)
         except OSError as error:
-            sentence, remedy = (
-                tr("The rendered image of {} cannot be written."),
-                tr("Free some disk space, then try again."),
-            )
+            sentence = tr("The rendered image of {} cannot be written.")
+            remedy = tr("Free some disk space, then try again.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy, str(error)) from error
         finally:
             partial.unlink(missing_ok=True)

@@ -157,8 +157,8 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
             tr(
-                "The orthophoto: any raster layer with the model's bands and about its resolution. A layer "
-                "that is not a file, such as a map service, is rendered first, at the model's resolution."
+                "The orthophoto: any raster layer with the model's bands and about its resolution. A layer that is not "
+                "a file, such as a map service, is rendered first, at the model's resolution."
             ),
         )
         self.add(
@@ -239,8 +239,8 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         self.add(
             QgsProcessingParameterNumber("MOST_REQUESTS", title, whole, ASK_FROM.get(), minValue=0),
             tr(
-                "A layer that is not a file is rendered first; nothing is started that would take more requests "
-                "than this."
+                "A layer that is not a file is rendered first; nothing is started that would take more requests than "
+                "this."
             ),
             advanced=True,
         )

@@ -30,14 +30,14 @@ class CheckAlgorithm(OrthomaskAlgorithm):
     NAME = "check"
     TITLE = mark("Check image against model")
     HELP = mark(
-        "Checks before a run whether a model fits an image: resolution, bands, pixel type, missing data, and "
-        "how the pixel values compare with those the model was trained on. Each check is green, amber or "
-        "red, with a reason. Also estimates the time and memory of a run from measurements on this computer; "
-        "the first time, this takes some seconds."
+        "Checks before a run whether a model fits an image: resolution, bands, pixel type, missing data, and how the "
+        "pixel values compare with those the model was trained on. Each check is green, amber or red, with a reason. "
+        "Also estimates the time and memory of a run from measurements on this computer; the first time, this takes "
+        "some seconds."
     )
     EXAMPLE = mark(
-        "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In "
-        "the model designer, a conditional branch can test it."
+        "Before a batch of a hundred images: run this on each, and leave out those whose level is “red”. In the model "
+        "designer, a conditional branch can test it."
     )
     TAGS = mark("preflight,resolution,bands,bit depth,time,estimate,compatible")
     SECTION = Section.SEGMENT

@@ -39,14 +39,14 @@ class EvaluateAlgorithm(LabelledAlgorithm):
     NAME = "evaluate"
     TITLE = mark("Evaluate model")
     HELP = mark(
-        "Compares what a model finds with labels, by pixels and by objects, and estimates the area of each "
-        "class with its margin of error (Olofsson et al. 2014).\n\nThe result is a folder with report.html to "
-        "read, evaluation.json for programs, errors.tif (right, false and missed pixels) and objects.gpkg "
-        "(matched, missed and false objects)."
+        "Compares what a model finds with labels, by pixels and by objects, and estimates the area of each class with "
+        "its margin of error (Olofsson et al. 2014).\n\n"
+        "The result is a folder with report.html to read, evaluation.json for programs, errors.tif (right, false and "
+        "missed pixels) and objects.gpkg (matched, missed and false objects)."
     )
     EXAMPLE = mark(
-        "Is a model of your own better than “buildings”? Run this once with each, on the same test areas, "
-        "and compare the two reports."
+        "Is a model of your own better than “buildings”? Run this once with each, on the same test areas, and compare "
+        "the two reports."
     )
     TAGS = mark("accuracy,validation,iou,f1,precision,recall,confusion matrix,area estimate,olofsson")
     GROUP = Group.TRAIN

@@ -33,14 +33,14 @@ class ExportChipsAlgorithm(ExportAlgorithm):
     NAME = "exportchips"
     TITLE = mark("Export chips")
     HELP = mark(
-        "Cuts an image and its labels into chips of equal size, and describes each in manifest.json: its "
-        "location, split and classes. Chips of different splits never touch. Without areas, spatial blocks "
-        "are assigned to the splits. Empty, faulty and constant chips are left out by rule, and counted. A "
-        "map service is rendered around the areas, at the given resolution."
+        "Cuts an image and its labels into chips of equal size, and describes each in manifest.json: its location, "
+        "split and classes. Chips of different splits never touch. Without areas, spatial blocks are assigned to the "
+        "splits. Empty, faulty and constant chips are left out by rule, and counted. A map service is rendered around "
+        "the areas, at the given resolution."
     )
     EXAMPLE = mark(
-        "To train in another program: image, labels and areas, chips of 512 pixels that overlap by half "
-        "(stride 256), as PNG with world file and the COCO catalogue."
+        "To train in another program: image, labels and areas, chips of 512 pixels that overlap by half (stride 256), "
+        "as PNG with world file and the COCO catalogue."
     )
     TAGS = mark("tiles,patches,coco,classified tiles,arcgis,dataset,training data,hdf5,npz")
     GROUP = Group.LABEL

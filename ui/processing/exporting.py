@@ -56,8 +56,8 @@ class ExportAlgorithm(LabelledAlgorithm):
         self.add(
             QgsProcessingParameterVectorLayer("OVER", tr("Labels on top"), polygon, optional=True),
             tr(
-                "Polygons that take precedence where both overlap, such as hand-drawn ones; with that class "
-                "field, or of one class."
+                "Polygons that take precedence where both overlap, such as hand-drawn ones; with that class field, or "
+                "of one class."
             ),
         )
         self.add(
@@ -125,10 +125,8 @@ def mapping_in(cells: Optional[list[Any]]) -> tuple[ClassValue, ...]:
     try:
         return tuple(ClassValue(str(source), int(value)) for source, value in zip(cells[::2], cells[1::2]))
     except ValueError as error:
-        sentence, remedy = (
-            tr("A class is not a whole number."),
-            tr("Write 1, 2, 3 …, 0 for background, 255 for unknown."),
-        )
+        sentence = tr("A class is not a whole number.")
+        remedy = tr("Write 1, 2, 3 …, 0 for background, 255 for unknown.")
         raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, remedy, str(error)) from error
 
 

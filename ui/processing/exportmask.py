@@ -33,9 +33,9 @@ class ExportMaskAlgorithm(ExportAlgorithm):
     NAME = "exportmask"
     TITLE = mark("Export mask")
     HELP = mark(
-        "Burns polygons onto exactly the grid of an image: 0 is background, classes are 1, 2, 3 …, and 255 "
-        "is unknown, outside the areas. Layers can have any CRS; their filters, joins, virtual fields and "
-        "unsaved edits count, and the layers are not changed. Invalid polygons are repaired, and counted."
+        "Burns polygons onto exactly the grid of an image: 0 is background, classes are 1, 2, 3 …, and 255 is unknown, "
+        "outside the areas. Layers can have any CRS; their filters, joins, virtual fields and unsaved edits count, and "
+        "the layers are not changed. Invalid polygons are repaired, and counted."
     )
     EXAMPLE = mark(
         "Farmland without its yards: the image, a layer of fields as labels, a layer of farmyards to subtract, and "

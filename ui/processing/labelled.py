@@ -36,8 +36,8 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
             tr(
-                "The orthophoto that was labelled: any raster layer. A layer that is not a file is rendered "
-                "around the areas."
+                "The orthophoto that was labelled: any raster layer. A layer that is not a file is rendered around the "
+                "areas."
             ),
         )
         self.add(
@@ -47,15 +47,15 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         self.add(
             QgsProcessingParameterField("CLASS_FIELD", tr("Class field"), None, "LABELS", optional=True),
             tr(
-                "The attribute that names the class. Leave empty for that of the label project, or if "
-                "everything is of one class."
+                "The attribute that names the class. Leave empty for that of the label project, or if everything is of "
+                "one class."
             ),
         )
         self.add(
             QgsProcessingParameterVectorLayer("AREAS", tr("Areas"), polygon, optional=True),
             tr(
-                "Polygons in which everything is labelled, with the attribute split: train, validation, test "
-                "or todo. Leave empty if the whole image is labelled."
+                "Polygons in which everything is labelled, with the attribute split: train, validation, test or todo. "
+                "Leave empty if the whole image is labelled."
             ),
         )
 

@@ -31,8 +31,8 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
     NAME = "polygonize"
     TITLE = mark("Polygons from probabilities")
     HELP = mark(
-        "Makes the polygons of a run again from its probabilities.tif, with another threshold or other area "
-        "limits. The model does not run again, so this takes seconds."
+        "Makes the polygons of a run again from its probabilities.tif, with another threshold or other area limits. "
+        "The model does not run again, so this takes seconds."
     )
     EXAMPLE = mark(
         "A run missed pale roofs: its probabilities.tif with the threshold 0.3 instead of 0.5 gives more polygons, "

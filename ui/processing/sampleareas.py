@@ -37,13 +37,12 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
     NAME = "sampleareas"
     TITLE = mark("Make areas to label")
     HELP = mark(
-        "Places square areas on an image: at random, in a regular grid, or the same number in each class, "
-        "optionally weighted, for example by population density. Label all objects inside an area; "
-        "everything outside is unknown."
+        "Places square areas on an image: at random, in a regular grid, or the same number in each class, optionally "
+        "weighted, for example by population density. Label all objects inside an area; everything outside is unknown."
     )
     EXAMPLE = mark(
-        "Twenty squares of 50 m where people live: number 20, size 50, a population raster as weights, and "
-        "0.6, 0.2 and 0.2 as shares."
+        "Twenty squares of 50 m where people live: number 20, size 50, a population raster as weights, and 0.6, 0.2 "
+        "and 0.2 as shares."
     )
     TAGS = mark("random,grid,stratified,sampling,areas,label,population")
     GROUP = Group.LABEL

@@ -39,8 +39,8 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
     NAME = "segment"
     TITLE = mark("Segment image")
     HELP = mark(
-        "Finds buildings or farmland in an orthophoto, on this computer, with an embedded model.\n\nThe result "
-        "is a folder with classes.tif, probabilities.tif, polygons.gpkg, and run.json, which records how "
+        "Finds buildings or farmland in an orthophoto, on this computer, with an embedded model.\n\n"
+        "The result is a folder with classes.tif, probabilities.tif, polygons.gpkg, and run.json, which records how "
         "they were made. To resume a cancelled run, run it again into the same folder with “Resume”."
     )
     EXAMPLE = mark(

@@ -45,15 +45,15 @@ class TrainAlgorithm(LabelledAlgorithm):
     NAME = "train"
     TITLE = mark("Train model")
     HELP = mark(
-        "Trains a model on labels, from scratch or from an existing model.\n\nOnly what lies inside an area "
-        "counts: the model learns from the training areas, and the validation areas show which epoch is "
-        "best. The result is a folder with the best model (.safetensors), metrics.csv, preview.png, "
-        "TensorBoard's files and run.json. To resume a cancelled training run, run it again into the same "
-        "folder with “Resume”."
+        "Trains a model on labels, from scratch or from an existing model.\n\n"
+        "Only what lies inside an area counts: the model learns from the training areas, and the validation areas show "
+        "which epoch is best. The result is a folder with the best model (.safetensors), metrics.csv, preview.png, "
+        "TensorBoard's files and run.json. To resume a cancelled training run, run it again into the same folder with "
+        "“Resume”."
     )
     EXAMPLE = mark(
-        "Roofs that “buildings” misses: the image, the labels and areas layers of a label project with some "
-        "twenty squares, start from “buildings”, 30 epochs."
+        "Roofs that “buildings” misses: the image, the labels and areas layers of a label project with some twenty "
+        "squares, start from “buildings”, 30 epochs."
     )
     TAGS = mark("training,fine-tuning,transfer learning,deep learning,u-net,own model,labels")
     GROUP = Group.TRAIN
@@ -68,8 +68,8 @@ class TrainAlgorithm(LabelledAlgorithm):
                 "START", tr("Start from"), [*model_names(), SCRATCH], defaultValue=DEFAULT_MODEL, usesStaticStrings=True
             ),
             tr(
-                "A model that already knows something similar learns from a few areas; training from scratch "
-                "needs many, and takes longer."
+                "A model that already knows something similar learns from a few areas; training from scratch needs "
+                "many, and takes longer."
             ),
         )
         self.add(

@@ -23,8 +23,8 @@ class StartBox(QGroupBox):
         self.chooser = QComboBox()
         self.chooser.setToolTip(
             tr(
-                "A model that already knows something similar learns from a few areas.\nTraining from scratch "
-                "needs many, and takes longer."
+                "A model that already knows something similar learns from a few areas.\nTraining from scratch needs "
+                "many, and takes longer."
             )
         )
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
