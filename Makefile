@@ -1,4 +1,4 @@
-# On a fresh Debian or Ubuntu: `make demo` and `make test`. Everything else is built by the way.
+# On a fresh Debian or Ubuntu: `make demo` and `make test`. They build everything they need.
 SHELL := /bin/bash
 ENGINE_PYTHON ?= python3
 QGIS_PYTHON ?= /usr/bin/python3
@@ -21,7 +21,7 @@ export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
 
 setup: $(ENGINE)/.ready $(QGIS)/.ready
 
-# QGIS, from the distribution, where it is missing.
+# QGIS, from the distribution, if it is missing.
 .venv/.qgis-installed:
 	@mkdir -p .venv
 	@$(QGIS_PYTHON) -c "import qgis.core, venv, ensurepip" 2>/dev/null && command -v qgis_process >/dev/null || { \
@@ -53,13 +53,13 @@ $(QGIS)/.ready: requirements/qgis.lock .venv/.qgis-installed
 	$(call link,$(QGIS))
 	@touch $@
 
-# PyQt6 without QGIS, to check that nothing is used that it lacks.
+# PyQt6 without QGIS, to check that nothing it lacks is used.
 $(QT6)/.ready: requirements/qt6.lock $(ENGINE)/.ready
 	@$(ENGINE_PYTHON) -m venv $(QT6)
 	@$(QT6)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# The main job on the bundled sample, in real QGIS, in a profile of its own.
+# The main job on the bundled sample, in real QGIS, in a private profile.
 demo: setup
 	@$(QGIS)/bin/python docs/demo.py demo-output
 
@@ -68,7 +68,7 @@ test: test-engine test-qgis
 test-engine: setup
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
 
-# What computes, once more as an older processor would: without AVX, and so without bf16.
+# The computing tests, again as on an older CPU: without AVX, and so without bf16.
 .PHONY: test-lesser
 test-lesser: setup
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(ENGINE)/bin/python -m pytest --hypothesis-profile=ci \
@@ -82,8 +82,8 @@ fuzz: setup
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e
 
-# Of flake8-qgis not QGS105 (iface is handed over, so that one sees who uses it) nor QGS2 (it goes by names alone). mypy knows no
-# Python 3.9, the oldest that QGIS brings; 3.10 is nearest.
+# flake8-qgis without QGS105 (iface is passed explicitly, to show who uses it) and QGS2 (it goes by names alone). mypy lacks
+# Python 3.9, the oldest that QGIS ships; 3.10 is nearest.
 lint: setup $(QT6)/.ready
 	$(ENGINE)/bin/ruff check .
 	$(ENGINE)/bin/ruff format --check .
@@ -95,8 +95,8 @@ lint: setup $(QT6)/.ready
 	git ls-files -- $(PACKAGED) | grep '\.py$$' | xargs $(ENGINE)/bin/bandit --quiet --ini .bandit
 	git ls-files -z -- $(PACKAGED) | xargs -0 $(ENGINE)/bin/detect-secrets-hook
 
-# Texts for translators (.po), and the catalogues that are read from them (.mo). Both are committed, so that a checkout, the
-# zip and a wheel speak every language without a tool.
+# Texts for translators (.po), and the catalogues compiled from them (.mo). Both are committed, so that a checkout, the
+# zip and a wheel have every language without a tool.
 TRANSLATIONS := resources/translations
 translations: $(ENGINE)/.ready
 	$(ENGINE)/bin/pybabel --quiet extract --no-default-keywords -k tr -k tr_n:1,2 -k mark --add-location=file --sort-by-file \
@@ -127,7 +127,7 @@ test-package: package .venv/.qgis-installed
 	$(ENGINE)/bin/orthomask wheelhouse .venv/wheels --python $$($(QGIS_PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(QGIS_PYTHON) tests/package/install_zip.py dist/orthomask-$(VERSION).zip .venv/wheels
 
-# Other tools, to be measured beside ours; they use the engine's PyTorch.
+# Other tools, to benchmark with ours; they use the engine's PyTorch.
 .venv/peers/.ready: requirements/peers.lock $(ENGINE)/.ready
 	@$(ENGINE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/peers -r $<
 	@touch $@
@@ -144,7 +144,7 @@ bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
 	$(ENGINE)/bin/python benchmarks/finetune.py --data ../shared/data
 
-# What a GPU makes of it, where there is one.
+# Benchmarks of a GPU, if there is one.
 .PHONY: bench-gpu
 bench-gpu: setup
 	$(ENGINE)/bin/python benchmarks/gpu.py
@@ -152,7 +152,7 @@ bench-gpu: setup
 screenshots: setup
 	xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --code docs/screenshots.py
 
-# The embedded models, from ImageNet's weights; either goes on where it was stopped.
+# Train the embedded models from ImageNet's weights; each resumes where it stopped.
 .venv/imagenet.safetensors: $(ENGINE)/.ready
 	$(ENGINE)/bin/python -m orthomask.training.fit.imagenet $@
 
@@ -160,7 +160,7 @@ model-%: setup .venv/imagenet.safetensors
 	$(ENGINE)/bin/orthomask train resources/recipes/$*.toml --data ../shared/data --model .venv/imagenet.safetensors \
 	  --out .venv/$* --resume
 
-# Pin anew what development and CI install, and what Set up installs: the same versions, for every platform and Python.
+# Re-pin what development and CI install, and what Set up installs: the same versions, for every platform and Python.
 lock: $(ENGINE)/.ready
 	$(ENGINE_PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet pip-tools uv
 	{ echo 'torch==2.13.0'; $(ENGINE)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["dev"]))'; } > .venv/lock/engine.in

@@ -8,7 +8,7 @@ from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt
 
-# Named one by one, so that QGIS forgets them on unload: a room that stayed would be an older version's.
+# Imported by name so that QGIS drops them on unload: a package left loaded would be the old version's.
 from .ui import (  # noqa: F401
     client,
     evaluate,
@@ -53,7 +53,7 @@ class OrthomaskPlugin:
         QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
-        """Add everything; `unload` takes it away again."""
+        """Add everything; `unload` removes it."""
         self.initProcessing()
         iface = present(self.iface)
         self.dock = OrthomaskDock(iface, self.client, iface.mainWindow())
@@ -65,9 +65,9 @@ class OrthomaskPlugin:
         SEEN.set(True)
 
     def unload(self) -> None:
-        """Take away everything that `initGui` added, and end the engine."""
+        """Remove everything that `initGui` added, and end the engine."""
         if self.iface is not None and self.dock is not None and self.actions is not None:
-            SEEN.set(self.dock.isHidden())  # where it was open, a newer version that takes its place opens it again
+            SEEN.set(self.dock.isHidden())  # if it was open, an upgrade opens it again
             self.iface.unregisterOptionsWidgetFactory(self.settings)
             self.actions.release()
             self.dock.release()

@@ -1,4 +1,4 @@
-"""The main job on the bundled sample: `qgis_process` with the plugin in a private profile, then a map of the result.
+"""Segment the bundled sample with `qgis_process` and the plugin in a private profile, then map the result.
 
 Usage: make demo, or with a Python that has QGIS and this folder importable as `orthomask`:
 
@@ -24,7 +24,7 @@ MAP_PX, PICTURE_PX = 1600, 900
 
 
 def environment() -> dict[str, str]:
-    """A QGIS of its own: no screen, a private profile, this folder as its only plugin."""
+    """A separate QGIS: no screen, a private profile, this folder as its only plugin."""
     runtime = ROOT / ".venv" / "runtime"
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {
@@ -46,7 +46,7 @@ def qgis_process(*arguments: str) -> str:
 
 
 def draw_map(photograph: Path, folder: Path, picture: Path | None) -> None:
-    """The photograph with the polygons of a run, as the plugin styles them."""
+    """Draw the photograph with a run's polygons in the plugin's styles."""
     from qgis.core import QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsProject, QgsRasterLayer
     from qgis.PyQt.QtCore import QSize, Qt
 
@@ -68,13 +68,13 @@ def draw_map(photograph: Path, folder: Path, picture: Path | None) -> None:
     drawn.save(str(folder / "map.png"))
     if picture:
         drawn.scaledToWidth(PICTURE_PX, Qt.TransformationMode.SmoothTransformation).save(str(picture), "JPEG", 80)
-    del job, settings, group, image  # QGIS ends badly while Python still holds its objects
+    del job, settings, group, image  # QGIS crashes on exit if Python still holds its objects
     QgsProject.instance().clear()
     application.exitQgis()
 
 
 def main() -> None:
-    """Run, draw, and say what was found."""
+    """Run, draw, and print what was found."""
     given = sys.argv[1:]
     output, image, model, *rest = [*given, *("demo-output", str(SAMPLE), "buildings")[len(given) :]]
     folder, photograph = Path(output).resolve(), Path(image).resolve()

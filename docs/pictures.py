@@ -1,4 +1,4 @@
-"""What the pictures of the dock are made with: a director of scenes, and pictures that stay small."""
+"""Tools for the pictures of the dock: a director of scenes, and small image files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Condition = Callable[[], bool]
 
 
 def settled(seconds: float = 1.0) -> Condition:
-    """Holds when the canvas has been drawn and some time has passed."""
+    """True once the canvas has been drawn and some time has passed."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end and not iface.mapCanvas().isDrawing()
 
 
 def picture(name: str, shown: QWidget | QPixmap | None = None) -> None:
-    """Save what is shown, by default the whole window: at most `WIDTH_PX` wide and in 256 colours."""
+    """Save a widget, by default the main window: at most `WIDTH_PX` wide and in 256 colours."""
     shown = shown or iface.mainWindow()
     if isinstance(shown, QWidget):
         name_no_folders(shown)
@@ -47,7 +47,7 @@ def picture(name: str, shown: QWidget | QPixmap | None = None) -> None:
 
 
 def name_no_folders(shown: QWidget) -> None:
-    """Pictures go around the world: paths of this computer become somebody's."""
+    """Replace this computer's paths with neutral ones: pictures are public."""
     for text in shown.findChildren(QTextBrowser):
         if str(ROOT) in text.toHtml():
             text.setHtml(text.toHtml().replace(str(ROOT), "/home/me/orthomask"))
@@ -56,7 +56,7 @@ def name_no_folders(shown: QWidget) -> None:
 
 
 def palette(image: QImage) -> list[int]:
-    """256 colours as `0xAARRGGBB`: those of even areas, as they are, and what suits the rest best (median cut)."""
+    """256 colours as `0xAARRGGBB`: those of flat areas unchanged, the best fit for the rest (median cut)."""
     pixels = image.convertToFormat(QImage.Format.Format_RGBA8888)
     data = pixels.constBits().asstring(pixels.sizeInBytes())
     dataset = gdal.GetDriverByName("MEM").Create("", pixels.width(), pixels.height(), 3)
@@ -75,7 +75,7 @@ class Director:
     """Goes from scene to scene as their conditions come true, without blocking QGIS.
 
     Args:
-        end: told the exit status when there are no more, or one fails.
+        end: called with the exit status after the last scene or a failure.
     """
 
     def __init__(self, scenes: Iterator[Condition], end: Callable[[int], None]) -> None:

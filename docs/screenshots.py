@@ -42,7 +42,7 @@ WORK = Path(tempfile.mkdtemp(dir=os.environ["QGIS_CUSTOM_CONFIG_PATH"]))  # QGIS
 
 
 def scenes() -> Iterator[Condition]:
-    """Each picture in turn; what is yielded is waited for."""
+    """Take each picture; wait for each yielded condition."""
     plugin = qgis.utils.plugins["orthomask"]
     dock, panel = plugin.dock, plugin.dock.segment
     forget_models()
@@ -103,17 +103,17 @@ def options(name: str) -> Iterator[Condition]:
     yield settled()
     picture(name, QApplication.activeModalWidget())
     QApplication.activeModalWidget().close()
-    yield settled()  # the dialog is over only when QGIS goes on after it
+    yield settled()  # QGIS leaves the dialog only a little later
 
 
 def learning(dock) -> Iterator[Condition]:
-    """The tutorial's walk on its own data: labels, a training from scratch, its model and an evaluation."""
+    """The tutorial on its own data: labels, a training from scratch, its model and an evaluation."""
     QgsProject.instance().clear()
     QgsProject.instance().setFileName("/data/kampala/kampala.qgz")  # names the folder of results; nothing is written
     photograph = add_layer(TUTORIAL / "kampala.tif", "Kampala orthophoto")
     project = label_project(dock, photograph)
     dock.tabs.setCurrentWidget(dock.label)
-    yield settled()  # QGIS shows the extent of a project's first layer by itself, a little later
+    yield settled()  # QGIS zooms to a project's first layer by itself, a little later
     fill_map(photograph)
     yield settled()
     picture("label-project")
@@ -163,7 +163,7 @@ def training(dock) -> Iterator[Condition]:
 
 
 def evaluation(dock, photograph, project) -> Iterator[Condition]:
-    """Where the model errs in the test areas, with its numbers beside the map."""
+    """The model's errors in the test areas, with scores next to the map."""
     dock.tabs.setCurrentWidget(dock.train)
     dock.train.finished.evaluate.click()
     dialog = dock.findChild(sys.modules["orthomask.ui.evaluate.box"].EvaluateDialog)
@@ -199,13 +199,13 @@ def label_project(dock, photograph):
 
 
 def forget_models() -> None:
-    """Delete what these pictures, or earlier ones, have left among the own models of the private profile."""
+    """Delete what these or earlier pictures left among the private profile's own models."""
     for path in sys.modules["orthomask.ui.models.own_models"].own_folder().glob(MODEL_FILES):
         path.unlink()
 
 
 def fill_map(photograph: QgsRasterLayer, part: QgsRectangle | None = None) -> None:
-    """Show a part of the photograph, or as much of it as there can be, without a margin around the photograph."""
+    """Zoom to a part of the photograph, or as far out as possible without a margin around it."""
     canvas, whole = iface.mapCanvas(), photograph.extent()
     part = part or whole
     fitting = max(part.width() / canvas.width(), part.height() / canvas.height())
@@ -218,7 +218,7 @@ def fill_map(photograph: QgsRasterLayer, part: QgsRectangle | None = None) -> No
 
 
 def extent_of(areas: QgsVectorLayer, *numbers: int) -> QgsRectangle:
-    """The extent of the areas of these numbers."""
+    """The extent of the areas with these numbers."""
     names = [f"area {number}" for number in numbers]
     found = [area.geometry() for area in areas.getFeatures() if area["name"] in names]
     return QgsGeometry.unaryUnion(found).boundingBox()
@@ -235,10 +235,10 @@ def cancelled(panel) -> Iterator[Condition]:
 
 
 def history(panel, sample) -> Iterator[Condition]:
-    """Three runs, of which one did not end."""
+    """Three runs, one of them unfinished."""
     settings = sys.modules["orthomask.ui.toolkit.settings"]
     settings.RUN_PARENTS.reset()
-    settings.FOLDER.set(str(WORK))  # whatever lies among the documents is no part of the picture
+    settings.FOLDER.set(str(WORK))  # keep the user's documents out of the picture
     panel.region.pick(middle_of(sample, 0.4))
     panel.model.threshold.setValue(0.6)
     panel.run()
@@ -318,7 +318,7 @@ def narrow(dock) -> Iterator[Condition]:
 
 
 def bad_layers() -> dict[str, QgsRasterLayer]:
-    """Layers that the model cannot use, each for another reason."""
+    """Layers that the model cannot use, each for a different reason."""
     gdal.Translate(str(WORK / "grey.tif"), str(SAMPLE), bandList=[1])
     gdal.Translate(str(WORK / "sixteen.tif"), str(SAMPLE), outputType=gdal.GDT_UInt16)
     gdal.Translate(str(WORK / "coarse.tif"), str(SAMPLE), widthPct=5, heightPct=5)
@@ -336,14 +336,14 @@ def add_layer(path: Path, name: str) -> QgsRasterLayer:
 
 
 def middle_of(layer: QgsRasterLayer, share: float):
-    """A region: the middle `share` of the extent of a layer."""
+    """A region: the middle `share` of a layer's extent."""
     extent = QgsRectangle(layer.extent())
     extent.scale(share)
     return sys.modules["orthomask.ui.layers.sources"].extent_region(extent, layer.crs())
 
 
 def window_with(dialog) -> QPixmap:
-    """The window with the dialog, framed, in its lower right corner, where its own window would lie."""
+    """The window with the dialog, framed, in its lower right corner, where it would open."""
     window = iface.mainWindow().grab()
     painter = QPainter(window)
     place = dialog.rect().translated(window.width() - dialog.width() - 12, window.height() - dialog.height() - 12)

@@ -1,4 +1,4 @@
-"""What can be done from the keyboard, wherever the focus is: actions that QGIS's *Keyboard Shortcuts* lists."""
+"""Keyboard actions that work wherever the focus is, listed in QGIS's *Keyboard Shortcuts*."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .toolkit.words import tr
 QAction = getattr(QtGui, "QAction", None) or getattr(QtWidgets, "QAction")  # noqa: B009 (Qt 6 has moved it)
 MENU = "Orthomask"
 DOCK_KEYS, DRAW_KEYS, RUN_KEYS, CANCEL_KEYS = "Ctrl+Shift+O", "F8", "F9", "Shift+F9"
-"""None of them means anything in QGIS 3.22, 3.40 or 3.44."""
+"""None of them is taken in QGIS 3.22, 3.40 or 3.44."""
 
 
 class Actions:
-    """The button of the dock, and actions for the panel in front: in toolbar and menus until `release`.
+    """The dock's button and actions for the panel in front, in toolbar and menus until `release`.
 
     Args:
         iface: QGIS.
-        dock: what they act on.
+        dock: their target.
     """
 
     def __init__(self, iface: QgisInterface, dock: OrthomaskDock) -> None:
@@ -46,7 +46,7 @@ class Actions:
         iface.pluginHelpMenu().addAction(self.guide)
 
     def release(self) -> None:
-        """Take everything away again."""
+        """Remove everything."""
         self._iface.pluginHelpMenu().removeAction(self.guide)
         self._iface.removeRasterToolBarIcon(self.dock)
         self._links.release()
@@ -56,7 +56,7 @@ class Actions:
             action.deleteLater()
 
     def _add(self, name: str, picture: str, title: str, keys: str = "") -> Any:
-        """Add an action to the menu; keys that are somebody else's by now stay theirs."""
+        """Add an action to the menu; keys that are already taken stay as they are."""
         action = QAction(icon(picture), title, self._iface.mainWindow())
         action.setObjectName(f"Orthomask{name}")
         shortcuts = QgsGui.shortcutsManager()

@@ -41,7 +41,7 @@ ICON_PX, SIDE_PX = 16, 9
 
 
 class Tab(NamedTuple):
-    """A panel, with a signal `engine_failed` and a method `release`; its section of the guide; buttons at its foot."""
+    """A panel with a signal `engine_failed` and a method `release`, its section of the guide, its bottom buttons."""
 
     panel: Any
     section: Section
@@ -50,7 +50,7 @@ class Tab(NamedTuple):
 
 
 class OrthomaskDock(QgsDockWidget):
-    """What the analyst sees of Orthomask.
+    """Orthomask's dock widget.
 
     Args:
         iface: QGIS.
@@ -68,7 +68,7 @@ class OrthomaskDock(QgsDockWidget):
         self.segment = SegmentPanel(iface, client)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.setUsesScrollButtons(False)  # in a narrow dock long names are shortened, and none is out of sight
+        self.tabs.setUsesScrollButtons(False)  # a narrow dock shortens long names rather than hide tabs
         self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
         self.help = help_button(lambda: self._front.section)
         self._tabs: list[Tab] = []
@@ -99,7 +99,7 @@ class OrthomaskDock(QgsDockWidget):
         foot.addWidget(self.help)
         body = QWidget()
         layout = QVBoxLayout(body)
-        layout.setContentsMargins(0, SIDE_PX, 0, SIDE_PX)  # the tabs need the whole width for longer words
+        layout.setContentsMargins(0, SIDE_PX, 0, SIDE_PX)  # longer translations need the whole width
         layout.addWidget(self.banner)
         layout.addWidget(self.tabs, 1)
         layout.addLayout(foot)
@@ -108,7 +108,7 @@ class OrthomaskDock(QgsDockWidget):
 
     @property
     def engine_problem(self) -> Optional[OrthomaskError]:
-        """Why the engine cannot work; None when it can, or was never tried."""
+        """Why the engine cannot work; None if it can or was never tried."""
         return None if self.banner.isHidden() else self.banner.error
 
     def ask_engine(self) -> None:
@@ -118,23 +118,23 @@ class OrthomaskDock(QgsDockWidget):
         self._ask(tr("Orthomask: models"), ModelsRequest(folders=(str(own_models.own_folder()),)), self._show_models)
 
     def segment_with(self, path: str, threshold: Optional[float] = None) -> None:
-        """Go to *Segment* with the model of that file, and with a threshold other than its own where one is given."""
+        """Go to *Segment* with the model in this file, and `threshold` in place of its own if given."""
         self.tabs.setCurrentWidget(self.segment)
         self.segment.model.choose(path, threshold)
 
     def fine_tune(self, path: str) -> None:
-        """Go to *Train*, to start from the model of that file."""
+        """Go to *Train*, to start from the model in this file."""
         self.tabs.setCurrentWidget(self.train)
         self.train.fine_tune(path)
 
     def evaluate(self, path: str, title: str) -> None:
-        """Open the window that measures the model of that file."""
+        """Open the window that evaluates the model in this file."""
         dialog = EvaluateDialog(self._iface, self._client, path, title, self)
         dialog.threshold_wanted.connect(self.segment_with)
         dialog.show()
 
     def set_up(self) -> None:
-        """Open the window that sets up the engine, or the one that is at it."""
+        """Open the window that sets up the engine, or show the open one."""
         if self.setup is None or (not self.setup.isVisible() and not self.setup.busy):
             if self.setup is not None:
                 self.setup.deleteLater()
@@ -145,7 +145,7 @@ class OrthomaskDock(QgsDockWidget):
         self.setup.raise_()
 
     def draw_region(self) -> None:
-        """Go to *Segment* and take the tool that draws a rectangle, or put it away."""
+        """Go to *Segment* and switch the rectangle tool on or off."""
         self.setUserVisible(True)
         self.tabs.setCurrentWidget(self.segment)
         self.segment.region.rectangle_button.click()
@@ -155,7 +155,7 @@ class OrthomaskDock(QgsDockWidget):
         self._press(self._front.main_button)
 
     def cancel(self) -> None:
-        """Press the button beside it: Cancel or Stop."""
+        """Press the button next to it: Cancel or Stop."""
         self._press(self._front.stop_button)
 
     def release(self) -> None:
@@ -173,7 +173,7 @@ class OrthomaskDock(QgsDockWidget):
             tab.panel.release()
 
     def showEvent(self, event: Optional[QShowEvent]) -> None:
-        """Start the engine when the dock is first opened, and try again when it is opened anew."""
+        """Start the engine when the dock is first opened; retry when it is opened again."""
         super().showEvent(event)
         if self._task is None and self.segment.model.model is None:
             self.ask_engine()
@@ -189,7 +189,7 @@ class OrthomaskDock(QgsDockWidget):
         return self._tabs[self.tabs.currentIndex()]
 
     def _press(self, button: Optional[QPushButton]) -> None:
-        """As a click on the button would, where it can be seen; a dock that is not in sight is only brought there."""
+        """Click the button if it is visible; a hidden dock is only brought into view."""
         if not self.isUserVisible():
             self.setUserVisible(True)
         elif button is not None and button.isVisible():
@@ -219,7 +219,7 @@ class OrthomaskDock(QgsDockWidget):
         self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
 
     def _follow_settings(self, changed: object) -> None:
-        """Name the device that was chosen, once the engine has been started."""
+        """Show the chosen device, once the engine has been started."""
         if changed is DEVICE and self.segment.model.model is not None:
             self._ask(tr("Orthomask: device"), InfoRequest(), self._show_device)
 
@@ -240,7 +240,7 @@ class OrthomaskDock(QgsDockWidget):
 
 
 class EngineBanner(QFrame):
-    """One sentence that says why the engine cannot work, and what to do about it."""
+    """Says in one sentence why the engine cannot work, and what to do about it."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)

@@ -1,4 +1,4 @@
-"""The page “Orthomask” of QGIS's options: where results go, what the engine runs on, when services are asked much."""
+"""The page “Orthomask” of QGIS's options: results folder, the engine's device, confirmation of many requests."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ GAP_PX = 6
 
 
 class SettingsFactory(QgsOptionsWidgetFactory):
-    """Makes the page whenever the options are opened.
+    """Makes the page when the options are opened.
 
     Args:
-        dock: knows how the engine stands, and sets it up.
+        dock: knows the engine's state, and sets it up.
     """
 
     def __init__(self, dock: OrthomaskDock) -> None:
@@ -49,12 +49,12 @@ class SettingsFactory(QgsOptionsWidgetFactory):
         self._dock = dock
 
     def createWidget(self, parent: Optional[QWidget] = None) -> SettingsPage:
-        """The page, as things stand now."""
+        """The page, in the current state."""
         return SettingsPage(self._dock, parent)
 
 
 class SettingsPage(QgsOptionsPageWidget):
-    """Changes nothing until the person presses OK or Apply; then at once."""
+    """Changes nothing until the user presses OK or Apply; then at once."""
 
     def __init__(self, dock: OrthomaskDock, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -76,13 +76,13 @@ class SettingsPage(QgsOptionsPageWidget):
         self._show(FOLDER.get(), DEVICE.get(), ASK_FROM.get())
 
     def apply(self) -> None:
-        """Keep what is chosen."""
+        """Save the choices."""
         FOLDER.set(self.results.folder())
         DEVICE.set(self.engine.device.currentData())
         ASK_FROM.set(self.services.ask_from.value())
 
     def restore_defaults(self) -> None:
-        """Choose what Orthomask had chosen before anybody changed it."""
+        """Choose Orthomask's defaults."""
         self._show(FOLDER.default, DEVICE.default, ASK_FROM.default)
 
     def _show(self, folder: str, device: str, ask_from: int) -> None:
@@ -91,20 +91,20 @@ class SettingsPage(QgsOptionsPageWidget):
         self.services.ask_from.setValue(ask_from)
 
     def _set_up(self, dock: OrthomaskDock) -> None:
-        """Press the options' OK, because nothing else can be used while they are open; then open Set up.
+        """Press OK in the options, because they are modal; then open Set up.
 
-        Their `accept` alone keeps nothing in QGIS 3.44.
+        Their `accept` alone saves nothing in QGIS 3.44.
         """
         for box in self.window().findChildren(QDialogButtonBox):
             ok = box.button(QDialogButtonBox.StandardButton.Ok)
             if ok is not None:
                 ok.click()
-        if not self.isVisible():  # else another page refuses what was chosen there
+        if not self.isVisible():  # else another page rejects its input
             dock.set_up()
 
 
 class ResultsBox(QGroupBox):
-    """Beside the project, or always in one folder."""
+    """Next to the project, or always in one folder."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Results"), parent)
@@ -129,19 +129,19 @@ class ResultsBox(QGroupBox):
         layout.addWidget(_words(tr("Each run creates its own folder there. “Save in” in a panel takes precedence.")))
 
     def show_folder(self, folder: str) -> None:
-        """Choose this folder; beside the project where it is empty."""
+        """Choose this folder; next to the project if it is empty."""
         self.chosen.setChecked(bool(folder))
         self.beside.setChecked(not folder)
         self.chooser.setEnabled(bool(folder))
         self.chooser.setFilePath(folder)
 
     def folder(self) -> str:
-        """The folder that is chosen; empty for beside the project."""
+        """The chosen folder; empty for next to the project."""
         return str(self.chooser.filePath()).strip() if self.chosen.isChecked() else ""
 
 
 class EngineBox(QGroupBox):
-    """How the engine stands, and on which device it runs."""
+    """The engine's state, and the device it runs on."""
 
     def __init__(self, dock: OrthomaskDock, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Engine"), parent)
@@ -162,7 +162,7 @@ class EngineBox(QGroupBox):
         row.addWidget(self.setup_button)
         layout.addLayout(row)
         layout.addLayout(form)
-        if python and state is not State.OWN:  # whose sentence names it
+        if python and state is not State.OWN:  # its sentence names it
             form.addRow(tr("Python"), _words(python))
         if made:
             form.addRow(tr("Disk usage"), QLabel(_size(made)))
@@ -174,7 +174,7 @@ class EngineBox(QGroupBox):
 
 
 class ServicesBox(QGroupBox):
-    """When rendering a map service takes a question."""
+    """When to ask before rendering a map service."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Map services"), parent)
@@ -197,7 +197,7 @@ class ServicesBox(QGroupBox):
 
 
 def _words(text: str) -> QLabel:
-    """A sentence on a control."""
+    """A sentence as a label."""
     label = QLabel(text)
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.PlainText)

@@ -1,1 +1,1 @@
-"""The way to the engine: its process, its tasks, its environment."""
+"""Access to the engine: its process, tasks and environment."""

@@ -19,7 +19,7 @@ from ..toolkit.words import tr
 from .environment import child_options
 
 GRACE_SECONDS = 0.8
-"""How long a cancelled worker has to answer before it is killed; results are resumable, so a kill is safe."""
+"""Time for a cancelled worker to answer before it is killed; runs can be resumed, so a kill is safe."""
 POLL_SECONDS = 0.05
 LOG_LINES = 200
 
@@ -27,7 +27,7 @@ Message = dict[str, Any]
 
 
 class Feedback(Protocol):
-    """Whoever watches a call: `QgsProcessingFeedback` and `EngineTask` both are one."""
+    """Watches a call: `QgsProcessingFeedback` and `EngineTask` both fit."""
 
     def setProgress(self, percent: float) -> None:
         """Show that `percent` (0 to 100) is done."""
@@ -36,11 +36,11 @@ class Feedback(Protocol):
         """Show what is being done."""
 
     def isCanceled(self) -> bool:
-        """Whether the person wants the call to end."""
+        """Whether the user cancelled the call."""
 
 
 class NoFeedback:
-    """Feedback that nobody watches."""
+    """Feedback that ignores everything."""
 
     def setProgress(self, percent: float) -> None:
         """Show nothing."""
@@ -68,7 +68,7 @@ class EngineClient:
         self._closed = False
 
     def another(self) -> EngineClient:
-        """A second engine, started in the same way, for work that shall not keep the first one busy."""
+        """A second engine, started in the same way, for work that must not block the first."""
         return EngineClient(self._command)
 
     @property
@@ -77,10 +77,10 @@ class EngineClient:
         return self._worker.pid if self._worker is not None and self._worker.alive else None
 
     def call(self, request: object, feedback: Optional[Feedback] = None) -> Any:
-        """Answer `request` in the engine, waiting for as long as it takes.
+        """Run `request` in the engine and wait for its answer.
 
         Raises:
-            Cancelled: the feedback was cancelled; this comes within a second.
+            Cancelled: the feedback was cancelled; raised within a second.
             OrthomaskError: the engine is missing, died, or answered with an error.
         """
         watcher = feedback or NoFeedback()
@@ -100,18 +100,18 @@ class EngineClient:
         return from_json(REQUESTS[method][1], answer["result"])
 
     def restart(self) -> None:
-        """End the engine; the next call starts it afresh, with the Python that is then chosen."""
+        """End the engine; the next call starts it again, with the Python chosen by then."""
         if self._worker is not None:
             self._worker.kill()
 
     def close(self) -> None:
-        """End the engine for good; a call that is under way fails at once."""
+        """End the engine for good; a call in progress fails at once."""
         self._closed = True
         self.restart()
 
     @contextlib.contextmanager
     def _my_turn(self, feedback: Feedback) -> Iterator[None]:
-        """Wait for the job before this one."""
+        """Wait for the previous job."""
         while not self._turn.acquire(timeout=POLL_SECONDS):
             if feedback.isCanceled():
                 raise Cancelled
@@ -130,7 +130,7 @@ class EngineClient:
 
 
 def on_chosen_device(request: Any) -> Any:
-    """`request`, on the device of the settings where it does not say itself."""
+    """`request`, on the settings' device if it names none itself."""
     if isinstance(request, TrainRequest):
         return replace(request, hardware=on_chosen_device(request.hardware))
     return replace(request, device=DEVICE.get()) if getattr(request, "device", "") == DEVICE.default else request
@@ -161,7 +161,7 @@ class _Worker:
         return self._process.poll() is None
 
     def send(self, message: Message) -> None:
-        """Write one message; a worker that is gone is noticed where its answer is awaited."""
+        """Write one message; `_await_answer` notices a worker that has ended."""
         line = json.dumps({"jsonrpc": "2.0", **message}) + "\n"
         with contextlib.suppress(OSError):
             self._stdin.write(line.encode())
@@ -189,7 +189,7 @@ class _Worker:
         )
 
     def _read_messages(self) -> None:
-        """Queue what the worker says; None at its end. A program that talks nonsense is no worker, and is ended."""
+        """Queue the worker's messages, None at the end. Kill a program that does not send JSON."""
         with contextlib.suppress(ValueError):
             for line in self._stdout:
                 self.messages.put(json.loads(line))
@@ -202,7 +202,7 @@ class _Worker:
 
 
 def _await_answer(worker: _Worker, job: int, feedback: Feedback) -> Message:
-    """The answer to `job`, showing progress on the way.
+    """Wait for the answer to `job`, showing progress.
 
     Raises:
         Cancelled: cancelled, and the worker did not answer in time.
@@ -228,7 +228,7 @@ def _await_answer(worker: _Worker, job: int, feedback: Feedback) -> Message:
 
 
 def _error(error: Message) -> OrthomaskError:
-    """The exception that a JSON-RPC error stands for."""
+    """The exception for a JSON-RPC error."""
     data = error.get("data")
     if data is None:
         sentence = tr("Orthomask's engine did not understand the request.")

@@ -28,20 +28,20 @@ _FOREIGN_NAMES = {"LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CONDA_PREFIX"
 
 
 def chosen_python() -> str:
-    """The Python that the environment variable or, without one, the setting names; empty when neither does."""
+    """The Python named by the environment variable, or else by the setting; empty when neither is set."""
     return os.environ.get(PYTHON_VARIABLE) or PYTHON.get()
 
 
 def configured_python() -> str:
-    """The Python that a person chose or, without one, that of the newest environment; empty when there is none."""
+    """The Python that the user chose, or else the newest environment's; empty when there is none."""
     made = store.environments()
     return chosen_python() or (made[0].python if made else "")
 
 
 def set_python(path: str) -> None:
-    """Remember the Python that the person chose, or with an empty path that the environment made by Set up is used.
+    """Remember the Python that the user chose; an empty path selects the environment made by Set up.
 
-    For this session it also comes before the variable.
+    For this session it also overrides the variable.
     """
     os.environ.pop(PYTHON_VARIABLE, None)
     PYTHON.set(path)
@@ -71,7 +71,7 @@ def worker_command() -> list[str]:
     """The command that starts the engine. Starts a short-lived Python to check it, so not for the main thread.
 
     Raises:
-        OrthomaskError: no Python is set, or the one that is set cannot run the engine.
+        OrthomaskError: no Python is set, or it cannot run the engine.
     """
     python = configured_python()
     if not python:
@@ -86,7 +86,7 @@ def worker_command() -> list[str]:
 
 
 def _lacking_packages(python: str) -> list[str]:
-    """Those of the needed packages that `python` does not have.
+    """The required packages that `python` lacks.
 
     Raises:
         OrthomaskError: `python` does not start, or is not Python.

@@ -1,4 +1,4 @@
-"""Work in two stages under one bar of progress: first what the engine will read is written, then the engine works."""
+"""Two stages under one progress bar: the engine's input is written, then the engine works."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .engine_client import Feedback
 
 
 class Stage:
-    """A part of the progress of a feedback, from `first` to `last` percent.
+    """Part of a feedback's progress, from `first` to `last` percent.
 
     Attributes:
-        reached: percent of the whole.
+        reached: percent of the total.
     """
 
     def __init__(self, feedback: Feedback, first: float, last: float) -> None:
@@ -23,7 +23,7 @@ class Stage:
         self.reached = first
 
     def setProgress(self, percent: float) -> None:
-        """Show how far this stage is."""
+        """Show this stage's progress."""
         self.reached = self._first + (self._last - self._first) * percent / 100
         self._feedback.setProgress(self.reached)
 
@@ -32,12 +32,12 @@ class Stage:
         self._feedback.setProgressText(text)
 
     def isCanceled(self) -> bool:
-        """Whether the person wants it to end."""
+        """Whether the user cancelled."""
         return bool(self._feedback.isCanceled())
 
 
 def told(request: object, result: Any) -> Any:
-    """The result with a warning for each picture that the request reads and of which a part is missing."""
+    """The result, with a warning for each picture in the request that has missing parts."""
     warnings = picture_warnings(request)
     return (
         replace(result, warnings=(*warnings, *result.warnings)) if warnings and hasattr(result, "warnings") else result
@@ -45,7 +45,7 @@ def told(request: object, result: Any) -> Any:
 
 
 def picture_warnings(request: object) -> tuple[str, ...]:
-    """A sentence for each picture that the request reads and of which a part is missing."""
+    """A sentence for each picture in the request that has missing parts."""
     words = tr("{} of {} tiles of {} are missing or empty: their pixels are unknown.")
     return tuple(
         words.format(in_digits(rendered["missing"]), in_digits(rendered["tiles"]), rendered["name"])
@@ -55,7 +55,7 @@ def picture_warnings(request: object) -> tuple[str, ...]:
 
 
 def _rendered(value: object) -> Iterator[dict[str, Any]]:
-    """The records of pictures somewhere in a request."""
+    """The records of pictures anywhere in a request."""
     if isinstance(value, dict):
         if isinstance(value.get("rendered"), dict):
             yield value["rendered"]

@@ -1,8 +1,8 @@
-"""Where environments lie: a folder of the QGIS profile, never the plugin's own folder.
+"""Where environments are kept: a folder of the QGIS profile, never the plugin's own.
 
-An environment counts only when `orthomask.json` lies in it, which is written last, after its self-test. So what a
-cancelled, killed or failed set-up leaves is never used, and the next one clears it away. Nothing is renamed at the end:
-an environment keeps working only where it was made, and on Windows a virus scanner can hold a new folder open.
+An environment counts only if it holds `orthomask.json`, which is written last, after its self-test. So what a
+cancelled, killed or failed set-up leaves is never used, and the next one deletes it. Nothing is renamed at the end:
+an environment works only where it was made, and on Windows a virus scanner can hold a new folder open.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def python_of(folder: Path) -> Path:
 
 
 def environments(base: Optional[Path] = None) -> tuple[Environment, ...]:
-    """The finished environments, the newest first."""
+    """The finished environments, newest first."""
     found = [_read(folder) for folder in _folders(base or base_folder())]
     whole = [environment for environment in found if environment is not None]
     return tuple(sorted(whole, key=lambda environment: environment.record.made, reverse=True))
@@ -81,13 +81,13 @@ def leftovers(base: Path) -> tuple[Path, ...]:
 
 
 def new_folder(base: Path, version: str) -> Path:
-    """A free place for an environment."""
+    """A free path for an environment."""
     names = (f"{_PREFIX}{version}{f'-{number}' if number > 1 else ''}" for number in range(1, 1000))
     return next(folder for folder in (base / name for name in names) if not folder.exists())
 
 
 def finish(folder: Path, record: Record) -> Environment:
-    """Make the environment count."""
+    """Record it as finished."""
     unfinished = folder / f"{RECORD}.new"
     unfinished.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
     os.replace(unfinished, folder / RECORD)
@@ -95,7 +95,7 @@ def finish(folder: Path, record: Record) -> Environment:
 
 
 def remove(folder: Path) -> bool:
-    """Delete an environment, its record first, so that half of one never counts. False where some of it is in use."""
+    """Delete an environment, record first, so that a partial one never counts. False if some of it is in use."""
     try:
         (folder / RECORD).unlink()
     except FileNotFoundError:
@@ -108,22 +108,22 @@ def remove(folder: Path) -> bool:
 
 
 def size_mb(folder: Path) -> int:
-    """What a folder takes on the disk."""
+    """Disk space that a folder uses."""
     return round(sum(map(_bytes, folder.rglob("*"))) / 1e6)
 
 
 def free_mb(folder: Path) -> int:
-    """The room on the disk on which `folder` lies or will lie."""
+    """Free space on the disk that holds or will hold `folder`."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return round(shutil.disk_usage(there).free / 1e6)
 
 
 @contextmanager
 def locked(base: Path) -> Iterator[None]:
-    """Keep other windows of QGIS out while environments change. The lock of a QGIS that is gone is taken over.
+    """Keep other QGIS processes out while environments change. A dead QGIS's lock is taken over.
 
     Raises:
-        OrthomaskError: another one is at it, or the folder cannot be written.
+        OrthomaskError: another one holds it, or the folder is not writable.
     """
     base.mkdir(parents=True, exist_ok=True)
     lock = QLockFile(str(base / _LOCK))
@@ -165,7 +165,7 @@ def _bytes(path: Path) -> int:
 
 
 def _force(delete: Callable[[str], Any], path: str, _: Any) -> None:
-    """Delete what is only write-protected; what is in use stays."""
+    """Delete a write-protected file; one in use stays."""
     try:
         os.chmod(path, stat.S_IRWXU)
         delete(path)

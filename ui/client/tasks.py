@@ -12,18 +12,18 @@ from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..toolkit.words import tr
 
 QUIET = getattr(QgsTask.Flag, "Silent", QgsTask.Flag.CanCancel)
-"""The panel tells of its results itself; QGIS before 3.26 notifies all the same."""
+"""The panel reports its results itself; QGIS before 3.26 notifies anyway."""
 
 
 class Client(Protocol):
-    """The engine, or whatever is called as it is; in the task's thread."""
+    """The engine, or anything with the same `call`; in the task's thread."""
 
     def call(self, request: Any, feedback: Any, /) -> Any:
-        """Answer the request; the feedback is told of progress, and says whether to stop."""
+        """Answer the request; the feedback takes progress, and says whether to stop."""
 
 
 class EngineTask(QgsTask):
-    """Runs one request; its signals come on the main thread.
+    """Runs one request; emits its signals on the main thread.
 
     Args:
         title: what QGIS's task manager shows.
@@ -32,9 +32,9 @@ class EngineTask(QgsTask):
     """
 
     answered = pyqtSignal(object)
-    """The result, when the engine has answered."""
+    """The result, on success."""
     failed = pyqtSignal(object)
-    """The `OrthomaskError`, when it has not."""
+    """The `OrthomaskError`, on failure."""
     reported = pyqtSignal(float, str)
     """Fraction done (0 to 1), and what is being done."""
 
@@ -58,12 +58,12 @@ class EngineTask(QgsTask):
         return self._error is None
 
     def abandon(self) -> None:
-        """Cancel it, and tell nobody of its end: whoever asked is going away."""
+        """Cancel it without reporting its end: the caller is going away."""
         self._abandoned = True
         self.cancel()
 
     def finished(self, result: bool) -> None:
-        """Tell the panel; QGIS calls this on the main thread."""
+        """Report back; QGIS calls this on the main thread."""
         if self._abandoned:
             return
         if result:
@@ -72,17 +72,17 @@ class EngineTask(QgsTask):
             self.failed.emit(self._error or Cancelled())  # none: it was cancelled before it began
 
     def setProgressText(self, text: str) -> None:
-        """Report what is being done, with how far it is."""
+        """Report what is being done, with the progress."""
         self.reported.emit(self._percent / 100, text)
 
     def setProgress(self, percent: float) -> None:
-        """Report how far it is, to the task manager too."""
+        """Report the progress, also to the task manager."""
         self._percent = percent
         super().setProgress(percent)
 
 
 def defect(details: str) -> OrthomaskError:
-    """The error that stands for a mistake of ours."""
+    """The error for a bug in Orthomask."""
     sentence = tr("An internal error occurred in Orthomask.")
     remedy = tr("Your data was not changed; please report the details.")
     return OrthomaskError(ErrorCode.INTERNAL, sentence, remedy, details)

@@ -1,1 +1,1 @@
-"""The accuracy of a model: its window and its layers."""
+"""A model's accuracy: window and layers."""

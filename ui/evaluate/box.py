@@ -1,4 +1,4 @@
-"""Measuring a model against labels: a window beside the map, the numbers, and the layers."""
+"""Evaluating a model against labels: a window next to the map, scores and layers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WIDTH_PX = 460
 
 
 class EvaluateDialog(QDialog):
-    """Compares what one model finds with labels. It does not block QGIS.
+    """Compares a model's results with labels, without blocking QGIS.
 
     Args:
         iface: QGIS.
@@ -56,7 +56,7 @@ class EvaluateDialog(QDialog):
     """
 
     threshold_wanted = pyqtSignal(str, float)
-    """The model of that file shall be used with that threshold."""
+    """Use the model in this file with this threshold."""
 
     def __init__(
         self, iface: QgisInterface, client: EngineClient, path: str, title: str, parent: Optional[QWidget] = None
@@ -87,7 +87,7 @@ class EvaluateDialog(QDialog):
         name_widgets(self)
 
     def evaluate(self) -> None:
-        """Evaluate with what is chosen, in the background."""
+        """Evaluate in the background."""
         try:
             frozen = self.data.frozen()
             if frozen.picture is not None and not are_wanted(frozen.picture, self):
@@ -113,14 +113,14 @@ class EvaluateDialog(QDialog):
         QgsApplication.taskManager().addTask(self._task)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape cancels what runs, and closes the window when nothing does."""
+        """Escape cancels a running evaluation, or else closes the window."""
         if event.key() == Qt.Key.Key_Escape and self._task is not None:
             self._cancel()
         else:
             super().keyPressEvent(event)
 
     def done(self, status: int) -> None:
-        """Cancel what runs, and close."""
+        """Cancel the run, and close."""
         if self._task is not None:
             self._task.abandon()
         self.data.release()
@@ -157,7 +157,7 @@ class EvaluateDialog(QDialog):
         self.outcome.show_result(result)
         for warning in result.warnings:
             show_warning(self._iface.messageBar(), warning)
-        if not self._project_closed:  # the layers do not belong into the project that is open now
+        if not self._project_closed:  # the layers do not belong in the project open now
             add_evaluation(QgsProject.instance(), result, tr("Errors of {}").format(self._title))
         self._refresh()
         self.run_bar.stop(tr("Done in {}.").format(time_in_words(result.seconds)))
@@ -174,7 +174,7 @@ class EvaluateDialog(QDialog):
 
 
 class EvaluationOptions(QGroupBox):
-    """Which areas, from which probability, and where to."""
+    """Which areas, which threshold, and where to save."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Evaluation"), parent)
@@ -205,25 +205,25 @@ class EvaluationOptions(QGroupBox):
         return Split(self.split_chooser.currentData())
 
     def threshold(self) -> Optional[float]:
-        """The probability from which a pixel counts; None for the model's own."""
+        """The probability threshold; None for the model's own."""
         return round(self.threshold_box.value(), 2) or None
 
     def map_path(self) -> str:
-        """The class raster whose areas are to be estimated; empty for none.
+        """The class raster whose areas to estimate; empty for none.
 
         Raises:
-            OrthomaskError: the layer is no file.
+            OrthomaskError: the layer is not a file.
         """
         layer = self.map_chooser.currentLayer()
         return image_of(layer).path if isinstance(layer, QgsRasterLayer) else ""
 
     def folder(self) -> str:
-        """The folder in which evaluations get theirs."""
+        """The parent folder of evaluations."""
         return self.folder_chooser.folder()
 
 
 class EvaluationOutcome(QGroupBox):
-    """The main numbers; hidden until there are some."""
+    """The main scores; hidden until there are some."""
 
     best_threshold_wanted = pyqtSignal(float)
 
@@ -248,7 +248,7 @@ class EvaluationOutcome(QGroupBox):
         self.hide()
 
     def show_result(self, result: EvaluateResult) -> None:
-        """Show these numbers."""
+        """Show the scores."""
         self.result = result
         self.table.setText(evaluation_html(result))
         self.show()

@@ -1,4 +1,4 @@
-"""An evaluation as layers: where the model was right, and what it missed or made up. Nothing else changes."""
+"""An evaluation as layers: correct, missed and false detections. Nothing else changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..toolkit.words import tr
 
 
 def add_evaluation(project: QgsProject, result: EvaluateResult, title: str) -> Optional[QgsLayerTreeGroup]:
-    """Add objects and, below them, pixels on top of the layer tree; None for pictures without georeference."""
+    """Add objects and, below them, pixels on top of the layer tree; None if the images have no georeference."""
     layers = [layer for layer in (object_layer(result), error_layer(result)) if layer is not None]
     if not layers:
         return None
@@ -21,13 +21,13 @@ def add_evaluation(project: QgsProject, result: EvaluateResult, title: str) -> O
         project.addMapLayer(layer, addToLegend=False)
         group.addLayer(layer)
     project.layerTreeRoot().insertChildNode(0, group)
-    for expanded in (False, True):  # QGIS's legend takes notice of a change alone, and shows a new group collapsed
+    for expanded in (False, True):  # QGIS's legend shows a new group collapsed and reacts to changes only
         group.setExpanded(expanded)
     return group
 
 
 def object_layer(result: EvaluateResult) -> Optional[QgsVectorLayer]:
-    """Missed and false objects; the matched ones can be switched on."""
+    """Missed and false objects; matched ones can be switched on."""
     if not result.objects_path:
         return None
     layer = QgsVectorLayer(f"{result.objects_path}|layername=objects", tr("Missed and false objects"), "ogr")
@@ -36,7 +36,7 @@ def object_layer(result: EvaluateResult) -> Optional[QgsVectorLayer]:
 
 
 def error_layer(result: EvaluateResult) -> Optional[QgsRasterLayer]:
-    """Right, false and missed pixels; right background is transparent."""
+    """Correct, false and missed pixels; correct background is transparent."""
     if not result.errors_path:
         return None
     layer = QgsRasterLayer(result.errors_path, tr("Right, false and missed"))
@@ -50,5 +50,5 @@ def style_objects(layer: QgsMapLayer) -> None:
 
 
 def style_errors(layer: QgsMapLayer) -> None:
-    """Green for right, blue for missed, red for false, yellow for the wrong class."""
+    """Green for correct, blue for missed, red for false, yellow for the wrong class."""
     layer.loadNamedStyle(str(STYLES_DIR / "errors.qml"))

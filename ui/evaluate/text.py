@@ -1,4 +1,4 @@
-"""The main numbers of an evaluation, as tables that fit into the dock."""
+"""The main scores of an evaluation, as tables that fit the dock."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ALL = "all"
 
 
 def evaluation_html(result: EvaluateResult) -> str:
-    """Scores of pixels and objects by class, area estimates, and the threshold that would be best."""
+    """Pixel and object scores by class, area estimates, and the best threshold."""
     pixels = [
         (_class(row.name), *_numbers(row.iou, row.f1, row.precision, row.recall))
         for row in result.pixels
-        if len(result.pixels) > 2 or row.name != ALL  # of one class they say the same twice
+        if len(result.pixels) > 2 or row.name != ALL  # for one class, “all” repeats it
     ]
     objects = [
         (_class(row.name), *_numbers(row.f1, row.precision, row.recall), f"{row.matched} / {row.missed} / {row.false}")

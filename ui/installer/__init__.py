@@ -1,1 +1,1 @@
-"""The engine's environment: made, tested, repaired and removed, without a window. `ui/setup_*.py` shows it."""
+"""Makes, tests, repairs and removes the engine's environment, without a window. `ui/setup` shows it."""

@@ -1,6 +1,6 @@
-"""Which packages the engine is made of, and which build of PyTorch fits this computer.
+"""Which packages the engine needs, and which build of PyTorch fits this computer.
 
-`resources/engine/engine.lock` pins every package for all platforms; `builds.json` says where the builds of PyTorch lie.
+`resources/engine/engine.lock` pins every package for all platforms; `builds.json` lists the builds of PyTorch.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ TITLES = {
     "cpu": mark("CPU"),
     "mac": mark("Apple GPU and CPU"),
 }
-"""What the builds of the table are called."""
+"""Titles of the builds in the table."""
 SECONDS = 15
 AT_ONCE = 8
-"""How many small packages one call of pip fetches."""
+"""Number of small packages per call of pip."""
 _QUERY = ("--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader")
 _PLACES = (r"%SystemRoot%\System32\nvidia-smi.exe", r"%ProgramFiles%\NVIDIA Corporation\NVSMI\nvidia-smi.exe")
-"""Where Windows keeps NVIDIA's program when it is not on the PATH; WSL has it in a folder of its own."""
+"""Where Windows keeps `nvidia-smi` if it is not on the PATH; WSL has its own folder for it."""
 _WSL = "/usr/lib/wsl/lib/nvidia-smi"
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA GPU as its driver tells of it; `capability` is 0 where the driver is too old to say."""
+    """An NVIDIA GPU as its driver reports it; `capability` is 0 if the driver is too old to report it."""
 
     name: str
     driver: float
@@ -53,9 +53,9 @@ class Build:
 
     Args:
         torch: the pinned requirement.
-        index: where it lies, when that is not where pip looks by itself.
-        download_mb: about what is fetched, all packages together.
-        disk_mb: about what the environment takes.
+        index: its package index; empty for pip's default.
+        download_mb: approximate download, all packages together.
+        disk_mb: approximate size of the environment.
     """
 
     name: str
@@ -80,7 +80,7 @@ def table() -> dict[str, Any]:
 
 
 def builds(system: str) -> tuple[Build, ...]:
-    """The builds that there are for a platform, the fastest first."""
+    """The builds available for a platform, fastest first."""
     return tuple(
         Build(
             row["name"],
@@ -100,7 +100,7 @@ def builds(system: str) -> tuple[Build, ...]:
 def requirements(build: Build, lock: str) -> tuple[str, ...]:
     """The lines of `lock` that this build installs.
 
-    The default build for Linux takes NVIDIA's libraries from the lock; other CUDA builds name theirs themselves.
+    The default build for Linux takes NVIDIA's libraries from the lock; other CUDA builds name their own.
     """
     lines = [line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#")]
     other = build.name != "cu130" or bool(build.index)
@@ -109,10 +109,10 @@ def requirements(build: Build, lock: str) -> tuple[str, ...]:
 
 
 def fetches(build: Build, requirements: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """What pip is asked to fetch, one call after the other; what a call has fetched, no later try fetches again.
+    """The arguments of each call of pip. What one call has fetched is not fetched again on a retry.
 
-    PyTorch's own index is asked for nothing but PyTorch. Its packages are all named in the lock, but for NVIDIA's
-    of a build for Linux that is not the default: those PyTorch names itself.
+    Only PyTorch comes from PyTorch's own index. The lock names all its dependencies, except NVIDIA's libraries
+    of a Linux build other than the default: PyTorch names those.
     """
     gpu = tuple(table()["gpu_packages"])
     rest = [line for line in requirements if line != build.torch]
@@ -124,7 +124,7 @@ def fetches(build: Build, requirements: Sequence[str]) -> tuple[tuple[str, ...],
 
 
 def package_names(requirements: Sequence[str], minor: str) -> tuple[str, ...]:
-    """The packages among the lines that this platform and the Python of that version need."""
+    """Names of the packages that this platform and Python version need."""
     other = [f"'{name}'" for name in ("win32", "linux", "darwin") if name != sys.platform]
     other += [] if minor == "3.10" else ["< '3.11'"]
     lines = (line for line in requirements if not any(marker in line for marker in other))
@@ -132,18 +132,18 @@ def package_names(requirements: Sequence[str], minor: str) -> tuple[str, ...]:
 
 
 def digest(lock: str) -> str:
-    """A short name of what a lock holds: two locks with the same packages have the same."""
+    """A short hash of a lock's packages: the same for locks with the same packages."""
     lines = sorted(line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#"))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def choose(found: Sequence[Build], gpu: Optional[Gpu], machine: str = "") -> tuple[Build, str]:
-    """The best build for this computer, and in one sentence why.
+    """The best build for this computer, and why, in one sentence.
 
     Args:
-        found: the builds of the platform, the fastest first.
-        gpu: the one that NVIDIA's driver tells of.
-        machine: the processor's kind, by default this one's.
+        found: the builds of the platform, fastest first.
+        gpu: the one that NVIDIA's driver reports.
+        machine: CPU architecture, by default this computer's.
     """
     plain = found[-1]
     if gpu is None:
@@ -164,11 +164,11 @@ def choose(found: Sequence[Build], gpu: Optional[Gpu], machine: str = "") -> tup
 
 
 def find_gpu() -> Optional[Gpu]:
-    """The most capable NVIDIA GPU that its driver tells of; None where there is none. Starts a process."""
+    """The most capable NVIDIA GPU that the driver reports; None without one. Starts a process."""
     program = next(filter(None, map(shutil.which, ("nvidia-smi", *map(os.path.expandvars, _PLACES), _WSL))), None)
     if program is None:
         return None
-    for query in (_QUERY, (_QUERY[0].replace(",compute_cap", ""), _QUERY[1])):  # drivers before 510 do not know it
+    for query in (_QUERY, (_QUERY[0].replace(",compute_cap", ""), _QUERY[1])):  # drivers before 510 lack it
         try:
             answer = subprocess.run(
                 [program, *query],
@@ -186,7 +186,7 @@ def find_gpu() -> Optional[Gpu]:
 
 
 def _gpu(line: str) -> Optional[Gpu]:
-    """`NVIDIA GeForce RTX 3060, 580.65.06, 8.6` as a GPU; None for a line that is no such thing."""
+    """`NVIDIA GeForce RTX 3060, 580.65.06, 8.6` as a GPU; None for any other line."""
     parts = [part.strip() for part in line.split(",")]
     try:
         driver = float(".".join(parts[1].split(".")[:2]))

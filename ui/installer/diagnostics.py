@@ -1,4 +1,4 @@
-"""All that a maintainer needs to know of a set-up, as Markdown, without what is private."""
+"""What a maintainer needs to know of a set-up, as Markdown, without private data."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .network import Network
 from .planning import Offer, is_current
 
 LINES = 60
-"""How much of the log's end is told."""
+"""How much of the log's end to include."""
 _LOGIN = re.compile(r"(\w+://)[^/@\s'\"]*@")
 _HOME = re.compile(r"(?i)([a-z]:)?(/|\\{1,2})(home|users)(/|\\{1,2})[^/\\\s'\":;,]+")
 
 
 def redacted(text: str) -> str:
-    """`text` with homes as `~`, and without users and passwords in addresses."""
+    """`text` with home folders as `~`, and URLs without user and password."""
     text = _LOGIN.sub(r"\1…@", text)
     for home in {str(Path.home()), os.path.realpath(Path.home())}:
         for form in (home, home.replace("\\", "\\\\"), home.replace("\\", "/")):
@@ -41,10 +41,10 @@ def markdown(
     """The report.
 
     Args:
-        offer: what was found on this computer, as far as it has been looked at.
+        offer: what was found on this computer so far.
         python: the engine's Python.
         error: what went wrong last.
-        log: of the set-up.
+        log: the set-up's.
     """
     parts = [
         "## Orthomask",

@@ -1,4 +1,4 @@
-"""What pip, uv and venv say when they fail, as one sentence and one remedy."""
+"""Explains failures of pip, uv and venv in one sentence and one remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..toolkit.words import mark, tr
 
 @dataclass(frozen=True)
 class Failure:
-    """A kind of failure, known by what is printed."""
+    """A kind of failure, known by its output."""
 
     name: str
     pattern: str
@@ -124,11 +124,11 @@ KINDS = (
 
 
 def explain(log: str, folder: str = "") -> OrthomaskError:
-    """The error that stands for the output of a program that failed.
+    """The error for the output of a program that failed.
 
     Args:
-        log: all that was printed.
-        folder: the folder in which it worked, for the details.
+        log: its whole output.
+        folder: its working folder, for the details.
     """
     details = f"{folder}\n{log}".strip()
     for kind in KINDS:
@@ -141,7 +141,7 @@ def explain(log: str, folder: str = "") -> OrthomaskError:
 
 
 def _last_words(log: str) -> str:
-    """The last line that says that something is wrong, or the last one."""
+    """The last line that reports an error, or else the last one."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     wrong = [line for line in lines if re.match(r"(ERROR|error|fatal)\b", line)]
     text = (wrong or lines or [tr("no reason was given.")])[-1]

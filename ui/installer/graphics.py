@@ -1,4 +1,4 @@
-"""Which GPUs are in this computer, whether or not their drivers answer. Reads the system's own list of devices."""
+"""Which GPUs this computer has, whether or not their drivers answer. Reads the system's device list."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .builds import Gpu
 
 NVIDIA, AMD, INTEL = "NVIDIA", "AMD", "Intel"
 _VENDORS = {"0x10de": NVIDIA, "0x1002": AMD, "0x8086": INTEL}
-"""By their numbers on the PCI bus."""
+"""By PCI vendor ID."""
 _PCI = Path("/sys/bus/pci/devices")
 _DISPLAY = "0x03"
-"""The class of PCI devices that draw or compute."""
+"""The PCI class of display controllers."""
 _CLASS_KEY = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
-"""Where Windows keeps its display adapters."""
+"""Registry key of Windows' display adapters."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Graphics:
     """The GPUs of this computer.
 
     Args:
-        gpu: the NVIDIA GPU that its driver tells of.
-        makers: of all that the system lists: `NVIDIA`, `AMD`, `Intel`.
-        build: of PyTorch that would fit best, and in one sentence `why`.
+        gpu: the NVIDIA GPU that its driver reports.
+        makers: of all GPUs that the system lists: `NVIDIA`, `AMD`, `Intel`.
+        build: the best build of PyTorch, and `why`, in one sentence.
     """
 
     gpu: Optional[Gpu]
@@ -38,19 +38,19 @@ class Graphics:
 
     @property
     def gpu_fits(self) -> bool:
-        """Whether there is a build of PyTorch for the GPU and its driver."""
+        """Whether a build of PyTorch supports the GPU and its driver."""
         return self.gpu is not None and self.build.startswith("cu")
 
 
 def look() -> Graphics:
-    """Look at GPUs and drivers. Starts a process that is given some seconds, so not for the main thread."""
+    """Look for GPUs and drivers. Starts a process and waits some seconds, so not for the main thread."""
     gpu = builds.find_gpu()
     build, why = builds.choose(builds.builds(builds.platform_name()), gpu)
     return Graphics(gpu, makers(), build.name, why)
 
 
 def makers() -> tuple[str, ...]:
-    """Who made the GPUs that the system lists; nobody where it lists none, or on macOS."""
+    """The makers of the GPUs that the system lists; empty if it lists none, and on macOS."""
     found = _of_windows() if sys.platform == "win32" else _of_linux(_PCI)
     return tuple(maker for maker in (NVIDIA, AMD, INTEL) if maker in found)
 

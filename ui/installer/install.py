@@ -30,13 +30,13 @@ def version() -> str:
 
 
 def install(plan: Plan, watcher: Watcher, test: Tester) -> tuple[store.Environment, SelfTest]:
-    """Make an environment, test it, and let it count. Runs for minutes; not for the main thread.
+    """Make an environment, test it, and record it. Runs for minutes; not for the main thread.
 
-    Whatever happens, environments that are there stay as they are. What was fetched is kept until one is finished.
+    Existing environments are never changed. Downloads are kept until an environment is finished.
 
     Raises:
         Cancelled: nothing of the new environment is left.
-        OrthomaskError: it failed, in words; nothing of the new environment is left.
+        OrthomaskError: it failed; nothing of the new environment is left.
     """
     with store.locked(plan.base):
         for folder in store.leftovers(plan.base):
@@ -55,7 +55,7 @@ def install(plan: Plan, watcher: Watcher, test: Tester) -> tuple[store.Environme
 
 
 def refuse_full_disk(plan: Plan) -> None:
-    """Raise where the disk has too little room."""
+    """Raise if the disk has too little space."""
     free_mb = store.free_mb(plan.base)
     if free_mb < plan.needed_mb:
         sentence = tr("The engine needs about {} GB of free space, but only {} GB are free.")

@@ -1,4 +1,4 @@
-"""A Python of our own, for computers where none fits: fetched by `uv`, kept beside the environments."""
+"""A managed Python, for computers without a suitable one: fetched by `uv`, kept with the environments."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Runner(Protocol):
 
 
 def python(helper: str, base: Path, run: Runner) -> Python:
-    """Fetch a Python into `base`, or take the one that is there.
+    """Fetch a Python into `base`, or use the one already there.
 
     Args:
-        helper: a Python of any version that has pip, to fetch uv where it is not on the PATH.
+        helper: a Python of any version with pip, to fetch uv if it is not on the PATH.
 
     Raises:
-        OrthomaskError: uv or the Python cannot be had.
+        OrthomaskError: uv or Python is not available.
     """
     wanted = builds.table()["pythons"][0]
     variables = {"UV_PYTHON_INSTALL_DIR": str(base / FOLDER), "UV_NO_PROGRESS": "1", "UV_SYSTEM_CERTS": "1"}
@@ -52,7 +52,7 @@ def python(helper: str, base: Path, run: Runner) -> Python:
 
 
 def _fetched(helper: str, base: Path, run: Runner) -> str:
-    """The program uv, fetched by pip into a folder of its own."""
+    """The program uv, fetched by pip into its own folder."""
     folder = base / DOWNLOADS / "uv-program"
     program = folder / "bin" / ("uv.exe" if sys.platform == "win32" else "uv")
     if not program.is_file():

@@ -1,4 +1,4 @@
-"""QGIS's proxy and certificates, for the programs that fetch the engine's packages."""
+"""QGIS's proxy and certificates, for programs that fetch the engine's packages."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Network:
     """How QGIS reaches the internet.
 
     Args:
-        proxy: URL of the proxy with user and password; empty where there is none. Never shown, never on a command line.
-        certificates: the authorities that the person trusts beside the usual ones, as PEM, with the usual ones.
+        proxy: URL of the proxy with user and password; empty for none. Never shown, never on a command line.
+        certificates: all trusted authorities as PEM, if the user has added some; else empty.
     """
 
     proxy: str = ""
@@ -32,7 +32,7 @@ class Network:
     certificates: str = ""
 
     def variables(self, folder: Path) -> dict[str, str]:
-        """Environment variables for pip and uv. What pip's own configuration says comes before the proxy among them."""
+        """Environment variables for pip and uv. pip's own configuration overrides their proxy."""
         found = {}
         if self.proxy:
             found.update(dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), self.proxy))
@@ -46,7 +46,7 @@ class Network:
 
 
 def of_qgis() -> Network:
-    """What QGIS's options say now. Main thread only."""
+    """QGIS's current options. Main thread only."""
     manager = QgsNetworkAccessManager.instance()
     proxies = manager.proxyFactory().queryProxy(QNetworkProxyQuery(QUrl(PLACE))) if manager.proxyFactory() else []
     url = next((proxy_url(proxy) for proxy in proxies if proxy.type() in _SCHEMES), "")
@@ -55,14 +55,14 @@ def of_qgis() -> Network:
 
 
 def proxy_url(proxy: QNetworkProxy) -> str:
-    """The proxy's address as programs want it, user and password in it, escaped."""
+    """The proxy's URL, with user and password, escaped."""
     user, word = quote(proxy.user(), safe=""), quote(proxy.password(), safe="")
     login = f"{user}:{word}@" if word else f"{user}@" if user else ""
     return f"{_SCHEMES[proxy.type()]}://{login}{proxy.hostName()}:{proxy.port()}"
 
 
 def _own_certificates() -> str:
-    """All trusted authorities as PEM where the person has added some in QGIS; empty where not."""
+    """All trusted authorities as PEM if the user has added some in QGIS; else empty."""
     manager = QgsApplication.authManager()
     if manager.isDisabled() or not (manager.extraFileCAs() or manager.databaseCAs()):
         return ""

@@ -1,4 +1,4 @@
-"""pip, in the environment that is being made: fetches packages into a folder, then unpacks that folder."""
+"""pip in the new environment: fetches packages into a folder, then installs from it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .plan import Plan
 from .progress import Downloads, Watcher
 
 BEGUN, FETCHED, FOUND, UNPACKED = 0.04, 0.75, 0.15, 0.92
-"""Where on the progress bar fetching begins and ends (from a folder, finding), and unpacking; then comes the test."""
+"""Progress where fetching begins and ends (from a folder: finding), and where unpacking ends; then comes the test."""
 _QUIET = ("--disable-pip-version-check", "--no-input", "--only-binary", ":all:")
 
 
 class Pip:
-    """Runs pip and its helpers. What they fetch lies in a folder that outlives a failure, so that a retry goes on.
+    """Runs pip and its helpers. Downloads go to a folder that outlives a failure, so that a retry reuses them.
 
-    pip's own cache would not do: it keeps only what servers allow to be kept.
+    pip's own cache is not enough: it keeps only what servers allow.
 
     Args:
-        folder: of the environment.
+        folder: the environment's.
     """
 
     def __init__(self, plan: Plan, folder: Path, watcher: Watcher) -> None:
@@ -33,18 +33,18 @@ class Pip:
         self._python = str(store.python_of(folder))
         self._place = plan.base / store.DOWNLOADS
         self._wheels = self._place / "wheels"
-        shutil.rmtree(self._place / "tmp", ignore_errors=True)  # of one that was killed
+        shutil.rmtree(self._place / "tmp", ignore_errors=True)  # left by a killed one
         for name in ("tmp", "wheels"):
             (self._place / name).mkdir(parents=True, exist_ok=True)
         there_mb = sum(wheel.stat().st_size for wheel in self._wheels.iterdir()) / 1e6
         self._counted = Downloads(plan.build.download_mb, plan.package_count, there_mb)
 
     def upgrade(self) -> None:
-        """Bring pip itself to the version whose output is known."""
+        """Install the version of pip whose output is known."""
         self._install("--upgrade", *self._source(self._plan.wheels), builds.table()["pip"])
 
     def fetch(self) -> str:
-        """Fetch the packages; returns the folder in which they lie."""
+        """Fetch the packages; returns their folder."""
         arrived = self._place / "tmp" / "wheels"
         command = [self._python, "-m", "pip", "download", *_QUIET, "--no-cache-dir", "--progress-bar", "raw"]
         for arguments in builds.fetches(self._plan.build, self._plan.requirements):
@@ -52,7 +52,7 @@ class Pip:
             missing = [word for word in arguments if word.split(" ")[0] not in there]
             if any("==" in word for word in missing):
                 self.run([*command, "--dest", str(arrived), *missing], downloads=self._counted)
-                for wheel in arrived.glob("*.whl"):  # whole: one that pip was still copying is in nobody's way
+                for wheel in arrived.glob("*.whl"):  # only whole files reach `wheels`
                     wheel.replace(self._wheels / wheel.name)
         return str(self._wheels)
 
@@ -68,10 +68,10 @@ class Pip:
         variables: Optional[Mapping[str, str]] = None,
         downloads: Optional[Downloads] = None,
     ) -> str:
-        """Run a program to its end; returns what it printed.
+        """Run a program to its end; returns its output.
 
         Raises:
-            Cancelled: it has been ended.
+            Cancelled: it was ended.
             OrthomaskError: it failed.
         """
         printed: list[str] = []
@@ -115,12 +115,12 @@ class Pip:
         self._watcher.step(fraction, words)
 
     def _unpacked(self) -> int:
-        """How many packages are there; pip says nothing while it unpacks."""
+        """Number of packages installed so far; pip prints nothing meanwhile."""
         libraries = (*self._folder.glob("lib/python*/site-packages"), self._folder / "Lib" / "site-packages")
         return sum(1 for library in libraries for _ in library.glob("*.dist-info"))
 
     def _variables(self) -> dict[str, str]:
-        """Everything temporary on the disk of the profile: `/tmp` is often a small one."""
+        """Put temporary files on the profile's disk: `/tmp` is often small."""
         return {
             **self._plan.network.variables(self._place),
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self._place / "tmp")),
@@ -132,6 +132,6 @@ class Pip:
 
 
 def _pin(wheel: str) -> str:
-    """The requirement that a wheel of that file name meets, as locks write it: `pytorch-lightning==2.6.6`."""
+    """The requirement that a wheel with this file name meets, as in a lock: `pytorch-lightning==2.6.6`."""
     name, version = wheel.split("-")[:2]
     return f"{re.sub('[_.]+', '-', name).lower()}=={version}"

@@ -1,4 +1,4 @@
-"""What will be set up; nothing has been done yet."""
+"""The plan of a set-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .network import Network
 from .pythons import Python
 
 MARGIN_MB = 500
-"""Free space that is left over: a disk that is full to the brim helps nobody."""
+"""Free space to leave, so that the disk does not fill up."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Plan:
     """What will be done; nothing has been done yet.
 
     Args:
-        python: makes the environment; None where uv has to fetch one first.
-        helper: a Python with pip, of any version, that can fetch uv.
+        python: makes the environment; None if uv must fetch one first.
+        helper: a Python with pip, of any version, to fetch uv.
         wheels: the folder to install from; empty to fetch from the internet.
         requirements: pinned lines, as pip reads them.
-        base: where environments lie.
+        base: folder of environments.
     """
 
     build: Build
@@ -38,15 +38,15 @@ class Plan:
 
     @property
     def download_mb(self) -> int:
-        """About what is fetched."""
+        """Approximate download."""
         return 0 if self.wheels else self.build.download_mb + (managed.DOWNLOAD_MB if self.python is None else 0)
 
     @property
     def package_count(self) -> int:
-        """How many packages are installed, this Python's and this platform's alone."""
+        """Number of packages to install for this Python and platform."""
         return len(builds.package_names(self.requirements, self.python.minor if self.python else ""))
 
     @property
     def needed_mb(self) -> int:
-        """The free space it takes while it runs: what is fetched is kept until the end."""
+        """Free space needed during set-up: downloads are kept until the end."""
         return self.download_mb + self.build.disk_mb + MARGIN_MB

@@ -1,4 +1,4 @@
-"""What could be set up on this computer, and from it the plan that a person agrees to."""
+"""What can be set up on this computer, and the plan that the user agrees to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .plan import Plan
 from .pythons import Python
 
 DESCRIPTION = "orthomask-wheels.json"
-"""What `orthomask wheelhouse` writes last into the folder it makes."""
+"""The file that `orthomask wheelhouse` writes last into its folder."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Offer:
     """What was found on this computer.
 
     Args:
-        build: the best of `builds`, and in one sentence `why`.
-        pythons: all that start; those that fit first.
+        build: the best of `builds`, and `why`, in one sentence.
+        pythons: all that start, suitable ones first.
     """
 
     builds: tuple[Build, ...]
@@ -42,12 +42,12 @@ class Offer:
 
     @property
     def helper(self) -> str:
-        """A Python of any version that has pip, to fetch uv with; empty where there is none."""
+        """A Python of any version with pip, to fetch uv; empty if there is none."""
         return next((python.path for python in self.pythons if python.has_pip), "")
 
 
 def look() -> Offer:
-    """Look at Pythons and GPUs. Starts processes; takes some seconds, so not for the main thread."""
+    """Look for Pythons and GPUs. Starts processes; takes some seconds, so not for the main thread."""
     found, gpu = builds.builds(builds.platform_name()), builds.find_gpu()
     build, why = builds.choose(found, gpu)
     return Offer(found, build, why, pythons.find(builds.table()["pythons"]), gpu)
@@ -64,7 +64,7 @@ def is_current(environment: store.Environment) -> bool:
 
 
 def from_internet(offer: Offer, build: Build, python: Optional[Python], network: Network) -> Plan:
-    """The plan to fetch everything; `python` None fetches one too."""
+    """The plan to fetch everything; with `python` None, a Python too."""
     lock = current_lock()
     requirements = builds.requirements(build, lock)
     base = store.base_folder()
@@ -75,7 +75,7 @@ def from_folder(offer: Offer, folder: Path) -> Plan:
     """The plan to install from a folder that `orthomask wheelhouse` made.
 
     Raises:
-        OrthomaskError: it is no such folder, or it was made for another computer.
+        OrthomaskError: it is not such a folder, or is for another computer.
     """
     remedy = tr("Create it with “orthomask wheelhouse”, using this version, for this computer.")
     try:

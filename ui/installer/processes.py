@@ -1,4 +1,4 @@
-"""Programs that can really be stopped: with all the programs that they have started."""
+"""Programs that can be stopped with all the programs that they have started."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def run(
     is_cancelled: Callable[[], bool],
     folder: Optional[Path] = None,
 ) -> int:
-    """Run a program to its end, giving each line of its output to `say`; returns its exit status.
+    """Run a program to its end, passing each line of output to `say`; returns its exit status.
 
     Args:
         variables: added to the clean environment.
-        folder: where it runs.
+        folder: its working folder.
 
     Raises:
-        Cancelled: the program, and all that it has started, has been ended.
+        Cancelled: the program and all that it started were ended.
         OSError: it cannot be started.
     """
     options = _options(variables)
@@ -56,14 +56,14 @@ def run(
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the program and all that it has started, and wait until it is gone."""
+    """Kill the program and all that it has started, and wait for its end."""
     if sys.platform == "win32":
         if process.poll() is None:
             command = [os.path.expandvars(r"%SystemRoot%\System32\taskkill.exe"), "/F", "/T", "/PID", str(process.pid)]
             subprocess.run(command, check=False, capture_output=True, **child_options())
     else:
         try:
-            os.killpg(process.pid, signal.SIGKILL)  # its group bears its number, and may outlive it
+            os.killpg(process.pid, signal.SIGKILL)  # its process group has its PID, and may outlive it
         except (ProcessLookupError, PermissionError):
             pass
     process.kill()

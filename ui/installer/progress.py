@@ -1,4 +1,4 @@
-"""How far a set-up is: read from what pip prints, told in megabytes."""
+"""Progress of a set-up: read from pip's output, reported in megabytes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _LOCAL = re.compile(r"Processing (\S+)")
 
 
 class Watcher(Protocol):
-    """Whoever watches a set-up: the task in QGIS, or a test."""
+    """Watches a set-up: the task in QGIS, or a test."""
 
     def isCanceled(self) -> bool:
-        """Whether the person wants it to end."""
+        """Whether the user cancelled."""
 
     def step(self, fraction: float, message: str) -> None:
-        """How far it is (0 to 1), and what is being done."""
+        """Progress (0 to 1), and what is being done."""
 
     def log(self, line: str) -> None:
         """A line of the log."""
@@ -28,9 +28,9 @@ class Downloads:
     """Counts what pip fetches, from its output with `--progress-bar raw`.
 
     Args:
-        expected_mb: about what there is to fetch.
-        packages: how many packages there are, for those that lie in a folder and are not fetched.
-        there_mb: what an earlier try has fetched.
+        expected_mb: approximate download.
+        packages: number of packages, for those installed from a folder.
+        there_mb: fetched by an earlier try.
     """
 
     def __init__(self, expected_mb: float, packages: int, there_mb: float = 0.0) -> None:
@@ -41,22 +41,22 @@ class Downloads:
 
     @property
     def done_mb(self) -> float:
-        """What has been fetched."""
+        """Megabytes fetched so far."""
         return (self._finished_bytes + self._present_bytes) / 1e6
 
     @property
     def fraction(self) -> float:
-        """How much of the way is done, 0 to 1; local packages count by their number."""
+        """Fraction done, 0 to 1; local packages count by their number."""
         by_bytes = self.done_mb / max(self.done_mb, self._expected_mb, 1e-6)
         return max(by_bytes, min(1.0, self._found / max(self._packages, 1)))
 
     @property
     def name(self) -> str:
-        """The file or package at hand."""
+        """The current file or package."""
         return self._name
 
     def read(self, line: str) -> bool:
-        """Take in a line; True when it only says how far it is, so that no log needs it."""
+        """Read a line; True if it only reports progress and need not be logged."""
         step = _STEP.match(line)
         if step:
             self._present_bytes = int(step[1])

@@ -1,4 +1,4 @@
-"""The Pythons of this computer, and which of them can make the engine's environment."""
+"""The Pythons on this computer, and which of them can make the engine's environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ELSEWHERE = (
     "/Library/Frameworks/Python.framework/Versions/{}/bin/python3",
     "~/.local/bin/python{}",
 )
-"""Programs that macOS starts from its dock do not see the shell's PATH."""
+"""Programs started from the macOS dock do not see the shell's PATH."""
 _PROBE = """
 import importlib.util as u, json, platform, struct, sys
 print("orthomask", json.dumps([sys.executable, list(sys.version_info[:3]), 8 * struct.calcsize("P"), platform.machine(),
@@ -34,7 +34,7 @@ print("orthomask", json.dumps([sys.executable, list(sys.version_info[:3]), 8 * s
 
 @dataclass(frozen=True)
 class Python:
-    """A Python that starts. `problem` says why it cannot make the environment; empty when it can."""
+    """A Python that starts. `problem` says why it cannot make the environment; empty if it can."""
 
     path: str
     version: tuple[int, ...]
@@ -43,17 +43,17 @@ class Python:
 
     @property
     def minor(self) -> str:
-        """Its version as wheels name it, as `3.12`."""
+        """Its minor version, such as `3.12`."""
         return ".".join(map(str, self.version[:2]))
 
     @property
     def title(self) -> str:
-        """Version and place, for people."""
+        """Version and path, to display."""
         return f"Python {'.'.join(map(str, self.version))} ({self.path})"
 
 
 def find(wanted: Sequence[str]) -> tuple[Python, ...]:
-    """Every Python of this computer: those that fit first, in the order of `wanted` versions. Starts processes."""
+    """All Pythons on this computer, suitable ones first, in the order of `wanted` versions. Starts processes."""
     found: dict[str, Python] = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
         for python in pool.map(lambda path: probe(path, wanted), dict.fromkeys(candidates(wanted))):
@@ -64,7 +64,7 @@ def find(wanted: Sequence[str]) -> tuple[Python, ...]:
 
 
 def candidates(wanted: Sequence[str]) -> Iterator[str]:
-    """Paths of programs that may be Pythons: QGIS's own, those on the PATH, those where installers put them."""
+    """Paths of possible Pythons: QGIS's own, those on the PATH, and where installers put them."""
     yield from filter(None, (qgis_python(),))
     names = ["python3", "python", *(f"python{version}" for version in wanted)]
     yield from filter(None, map(shutil.which, names))
@@ -78,7 +78,7 @@ def candidates(wanted: Sequence[str]) -> Iterator[str]:
 
 
 def qgis_python() -> Optional[str]:
-    """The Python program that QGIS brings; on Windows and macOS `sys.executable` is QGIS itself."""
+    """The Python that comes with QGIS; on Windows and macOS `sys.executable` is QGIS itself."""
     folder = sys.base_exec_prefix
     places = [sys.executable] if os.path.basename(sys.executable).lower().startswith("python") else []
     if sys.platform == "win32":
@@ -92,10 +92,10 @@ def qgis_python() -> Optional[str]:
 
 
 def probe(path: str, wanted: Sequence[str] = ()) -> Optional[Python]:
-    """What the program at `path` says of itself; None when it is no Python.
+    """Ask the program at `path` about itself; None if it is not Python.
 
     Args:
-        wanted: the minor versions that there are packages for; any from 3.10 on where it is empty.
+        wanted: the minor versions that packages exist for; empty for any from 3.10 on.
     """
     try:
         answer = _ask([path, "-I", "-c", _PROBE])
@@ -127,7 +127,7 @@ def _without_venv(python: Python) -> str:
 
 
 def _of_launcher() -> Iterator[str]:
-    """The Pythons that Windows' launcher `py` knows."""
+    """The Pythons that Windows' launcher `py` lists."""
     launcher = shutil.which("py")
     if launcher is None:
         return

@@ -1,4 +1,4 @@
-"""Does the new environment work? The embedded model on a built-in picture, through the real engine."""
+"""Tests the new environment: runs the embedded model on a built-in image through the real engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICTURE = WORKER.parent / "resources" / "sample" / "banepa.tif"
 
 @dataclass(frozen=True)
 class SelfTest:
-    """How the self-test went: on which device, how long a warm run took, how much it found."""
+    """Result of the self-test: the device, the time of a warm run, and how much it found."""
 
     device: str
     reason: str
@@ -40,7 +40,7 @@ class SelfTest:
 
 
 class _Feedback:
-    """Passes on that it was cancelled; how far a test is nobody needs to know."""
+    """Passes on cancellation; ignores progress."""
 
     def __init__(self, watcher: Watcher) -> None:
         self.isCanceled = watcher.isCanceled
@@ -53,10 +53,10 @@ class _Feedback:
 
 
 def run(python: str, watcher: Watcher) -> SelfTest:
-    """Start an engine with that Python, and segment the built-in picture.
+    """Start an engine with this Python, and segment the built-in image.
 
     Raises:
-        Cancelled: the engine has been ended.
+        Cancelled: the engine was ended.
         OrthomaskError: the engine does not work.
     """
     client = EngineClient(lambda: [python, "-s", "-u", str(WORKER)])
@@ -66,7 +66,7 @@ def run(python: str, watcher: Watcher) -> SelfTest:
         model = client.call(ModelsRequest(), feedback).models[0]
         with tempfile.TemporaryDirectory(prefix="orthomask") as folder:
             request = PredictRequest(image=Image(str(PICTURE)), model=model.path, output_dir=str(Path(folder) / "run"))
-            client.call(request, feedback)  # the first one loads and calibrates the model
+            client.call(request, feedback)  # the first run loads and calibrates the model
             result: PredictResult = client.call(replace(request, existing=Existing.OVERWRITE), feedback)
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""Areas placed by the engine and added to a layer of QGIS, whether it is being edited or not."""
+"""Areas placed by the engine and added to a QGIS layer, whether or not it is being edited."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from .sources import FrozenAreas, FrozenLabels, LabelSource, is_labels_layer
 
 WEIGHT_FIELD = "weight"
 PIXELS_ACROSS = 64.0
-"""Of an area, in the picture of a map service: enough to see where it shows something, and to place areas."""
+"""Pixels per area side in a map service's picture: enough to see where it has data, and to place areas."""
 
 
 @dataclass(frozen=True)
 class FrozenSampling:
-    """A request for areas whose files are to be written yet.
+    """A request for areas whose files are not written yet.
 
     Attributes:
-        request: its `output_path` and what follows here are filled in when the files are written.
-        image: what they are placed on.
-        existing: areas that are there already.
-        weights: polygons whose weights places are drawn by; with a number `weight` each, or all alike.
+        request: `write` fills in its `output_path` and what follows here.
+        image: where to place areas.
+        existing: existing areas.
+        weights: polygons to sample places from, with a number `weight` each, or with equal weights.
     """
 
     request: AreasRequest
@@ -64,7 +64,7 @@ class FrozenSampling:
 
 
 def frozen_weights(layer: Optional[QgsMapLayer], field: str) -> tuple[str, Optional[VectorSnapshot]]:
-    """The weights of a layer: the path of a raster, or a snapshot of polygons; neither where there is no layer.
+    """The weights in a layer: the path of a raster, or a snapshot of polygons; neither without a layer.
 
     Raises:
         OrthomaskError: the layer cannot be used.
@@ -77,7 +77,7 @@ def frozen_weights(layer: Optional[QgsMapLayer], field: str) -> tuple[str, Optio
 
 
 def frozen_strata(layer: QgsMapLayer, field: str) -> FrozenLabels:
-    """The classes of a layer to stratify by: those of the values of an attribute, or of a raster.
+    """The classes to stratify by: the values of a layer's attribute, or of a raster.
 
     Raises:
         OrthomaskError: the layer cannot be used.
@@ -90,14 +90,14 @@ def frozen_strata(layer: QgsMapLayer, field: str) -> FrozenLabels:
 
 @dataclass(frozen=True)
 class NewAreas:
-    """What the engine has placed: its result, and name, split and shape of each area in the CRS of the layer."""
+    """Areas from the engine: its result, and each area's name, split and shape, in the layer's CRS."""
 
     result: AreasResult
     areas: tuple[tuple[str, str, QgsGeometry], ...]
 
 
 class AreaSampler:
-    """The engine, for areas: called as `EngineClient` is, in any thread, it reads what the engine has written."""
+    """Samples areas with the engine and reads them. Has the `call` of `EngineClient`; for any thread."""
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client
@@ -113,7 +113,7 @@ class AreaSampler:
 
 
 def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
-    """Add them to the layer: to its edits where it is being edited, to its file where not. Main thread only.
+    """Add areas to the layer's edits if it is being edited, else to its file. Main thread only.
 
     Raises:
         OrthomaskError: they cannot be added.
@@ -148,6 +148,6 @@ def _count(path: str) -> int:
 
 
 def _read(path: str, first: int) -> tuple[tuple[str, str, Any], ...]:
-    """The areas after the first ones."""
+    """The areas from number `first` on."""
     features: list[QgsFeature] = list(_open(path).getFeatures())
     return tuple((f[NAME_FIELD], f[SPLIT_FIELD], QgsGeometry(f.geometry())) for f in features[first:])

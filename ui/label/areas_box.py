@@ -1,4 +1,4 @@
-"""Areas made for the person: how they are placed, how many, how large, and what they are for."""
+"""Sampling areas: how they are placed, how many, how large, and for which splits."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ MAX_COUNT, MAX_M = 10_000, 100_000.0
 
 
 class AreasBox(QgsCollapsibleGroupBox):
-    """Folded away at first: areas can be drawn by hand as well.
+    """Collapsed at first: areas can also be drawn by hand.
 
     Args:
-        iface: QGIS, for what its map shows.
+        iface: QGIS, for its visible map.
     """
 
     wanted = pyqtSignal()
@@ -82,10 +82,10 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.setCollapsed(True)
 
     def freeze(self, image: Optional[ImageSource], project: LabelProject) -> FrozenSampling:
-        """What is filled in, frozen. Main thread only. Of what is no file, the visible part is looked at.
+        """Freeze what is filled in; of a non-file image, the visible part. Main thread only.
 
         Raises:
-            Cancelled: the person does not want so many requests to a service.
+            Cancelled: the user declined that many requests to a service.
             OrthomaskError: a layer cannot be used, or the numbers make no sense.
         """
         by = self.strata.currentLayer() if self.way.currentData() is Sampling.STRATIFIED else None
@@ -108,7 +108,7 @@ class AreasBox(QgsCollapsibleGroupBox):
             weight_path=path,
             strata=strata.labels if strata else None,
             shares=tuple(share.value() / 100 for share in self.shares),
-            seed=int(project.areas.featureCount()) + 1,  # a second press gives other places
+            seed=int(project.areas.featureCount()) + 1,  # the next press gives other places
         )
         return FrozenSampling(request, frozen(looked_at), FrozenAreas.of(project.areas), weights, strata)
 
@@ -137,7 +137,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.way.currentIndexChanged.connect(self._show_fitting)
         self.weights.layerChanged.connect(self._show_weights)
         self.strata.layerChanged.connect(self._show_strata)
-        self.collapsedStateChanged.connect(self._show_fitting)  # unfolding shows every widget
+        self.collapsedStateChanged.connect(self._show_fitting)  # expanding shows every widget
         self.button.clicked.connect(self.wanted)
         self._show_fitting()
 
@@ -152,7 +152,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         self._show_fitting()
 
     def _show_fitting(self, *_: object) -> None:
-        """Show what belongs to the choice, and nothing else."""
+        """Show only the fields that the choice needs."""
         if self.isCollapsed():
             return
         stratified = self.way.currentData() is Sampling.STRATIFIED

@@ -1,4 +1,4 @@
-"""Classes with names and colours, and which value of a layer means which of them."""
+"""Classes with names and colours, and the mapping of a layer's values to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..toolkit.present import present
 from ..toolkit.words import tr
 
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
-"""Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008)."""
+"""Colours that remain distinct with any kind of colour vision (Okabe and Ito 2008)."""
 MOST_VALUES = UNKNOWN - 1
 BACKGROUND_NAME, BLACK = "background", "#000000"
 COLOR_BANDS, MOST_COLORS, SAMPLE_PX = 3, 64, 1024
@@ -34,7 +34,7 @@ ROW_PX, ROW_MARGIN_PX, SHOWN_ROWS = 26, 10, 5
 
 @dataclass(frozen=True)
 class LayerValue:
-    """A value in a layer, what the layer's legend calls it and how it colours it; empty where it does not."""
+    """A value in a layer, with its name and colour in the layer's legend; empty if it has none."""
 
     source: str
     name: str
@@ -42,14 +42,14 @@ class LayerValue:
 
 
 def default_color(value: int) -> str:
-    """The colour of a class that has none of its own."""
+    """The default colour of a class."""
     return PALETTE[(value - 1) % len(PALETTE)]
 
 
 def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
-    """The values of an attribute, or of a raster: those of the legend first, then what else there is.
+    """The values of an attribute or a raster: those in the legend first, then all others.
 
-    Of a raster with a palette these are the palette's, of one with three bands its colours; of others there are none.
+    A raster with a palette gives the palette's values, one with three bands its colours, any other none.
 
     Raises:
         OrthomaskError: there are more values than classes.
@@ -69,7 +69,7 @@ def values_of(layer: QgsMapLayer, field: str) -> list[LayerValue]:
 
 
 def class_field_of(layer: Optional[QgsMapLayer]) -> str:
-    """The attribute by which the layer is coloured; empty where it is not."""
+    """The attribute of a categorized style; empty for other styles."""
     if not isinstance(layer, QgsVectorLayer) or not isinstance(layer.renderer(), QgsCategorizedSymbolRenderer):
         return ""
     renderer = layer.renderer()
@@ -78,10 +78,10 @@ def class_field_of(layer: Optional[QgsMapLayer]) -> str:
 
 
 def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple[list[ClassInfo], list[ClassValue]]:
-    """The classes, with those that are new among the values, and which value means which: by name, whatever its case.
+    """The classes, extended by new ones among the values, and the mapping: by name, ignoring case.
 
-    An empty value means unknown: somebody drew something there, and did not say what. 0 and what is called background
-    are the background.
+    An empty value means unknown: something was drawn there without a class. 0 and values named “background” are
+    background.
     """
     known, mapping = list(classes), []
     for value in values:
@@ -100,7 +100,7 @@ def matched(values: Sequence[LayerValue], classes: Sequence[ClassInfo]) -> tuple
 
 
 def by_number(classes: Sequence[ClassInfo]) -> tuple[ClassValue, ...]:
-    """What the values of a label project mean: its classes, whatever these are called; nothing without classes."""
+    """The mapping of a label project's values to its classes by number; empty without classes."""
     values = [BACKGROUND, *(info.value for info in classes), UNKNOWN] if classes else []
     return tuple(ClassValue(str(value), value) for value in values)
 
@@ -110,7 +110,7 @@ def _is_truth(layer: QgsVectorLayer, field: str) -> bool:
 
 
 def _in_order(texts: Collection[str]) -> list[str]:
-    """Texts in their order, numbers by size where there is nothing else, as the engine numbers classes."""
+    """Sort texts, by size if all are numbers, as the engine numbers classes."""
     try:
         return sorted(sorted(texts), key=lambda text: float(text or "-inf"))
     except ValueError:
@@ -124,7 +124,7 @@ def _legend_values(layer: QgsVectorLayer, field: str) -> list[LayerValue]:
     for category in layer.renderer().categories():
         several = category.value() if isinstance(category.value(), list) else [category.value()]
         color = category.symbol().color().name() if category.symbol() else ""
-        texts = [text for text in map(text_of, several) if text]  # an empty one stands for all the rest
+        texts = [text for text in map(text_of, several) if text]  # an empty one means all others
         values += [LayerValue(text, category.label() or text, color) for text in texts]
     return values
 
@@ -138,11 +138,11 @@ def _palette_values(layer: QgsRasterLayer) -> list[LayerValue]:
 
 
 def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
-    """The colours of a label map, looked for in at most `SAMPLE_PX` rows and columns."""
+    """The colours of a label map, sampled in at most `SAMPLE_PX` rows and columns."""
     provider, extent = layer.dataProvider(), layer.extent()
     width, height = min(layer.width(), SAMPLE_PX), min(layer.height(), SAMPLE_PX)
     blocks: list[Any] = [provider.block(band, extent, width, height) for band in range(1, COLOR_BANDS + 1)]
-    pixels = zip(*(bytes(block.data()) for block in blocks))  # data() is gone with its block
+    pixels = zip(*(bytes(block.data()) for block in blocks))  # data() dies with its block
     colors = sorted({f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in set(pixels)})
     if len(colors) > MOST_COLORS or provider.dataType(1) != Qgis.DataType.Byte:
         sentence = tr("The image {} has too many colours to be a class map.").format(layer.name())
@@ -152,7 +152,7 @@ def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
 
 
 class FittedTable(QTableWidget):
-    """Two columns, the second one as wide as there is room, and as high as its lines, up to a few."""
+    """Two columns, the second stretched; as high as its rows, up to a few."""
 
     def __init__(self, heads: Sequence[str], parent: Optional[QWidget] = None) -> None:
         super().__init__(0, 2, parent)
@@ -162,16 +162,16 @@ class FittedTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Only now is the font known: QGIS's style sheet sets it."""
+        """Fit only now: QGIS's style sheet sets the font."""
         super().showEvent(event)
         self.fit()
 
     def cell(self, row: int, column: int) -> QTableWidgetItem:
-        """What stands there; every line is full."""
+        """The item there; every row is filled."""
         return present(self.item(row, column))
 
     def fit(self) -> None:
-        """Take the height that the lines need."""
+        """Take the height that the rows need."""
         row_px = max(ROW_PX, self.fontMetrics().height() + ROW_MARGIN_PX)
         self.verticalHeader().setDefaultSectionSize(row_px)
         rows = min(max(self.rowCount(), 1), SHOWN_ROWS)
@@ -179,7 +179,7 @@ class FittedTable(QTableWidget):
 
 
 class ClassTable(FittedTable):
-    """The classes: colour and name, both of which can be changed. The number is the row's."""
+    """The classes: colour and name, both editable. The row gives the number."""
 
     changed = pyqtSignal()
 
@@ -190,7 +190,7 @@ class ClassTable(FittedTable):
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
-        """The classes as they are shown."""
+        """The classes shown."""
         names = (self.cell(row, 1) for row in range(self.rowCount()))
         return tuple(
             ClassInfo(row + 1, name.text().strip(), self._color(row), name.data(_OUTLINE))
@@ -198,7 +198,7 @@ class ClassTable(FittedTable):
         )
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
-        """Show these."""
+        """Show classes."""
         self.blockSignals(True)
         self.setRowCount(len(classes))
         for row, info in enumerate(classes):
@@ -221,7 +221,7 @@ class ClassTable(FittedTable):
 
 
 class MappingTable(FittedTable):
-    """One line for each value of a layer, with the class that it means."""
+    """One row for each value of a layer, with its class."""
 
     changed = pyqtSignal()
 
@@ -232,7 +232,7 @@ class MappingTable(FittedTable):
 
     @property
     def mapping(self) -> tuple[ClassValue, ...]:
-        """The mapping as it is shown."""
+        """The mapping shown."""
         return tuple(
             ClassValue(self.cell(row, 0).data(_SOURCE), self._chooser(row).currentData())
             for row in range(self.rowCount())
@@ -243,7 +243,7 @@ class MappingTable(FittedTable):
         return cast(QComboBox, chooser)
 
     def show_mapping(self, mapping: Sequence[ClassValue], classes: Sequence[ClassInfo]) -> None:
-        """Show this."""
+        """Show it."""
         self.setRowCount(len(mapping))
         for row, entry in enumerate(mapping):
             item = QTableWidgetItem(entry.source or tr("(empty)"))
@@ -259,7 +259,7 @@ class MappingTable(FittedTable):
 
 
 def fill_classes(chooser: QComboBox, classes: Sequence[ClassInfo], *, others: bool = False) -> None:
-    """Offer the classes; with `others` also background and unknown."""
+    """Offer the classes; with `others`, background and unknown too."""
     chooser.clear()
     chooser.setMinimumContentsLength(6)
     chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

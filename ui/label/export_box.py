@@ -1,4 +1,4 @@
-"""What is written, and how: a mask or chips, with the options of each."""
+"""What to export, and how: a mask or chips, with their options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOUCHES = {Touch.CENTRE: mark("whose centre is inside"), Touch.ALL: mark("that i
 
 
 class ExportBox(QGroupBox):
-    """Mask or chips; what does not belong to the choice is hidden."""
+    """Mask or chips; shows only the options of the choice."""
 
     changed = pyqtSignal()
 
@@ -51,7 +51,7 @@ class ExportBox(QGroupBox):
         self.file_chooser, self.folder_chooser = QgsFileWidget(), QgsFileWidget()
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file_chooser.setFilter(tr("GeoTIFF (*.tif)"))
-        self.file_chooser.setConfirmOverwrite(False)  # the tick below says it
+        self.file_chooser.setConfirmOverwrite(False)  # the checkbox below does
         self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.overwrite = QCheckBox(tr("Overwrite existing files"))
         self.preview = QCheckBox(tr("Preview on the map"))
@@ -70,13 +70,13 @@ class ExportBox(QGroupBox):
 
     @property
     def areas_layer(self) -> Optional[QgsVectorLayer]:
-        """The areas that are chosen; None for the whole image."""
+        """The chosen areas; None for the whole image."""
         layer = self.areas.currentLayer()
         return layer if isinstance(layer, QgsVectorLayer) else None
 
     @property
     def rendering(self) -> Rendering:
-        """How what is no file becomes an image.
+        """How a non-file image is rendered.
 
         Raises:
             OrthomaskError: a resolution cannot be read.
@@ -84,12 +84,12 @@ class ExportBox(QGroupBox):
         return self.masks.rendering() if self.is_mask else self.chips.rendering()
 
     def build(self, classes: tuple[ClassInfo, ...], folder: str, name: str) -> Build:
-        """What makes the request that is filled in.
+        """A function that makes the request.
 
         Args:
             classes: for the raster or the manifest.
-            folder: where results go unless the person has chosen.
-            name: of the image.
+            folder: where results go unless the user chose a path.
+            name: the image's.
 
         Raises:
             OrthomaskError: a number cannot be read.
@@ -103,7 +103,7 @@ class ExportBox(QGroupBox):
         return self.chips.build(path, classes, existing)
 
     def show_default(self, folder: str) -> None:
-        """Show where results go when nothing is chosen."""
+        """Show where results go by default."""
         for chooser in (self.file_chooser, self.folder_chooser):
             chooser.lineEdit().setPlaceholderText(folder)
 
@@ -146,7 +146,7 @@ class ExportBox(QGroupBox):
 
 
 def free_path(folder: Path, name: str, ending: str) -> Path:
-    """A path in the folder that is not taken."""
+    """An unused path in the folder."""
     path, number = folder / f"{name}{ending}", 2
     while path.exists():
         path, number = folder / f"{name}-{number}{ending}", number + 1

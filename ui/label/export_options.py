@@ -1,4 +1,4 @@
-"""What only masks have to be told, and what only chips."""
+"""The options for masks, and those for chips."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .export_preview import ChipGrid
 from .sources import Rendering
 
 Build = Callable[[LabelledImage], object]
-"""Makes a request of an image with its labels."""
+"""Makes a request from an image with its labels."""
 
 FORMATS = {
     ChipFormat.GEOTIFF: "GeoTIFF",
@@ -49,12 +49,12 @@ LEFT_OUT = {
     "constant": mark("constant"),
     "crossing": mark("touching another split"),
 }
-"""Why chips are left out, by the names that a result has for it."""
+"""Why chips are left out, by the result's keys."""
 CATALOGUES = {Catalogue.COCO: "COCO", Catalogue.ARCGIS: "ArcGIS"}
 
 
 class MaskOptions(QWidget):
-    """What only masks have."""
+    """The options for masks."""
 
     changed = pyqtSignal()
 
@@ -78,7 +78,7 @@ class MaskOptions(QWidget):
         form.addRow(self.weights)
 
     def rendering(self) -> Rendering:
-        """How what is no file is rendered: the areas, and nothing around them.
+        """How a non-file image is rendered: the areas, without a margin.
 
         Raises:
             OrthomaskError: the resolution cannot be read.
@@ -86,7 +86,7 @@ class MaskOptions(QWidget):
         return Rendering(min(numbers_in(self.gsd.text()), default=0.0), 0)
 
     def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
-        """What makes the request for a mask."""
+        """A function that makes the mask request."""
         weights = str(Path(path).with_name(f"{Path(path).stem}-weights.tif")) if self.weights.isChecked() else ""
         options: dict[str, Any] = {"border_px": self.border.value(), "weights_path": weights, "existing": existing}
         return lambda data: MaskRequest(
@@ -101,7 +101,7 @@ class MaskOptions(QWidget):
 
 
 class ChipOptions(QWidget):
-    """What only chips have."""
+    """The options for chips."""
 
     changed = pyqtSignal()
 
@@ -139,7 +139,7 @@ class ChipOptions(QWidget):
         return ChipGrid(self.side.value(), self.stride.value(), *resolutions[:1] or (0.0,), *rotations[:1] or (0.0,))
 
     def rendering(self) -> Rendering:
-        """How what is no file is rendered: at the finest resolution, and a chip beyond the areas.
+        """How a non-file image is rendered: at the finest resolution, with a margin of one chip.
 
         Raises:
             OrthomaskError: a number cannot be read.
@@ -147,7 +147,7 @@ class ChipOptions(QWidget):
         return Rendering(min(numbers_in(self.gsd.text()), default=0.0), self.side.value())
 
     def build(self, path: str, classes: tuple[ClassInfo, ...], existing: Existing) -> Build:
-        """What makes the request for chips.
+        """A function that makes the chip request.
 
         Raises:
             OrthomaskError: a number cannot be read.
@@ -182,10 +182,10 @@ class ChipOptions(QWidget):
 
 
 def numbers_in(text: str) -> tuple[float, ...]:
-    """The numbers in a text, separated by commas, semicolons or blanks.
+    """The numbers in a text, separated by commas, semicolons or spaces.
 
     Raises:
-        OrthomaskError: something in it is no number.
+        OrthomaskError: part of it is not a number.
     """
     words = text.replace(",", " ").replace(";", " ").split()
     try:

@@ -21,7 +21,7 @@ from .sources import Rendering, areas_on, planned_image
 
 MOST_OUTLINES = 2000
 MISSING_SHARE = 0.25
-"""As in `training/chips/plan.py`, whose rule this is."""
+"""Must match `training/chips/plan.py`."""
 COLOR, CASING = QColor(255, 205, 40), QColor(40, 40, 40, 160)
 SHADE, NOTHING = QColor(0, 0, 0, 70), QColor(0, 0, 0, 0)
 
@@ -48,7 +48,7 @@ class ExportPreview:
         self._band: Optional[QgsRubberBand] = None
 
     def show(self, outlines: Sequence[QgsGeometry], layer: Optional[ImageSource], *, shaded: bool = False) -> None:
-        """Draw these, which are in the CRS of the layer, in place of the last ones; or shade them."""
+        """Draw or shade outlines, given in the layer's CRS, in place of the last ones."""
         self.clear()
         if not outlines or layer is None:
             return
@@ -67,7 +67,7 @@ class ExportPreview:
 
 
 def mask_outlines(image: ImageSource, areas: Optional[QgsVectorLayer]) -> list[QgsGeometry]:
-    """The image's extent; with areas instead the part of it outside them, of which the mask knows nothing."""
+    """The image's extent; with areas, the part outside them, where the mask is unknown."""
     extent = QgsGeometry.fromRect(image.extent())
     if areas is None:
         return [extent]
@@ -78,11 +78,11 @@ def mask_outlines(image: ImageSource, areas: Optional[QgsVectorLayer]) -> list[Q
 def chip_outlines(
     image: ImageSource, areas: Optional[QgsVectorLayer], grid: ChipGrid
 ) -> tuple[list[QgsGeometry], bool]:
-    """The footprints of chips, at most `MOST_OUTLINES` of them, and whether these are all.
+    """The footprints of chips, at most `MOST_OUTLINES`, and whether these are all.
 
-    They lie as the engine lays them: from an area's edge, one every stride, and one more that ends at the other edge
-    unless little would be missing without it; without areas all over the image. What the engine leaves out for what
-    it holds is not known here.
+    Placed as the engine does: from an area's edge, one every stride, and one more that ends at the other edge
+    unless little would be missing without it; without areas, all over the image. Which chips the engine leaves out
+    for their content is not known here.
     """
     lattice = _Lattice(image, areas, grid)
     shapes: list[QgsGeometry] = [QgsGeometry.fromRect(image.extent())]
@@ -98,7 +98,7 @@ def chip_outlines(
 
 
 class _Lattice:
-    """The pixels of an image at another resolution, turned; its origin is the image's, as the engine's is.
+    """The pixels of an image at another resolution, rotated; its origin is the image's, as in the engine.
 
     Raises:
         OrthomaskError: it is a map service, and areas or resolution are missing.
@@ -125,7 +125,7 @@ class _Lattice:
         self._grid = grid
 
     def chips(self, shape: QgsGeometry) -> Iterator[QgsGeometry]:
-        """The footprints of chips that lie on a shape."""
+        """The footprints of chips that intersect a shape."""
         corners = [self._to_pixel(QgsPointXY(point)) for point in shape.vertices()]
         columns = self._starts([x for x, _ in corners], self._width)
         rows = self._starts([y for _, y in corners], self._height)

@@ -16,11 +16,11 @@ WITH: tuple[object, ...] = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.
 
 
 class LabelKeys(QObject):
-    """Listens while the canvas has the focus, so digits typed anywhere else are not touched.
+    """Listens while the canvas has the focus; digits typed elsewhere are not affected.
 
     Args:
         canvas: the map.
-        class_count: how many keys have a meaning now; 0 while no labels are edited.
+        class_count: how many keys are active now; 0 while no labels are edited.
     """
 
     pressed = pyqtSignal(int)
@@ -32,11 +32,11 @@ class LabelKeys(QObject):
         canvas.installEventFilter(self)
 
     def release(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._canvas.removeEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Take the key, before any shortcut of QGIS that has the same one."""
+        """Take the key before any QGIS shortcut that uses it."""
         if event.type() not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
             return False
         number = self._number(event) if isinstance(event, QKeyEvent) else 0
@@ -48,7 +48,7 @@ class LabelKeys(QObject):
         return True
 
     def _number(self, event: QKeyEvent) -> int:
-        """The class that the key stands for; 0 for none."""
+        """The class of the key; 0 for none."""
         if event.key() not in KEYS or event.modifiers() not in WITH:
             return 0
         number = KEYS.index(event.key()) + 1

@@ -1,4 +1,4 @@
-"""The layers that a mask is made of: their order, and what each of them means."""
+"""The layers to make a mask from: their order, and the classes in each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KINDS = QgsMapLayerProxyModel.Filter.PolygonLayer | QgsMapLayerProxyModel.Filter
 
 
 class LabelLayersBox(QGroupBox):
-    """A list of layers with precedence, and below it what the chosen one means."""
+    """A list of layers with precedence, and below it the classes in the chosen one."""
 
     changed = pyqtSignal()
     failed = pyqtSignal(object)
@@ -79,11 +79,11 @@ class LabelLayersBox(QGroupBox):
 
     @property
     def sources(self) -> list[LabelSource]:
-        """The layers in the order of the engine: later ones lie over earlier ones."""
+        """The layers in the engine's order: later ones cover earlier ones."""
         return [self._source(row) for row in reversed(range(self.list.count()))]
 
     def add(self, layer: QgsMapLayer) -> None:
-        """Lay the layer over the others, with the classes that its legend or label project gives it."""
+        """Add a layer above the others, with the classes of its legend or label project."""
         field = CLASS_FIELD if is_labels_layer(layer) else class_field_of(layer)
         try:
             source = self._mapped(LabelSource(layer, field))
@@ -98,7 +98,7 @@ class LabelLayersBox(QGroupBox):
         self.changed.emit()
 
     def use_project(self, project: LabelProject) -> bool:
-        """Go over to the labels of this project, unless other layers than labels of projects are in use."""
+        """Switch to this project's labels, unless layers other than project labels are in use."""
         layers = [source.layer for source in self.sources]
         if project.labels in layers or not all(is_labels_layer(layer) for layer in layers):
             return False
@@ -111,7 +111,7 @@ class LabelLayersBox(QGroupBox):
         self.layer_chooser.setExceptedLayerList([image] if image is not None else [])
 
     def drop(self, identities: list[str]) -> None:
-        """Let go of layers that are about to be removed."""
+        """Drop layers that are about to be removed."""
         rows = [row for row in range(self.list.count()) if self._source(row).layer.id() in identities]
         for row in reversed(rows):
             self.list.takeItem(row)
@@ -155,7 +155,7 @@ class LabelLayersBox(QGroupBox):
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self.drop)
 
     def release(self) -> None:
-        """Watch the project no longer."""
+        """Stop watching the project."""
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self.drop)
 
     def _source(self, row: int) -> LabelSource:
@@ -198,7 +198,7 @@ class LabelLayersBox(QGroupBox):
         self.changed.emit()
 
     def _show_chosen(self, *_: object) -> None:
-        """Show what the chosen layer means."""
+        """Show the chosen layer's classes."""
         row = self.list.currentRow()
         source = self._source(row) if row >= 0 else None
         polygons = source is not None and isinstance(source.layer, QgsVectorLayer)
@@ -235,7 +235,7 @@ class LabelLayersBox(QGroupBox):
         self._show_chosen()
 
     def _take(self, *_: object) -> None:
-        """Keep what is set for the chosen layer."""
+        """Store what is set for the chosen layer."""
         source = self._source(self.list.currentRow())
         value = self.class_chooser.currentData() or 1
         subtract, only_selected = self.subtract.isChecked(), self.only_selected.isChecked()
@@ -245,7 +245,7 @@ class LabelLayersBox(QGroupBox):
             self._show_chosen()
 
     def _take_classes(self) -> None:
-        """Show names and colours that were changed in the choosers too."""
+        """Show changed names and colours in the choosers too."""
         if self.list.currentRow() >= 0:
             self._fill_choosers(self._source(self.list.currentRow()))
         self.changed.emit()

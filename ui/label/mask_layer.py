@@ -20,7 +20,7 @@ def mask_layer(result: MaskResult) -> QgsRasterLayer:
 
 
 def style_mask(layer: QgsRasterLayer, result: MaskResult) -> None:
-    """Show the classes that were counted, in the colours of the file's own palette."""
+    """Show the counted classes in the colours of the file's own palette."""
     palette = {int(item.value): item.color for item in layer.dataProvider().colorTable(1)}
     classes = []
     for count in result.counts:

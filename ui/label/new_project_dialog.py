@@ -1,4 +1,4 @@
-"""What a new label project needs to be told: its file, its CRS and its classes."""
+"""What to ask for a new label project: its file, CRS and classes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class NewProjectDialog(QDialog):
     """Asks for a file, a CRS and classes.
 
     Args:
-        folder: where the file goes unless the person chooses otherwise.
-        crs: what is proposed.
-        models: whose classes can be taken over.
+        folder: where the file goes unless the user chooses otherwise.
+        crs: the proposed CRS.
+        models: models whose classes can be used.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class NewProjectDialog(QDialog):
         self.file_chooser = QgsFileWidget()
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file_chooser.setFilter(tr("Label projects (*.gpkg)"))
-        self.file_chooser.setConfirmOverwrite(False)  # a file that is there is never replaced
+        self.file_chooser.setConfirmOverwrite(False)  # an existing file is never replaced
         self.file_chooser.setDefaultRoot(folder)
         self.file_chooser.setFilePath(f"{folder}/labels.gpkg")
         self.crs_chooser = QgsProjectionSelectionWidget()
@@ -69,7 +69,7 @@ class NewProjectDialog(QDialog):
         name_widgets(self)
 
     def request(self) -> ProjectRequest:
-        """The request for what is filled in.
+        """The request, as filled in.
 
         Raises:
             OrthomaskError: something is missing.
@@ -121,7 +121,7 @@ class NewProjectDialog(QDialog):
         self.table.show_classes([info for info in self.table.classes if info.value != row + 1])
 
     def _allow(self) -> None:
-        """A project can be made once it has a file, a CRS, and classes with names that differ."""
+        """Enable OK once there is a file, a CRS, and classes with distinct names."""
         names = [info.name for info in self.table.classes]
         named = bool(names) and all(names) and len(set(names)) == len(names)
         ready = named and self.crs_chooser.crs().isValid() and bool(self.file_chooser.filePath())

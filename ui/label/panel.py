@@ -1,4 +1,4 @@
-"""The panel *Label*: label project, areas, and masks and chips of any layers. It puts the boxes together."""
+"""The panel *Label*: label project, areas, and masks and chips from any layers. Assembles the boxes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LabelPanel(QWidget):
     """
 
     engine_failed = pyqtSignal(object)
-    """The `OrthomaskError` that says that the engine cannot work."""
+    """The `OrthomaskError` that says why the engine cannot work."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -85,11 +85,11 @@ class LabelPanel(QWidget):
         self._follow_project()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """The models whose classes a new label project can take over."""
+        """Remember the models whose classes a new project can use."""
         self._models = models
 
     def release(self) -> None:
-        """Stop what runs, and leave the canvas as it was."""
+        """Stop what runs, and restore the canvas."""
         QgsProject.instance().projectSaved.disconnect(self._refresh)
         if self._task is not None:
             self._task.abandon()
@@ -99,7 +99,7 @@ class LabelPanel(QWidget):
         self.project.release()
 
     def make_project(self) -> None:
-        """Ask for what a new label project needs, make it, and open it."""
+        """Ask for a new label project's settings, make it, and open it."""
         image = self._image()
         crs = image.crs() if image is not None and image.crs().isValid() else QgsProject.instance().crs()
         dialog = NewProjectDialog(default_parent(), crs, self._models, self)
@@ -107,14 +107,14 @@ class LabelPanel(QWidget):
             self._start(tr("Orthomask: new label project"), self._client, dialog.request, self._finish_project)
 
     def choose_project(self) -> None:
-        """Open the label project of a file that the person chooses."""
+        """Open a label project that the user chooses."""
         filters = tr("Label projects (*.gpkg)")
         path, _ = QFileDialog.getOpenFileName(self, tr("Open label project"), default_parent(), filters)
         if path:
             self.open_project(path)
 
     def open_project(self, path: str) -> None:
-        """Open the label project of that file."""
+        """Open the label project in this file."""
         try:
             opened = open_project(QgsProject.instance(), path)
         except OrthomaskError as error:
@@ -132,7 +132,7 @@ class LabelPanel(QWidget):
         self._start(title, sampler, lambda: self.areas.freeze(self._image(), project), self._finish_areas)
 
     def run(self) -> None:
-        """Export what is chosen, in the background."""
+        """Export in the background."""
         image = self._image()
         title = tr("Orthomask: mask") if self.export.is_mask else tr("Orthomask: chips")
         finish = self._finish_mask if self.export.is_mask else self._finish_chips
@@ -148,7 +148,7 @@ class LabelPanel(QWidget):
         self._start(title, SnapshotClient(self._client), request, finish)
 
     def cancel(self) -> None:
-        """End what runs within a second."""
+        """Cancel what runs, within a second."""
         if self._task is not None:
             self.run_bar.cancel_button.setEnabled(False)
             self.run_bar.status.setText(tr("Cancelling…"))
@@ -196,14 +196,14 @@ class LabelPanel(QWidget):
         return self.layer_chooser.image
 
     def _follow_project(self) -> None:
-        """Start with the labels and areas of the label project, where nothing else has been chosen."""
+        """Use the label project's labels and areas, unless others have been chosen."""
         project = self.project.project
         if project is not None and self.labels.use_project(project):
             self.export.areas.setLayer(project.areas)
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
-        """Show what the present choice means."""
+        """Update for the current choices."""
         if self._task is not None:
             return
         planned, self._problem = self._look_at_image()
@@ -217,7 +217,7 @@ class LabelPanel(QWidget):
         self._preview_timer.start()
 
     def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
-        """What the chosen image would be read from; or why it cannot, with the remedy."""
+        """What the chosen image is read from; or why it cannot be, with the remedy."""
         try:
             if not is_rendered(self._image()):
                 return image_of(self._image()), ""
@@ -226,7 +226,7 @@ class LabelPanel(QWidget):
             return None, f"{error.sentence} {error.remedy}"
 
     def _show_preview(self) -> None:
-        """Draw what would be written, and say how much it is."""
+        """Draw what would be exported, and say how much it is."""
         image, areas, words = self._image(), self.export.areas_layer, ""
         self._preview.clear()
         if image is not None and self.isVisible() and self.export.preview.isChecked() and not self._problem:
@@ -246,7 +246,7 @@ class LabelPanel(QWidget):
         self.preview_words.setVisible(bool(words))
 
     def _start(self, title: str, client: Any, freeze: Callable[[], object], finish: Callable[[Any], None]) -> None:
-        """Freeze a request and run it in the background; one at a time."""
+        """Freeze a request and run it in the background, one at a time."""
         if self._task is not None:
             return
         try:
@@ -317,7 +317,7 @@ class LabelPanel(QWidget):
         self._tell(words, result.warnings, button)
 
     def _tell(self, words: str, warnings: Sequence[str], button: Optional[QPushButton] = None) -> None:
-        """Say how it ended, in the run bar and on the map."""
+        """Report the outcome in the run bar and message bar."""
         self.run_bar.stop(words)
         bar = self._iface.messageBar()
         for warning in warnings:
@@ -326,5 +326,5 @@ class LabelPanel(QWidget):
 
 
 def _listed(counts: Mapping[str, int], names: Mapping[str, str]) -> str:
-    """How many there are of each; those of which there is none are left out."""
+    """The count of each, without zeros."""
     return ", ".join(f"{in_digits(count)} {tr(names[key])}" for key, count in counts.items() if count)

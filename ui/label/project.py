@@ -1,4 +1,4 @@
-"""A label project in QGIS: its two layers in a group, styled, with forms that ask nothing while one digitises."""
+"""A label project in QGIS: its two layers in a group, styled, without attribute forms while digitising."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..toolkit.words import mark, tr
 LABELS, AREAS, CLASSES = "labels", "areas", "orthomask_classes"
 CLASS_FIELD, SPLIT_FIELD, NAME_FIELD = "class", "split", "name"
 ROLE = "orthomask/role"
-"""Custom property of the two layers; so they are found again when a QGIS project is opened."""
+"""Custom property that identifies the two layers when a QGIS project is opened."""
 STYLE = "orthomask"
 
 SPLIT_NAMES = {
@@ -43,7 +43,7 @@ class LabelProject:
     """A label project that is open in QGIS.
 
     Attributes:
-        classes: those of the file, in their order.
+        classes: those of the file, in order of value.
     """
 
     path: str
@@ -53,32 +53,32 @@ class LabelProject:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The file's name without its suffix."""
         return Path(self.path).stem
 
     @property
     def current_class(self) -> int:
-        """The value that labels digitised next will have."""
+        """The class value of the labels digitised next."""
         text = self.labels.defaultValueDefinition(self.labels.fields().lookupField(CLASS_FIELD)).expression()
         return int(text) if text.isdigit() else self.classes[0].value
 
     def set_class(self, value: int) -> None:
-        """Give the selected labels this class if they can be edited, and those digitised next."""
+        """Set the class of labels digitised next, and of selected labels if they are editable."""
         set_value(self.labels, CLASS_FIELD, value, str(value))
 
     @property
     def current_split(self) -> Split:
-        """What areas drawn next will be for."""
+        """The split of the areas drawn next."""
         text = self.areas.defaultValueDefinition(self.areas.fields().lookupField(SPLIT_FIELD)).expression()
         return next((split for split in Split if text == f"'{split.value}'"), Split.TRAIN)
 
     def set_split(self, split: Split) -> None:
-        """Give the selected areas this split if they can be edited, and those drawn next."""
+        """Set the split of areas drawn next, and of selected areas if they are editable."""
         set_value(self.areas, SPLIT_FIELD, split.value, f"'{split.value}'")
 
 
 def set_value(layer: QgsVectorLayer, field: str, value: object, expression: str) -> None:
-    """Set an attribute of the selected features, as one step that can be undone, and of those made next."""
+    """Set an attribute of the selected features, as one undo step, and of those made next."""
     index = layer.fields().lookupField(field)
     layer.setDefaultValueDefinition(index, QgsDefaultValue(expression))
     if not layer.isEditable() or layer.selectedFeatureCount() == 0:
@@ -91,7 +91,7 @@ def set_value(layer: QgsVectorLayer, field: str, value: object, expression: str)
 
 
 def open_projects(project: QgsProject) -> list[LabelProject]:
-    """The label projects whose layers are both in the QGIS project; none of those whose file is gone."""
+    """The label projects with both layers in the QGIS project, unless their file is gone."""
     found: dict[str, dict[str, QgsVectorLayer]] = {}
     for layer in project.mapLayers().values():
         role = layer.customProperty(ROLE)
@@ -107,11 +107,11 @@ def open_projects(project: QgsProject) -> list[LabelProject]:
 def open_project(project: QgsProject, path: str) -> LabelProject:
     """Add the two layers of the file `path` on top of the layer tree, unless they are there already.
 
-    A style that is saved in the file is kept; without one, Orthomask's is made and saved there, so that the layers look
+    A style saved in the file is kept; without one, Orthomask's is made and saved there, so that the layers look
     alike in any QGIS.
 
     Raises:
-        OrthomaskError: the file is no label project.
+        OrthomaskError: the file is not a label project.
     """
     for opened in open_projects(project):
         if Path(opened.path).resolve() == Path(path).resolve():
@@ -127,7 +127,7 @@ def read_classes(path: str) -> tuple[ClassInfo, ...]:
     """The classes of a label project.
 
     Raises:
-        OrthomaskError: the file cannot be read, or has none.
+        OrthomaskError: the file cannot be read, or has no classes.
     """
     table = QgsVectorLayer(f"{path}|layername={CLASSES}", CLASSES, "ogr")
     if not table.isValid():
@@ -144,7 +144,7 @@ def read_classes(path: str) -> tuple[ClassInfo, ...]:
 
 
 def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:
-    """Light fills in the colours of the classes; the class is chosen by name, and the first one set."""
+    """Light fills in the class colours; forms offer classes by name, the first by default."""
     layer.loadNamedStyle(str(STYLES_DIR / "labels.qml"))
     grey = layer.renderer().symbol().clone()
     categories = [QgsRendererCategory(info.value, _colored(grey, info.color), info.name) for info in classes]
@@ -157,7 +157,7 @@ def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:
 
 
 def style_areas(layer: QgsVectorLayer) -> None:
-    """Outlines in the colours of the splits, with names; the split is chosen by name."""
+    """Outlines in the split colours, with names; forms offer splits by name."""
     layer.loadNamedStyle(str(STYLES_DIR / "areas.qml"))
 
 
@@ -174,7 +174,7 @@ def _classes_if_any(path: str) -> tuple[ClassInfo, ...]:
 
 
 def _colored(template: QgsFillSymbol, color: str) -> QgsFillSymbol:
-    """The symbol in another colour, as transparent as it was."""
+    """The symbol in another colour, with its transparency."""
     symbol, fill = present(template.clone()), QColor(color)
     fill.setAlpha(template.color().alpha())
     symbol.setColor(fill)
@@ -187,9 +187,9 @@ def _open(path: str, name: str) -> QgsVectorLayer:
 
 
 def _require_styles(path: str, classes: Sequence[ClassInfo]) -> None:
-    """See to it that both layers have a style in the file, whose default comes with every layer that is opened.
+    """Ensure that both layers have a style in the file, whose default applies to every layer opened from it.
 
-    This is done with layers of its own: QGIS closes the file after a style is saved, and layers that are open lose it.
+    Uses separate layers: QGIS closes the file after saving a style, and layers that are open lose it.
     """
     labels, areas = _open(path, LABELS), _open(path, AREAS)
     _require_field(labels, path, CLASS_FIELD)
@@ -218,7 +218,7 @@ def _has_style(layer: QgsVectorLayer) -> bool:
 
 
 def _save_style(layer: QgsVectorLayer) -> None:
-    """Keep the style in the file's own table `layer_styles`, as its default. A file that is read-only goes without."""
+    """Save the style in the file's own table `layer_styles`, as its default. A read-only file gets none."""
     layer.saveStyleToDatabase(STYLE, tr("Made by Orthomask"), True, "")
 
 

@@ -1,4 +1,4 @@
-"""The label project one works in: made, opened, drawn in, counted."""
+"""The current label project: made, opened, drawn in, counted."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from .snapping import LabelSnapping
 
 SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
 PAUSE_MS = 200
-"""How long numbers wait for more edits to come."""
+"""Delay of counts, to collect more edits."""
 
 
 class ProjectBox(QGroupBox):
     """Shows the label project, and starts drawing in it.
 
     Args:
-        iface: QGIS, for its canvas and its tool that adds polygons.
+        iface: QGIS, for its canvas and its Add Polygon tool.
     """
 
     new_wanted = pyqtSignal()
     open_wanted = pyqtSignal()
     chosen = pyqtSignal()
-    """Another project is the current one, or none."""
+    """The current project changed."""
     edited = pyqtSignal()
     """Labels or areas have been drawn, changed or saved."""
     failed = pyqtSignal(object)
@@ -86,7 +86,7 @@ class ProjectBox(QGroupBox):
         self.find_projects()
 
     def release(self) -> None:
-        """Leave canvas and project as they were; the box is of no use afterwards."""
+        """Restore canvas and project; the box cannot be used afterwards."""
         QgsProject.instance().layersAdded.disconnect(self.find_projects)
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget_removed)
         QgsProject.instance().layersRemoved.disconnect(self.find_projects)
@@ -94,7 +94,7 @@ class ProjectBox(QGroupBox):
         self._use(None)
 
     def find_projects(self, *_: object) -> None:
-        """Show the label projects that are open in QGIS, and keep to the current one where it still is."""
+        """Show the label projects that are open in QGIS, and keep the current one if it still is."""
         found = open_projects(QgsProject.instance())
         paths = [project.path for project in found]
         current = self.project.path if self.project else ""
@@ -107,7 +107,7 @@ class ProjectBox(QGroupBox):
         self._take_chosen()
 
     def choose(self, path: str) -> None:
-        """Make the project of that file the current one."""
+        """Make the project in this file the current one."""
         paths = [self.chooser.itemData(index).path for index in range(self.chooser.count())]
         self.chooser.setCurrentIndex(paths.index(path))
 
@@ -148,7 +148,7 @@ class ProjectBox(QGroupBox):
             self._use(chosen)
 
     def _use(self, project: Optional[LabelProject]) -> None:
-        """Watch the layers of this project instead of those of the last one."""
+        """Watch this project's layers instead of the last one's."""
         if self._snapping is not None:
             self._snapping.release()
         if self.project is not None:
@@ -161,7 +161,7 @@ class ProjectBox(QGroupBox):
         self.chosen.emit()
 
     def _forget_removed(self, identities: list[str]) -> None:
-        """Let go of layers while they are still there."""
+        """Drop layers while they still exist."""
         if self.project and {self.project.labels.id(), self.project.areas.id()} & set(identities):
             self._use(None)
 
@@ -193,7 +193,7 @@ class ProjectBox(QGroupBox):
         self._count()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Only now is the font known: QGIS's style sheet sets it."""
+        """Fit only now: QGIS's style sheet sets the font."""
         super().showEvent(event)
         self._fit_legend()
 
@@ -203,7 +203,7 @@ class ProjectBox(QGroupBox):
         self.legend.setFixedHeight(min(self.legend.count(), SHOWN_ROWS) * row_px + 6)
 
     def _count(self) -> None:
-        """Show how many labels and areas there are, unsaved ones too."""
+        """Show the number of labels and areas, including unsaved ones."""
         project = self.project
         if project is None:
             self.words.setText(tr("Make a label project, or open one, to draw labels."))
@@ -227,7 +227,7 @@ class ProjectBox(QGroupBox):
         return min(len(project.classes), KEYS) if project is not None and project.labels.isEditable() else 0
 
     def _take_class(self, number: int) -> None:
-        """Make the class of that row the current one."""
+        """Make the class in this row the current one."""
         if self.project is not None and number > 0:
             self.project.set_class(self.project.classes[number - 1].value)
             self.legend.blockSignals(True)
@@ -252,7 +252,7 @@ class ProjectBox(QGroupBox):
         self._iface.mapCanvas().setFocus()
 
     def _save(self) -> None:
-        """Write the edits, and go on editing."""
+        """Save the edits, and stay in edit mode."""
         for layer in (self.project.labels, self.project.areas) if self.project else ():
             if layer.isModified() and not layer.commitChanges(False):
                 sentence = tr("What you drew in {} could not be saved.").format(layer.name())

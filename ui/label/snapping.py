@@ -1,4 +1,4 @@
-"""Snapping that suits labels, for as long as labels are edited. Afterwards the project's own settings are back."""
+"""Snapping that suits labels, while labels are edited. Afterwards the project's own settings are restored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TOLERANCE_PX = 10.0
 
 
 class LabelSnapping:
-    """Watches the label layer of a project: snapping comes with the first edit and goes with the last.
+    """Watches the label layer of a project: snapping is on while the layer is edited.
 
-    A person who has switched snapping on has their own way of it, and keeps that.
+    If the user has already switched snapping on, their settings are kept.
 
     Args:
-        label_project: the one whose labels are edited.
+        label_project: its labels are watched.
     """
 
     def __init__(self, label_project: LabelProject) -> None:
@@ -33,7 +33,7 @@ class LabelSnapping:
             self._begin()
 
     def release(self) -> None:
-        """Put the settings back, and watch no longer."""
+        """Restore the settings, and stop watching."""
         self._end()
         self._layer.editingStarted.disconnect(self._begin)
         self._layer.editingStopped.disconnect(self._end)
@@ -52,7 +52,7 @@ class LabelSnapping:
             project.setAvoidIntersectionsLayers([self._layer])
 
     def _config(self, config: QgsSnappingConfig) -> QgsSnappingConfig:
-        """Snap to corners and edges of labels, and to nothing else."""
+        """Snap to vertices and edges of labels, and to nothing else."""
         config.setEnabled(True)
         config.setMode(QgsSnappingConfig.SnappingMode.AdvancedConfiguration)
         for layer, settings in config.individualLayerSettings().items():
@@ -73,7 +73,7 @@ class LabelSnapping:
 
 @dataclass(frozen=True)
 class _Settings:
-    """A project's own settings; layers by their ids, for they may be gone when the settings come back."""
+    """A project's own settings; layers by their IDs, as they may be gone when the settings are restored."""
 
     enabled: bool
     mode: Any
@@ -84,7 +84,7 @@ class _Settings:
 
     @classmethod
     def of(cls, project: QgsProject) -> _Settings:
-        """The settings as they are."""
+        """The current settings."""
         config = project.snappingConfig()
         layers = {layer.id(): settings for layer, settings in config.individualLayerSettings().items()}
         avoided = [layer.id() for layer in project.avoidIntersectionsLayers()]
@@ -92,7 +92,7 @@ class _Settings:
         return cls(config.enabled(), config.mode(), layers, project.topologicalEditing(), mode, avoided)
 
     def restore(self, project: QgsProject) -> None:
-        """Set them again; layers that came meanwhile keep theirs."""
+        """Restore them; layers added meanwhile keep theirs."""
         config = project.snappingConfig()
         config.setEnabled(self.enabled)
         config.setMode(self.mode)
@@ -108,11 +108,11 @@ class _Settings:
 
 
 def _facts(config: QgsSnappingConfig) -> tuple[Any, ...]:
-    """What a person changes in the snapping toolbar; layers that come and go do not count."""
+    """What a user changes in the snapping toolbar, apart from layers."""
     return config.enabled(), config.mode(), config.tolerance(), config.units(), config.typeFlag()
 
 
 def _never_overlap(label_project: LabelProject) -> bool:
-    """Whether a label over another one can only be a slip: with one class, or parcels that share their borders."""
+    """Whether overlapping labels can only be a mistake: with one class, or with parcels that share borders."""
     classes = label_project.classes
     return len(classes) == 1 or all(info.outline is Outline.SHARED for info in classes)

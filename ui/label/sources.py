@@ -1,4 +1,4 @@
-"""Image, labels and areas for a request of the engine, frozen from layers of QGIS on the main thread."""
+"""Image, labels and areas for an engine request, frozen from QGIS layers on the main thread."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LabelSource:
 
     Attributes:
         layer: polygons, or a raster of class values or colours.
-        class_field: attribute that names the class; empty if everything is of class `class_value`.
-        mapping: the class of each value of the attribute or raster; empty if they are class values as they are.
+        class_field: attribute that names the class; empty if all is of class `class_value`.
+        mapping: the class of each value of the attribute or raster; empty if values are class values.
     """
 
     layer: QgsMapLayer
@@ -65,7 +65,7 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class FrozenLabels:
-    """Labels whose file may have to be written yet."""
+    """Labels, perhaps with a file still to write."""
 
     labels: Labels
     snapshot: Optional[VectorSnapshot] = None
@@ -80,13 +80,13 @@ class FrozenLabels:
 
 @dataclass(frozen=True)
 class FrozenAreas:
-    """Areas whose file is to be written yet."""
+    """Areas whose file is not written yet."""
 
     snapshot: VectorSnapshot
 
     @classmethod
     def of(cls, layer: QgsVectorLayer, split_field: str = SPLIT_FIELD, *, only_selected: bool = False) -> FrozenAreas:
-        """Freeze a layer; without the attribute `split_field` all are for training. Main thread only.
+        """Freeze a layer; without a field `split_field`, all areas are for training. Main thread only.
 
         Raises:
             OrthomaskError: the layer cannot be used.
@@ -103,7 +103,7 @@ class FrozenAreas:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """An image with its labels, frozen; what masks, chips and trainings from layers are made of."""
+    """An image with its labels, frozen, for masks, chips and trainings."""
 
     image: FrozenImage
     labels: tuple[FrozenLabels, ...]
@@ -119,10 +119,10 @@ class GroundTruth:
         touch: Touch = Touch.CENTRE,
         rendering: Optional[Rendering] = None,
     ) -> GroundTruth:
-        """Freeze the layers; later sources lie over earlier ones. Main thread only.
+        """Freeze the layers; later sources cover earlier ones. Main thread only.
 
         Args:
-            rendering: how what is no file becomes an image; without it, it cannot be used.
+            rendering: how to render a non-file image; None refuses such images.
 
         Raises:
             OrthomaskError: a layer cannot be used.
@@ -132,25 +132,25 @@ class GroundTruth:
         return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
-        """The same with its files written; any thread."""
+        """Write the files, for a request; any thread."""
         labels = tuple(frozen.write(folder, feedback) for frozen in self.labels)
         areas = self.areas.write(folder, feedback) if self.areas else None
         return LabelledImage(written(self.image, folder, feedback), labels, areas, self.touch)
 
     def request(self, build: Callable[[LabelledImage], object]) -> Callable[[Path, Feedback], object]:
-        """What `SnapshotClient` is called with: writes the files, then builds the request."""
+        """The function that `SnapshotClient` calls: writes the files, then builds the request."""
         return lambda folder, feedback: build(self.write(folder, feedback))
 
 
 class Rendering(NamedTuple):
-    """How what is no file becomes an image: its resolution, and how far around the areas."""
+    """How a non-file image is rendered: its resolution, and the margin around the areas."""
 
     gsd_m: float
     margin_px: int
 
 
 def planned_image(source: Optional[ImageSource], areas: Optional[QgsVectorLayer], rendering: Rendering) -> FrozenImage:
-    """The file behind a layer, or the picture around the areas that would be rendered. Main thread only.
+    """The file behind a layer, or the picture of the areas to render. Main thread only.
 
     Raises:
         OrthomaskError: the layer cannot be used, or there are no areas or no resolution for a picture.
@@ -162,7 +162,7 @@ def planned_image(source: Optional[ImageSource], areas: Optional[QgsVectorLayer]
 
 
 def areas_on(image: ImageSource, areas: Optional[QgsVectorLayer]) -> Iterator[tuple[QgsGeometry, str]]:
-    """The areas that touch the image, in its CRS, each with its split; none without a layer of areas."""
+    """The areas that intersect the image, in its CRS, each with its split; none without an area layer."""
     if areas is None:
         return
     transform = QgsCoordinateTransform(areas.crs(), image.crs(), QgsProject.instance())

@@ -1,6 +1,6 @@
-"""Reading the blocks of a picture from services that may be slow, fail or lie.
+"""Reads the blocks of a picture from services that may be slow, fail or lie.
 
-What does not come is asked for again; what still does not is counted, and left transparent.
+Missing blocks are requested again; what is still missing is counted and left transparent.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from .pixels import CELL_PX, INSET, Pixels
 
 RETRIES, PAUSE_SECONDS = 2, 0.5
 PATIENCE = 8
-"""Retries in vain, one after the other, before what does not come is no longer asked for again."""
+"""Consecutive blocks whose retries fail before retries stop."""
 HOPELESS = 256
-"""So many squares from the first one on without a picture: there is none to be expected."""
+"""Reading ends if this many squares from the first on are all missing."""
 MOST_ABSENT = 0.5
 POLL_SECONDS = 0.05
 COLOR_BANDS = 4
 PROBES = (32, 96, 160, 224)
-"""Columns of a square that are looked at closely."""
+"""Columns of a square that are examined."""
 VARIED, STRAIGHT = 24, 0.85
-"""Values of a stretched picture span more than the first, and this part of them lies in line with its neighbours."""
+"""A stretched picture's values span more than the first; more than this share lie in line with their neighbours."""
 
 
 class Read(NamedTuple):
-    """A block, and how many of its squares did not come, or came without a picture."""
+    """A block, and how many of its squares are absent or blank."""
 
     bands: list[bytes]
     absent: int
@@ -41,11 +41,11 @@ class Read(NamedTuple):
 
 
 class BlockReader:
-    """Reads blocks one by one, in a context and a thread of its own.
+    """Reads blocks one by one, as a context manager with a watcher thread.
 
     Args:
-        total: squares that will be read.
-        feedback: tells when to stop; a block that is under way stops too.
+        total: squares to read.
+        feedback: says when to stop, even within a block.
     """
 
     def __init__(self, pixels: Pixels, grid: Grid, total: int, feedback: Feedback) -> None:
@@ -66,15 +66,15 @@ class BlockReader:
 
     @property
     def missing(self) -> int:
-        """Squares of which nothing is known."""
+        """Squares without data."""
         return self._absent + self._blank
 
     def read(self, block: Block) -> list[bytes]:
-        """The bands of a block; one of four bytes a pixel where it is a picture.
+        """The bands of a block; for pictures, one with four bytes a pixel.
 
         Raises:
             Cancelled: the feedback was cancelled.
-            OrthomaskError: so much is missing that there is no point in going on.
+            OrthomaskError: too much is missing to continue.
         """
         found = self._read(block)
         for retry in range(RETRIES if self._in_vain < PATIENCE else 0):
@@ -102,7 +102,7 @@ class BlockReader:
         return Read(bands, 0 if came else len(block.cells), 0)
 
     def _without_holes(self, block: Block, picture: bytearray) -> Read:
-        """The picture, transparent where it shows none, and how much that is of what is needed."""
+        """The picture, transparent where blank, and how many needed squares are absent or blank."""
         absent = blank = 0
         for row in range(block.rows):
             for column in range(block.columns):
@@ -134,7 +134,7 @@ class BlockReader:
             time.sleep(POLL_SECONDS)
 
     def _watch(self) -> None:
-        """End the block that is under way as soon as the person wants it; in a thread of its own."""
+        """Stop the current block as soon as the user cancels; in its own thread."""
         while not self._ended.wait(POLL_SECONDS):
             if self._feedback.isCanceled():
                 self._block_feedback.cancel()
@@ -142,16 +142,16 @@ class BlockReader:
 
 
 def _rows(width_px: int, x: int, y: int) -> list[slice]:
-    """Where the rows of a square lie in a picture."""
+    """The slices of a picture for a square's rows."""
     starts = (((y + row) * width_px + x) * COLOR_BANDS for row in range(CELL_PX))
     return [slice(start, start + CELL_PX * COLOR_BANDS) for start in starts]
 
 
 def _is_blank(picture: bytearray, rows: list[slice]) -> bool:
-    """Whether it is no photograph: of one colour, or a picture of a few pixels stretched to the size of a square.
+    """Whether a square is blank: of one colour, or a few pixels stretched to its size.
 
-    Services that have nothing to show send such things. Rows that repeat the one before are a plain colour or pixels
-    drawn large; values that vary, but almost everywhere along straight lines, are pixels drawn large and smooth.
+    Services without data send such squares. Rows that repeat the one before are a plain colour or pixels
+    enlarged; values that vary, but almost everywhere along straight lines, are pixels enlarged smoothly.
     """
     if sum(picture[row] == picture[before] for before, row in zip(rows, rows[1:])) >= CELL_PX // 2:
         return True

@@ -1,4 +1,4 @@
-"""Passwords in the sources of layers: kept out of everything that is written, given to the engine apart."""
+"""Passwords in layer sources: kept out of everything that is written, passed to the engine separately."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _IN_ADDRESS = re.compile(r"://[^/@\s'\"]+@")
 
 
 def public_source(source: str) -> str:
-    """The source of a layer in readable words, its passwords, keys and tokens hidden."""
+    """A layer's source, readable, with passwords, keys and tokens hidden."""
     plain = _IN_ADDRESS.sub(f"://{HIDDEN}@", unquote(source))
     return _NAMED.sub(lambda found: f"{found['name']}{found['is']}{HIDDEN}", plain)
 
 
 def without_access(path: str, expanded: str) -> tuple[str, dict[str, str]]:
-    """The address of a file without user and password, and the options of GDAL that bring them.
+    """A file's URL without user and password, and the GDAL options that supply them.
 
     Args:
-        path: the address as it is known, perhaps with user and password in it.
-        expanded: the same with those of QGIS's authentication store, which are put into the address as they are.
+        path: the URL, perhaps with user and password.
+        expanded: the same, with those of QGIS's authentication store inserted unescaped.
     """
     scheme, separator, rest = path.partition("://")
     added = len(expanded) - len(path)

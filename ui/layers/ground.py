@@ -1,4 +1,4 @@
-"""Sizes on the ground in true metres, as `engine/images/raster.py` measures them, whatever the CRS does to them."""
+"""Sizes on the ground in true metres in any CRS, as `engine/images/raster.py` measures them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from qgis.core import (
 )
 
 PART = 1e-3
-"""Of a place: what is measured in its middle."""
+"""Of a place: the part measured, in its middle."""
 
 
 def ground_units(crs: QgsCoordinateReferenceSystem, place: QgsRectangle) -> tuple[float, float]:
-    """True metres of one unit of a CRS, to the east and to the north, in the middle of a place.
+    """True metres per CRS unit, to the east and to the north, in the middle of a place.
 
     In Web Mercator that is the cosine of the latitude, not 1.
     """
@@ -32,5 +32,5 @@ def ground_units(crs: QgsCoordinateReferenceSystem, place: QgsRectangle) -> tupl
 
 
 def metres_per_unit(crs: QgsCoordinateReferenceSystem, place: QgsRectangle) -> float:
-    """True metres of one unit of a CRS in the middle of a place: the mean of east and north, as areas have it."""
+    """True metres per CRS unit in the middle of a place: the geometric mean of east and north, true to area."""
     return math.sqrt(math.prod(ground_units(crs, place)))

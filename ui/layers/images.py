@@ -1,4 +1,4 @@
-"""Images for a request, of whatever QGIS shows: files as they are, anything else as a picture that is rendered."""
+"""Images for a request, from anything QGIS shows: files directly, all else as a rendered picture."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from .rendering import Picture
 from .sources import PickedRegion, image_of, is_file, require_image
 
 FrozenImage = Union[Image, Picture]
-"""A file, or a picture that is to be rendered."""
+"""A file, or a picture to render."""
 
 
 def is_rendered(source: Optional[ImageSource]) -> bool:
-    """Whether it has to be rendered, as the engine cannot open it."""
+    """Whether it must be rendered because the engine cannot open it."""
     return source is not None and source.isValid() and not is_file(source)
 
 
 def has_end(source: Optional[ImageSource]) -> bool:
-    """Whether its extent is that of a picture; a map service goes on and on."""
+    """Whether its extent is finite; a map service has no end."""
     return isinstance(source, QgsRasterLayer) and (not is_rendered(source) or source.dataProvider().xSize() > 0)
 
 
 def planned(source: Optional[ImageSource], gsd_m: float, places: Sequence[QgsGeometry], margin_px: int) -> FrozenImage:
-    """The file behind a layer, or the picture of some places that would be rendered. Main thread only.
+    """The file behind a layer, or the picture of some places to render. Main thread only.
 
     Args:
-        gsd_m: that is wanted of a picture, in true metres on the ground.
+        gsd_m: wanted for a picture, in true metres on the ground.
         places: in the CRS of the source.
-        margin_px: how far around the places.
+        margin_px: around the places.
 
     Raises:
-        OrthomaskError: there is no such layer, it is broken, or the picture is not possible.
+        OrthomaskError: there is no layer, it is broken, or the picture cannot be rendered.
     """
     image = require_image(source)
     if is_file(image):
@@ -58,7 +58,7 @@ def planned(source: Optional[ImageSource], gsd_m: float, places: Sequence[QgsGeo
 
 
 def pixels_of(source: ImageSource) -> Pixels:
-    """Where the pixels of something come from that is no file. Main thread only."""
+    """Where a non-file image's pixels come from. Main thread only."""
     if isinstance(source, MapView):
         return source.pixels()
     if isinstance(source, QgsRasterLayer):
@@ -69,10 +69,10 @@ def pixels_of(source: ImageSource) -> Pixels:
 
 
 def places_of(region: Optional[PickedRegion], crs: QgsCoordinateReferenceSystem) -> list[QgsGeometry]:
-    """The polygons of a region in another CRS; none for no region.
+    """The polygons of a region in another CRS; none for None.
 
     Raises:
-        OrthomaskError: the region cannot be there.
+        OrthomaskError: it cannot be transformed.
     """
     if region is None:
         return []
@@ -88,10 +88,10 @@ def places_of(region: Optional[PickedRegion], crs: QgsCoordinateReferenceSystem)
 
 
 def kept_beside(image: Image, path: str) -> Image:
-    """The image, moved to where a raster of its pixels goes where it would go away otherwise; any thread.
+    """The image; a rendered one is saved from deletion by moving it next to the raster `path`. Any thread.
 
     Raises:
-        OrthomaskError: it cannot be moved there.
+        OrthomaskError: it cannot be moved.
     """
     if image.rendered is None:
         return image
@@ -108,17 +108,17 @@ def kept_beside(image: Image, path: str) -> Image:
 
 
 def with_nodata(image: FrozenImage, value: Optional[float]) -> FrozenImage:
-    """The file with a value that is to be no data; a picture says itself where nothing is known."""
+    """The file with a nodata value; a rendered picture marks its own unknown pixels."""
     return replace(image, nodata=value) if isinstance(image, Image) else image
 
 
 def frozen(image: FrozenImage) -> FrozenImage:
-    """The image from copies of its layers, for another thread. Main thread only."""
+    """The image with copies of its layers, for another thread. Main thread only."""
     return image.frozen() if isinstance(image, Picture) else image
 
 
 def written(image: FrozenImage, folder: Path, feedback: Feedback) -> Image:
-    """The file, rendered into the folder where it is none yet; any thread.
+    """The file, rendered into the folder if necessary; any thread.
 
     Raises:
         Cancelled: the feedback was cancelled.

@@ -24,43 +24,43 @@ from .ground import ground_units
 from .pixels import MapPixels
 
 STRETCH = 0.05
-"""A CRS whose units differ more than this to the east and to the north shows the map out of shape."""
+"""A CRS whose units differ by more than this to the east and to the north distorts the map."""
 
 
 class MapView:
-    """The visible layers of a canvas, with the names that layers have for what an image is asked.
+    """The visible layers of a canvas, with the methods of a layer that images need.
 
     Args:
-        canvas: it is only looked at.
+        canvas: only read.
     """
 
     def __init__(self, canvas: QgsMapCanvas) -> None:
         self._canvas = canvas
 
     def name(self) -> str:
-        """What it is called, in lists and folders."""
+        """Its name in lists and folders."""
         return tr("Map as it looks now")
 
     def source(self) -> str:
-        """Empty: nothing that could be broken."""
+        """Empty: there is no source to break."""
         return ""
 
     def isValid(self) -> bool:
-        """Always: what is not there is not shown."""
+        """Always: it holds only what is shown."""
         return True
 
     def layers(self) -> list[QgsMapLayer]:
-        """What is shown, the topmost first."""
+        """The layers shown, topmost first."""
         return [layer for layer in self._canvas.layers() if layer.isSpatial()]
 
     def extent(self) -> QgsRectangle:
-        """What is visible, in `crs`."""
+        """The visible extent, in `crs`."""
         settings = self._canvas.mapSettings()
         transform = QgsCoordinateTransform(settings.destinationCrs(), self.crs(), QgsProject.instance())
         return transform.transformBoundingBox(settings.visibleExtent())
 
     def crs(self) -> QgsCoordinateReferenceSystem:
-        """The map's; the UTM zone of what is visible where pixels of the map's would be out of shape."""
+        """The map's CRS; the UTM zone of the visible part if the map's CRS would distort pixels."""
         settings = self._canvas.mapSettings()
         crs, visible = settings.destinationCrs(), settings.visibleExtent()
         if not crs.isGeographic():
@@ -71,16 +71,16 @@ class MapView:
         return utm_zone(QgsCoordinateTransform(crs, geographic, QgsProject.instance()).transform(visible.center()))
 
     def pixels(self) -> MapPixels:
-        """What is drawn of it. Main thread only."""
+        """Its pixels, as drawn. Main thread only."""
         return MapPixels.of(self.name(), self.layers(), self.crs(), self._canvas.mapSettings())
 
 
 ImageSource = Union[QgsRasterLayer, QgsVectorTileLayer, MapView]
-"""What can be looked at as an image."""
+"""What can be used as an image."""
 
 
 class ImageChooser(QgsMapLayerComboBox):
-    """Offers all layers that can be looked at as an image and, last, the map itself.
+    """Offers all layers that can be used as an image and, last, the map itself.
 
     Args:
         canvas: whose map is offered.
@@ -100,7 +100,7 @@ class ImageChooser(QgsMapLayerComboBox):
 
     @property
     def image(self) -> Optional[ImageSource]:
-        """What is chosen; None where there is nothing."""
+        """What is chosen; None for nothing."""
         if self.currentLayer() is None and self.currentText() == self._map.name() and self._map.layers():
             return self._map
         chosen = self.currentLayer()
@@ -108,7 +108,7 @@ class ImageChooser(QgsMapLayerComboBox):
 
     @property
     def map_name(self) -> str:
-        """What the map itself is called among the layers."""
+        """The map's name among the layers."""
         return self._map.name()
 
     def choose_map(self) -> None:
@@ -120,14 +120,14 @@ class ImageChooser(QgsMapLayerComboBox):
         self._map_wanted = self.currentLayer() is None
 
     def _prefer_layer(self, *_: object) -> None:
-        """A layer comes before the map, unless the person has chosen that."""
+        """Prefer a layer to the map, unless the user chose the map."""
         if self.currentLayer() is None and not self._map_wanted and self.count() > 1:
             self.setCurrentIndex(0)
-            self.layerChanged.emit(self.currentLayer())  # the index may be what it was before the layer came
+            self.layerChanged.emit(self.currentLayer())  # the index may not have changed
 
 
 def utm_zone(place: QgsPointXY) -> QgsCoordinateReferenceSystem:
-    """The UTM zone of a point of longitude and latitude; near the poles Universal Polar Stereographic."""
+    """The UTM zone at a longitude and latitude; near the poles, Universal Polar Stereographic."""
     longitude, latitude = place.x(), place.y()
     if not -80 <= latitude <= 84:
         return QgsCoordinateReferenceSystem("EPSG:5041" if latitude > 0 else "EPSG:5042")

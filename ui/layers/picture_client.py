@@ -1,4 +1,4 @@
-"""The engine, for runs on what is no file: the picture is rendered into the run's folder first, and goes afterwards."""
+"""The engine for runs on non-file images: renders the picture into the run's folder first, deletes it afterwards."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from .rendering import Picture
 
 PICTURE_DIR, RECORD = ".picture", "picture.json"
 WORK_DIR = ".orthomask"
-"""Of a run's folder, as in `engine/runs/runs.py`: it is there while the run is not finished."""
+"""In a run's folder, as in `engine/runs/runs.py`: exists while the run is unfinished."""
 RENDERING_PERCENT = 40.0
 
 
 @dataclass(frozen=True)
 class FrozenRun:
-    """A prediction whose image may have to be rendered yet; the request holds what stands for it."""
+    """A prediction, perhaps with an image still to render; the request then holds its key."""
 
     request: PredictRequest
     image: FrozenImage
 
 
 class PictureClient:
-    """Called as `EngineClient` is, with a `FrozenRun`, in any thread.
+    """Has the `call` of `EngineClient`, for a `FrozenRun`, in any thread.
 
-    The picture stays as long as the run is not finished, so that the run goes on after a cancel without the service.
+    The picture is kept until the run is finished, so that a cancelled run resumes without the service.
     """
 
     def __init__(self, client: EngineClient) -> None:
@@ -42,7 +42,7 @@ class PictureClient:
     def call(self, run: FrozenRun, feedback: Optional[Feedback] = None) -> PredictResult:
         """Render the picture and run the model; raises what either raises."""
         watcher, folder = feedback or NoFeedback(), Path(run.request.output_dir)
-        if not isinstance(run.image, Picture):  # a file, or the picture of a run that is gone on with
+        if not isinstance(run.image, Picture):  # a file, or the picture of a resumed run
             result: PredictResult = told(run.request, self._client.call(run.request, watcher))
             shutil.rmtree(folder / PICTURE_DIR, ignore_errors=True)
             return result
@@ -60,7 +60,7 @@ class PictureClient:
 
 
 def _picture(folder: Path, picture: Picture, feedback: Feedback) -> Image:
-    """The picture in the folder: that of the run which is gone on with, or a new one."""
+    """The picture in the folder: the resumed run's, or a new one."""
     record, key = folder / RECORD, to_json(picture.key)
     with contextlib.suppress(OSError, ValueError, KeyError, OrthomaskError):
         kept = json.loads(record.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def _picture(folder: Path, picture: Picture, feedback: Feedback) -> Image:
 
 
 def _refuse_finished(folder: Path, request: PredictRequest) -> None:
-    """Raise where the folder holds a run, before a service is asked for a picture that would be of no use."""
+    """Raise if the folder already holds a run, before requesting a picture in vain."""
     if request.existing is Existing.OVERWRITE or not (folder / "run.json").exists():
         return
     sentence = tr("The folder “{}” already contains a run.").format(folder)
@@ -85,7 +85,7 @@ def _refuse_finished(folder: Path, request: PredictRequest) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the picture, and the run's folder where nothing else is in it."""
+    """Remove the picture, and the run's folder if nothing else is in it."""
     shutil.rmtree(folder / PICTURE_DIR, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

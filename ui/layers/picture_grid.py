@@ -1,4 +1,4 @@
-"""The grid of a picture that is rendered: squares of 256 pixels, and blocks of them that are asked for at once."""
+"""The grid of a rendered picture: squares of 256 pixels, and blocks of them that are requested at once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..toolkit.words import in_digits, tr
 from .pixels import CELL_PX, Step
 
 BLOCK_CELLS = 4
-"""Squares along a side of a block: a service is asked for up to 16 tiles at once, and a WMS for 1024 pixels."""
+"""Squares along a side of a block: one request covers up to 16 tiles, or 1024 pixels of a WMS."""
 MOST_TILES = 64_000
-"""Four thousand million pixels: more is no task for a map service."""
+"""Four billion pixels: more is too much for a map service."""
 MOST_THERE = 4_000_000
-"""Squares of the whole picture, of which most may be empty: its file keeps 16 bytes for each."""
+"""Squares of the whole picture, most of which may be empty: its file keeps 16 bytes for each."""
 FUZZ = 1e-6
 
 
 class Block(NamedTuple):
-    """A rectangle of squares, and which of them are needed: column, row, and how many of each."""
+    """A rectangle of squares: first column and row, number of each, and which squares are needed."""
 
     column: int
     row: int
@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Squares of `CELL_PX` pixels from the top left corner, in units of a CRS."""
+    """Squares of `CELL_PX` pixels from the top left corner, in CRS units."""
 
     left: float
     top: float
@@ -45,9 +45,9 @@ class Grid:
 
     @classmethod
     def around(cls, places: Sequence[QgsGeometry], step: Step, corner: tuple[float, float]) -> Grid:
-        """The squares around some places; they lie as those do that begin in the top left `corner`.
+        """The squares around some places, aligned to those that begin in the top left `corner`.
 
-        So the pictures of two places that overlap have the same pixels there.
+        So pictures that overlap have the same pixels there.
 
         Raises:
             OrthomaskError: there are no places.
@@ -66,17 +66,17 @@ class Grid:
 
     @property
     def width_px(self) -> int:
-        """Pixels of the whole picture, from left to right."""
+        """Width of the whole picture in pixels."""
         return self.columns * CELL_PX
 
     @property
     def height_px(self) -> int:
-        """Pixels of the whole picture, from top to bottom."""
+        """Height of the whole picture in pixels."""
         return self.rows * CELL_PX
 
     @property
     def extent(self) -> QgsRectangle:
-        """Of the whole picture."""
+        """The picture's extent."""
         return self.box(0, 0, self.columns, self.rows)
 
     def box(self, column: int, row: int, columns: int = 1, rows: int = 1) -> QgsRectangle:
@@ -92,16 +92,16 @@ class Grid:
 
 
 def blocks_of(grid: Grid, places: Sequence[QgsGeometry], name: str) -> tuple[Block, ...]:
-    """The blocks that hold the places, row by row.
+    """The blocks that cover the places, row by row.
 
     Args:
-        name: of the layer.
+        name: the layer's.
 
     Raises:
-        OrthomaskError: they are too many, or too far apart.
+        OrthomaskError: too many blocks, or too far apart.
     """
     square = grid.step[0] * grid.step[1] * CELL_PX**2
-    least = sum(place.area() for place in places) / len(places) / square  # places may lie over each other
+    least = sum(place.area() for place in places) / len(places) / square  # places may overlap
     if least > MOST_TILES or grid.columns * grid.rows > MOST_THERE:
         raise _too_large(name, round(least))
     cells: dict[tuple[int, int], set[tuple[int, int]]] = {}
@@ -124,13 +124,13 @@ def _block(cells: set[tuple[int, int]]) -> Block:
 
 
 def _touched(grid: Grid, place: QgsGeometry) -> Iterator[tuple[int, int]]:
-    """Row and column of the squares that a place touches; large parts beside it are passed over at once."""
+    """Row and column of the squares that a place touches; large parts outside it are skipped."""
     engine = present(QgsGeometry.createGeometryEngine(place.constGet()))
     engine.prepareGeometry()
     waiting = [(0, 0, grid.columns, grid.rows)]
     while waiting:
         column, row, columns, rows = waiting.pop()
-        part = QgsGeometry.fromRect(grid.box(column, row, columns, rows))  # kept: the engine looks at what is its own
+        part = QgsGeometry.fromRect(grid.box(column, row, columns, rows))  # kept alive: the engine reads it
         if not engine.intersects(part.constGet()):
             continue
         if columns == rows == 1 or engine.contains(part.constGet()):

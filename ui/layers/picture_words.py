@@ -1,4 +1,4 @@
-"""What a person is told of a picture before it is rendered, and asked where it takes very many requests."""
+"""What the user is told about a picture before it is rendered, and asked if it takes very many requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .rendering import Picture
 
 
 def picture_words(picture: Picture) -> str:
-    """How a picture will come about, in a sentence."""
+    """How a picture will be rendered, in a sentence."""
     size, requests = tr("{} m per pixel").format(briefly(picture.gsd_m, 2)), picture.requests
     words = tr("Rendered at {} before the run.").format(size)
     if requests:
@@ -23,7 +23,7 @@ def picture_words(picture: Picture) -> str:
 
 
 def are_wanted(picture: Picture, parent: QWidget) -> bool:
-    """Ask whether so many requests are wanted; without asking where they are few."""
+    """Ask whether to make that many requests; if they are few, do not ask."""
     if picture.requests <= ASK_FROM.get():
         return True
     text = tr("Rendering “{}” takes about {} server requests.").format(picture.name, in_digits(picture.requests))

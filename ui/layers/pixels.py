@@ -1,7 +1,7 @@
-"""Where the pixels of layers come from that are no files: their providers, or QGIS's own drawing of the map.
+"""Where the pixels of non-file layers come from: their providers, or QGIS's own drawing of the map.
 
-Both are planned with on the main thread, frozen there as copies, and read in a task's thread: so layers, project and
-canvas are only looked at, and nothing waits for the network but the task.
+Both are planned and copied on the main thread, and read in a task's thread. So layers, project and
+canvas are only read, and only the task waits for the network.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ from .credentials import public_source
 from .ground import metres_per_unit
 
 CELL_PX = 256
-"""Side of what is counted: a tile of most services."""
+"""Side of a square: a tile of most services."""
 SHARPER = 1.1
 """A picture may be this many times coarser than wanted before the next finer level is read."""
 LOWEST = -3.4028234663852886e38
-"""QGIS's own virtual rasters mark holes by the least number of four bytes, and do not say so."""
+"""QGIS's virtual rasters mark holes with the lowest float32, without declaring it."""
 WEB_MERCATOR, WORLD = "EPSG:3857", 20037508.342789244
-"""Metres from the origin of web mercator to its western and northern end."""
+"""Metres from the origin of Web Mercator to its western and northern edge."""
 LEVELS = 12
-"""Overviews of a grid that are thought of, each half as fine as the one before."""
+"""Assumed overviews of a grid, each half as fine as the one before."""
 INSET = 1e-3
-"""Of a pixel: by so much a block is asked for smaller than it is, so that rounding does not ask for tiles beside it."""
+"""In pixels: blocks are requested this much smaller, so that rounding does not fetch neighbouring tiles."""
 
 NO_THREAD: Any = None
-"""That of an object which the next thread may take; PyQt5-stubs does not know it."""
+"""The thread of an object that any thread may take over; PyQt5-stubs lacks it."""
 
 Step = tuple[float, float]
-"""Width and height of a pixel in units of a CRS."""
+"""Width and height of a pixel in CRS units."""
 
 
 class Pixels(Protocol):
     """A source of pixels.
 
     Attributes:
-        source: what it is, for records, without passwords.
-        extent: where it ends.
-        corner: a place where pixels meet: those of a picture lie as if they began there.
-        photographic: a square of one colour is no picture but a hole.
-        color: it gives one picture of red, green, blue and alpha, not bands of its own.
-        data_type, bands, nodata: of its own bands.
+        source: its source, for records, without passwords.
+        extent: its limits.
+        corner: the point that the pixels of pictures are aligned to.
+        photographic: a square of one colour is a hole.
+        color: it gives one RGBA picture, not separate bands.
+        data_type, bands, nodata: of its bands.
     """
 
     @property
@@ -85,27 +85,27 @@ class Pixels(Protocol):
     def nodata(self) -> float: ...
 
     def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
-        """The pixels of the level that suits a resolution: not coarser, where there is such; None for any."""
+        """The pixel size of the level for a resolution: not coarser, if possible; None for any."""
 
     def requests(self, cells: int, blocks: int) -> int:
-        """How often servers are asked for so many squares and blocks."""
+        """The number of server requests for so many squares and blocks."""
 
     def reading(self) -> Any:
-        """A context in which `read` works; in the thread that reads."""
+        """A context for `read`, in the thread that reads."""
 
     def read(self, box: QgsRectangle, width_px: int, height_px: int, feedback: QgsRasterBlockFeedback) -> list[bytes]:
-        """Each band of a part, row by row; one of four bytes a pixel where it is a picture; empty where none came."""
+        """Each band of a part, row by row; one with four bytes a pixel if `color`; empty if none came."""
 
     def nothing(self, width_px: int, height_px: int) -> bytes:
-        """A band of its own that holds nothing."""
+        """A band that holds only nodata."""
 
     def frozen(self) -> Any:
-        """The same from copies, for another thread. Main thread only."""
+        """The same with copies, for another thread. Main thread only."""
 
 
 @dataclass(frozen=True)
 class ProviderPixels:
-    """The pixels of a raster layer as its provider has them, without the layer's style."""
+    """The pixels of a raster layer from its provider, without the layer's style."""
 
     name: str
     source: str
@@ -129,7 +129,7 @@ class ProviderPixels:
 
     @property
     def corner(self) -> tuple[float, float]:
-        """Tiles of web mercator begin in the corner of the world, wherever the layer does."""
+        """Web Mercator tiles begin in the corner of the world, wherever the layer does."""
         if self.tiled and self.crs.authid() == WEB_MERCATOR:
             return -WORLD, WORLD
         return self.extent.xMinimum(), self.extent.yMaximum()
@@ -140,7 +140,7 @@ class ProviderPixels:
 
     @property
     def data_type(self) -> Qgis.DataType:
-        """Of all bands; the widest where they differ."""
+        """The bands' type; the widest if they differ."""
         kinds: list[Qgis.DataType] = [self.provider.dataType(band) for band in range(1, self.bands + 1)]
         return max(kinds, key=int)
 
@@ -150,7 +150,7 @@ class ProviderPixels:
 
     @property
     def nodata(self) -> float:
-        """What stands for nothing: the provider's own value, or one that is rarely meant."""
+        """The provider's nodata value, or else one that rarely occurs."""
         if self.provider.sourceHasNoDataValue(1):
             return float(self.provider.sourceNoDataValue(1))
         whole = self.data_type not in (Qgis.DataType.Float32, Qgis.DataType.Float64)
@@ -190,11 +190,11 @@ class ProviderPixels:
 
 @dataclass(frozen=True)
 class MapPixels:
-    """What the map shows: layers in their styles, one over the other, as QGIS draws them at the scale of the picture.
+    """What the map shows: styled layers, one over the other, as QGIS draws them at the picture's scale.
 
     Attributes:
-        settings: of the map, with the CRS of the picture.
-        layers: the topmost first.
+        settings: the map's, with the picture's CRS.
+        layers: topmost first.
     """
 
     name: str
@@ -210,10 +210,10 @@ class MapPixels:
     def of(
         cls, name: str, layers: Sequence[QgsMapLayer], crs: QgsCoordinateReferenceSystem, like: QgsMapSettings
     ) -> MapPixels:
-        """Layers, to be drawn in a CRS. Main thread only.
+        """Layers to draw in a CRS. Main thread only.
 
         Args:
-            like: the settings of a map that shows such layers, for its resolution on the screen and the like.
+            like: the settings of a map that shows such layers, for its screen resolution and so on.
         """
         settings = QgsMapSettings(like)
         settings.setDestinationCrs(crs)
@@ -241,7 +241,7 @@ class MapPixels:
         return 0.0, 0.0
 
     def step(self, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
-        """The finest of the levels that suit: below it, a layer of tiles would be drawn from coarse ones."""
+        """The finest of the layers' levels: at a coarser one, some layer would be drawn from coarse tiles."""
         found = [step for layer in self._tiled for step in [self._step_of(layer, place, gsd_m)] if step]
         return min(found, default=None)
 
@@ -266,9 +266,9 @@ class MapPixels:
         picture = QImage(width_px, height_px, QImage.Format.Format_ARGB32_Premultiplied)
         picture.fill(0)
         painter = QPainter(picture)
-        # In this thread: a job that takes another one waits for ever where tasks like this hold them all.
+        # In this thread: a job that needs another one would deadlock when such tasks hold them all.
         job = QgsMapRendererCustomPainterJob(self.settings, painter)
-        job.prepare()  # cancelling looks at the parts of the job, which are not changed after this
+        job.prepare()  # cancelling reads the job's parts, which do not change after this
         direct = Qt.ConnectionType.DirectConnection
         feedback.canceled.connect(job.cancelWithoutBlocking, direct)  # type: ignore[call-arg] # PyQt5-stubs lacks it
         if feedback.isCanceled():
@@ -284,7 +284,7 @@ class MapPixels:
     def frozen(self) -> MapPixels:
         copies = tuple(copy for copy in (layer.clone() for layer in self.layers) if copy is not None)
         for copy in copies:
-            copy.moveToThread(NO_THREAD)  # whichever thread reads takes them over
+            copy.moveToThread(NO_THREAD)  # the reading thread takes them over
         settings = QgsMapSettings(self.settings)
         settings.setLayers(list(copies))
         return replace(self, settings=settings, layers=copies)
@@ -295,7 +295,7 @@ class MapPixels:
         return [layer for layer in rasters if layer.dataProvider().nativeResolutions()]
 
     def _step_of(self, layer: QgsRasterLayer, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
-        """The level of a layer of tiles that suits, in units of the picture's CRS."""
+        """The suitable level of a tiled layer, in units of the picture's CRS."""
         there = QgsCoordinateTransform(self.crs, layer.crs(), QgsProject.instance()).transformBoundingBox(place)
         unit_m = metres_per_unit(layer.crs(), there)
         level = _level([(size, size) for size in layer.dataProvider().nativeResolutions()], gsd_m / unit_m)
@@ -306,13 +306,13 @@ class MapPixels:
 
 
 def _level(steps: Sequence[Step], wanted: float) -> Optional[Step]:
-    """The coarsest step that is not coarser than wanted; the finest where all are; None where there are none."""
+    """The coarsest step that is not coarser than wanted; the finest if all are; None if there are none."""
     fine_enough = [step for step in steps if (step[0] * step[1]) ** 0.5 <= wanted * SHARPER]
     return max(fine_enough) if fine_enough else min(steps, default=None)
 
 
 def _bytes(picture: QImage) -> bytes:
-    """The pixels of a picture as red, green, blue and alpha, row by row; of four bytes each, rows need no padding."""
+    """The pixels of a picture as RGBA, row by row; with four bytes each, rows need no padding."""
     if picture.isNull():
         return b""
     data = picture.convertToFormat(QImage.Format.Format_RGBA8888)

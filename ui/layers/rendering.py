@@ -1,7 +1,7 @@
-"""Pictures of layers that are no files: the part around some places, at a resolution, in a temporary GeoTIFF.
+"""Pictures of non-file layers: the part around some places, at a resolution, in a temporary GeoTIFF.
 
-A picture is planned on the main thread, which asks no server, and written in a task's thread. It lies on the pixels of
-the level of the service that suits the resolution, so nothing is interpolated here; the engine does that, as for files.
+A picture is planned on the main thread, without server requests, and written in a task's thread. It uses the pixels of
+the service's level for the resolution, so nothing is interpolated here; the engine does that, as for files.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from .sources import crs_name
 from .vector_snapshot import file_name
 
 SQUARE = 0.05
-"""A CRS whose units differ by less to the east and to the north gets square pixels."""
+"""A CRS whose units differ by less to the east and north gets square pixels."""
 COLOR_OPTIONS = ["PHOTOMETRIC=RGB", "ALPHA=YES"]
 OPTIONS = ["TILED=YES", "COMPRESS=DEFLATE", "ZLEVEL=1", "SPARSE_OK=TRUE", "BIGTIFF=IF_SAFER"]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is to be rendered. Made by `of`, written by `write`.
+    """A picture to render. Made by `of`, written by `write`.
 
     Attributes:
-        gsd_m: true metres on the ground of a pixel.
-        blocks: the parts that are needed.
+        gsd_m: pixel size in true metres on the ground.
+        blocks: the parts needed.
     """
 
     pixels: Pixels = field(repr=False)
@@ -53,9 +53,9 @@ class Picture:
         """Plan the picture of some places. Main thread only.
 
         Args:
-            gsd_m: that is wanted, in true metres on the ground; a service has its own levels.
+            gsd_m: wanted, in true metres on the ground; a service has its own levels.
             places: in the CRS of the pixels.
-            margin_px: how far around them, in pixels of `gsd_m`.
+            margin_px: around them, in pixels of `gsd_m`.
 
         Raises:
             OrthomaskError: there are no places, no resolution, or the picture would be too large.
@@ -76,43 +76,43 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """Of the layer."""
+        """The layer's."""
         return self.pixels.name
 
     @property
     def tiles(self) -> int:
-        """Squares of 256 pixels that are needed."""
+        """Number of squares of 256 pixels needed."""
         return sum(len(block.cells) for block in self.blocks)
 
     @property
     def requests(self) -> int:
-        """About how often servers will be asked."""
+        """Approximate number of server requests."""
         return self.pixels.requests(sum(block.columns * block.rows for block in self.blocks), len(self.blocks))
 
     @property
     def key(self) -> Image:
-        """What stands for the picture in a request before it is there: the same for the same layer, level and place."""
+        """Placeholder in a request until the picture is rendered: the same for the same layer, level and place."""
         box = self.grid.extent
         return Image(f"{self.pixels.source} {box.toString(3)} {self.gsd_m:.6g}", crs_name(self.pixels.crs))
 
     def windows(self, gsd_m: float) -> int:
-        """About how many windows of a model of that resolution it has."""
+        """Approximate number of windows for a model of this resolution."""
         side = CELL_PX * self.gsd_m / gsd_m / (WINDOW_PX - OVERLAP_PX)
         share = self.tiles / (self.grid.columns * self.grid.rows)
         return max(1, round(share * math.ceil(self.grid.columns * side) * math.ceil(self.grid.rows * side)))
 
     def frozen(self) -> Picture:
-        """The same from copies of the layers, as they are now, to be written by another thread. Main thread only."""
+        """The same with copies of the layers as they are now, for another thread to write. Main thread only."""
         return replace(self, pixels=self.pixels.frozen())
 
     def sample(self) -> Picture:
-        """One square in the middle, to see what the values are like."""
+        """One square in the middle, to check its values."""
         block = self.blocks[len(self.blocks) // 2]
         cell = block.cells[len(block.cells) // 2]
         return replace(self, grid=self.grid.part(*cell), blocks=(Block(0, 0, 1, 1, ((0, 0),)),))
 
     def write(self, folder: Path, feedback: Feedback) -> Image:
-        """Render it into the folder; any thread. What does not come is transparent or nodata: nothing is known there.
+        """Render it into the folder; any thread. Missing parts are transparent or nodata, that is, unknown.
 
         Raises:
             Cancelled: the feedback was cancelled.
@@ -134,7 +134,7 @@ class Picture:
         return Image(str(path), crs_name(self.pixels.crs), ("1", "2", "3") if self.pixels.color else (), rendered)
 
     def _render(self, canvas: _Canvas, feedback: Feedback) -> int:
-        """Draw all blocks; how many squares are missing."""
+        """Draw all blocks, and count missing squares."""
         words, total = tr("Rendering {}: {} of {} tiles"), self.tiles
         with BlockReader(self.pixels, self.grid, total, feedback) as reader:
             for block in self.blocks:
@@ -146,9 +146,9 @@ class Picture:
 
 
 class _Canvas:
-    """The file of a picture, by GDAL's own bindings: of two wrappers of a provider of QGIS, one could take the other's.
+    """A picture's file, by GDAL's own bindings: two Python wrappers of a QGIS provider could get in each other's way.
 
-    Raises `OSError` where it cannot be written.
+    Raises `OSError` if it cannot be written.
     """
 
     def __init__(self, path: Path, picture: Picture) -> None:
@@ -164,7 +164,7 @@ class _Canvas:
         return self
 
     def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
-        """Close it: what GDAL has kept back is written then."""
+        """Close it, which writes what GDAL has buffered."""
         if kind is None:
             self._try(lambda: self._file.FlushCache())  # noqa: PLW0108 (a bound method keeps the file open)
         self._file = None
@@ -192,9 +192,9 @@ class _Canvas:
                 self._file.GetRasterBand(number).WriteRaster(*box, band)
 
     def _try(self, work: Callable[[], object]) -> None:
-        """Whether GDAL raises an error or only notes it is up to whoever used it first in this QGIS: both count here.
+        """Run GDAL; raise its errors, whether other code in this QGIS made it raise or only report them.
 
-        An error closes the file; the frames of GDAL's own exception would keep it open.
+        An error closes the file; the traceback of GDAL's own exception would keep it open.
         """
         errors: list[str] = []
         gdal.PushErrorHandler(lambda kind, _, message: errors.append(message) if kind >= gdal.CE_Failure else None)
@@ -210,7 +210,7 @@ class _Canvas:
 
 
 def _free_step(units: Step, gsd_m: float) -> Step:
-    """The size of pixels where a source has none of its own."""
+    """The pixel size for a source that has none of its own."""
     if abs(units[0] / units[1] - 1) < SQUARE:
         side = gsd_m / math.sqrt(units[0] * units[1])
         return side, side
@@ -218,6 +218,6 @@ def _free_step(units: Step, gsd_m: float) -> Step:
 
 
 def _grown(place: QgsGeometry, margin: float, limits: QgsRectangle) -> QgsGeometry:
-    """A place and what lies around it, as far as there is anything."""
+    """A place with a margin around it, within the limits."""
     grown = place.buffer(margin, 4) if margin else place
     return grown if limits.isNull() else grown.intersection(QgsGeometry.fromRect(limits))

@@ -1,4 +1,4 @@
-"""What the engine needs to know of QGIS's layers, frozen on the main thread. Nothing here changes a layer."""
+"""What the engine needs to know about QGIS layers, frozen on the main thread. Nothing here changes a layer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .map_view import ImageSource
 
 FOREIGN_STARTS = ("pg:", "hdf4", "ecwp", "ogcapi:", "ngw:", "georaster:")
 FOREIGN_ENDS = (".ecw", ".sid", ".heic", ".heif", ".avif", ".hdf")
-"""What GDAL in QGIS may read, but not the one that comes with the engine."""
+"""What QGIS's GDAL may read, but the engine's cannot."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class PickedRegion:
 
     @property
     def area_m2(self) -> float:
-        """Ellipsoidal area; planar where the CRS has no ellipsoid. Main thread only."""
+        """Ellipsoidal area; planar if the CRS has no ellipsoid. Main thread only."""
         return self.measured_m2(QgsProject.instance().transformContext())
 
     def measured_m2(self, context: QgsCoordinateTransformContext) -> float:
-        """The same, with the transformations of that context; any thread."""
+        """The same, with the transformations of a context; any thread."""
         measure = QgsDistanceArea()
         measure.setSourceCrs(self.crs, context)
         measure.setEllipsoid(self.crs.ellipsoidAcronym())
@@ -56,9 +56,9 @@ class PickedRegion:
 
 
 def crs_name(crs: QgsCoordinateReferenceSystem) -> str:
-    """`EPSG:n` where the CRS has such a number, else WKT; empty for no CRS.
+    """`EPSG:n` if the CRS has such a code, else WKT; empty for no CRS.
 
-    Numbers of other authorities, such as QGIS's own `USER:100000`, mean nothing to the engine.
+    The engine does not know codes of other authorities, such as QGIS's own `USER:100000`.
     """
     if crs.authid().startswith("EPSG:"):
         return crs.authid()
@@ -66,16 +66,16 @@ def crs_name(crs: QgsCoordinateReferenceSystem) -> str:
 
 
 def is_file(layer: object) -> bool:
-    """Whether the engine opens what is behind a layer by itself: whatever GDAL reads, as far as its own GDAL does."""
+    """Whether the engine can open a layer's source itself: any source that its own GDAL reads."""
     if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
         return False
     path, access = _dataset(layer)
-    locked = "authcfg" in layer.source() and not access  # with a certificate or token that only QGIS can use
+    locked = "authcfg" in layer.source() and not access  # a certificate or token that only QGIS can use
     return not locked and not path.lower().startswith(FOREIGN_STARTS) and not path.lower().endswith(FOREIGN_ENDS)
 
 
 def require_image(layer: Optional[ImageSource]) -> ImageSource:
-    """The layer; raise unless there is one, and its source can be read.
+    """The layer; raise if there is none or its source cannot be read.
 
     Raises:
         OrthomaskError: there is none, or it is broken.
@@ -91,10 +91,10 @@ def require_image(layer: Optional[ImageSource]) -> ImageSource:
 
 
 def image_of(source: Optional[ImageSource]) -> Image:
-    """The file behind a raster layer. The CRS is given only where the layer's is not the file's own.
+    """The file behind a raster layer. The CRS is given only if the layer's differs from the file's.
 
     Raises:
-        OrthomaskError: there is no layer, it is broken, or it is no file.
+        OrthomaskError: there is no layer, it is broken, or it is not a file.
     """
     layer = require_image(source)
     if not isinstance(layer, QgsRasterLayer) or not is_file(layer):
@@ -107,7 +107,7 @@ def image_of(source: Optional[ImageSource]) -> Image:
 
 
 def region_of(geometries: Iterable[QgsGeometry], crs: QgsCoordinateReferenceSystem) -> PickedRegion:
-    """The union of all polygons among `geometries`, repaired where they cross themselves.
+    """The union of all polygons in `geometries`; self-intersections are repaired.
 
     Raises:
         OrthomaskError: they enclose nothing, or have no CRS.
@@ -124,7 +124,7 @@ def region_of(geometries: Iterable[QgsGeometry], crs: QgsCoordinateReferenceSyst
 
 
 def extent_region(extent: QgsRectangle, crs: QgsCoordinateReferenceSystem) -> PickedRegion:
-    """The region that is a whole extent.
+    """An extent as a region.
 
     Raises:
         OrthomaskError: the extent is empty or has no CRS.
@@ -146,7 +146,7 @@ def selected_region(layer: Optional[QgsVectorLayer]) -> PickedRegion:
 
 
 def picked_region(region: Region) -> PickedRegion:
-    """The region of a request as QGIS holds it, just as it was; any thread.
+    """A request's region as QGIS holds it, unchanged; any thread.
 
     Raises:
         OrthomaskError: it cannot be read.
@@ -159,7 +159,7 @@ def picked_region(region: Region) -> PickedRegion:
 
 
 def straightened(geometry: QgsGeometry) -> QgsGeometry:
-    """A geometry that is not empty, without curves, Z and M."""
+    """A non-empty geometry without curves, Z and M."""
     flat = present(present(geometry.constGet()).segmentize())
     flat.dropZValue()
     flat.dropMValue()
@@ -167,7 +167,7 @@ def straightened(geometry: QgsGeometry) -> QgsGeometry:
 
 
 def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:
-    """The valid polygons that `geometry` is made of, flat and without curves."""
+    """The valid polygons in `geometry`, without curves, Z and M."""
     if geometry.isEmpty():
         return []
     straight = straightened(geometry)
@@ -176,7 +176,7 @@ def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:
 
 
 def _dataset(layer: QgsRasterLayer) -> tuple[str, dict[str, str]]:
-    """What GDAL calls the layer's dataset, as an absolute path where it is a file, and what opens it."""
+    """GDAL's name of the layer's dataset, as an absolute path for a file, and the options to open it."""
     name = re.sub(r" ?authcfg='?\w+'?", "", layer.source().split("|option:")[0])
     if os.path.exists(name):
         return os.path.abspath(name), {}

@@ -1,7 +1,7 @@
-"""Vector layers as the engine reads them: copies in a temporary GeoPackage of what QGIS shows at this moment.
+"""Vector layers for the engine: copies, in a temporary GeoPackage, of what QGIS shows at this moment.
 
-A snapshot is taken on the main thread, which is cheap, and written in a task's thread. So filters, selections, joins,
-virtual fields and unsaved edits count, whatever provider the layer comes from, and the layer itself is only read.
+A snapshot is taken on the main thread, which is cheap, and written in a task's thread. Filters, selections, joins,
+virtual fields and unsaved edits count, whatever the provider, and the layer itself is only read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .sources import straightened
 
 FEATURES_BETWEEN_LOOKS = 500
 PREPARATION_PERCENT = 40.0
-"""Of the whole, where pictures have to be rendered; copies of layers take next to no time."""
+"""Of the whole, if pictures are rendered; copying layers takes next to no time."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class VectorSnapshot:
     name: str
     crs: QgsCoordinateReferenceSystem
     fields: QgsFields
-    """Of the file."""
+    """The file's."""
     indices: tuple[int, ...]
-    """Of the layer's own fields, in the order of `fields`."""
+    """The layer's own fields, in the order of `fields`."""
     source: QgsVectorLayerFeatureSource = field(repr=False)
     request: QgsFeatureRequest = field(repr=False)
 
@@ -68,10 +68,10 @@ class VectorSnapshot:
             layer: any vector layer with polygons.
             texts: fields of the layer to write as text, by their names in the file.
             numbers: fields to write as numbers, by their names in the file.
-            only_selected: leave out what is not selected.
+            only_selected: only selected features.
 
         Raises:
-            OrthomaskError: the layer is broken, holds no polygons, lacks a field, or nothing of it is selected.
+            OrthomaskError: the layer is broken, holds no polygons, lacks a field, or has nothing selected.
         """
         wanted = {**texts, **(numbers or {})}
         _require_usable(layer, wanted.values(), only_selected)
@@ -86,8 +86,8 @@ class VectorSnapshot:
     def write(self, folder: Path, feedback: Optional[Feedback] = None) -> Path:
         """Write a GeoPackage into the folder, in the order and CRS of the layer; any thread.
 
-        File and layer have the layer's name, for messages of the engine. Curves become straight, Z and M are dropped,
-        and what is no polygon is left out.
+        File and layer have the layer's name, for the engine's messages. Curves are segmentized, Z and M are dropped,
+        and other geometries are left out.
 
         Raises:
             Cancelled: the feedback was cancelled.
@@ -102,7 +102,7 @@ class VectorSnapshot:
         if writer.hasError() == fine:
             ended = self._write_features(writer, feedback or NoFeedback())
         failure = "" if writer.hasError() == fine else writer.errorMessage()
-        del writer  # closes the file; an error would keep it open as long as the error is kept
+        del writer  # closes the file; else a kept error would keep it open
         if not ended:
             raise Cancelled
         if failure:
@@ -115,12 +115,12 @@ class VectorSnapshot:
 
     @property
     def layer_name(self) -> str:
-        """The layer's name, as far as a GeoPackage and a file system take it."""
+        """The layer's name, made valid for a GeoPackage and a file system."""
         name = file_name(self.name)
         return f"_{name}" if name.lower().startswith(("gpkg", "rtree", "sqlite")) else name
 
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
-        """Write until the end or a failure of the writer, which it keeps; whether nobody has cancelled."""
+        """Write to the end, or until the writer fails and keeps its error; False if cancelled."""
         as_text, written = [not field.isNumeric() for field in self.fields.toList()], 0
         for number, feature in enumerate(self.source.getFeatures(self.request)):
             if number % FEATURES_BETWEEN_LOOKS == 0:
@@ -143,10 +143,10 @@ class VectorSnapshot:
 
 
 class SnapshotClient:
-    """The engine, for requests that name files which are only written now.
+    """The engine, for requests whose files are written only now.
 
-    It is called as `EngineClient` is, with a function instead of a request: the function gets a temporary folder and
-    the feedback, writes the snapshots there, and returns the request. The folder is gone when the call ends.
+    It is called like `EngineClient`, with a function instead of a request: the function gets a temporary folder and
+    the feedback, writes the snapshots there, and returns the request. The folder is deleted when the call ends.
     """
 
     def __init__(self, client: EngineClient) -> None:
@@ -163,7 +163,7 @@ class SnapshotClient:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that goes away afterwards, as far as the system lets it."""
+    """A folder that is deleted afterwards, if the system allows it."""
     folder = Path(tempfile.mkdtemp(prefix="orthomask-"))
     try:
         yield folder
@@ -172,9 +172,9 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def flat_polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
-    """The polygons of a geometry as a multipolygon, without curves, Z and M; None where there are none.
+    """The polygons of a geometry as a multipolygon, without curves, Z and M; None if there are none.
 
-    Nothing is mended: the engine does that, and counts it.
+    Nothing is repaired: the engine does that, and counts it.
     """
     if geometry.isNull() or geometry.isEmpty():
         return None
@@ -190,7 +190,7 @@ def flat_polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
 
 
 def text_of(value: object) -> str:
-    """An attribute's value as text: whole numbers without a fraction, nothing as the empty text."""
+    """An attribute's value as text: whole numbers without a fraction, NULL as the empty text."""
     if value is None or (hasattr(value, "isNull") and value.isNull()):
         return ""
     if isinstance(value, float):
@@ -201,7 +201,7 @@ def text_of(value: object) -> str:
 
 
 def file_name(name: str) -> str:
-    """The name of a layer, as far as file systems take it."""
+    """A layer's name, made valid for file systems."""
     return re.sub(r"[^\w .()-]+", "_", name).strip(" .")[:60] or "layer"
 
 
@@ -233,7 +233,7 @@ def _require_usable(layer: QgsVectorLayer, wanted: Iterable[str], only_selected:
 
 
 def _state_crs(path: Path, crs: QgsCoordinateReferenceSystem) -> None:
-    """Write the CRS of a layer into its copy; GDAL guesses a code, and takes UTM in feet for UTM in metres."""
+    """Write a layer's CRS into its copy; GDAL guesses a code, and mistakes UTM in feet for UTM in metres."""
     with closing(sqlite3.connect(str(path))) as file, file:
         file.execute(
             "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = ? "

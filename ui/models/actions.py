@@ -1,4 +1,4 @@
-"""What can be done with the models that are selected, and why something cannot."""
+"""The actions for the selected models, and why some are disabled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .own_models import Origin, origin_of
 
 
 class ModelActions(QWidget):
-    """A button for each action; it does none of them itself."""
+    """A button for each action; performs none of them."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -41,7 +41,7 @@ class ModelActions(QWidget):
         self.suit(())
 
     def suit(self, models: Sequence[ModelSummary]) -> None:
-        """Enable what can be done with these models; a tooltip says what a button does, or why it cannot."""
+        """Enable the actions for these models; tooltips say what a button does, or why it cannot."""
         one = "" if len(models) == 1 else tr("Select one model.")
         origin = origin_of(models[0].path) if len(models) == 1 else None
         kept = tr("Models that came with Orthomask cannot be renamed or deleted; duplicate the model instead.")

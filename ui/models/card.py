@@ -1,4 +1,4 @@
-"""A model's card as text that a person reads."""
+"""A model's card as HTML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HASH_DIGITS = 12
 
 
 def card_html(model: ModelSummary) -> str:
-    """Title, what it finds in what, how good it is, what it was trained on, and its terms."""
+    """Title, classes, resolution and bands, terms, accuracy, and training data."""
     swatches = ", ".join(f'<span style="color:{c.color}">■</span> {html.escape(c.name)}' for c in model.classes)
     embedded = origin_of(model.path) is Origin.EMBEDDED
     facts = [
@@ -37,7 +37,7 @@ def card_html(model: ModelSummary) -> str:
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
-    """A table of scores for each data set, its places below it."""
+    """A table of scores by data set, each with its places."""
     if not accuracy:
         return [_heading(tr("Accuracy")), "<p>" + tr("Not measured yet.") + "</p>"]
     heads = ("IoU", "F1", tr("precision"), tr("recall"))

@@ -1,4 +1,4 @@
-"""Choosing the model and its threshold, with what a person should know of it."""
+"""Choosing the model and its threshold, with the main facts about it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ModelBox(QGroupBox):
     """Shows the models that the engine has found."""
 
     changed = pyqtSignal()
-    """Another model is chosen."""
+    """The chosen model changed."""
     file_wanted = pyqtSignal(str)
-    """The person has named a model file, which the engine should look at."""
+    """The user has chosen a model file for the engine to read."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Model"), parent)
@@ -41,7 +41,7 @@ class ModelBox(QGroupBox):
         self.chooser.setAccessibleName(tr("Model"))
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.chooser.currentIndexChanged.connect(self._show_model)
-        self._thresholds: dict[str, float] = {}  # by path, of models that the engine is looking at
+        self._thresholds: dict[str, float] = {}  # by path, of models that the engine is reading
         self._facts = QLabel(tr("Waiting for the engine…"))
         self._facts.setWordWrap(True)
         self._facts.setTextFormat(Qt.TextFormat.RichText)
@@ -56,22 +56,22 @@ class ModelBox(QGroupBox):
 
     @property
     def model(self) -> Optional[ModelSummary]:
-        """The model that is chosen; None before the engine has told of any."""
+        """The chosen model; None before the engine has reported any."""
         chosen: Optional[ModelSummary] = self.chooser.currentData()
         return chosen
 
     @property
     def models(self) -> list[ModelSummary]:
-        """All that can be chosen."""
+        """All models offered."""
         return [self.chooser.itemData(index) for index in range(self.chooser.count())]
 
     def explain(self, text: str) -> None:
-        """Say why there is nothing to choose from yet."""
+        """Say why there is no model to choose yet."""
         if self.model is None:
             self._facts.setText(text)
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """Fill the chooser, and keep choice and threshold where the model is still there, if only as a file."""
+        """Fill the chooser; keep choice and threshold if the model still exists, even if only as a file."""
         chosen, threshold = self.model, self.threshold.value()
         if chosen and Path(chosen.path).exists() and chosen.path not in {model.path for model in models}:
             models = [*models, chosen]
@@ -89,16 +89,16 @@ class ModelBox(QGroupBox):
             self.threshold.setValue(threshold)
 
     def add_model(self, model: ModelSummary) -> None:
-        """Add the model of a file, and choose it."""
+        """Add a model from a file, and choose it."""
         self.chooser.addItem(model.title, model)
         self.chooser.setCurrentIndex(self.chooser.count() - 1)
         self.threshold.setValue(self._thresholds.pop(model.path, model.threshold))
 
     def choose(self, path: str, threshold: Optional[float] = None) -> None:
-        """Choose the model of that file, which the engine looks at first where the list lacks it.
+        """Choose the model in this file; if it is not listed, the engine reads it first.
 
         Args:
-            threshold: other than the model's own.
+            threshold: overrides the model's own.
         """
         paths = [model.path for model in self.models]
         if path not in paths:

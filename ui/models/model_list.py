@@ -16,10 +16,10 @@ HEIGHT_PX = 120
 
 
 class ModelList(QTreeWidget):
-    """One branch for each origin; several models may be selected."""
+    """One branch for each origin; allows multiple selection."""
 
     chosen = pyqtSignal()
-    """Others are selected now."""
+    """The selection changed."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -31,7 +31,7 @@ class ModelList(QTreeWidget):
         self.itemSelectionChanged.connect(self.chosen)
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """List these models; those that were selected stay so, or else the first one is."""
+        """List these models; keep the selection, or else select the first."""
         kept = {model.path for model in self.selected()}
         self.blockSignals(True)
         self.clear()
@@ -43,7 +43,7 @@ class ModelList(QTreeWidget):
         self.select([path for path in (model.path for model in models) if path in kept] or [m.path for m in models[:1]])
 
     def select(self, paths: Sequence[str]) -> None:
-        """Select the models of these files, and no others."""
+        """Select only the models in these files."""
         self.blockSignals(True)
         for item in self._items():
             item.setSelected(item.data(0, Qt.ItemDataRole.UserRole).path in paths)
@@ -51,7 +51,7 @@ class ModelList(QTreeWidget):
         self.chosen.emit()
 
     def selected(self) -> list[ModelSummary]:
-        """The models that are selected, in the order of the list."""
+        """The selected models, in the order of the list."""
         return [item.data(0, Qt.ItemDataRole.UserRole) for item in self._items() if item.isSelected()]
 
     def _add_branch(self, title: str, models: Sequence[tuple[str, ModelSummary]]) -> None:

@@ -1,4 +1,4 @@
-"""The person's own models: bundles in a folder of the QGIS profile."""
+"""The user's own models: bundles in a folder of the QGIS profile."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..toolkit.words import tr
 EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
-"""Under this name a bundle's head holds its card, as in `engine/models/bundle.py`."""
+"""Key of the card in a bundle's header, as in `engine/models/bundle.py`."""
 
 
 class Origin(enum.Enum):
-    """Where a model comes from, which decides what may be done with it."""
+    """Where a model comes from, which decides which actions it allows."""
 
     EMBEDDED = "embedded"
     OWN = "own"
@@ -33,9 +33,9 @@ class Origin(enum.Enum):
 
 
 def gsd_of(model: str) -> float:
-    """The resolution, in metres, of an embedded model by its name or of a bundle by its path; 0 where there is none.
+    """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none.
 
-    It stands in the head of the file, so the engine need not run.
+    It is in the file's header, so the engine need not run.
     """
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
     try:
@@ -47,12 +47,12 @@ def gsd_of(model: str) -> float:
 
 
 def own_folder() -> Path:
-    """The folder of own models; it need not be there yet."""
+    """The folder of own models; it may not exist yet."""
     return Path(QgsApplication.qgisSettingsDirPath()) / "orthomask" / "models"
 
 
 def origin_of(path: str) -> Origin:
-    """Whether the bundle came with the plugin, is an own one, or lies anywhere else."""
+    """Whether the bundle came with the plugin, is an own one, or is elsewhere."""
     folder = Path(path).parent.resolve()
     if folder == EMBEDDED_DIR:
         return Origin.EMBEDDED
@@ -60,25 +60,25 @@ def origin_of(path: str) -> Origin:
 
 
 def titles_of(models: Sequence[ModelSummary]) -> list[str]:
-    """What the models are called in a list; those of the same title are told apart by their files."""
+    """The models' names in a list; those with the same title also show their file names."""
     count = Counter(model.title for model in models)
     names = (tr("{} ({})").format(model.title, Path(model.path).stem) for model in models)
     return [model.title if count[model.title] == 1 else name for model, name in zip(models, names)]
 
 
 def remembered_files() -> list[str]:
-    """Paths of models elsewhere that were added once, as far as they are still there."""
+    """Paths of models elsewhere that were added and still exist."""
     paths = json.loads(MODEL_FILES.get() or "[]")
     return [path for path in paths if Path(path).is_file()]
 
 
 def remember_files(paths: Sequence[str]) -> None:
-    """Remember these for the next start of QGIS, and no others."""
+    """Remember only these for the next start of QGIS."""
     MODEL_FILES.set(json.dumps(list(paths)))
 
 
 def free_path(name: str) -> Path:
-    """A path among the own models that is not taken, called after `name`."""
+    """An unused path among the own models, named after `name`."""
     stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"
     numbers = iter(range(2, 10_000))
     path = own_folder() / f"{stem}{SUFFIX}"
@@ -88,7 +88,7 @@ def free_path(name: str) -> Path:
 
 
 def make_folder() -> None:
-    """Make the folder of own models where it is missing.
+    """Make the folder of own models if it is missing.
 
     Raises:
         OrthomaskError: it cannot be made.
@@ -100,7 +100,7 @@ def make_folder() -> None:
 
 
 def adopt(bundle: Path) -> Path:
-    """Copy a bundle among the own models; the copy is whole or not there.
+    """Copy a bundle to the own models; a failure leaves no partial copy.
 
     Raises:
         OrthomaskError: it cannot be read, or there is no space.
@@ -118,7 +118,7 @@ def adopt(bundle: Path) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Move a bundle to the trash, or delete it where there is no trash.
+    """Move a bundle to the trash, or delete it if there is no trash.
 
     Raises:
         OrthomaskError: it is open in another program, or may not be deleted.

@@ -1,4 +1,4 @@
-"""The panel *Models*: what there is, how good it is, and what can be done with it."""
+"""The panel *Models*: the models, their accuracy, and actions for them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .own_models import Origin, origin_of
 
 
 class ModelsPanel(QWidget):
-    """Lists models, shows the card of one, and keeps the own ones in order.
+    """Lists models, shows a model's card, and manages own models.
 
     Args:
         iface: QGIS.
@@ -51,15 +51,15 @@ class ModelsPanel(QWidget):
     """
 
     segment_wanted = pyqtSignal(str)
-    """The model of that file shall be used in *Segment*."""
+    """Use the model in this file in *Segment*."""
     fine_tune_wanted = pyqtSignal(str)
-    """The model of that file shall be trained further."""
+    """Fine-tune the model in this file."""
     evaluate_wanted = pyqtSignal(str, str)
-    """The model of that file and title shall be evaluated."""
+    """Evaluate the model with this file and title."""
     models_changed = pyqtSignal()
-    """There are other models now: the engine shall be asked for them again."""
+    """The models have changed: ask the engine for them again."""
     engine_failed = pyqtSignal(object)
-    """The `OrthomaskError` that says that the engine cannot work."""
+    """The `OrthomaskError` that says why the engine cannot work."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -82,7 +82,7 @@ class ModelsPanel(QWidget):
         self._connect()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """List the embedded and own models that the engine has found, and the files that were added once."""
+        """List the embedded and own models that the engine has found, and the added files."""
         self._models = models
         self._list()
         listed = {model.path for model in self._files}
@@ -186,14 +186,14 @@ class ModelsPanel(QWidget):
         return title.strip() if accepted else ""
 
     def _take_up(self, model: ModelSummary) -> None:
-        """A model has been made: select it, and have all panels know it."""
+        """Select a new model, and announce it to all panels."""
         self._models = [*self._models, model]
         self._list()
         self.list.select([model.path])
         self.models_changed.emit()
 
     def _ask(self, words: str, request: object, show: Callable[[Any], None]) -> None:
-        """Have the engine do something, and show what comes of it."""
+        """Send a request to the engine, and show the result."""
         if not self._try(own_models.make_folder):
             return
         task = EngineTask(f"Orthomask: {words}", self._client, request)

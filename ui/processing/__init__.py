@@ -1,1 +1,1 @@
-"""The toolbox door: the same requests as the dock's, without widgets."""
+"""The Processing toolbox: the dock's requests, without widgets."""

@@ -1,4 +1,4 @@
-"""What the algorithms share: image, region and model parameters, and how the engine is asked."""
+"""Shared by the algorithms: image, region and model parameters, and calling the engine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Values = dict[str, Any]
 
 
 class Group(enum.Enum):
-    """Algorithms stand together as they do in the dock."""
+    """Groups the algorithms as in the dock."""
 
     SEGMENT = mark("Segment")
     LABEL = mark("Label")
@@ -53,11 +53,11 @@ class Group(enum.Enum):
 
 
 class OrthomaskAlgorithm(QgsProcessingAlgorithm):
-    """Freezes its parameters into a request on the main thread, and asks the engine in the background.
+    """Freezes its parameters into a request on the main thread, and calls the engine in the background.
 
-    A subclass names its `NAME`, which is its icon's too, `TITLE`, `HELP`, `EXAMPLE`, `TAGS` (separated by commas),
-    `GROUP` and the `SECTION` of the user guide; it adds its parameters, and says what `request` is made of them and
-    what becomes of the engine's answer.
+    A subclass sets its `NAME`, which is also its icon's, `TITLE`, `HELP`, `EXAMPLE`, `TAGS` (separated by commas),
+    `GROUP` and the `SECTION` of the user guide; it adds its parameters, makes the `request` from them and
+    the `results` from the engine's answer.
 
     Args:
         client: the engine.
@@ -107,21 +107,21 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         return type(self)(self._client)
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
-        """The request that the parameters stand for. Main thread only."""
+        """Make the request from the parameters. Main thread only."""
         raise NotImplementedError
 
     def results(self, answer: Any, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
-        """The outputs that the engine's answer stands for."""
+        """Make the outputs from the engine's answer."""
         raise NotImplementedError
 
     def engine(self) -> Any:
-        """What answers the request."""
+        """The client for the request."""
         return self._client
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Read the layers, while this is still the main thread."""
+        """Read the layers while on the main thread."""
         try:
             self._request = self.request(parameters, context)
         except OrthomaskError as error:
@@ -131,7 +131,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def processAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
-        """Ask the engine. A cancelled algorithm has no results."""
+        """Call the engine. A cancelled algorithm has no results."""
         try:
             found = self.results(self.engine().call(self._request, _Milestones(feedback)), context, feedback)
         except Cancelled:
@@ -152,7 +152,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         self.addParameter(parameter)
 
     def add_image_region_and_model(self) -> None:
-        """Add the parameters that say what to look at, where, and with which model."""
+        """Add the parameters for image, region and model."""
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
@@ -173,7 +173,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         self.add_model()
 
     def add_nodata(self) -> None:
-        """Add which value of the image means that nothing is known."""
+        """Add the parameter for the image's nodata value."""
         self.add(
             QgsProcessingParameterNumber(
                 "NODATA", tr("No data value"), QgsProcessingParameterNumber.Type.Double, optional=True
@@ -183,12 +183,12 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
 
     def nodata(self, parameters: Values, context: QgsProcessingContext) -> Optional[float]:
-        """The value that means that nothing is known; None for what the image says."""
+        """The nodata value; None to use the image's own."""
         given = parameters.get("NODATA") is not None
         return self.parameterAsDouble(parameters, "NODATA", context) if given else None
 
     def add_model(self) -> None:
-        """Add which model, embedded or from a file."""
+        """Add the model, embedded or from a file."""
         models = model_names()
         default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
         self.add(
@@ -203,7 +203,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
 
     def add_polygon_options(self) -> None:
-        """Add how polygons are cleaned."""
+        """Add the polygon cleaning options."""
         sound, number = PolygonOptions(), QgsProcessingParameterNumber.Type.Double
         for name, title, help_ in (
             (
@@ -222,7 +222,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
 
     def add_device(self) -> None:
-        """Add where the model runs."""
+        """Add the device parameter."""
         self.add(
             QgsProcessingParameterString("DEVICE", tr("Device"), "auto"),
             tr("auto, cpu, cuda, cuda:1 or mps."),
@@ -230,11 +230,11 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
 
     def image(self, parameters: Values, context: QgsProcessingContext) -> Image:
-        """The image that was chosen, which has to be a file."""
+        """The chosen image, which must be a file."""
         return image_of(self.parameterAsRasterLayer(parameters, "IMAGE", context))
 
     def add_request_limit(self) -> None:
-        """Add how often a map service may be asked: what the panel asks the person before it begins."""
+        """Add the limit on requests to a map service, about which the panel asks the user first."""
         title, whole = tr("Maximum requests to a service"), QgsProcessingParameterNumber.Type.Integer
         self.add(
             QgsProcessingParameterNumber("MOST_REQUESTS", title, whole, ASK_FROM.get(), minValue=0),
@@ -246,7 +246,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         )
 
     def planned(self, parameters: Values, context: QgsProcessingContext, gsd_m: float) -> FrozenImage:
-        """The image that was chosen, or the picture of the region that is to be rendered. Main thread only.
+        """The chosen image, or the picture of the region to render. Main thread only.
 
         Raises:
             OrthomaskError: the layer cannot be used.
@@ -259,7 +259,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         return frozen(with_nodata(image, self.nodata(parameters, context)))
 
     def require_few(self, image: FrozenImage, parameters: Values, context: QgsProcessingContext) -> None:
-        """Raise where rendering an image takes more requests than are wanted."""
+        """Raise if rendering an image takes more requests than allowed."""
         most = self.parameterAsInt(parameters, "MOST_REQUESTS", context)
         if isinstance(image, Picture) and image.requests > most:
             sentence = tr("Rendering “{}” would take about {} server requests.").format(
@@ -274,12 +274,12 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         return file or self.parameterAsEnumString(parameters, "MODEL", context)
 
     def region(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
-        """The region's polygons, cut to the extent where there is one; None for the whole image."""
+        """The region's polygons, clipped to the extent, if any; None for the whole image."""
         picked = self.picked_region(parameters, context)
         return picked.request() if picked else None
 
     def picked_region(self, parameters: Values, context: QgsProcessingContext) -> Optional[PickedRegion]:
-        """The same as QGIS has it."""
+        """The same, as QGIS holds it."""
         source = self.parameterAsSource(parameters, "REGION", context)
         whole = self.parameterAsExtent(parameters, "EXTENT", context).isNull()
         crs = source.sourceCrs() if source else self.parameterAsExtentCrs(parameters, "EXTENT", context)
@@ -290,7 +290,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         return picked if whole else region_of([picked.geometry.intersection(extent)], crs)
 
     def extent(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
-        """The region that the parameter `EXTENT` stands for; None where it is empty."""
+        """The region of the parameter `EXTENT`; None if it is empty."""
         if self.parameterAsExtent(parameters, "EXTENT", context).isNull():
             return None
         crs = self.parameterAsExtentCrs(parameters, "EXTENT", context)
@@ -306,7 +306,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
 
 
 class _Milestones:
-    """A feedback whose log gets a line every few percent, not one for each of a hundred thousand windows."""
+    """A feedback that logs a line every few percent, not one for each of a hundred thousand windows."""
 
     def __init__(self, feedback: QgsProcessingFeedback) -> None:
         self._feedback = feedback
@@ -326,19 +326,19 @@ class _Milestones:
 
 
 def model_names() -> list[str]:
-    """The embedded models, by what is there: the engine need not run for a parameter's list."""
+    """The embedded models, by their files: the engine need not run to list them."""
     names = (path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}"))
     return sorted(name for name in names if not name.startswith(".")) or [DEFAULT_MODEL]
 
 
 def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:
-    """The probability from which a pixel counts; optional where it has no default."""
+    """The parameter for the threshold; optional if it has no default."""
     number = QgsProcessingParameterNumber.Type.Double
     return QgsProcessingParameterNumber("THRESHOLD", tr("Threshold"), number, default, default is None, 0.01, 0.99)
 
 
 def _is_temporary(value: Any) -> bool:
-    """Whether an output is a file or folder that goes away with QGIS."""
+    """Whether an output is a file or folder that QGIS deletes on exit."""
     return isinstance(value, str) and Path(QgsProcessingUtils.tempFolder()) in Path(value).parents
 
 

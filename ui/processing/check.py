@@ -53,11 +53,11 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("MEMORY_MB", tr("Memory that a run would take, in megabytes")))
 
     def engine(self) -> Any:
-        """The engine, asked when a sample of what is no file is there."""
+        """The engine; first renders a sample of a non-file image."""
         return SnapshotClient(self._client)
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], CheckRequest]:
-        """What makes the check that the parameters stand for."""
+        """A function that makes the check request."""
         model, device = self.model(parameters, context), self.parameterAsString(parameters, "DEVICE", context)
         image = self.planned(parameters, context, gsd_of(model))
         if isinstance(image, Picture):

@@ -1,4 +1,4 @@
-"""`orthomask:evaluate`: how good a model is, against labels."""
+"""`orthomask:evaluate`: a model's accuracy against labels."""
 
 from __future__ import annotations
 
@@ -89,18 +89,18 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         self._add_outputs()
 
     def engine(self) -> Any:
-        """The engine, for copies of layers that go away afterwards."""
+        """The engine, for temporary copies of layers."""
         return SnapshotClient(self._client)
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Read the layers, and whether the results are to be loaded."""
+        """Read the layers, and whether to load the results."""
         self._load = self.parameterAsBool(parameters, "LOAD", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], EvaluateRequest]:
-        """What writes the copies and makes the request."""
+        """A function that writes the copies and makes the request."""
         model = self.model(parameters, context)
         frozen = self.frozen(parameters, context, gsd_of(model), makes_classes=False)
         map_layer = self.parameterAsRasterLayer(parameters, "MAP", context)
@@ -116,7 +116,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         return lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), **options)
 
     def results(self, answer: EvaluateResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
-        """Numbers and files; the layers are loaded if so chosen."""
+        """Numbers and files; the layers are loaded if chosen."""
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         scores = _total(answer)

@@ -1,4 +1,4 @@
-"""`orthomask:exportchips`: an image and its labels, cut into chips."""
+"""`orthomask:exportchips`: cut an image and its labels into chips."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         self.addOutput(QgsProcessingOutputString("LEFT_OUT", tr("Chips left out, by reason, as JSON")))
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
-        """What writes the layers and makes the request."""
+        """A function that writes the layers and makes the request."""
         shares = [self.parameterAsDouble(parameters, f"SHARE_{split.name}", context) for split in _SHARED]
         catalogues = self.parameterAsEnums(parameters, "CATALOGUES", context)
         options: dict[str, Any] = {

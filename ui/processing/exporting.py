@@ -1,4 +1,4 @@
-"""What masks and chips share: how several layers become labels."""
+"""Shared by masks and chips: combining several layers into labels."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ WHOLE, REAL = QgsProcessingParameterNumber.Type.Integer, QgsProcessingParameterN
 
 
 class ExportAlgorithm(LabelledAlgorithm):
-    """Freezes layers of labels, one over the other, and has them written while the engine is asked."""
+    """Freezes stacked layers of labels, and writes them in the background before the engine runs."""
 
     def engine(self) -> Any:
-        """The engine, asked when the copies of the layers are written."""
+        """The engine, called once the copies of the layers are written."""
         return SnapshotClient(self._client)
 
     def add_labels(self) -> None:
-        """Add image, labels, areas, and how labels become classes."""
+        """Add image, labels, areas, and the mapping to classes."""
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add_labelled_image()
         self.add_request_limit()
@@ -83,13 +83,13 @@ class ExportAlgorithm(LabelledAlgorithm):
         build: Callable[[LabelledImage, tuple[ClassInfo, ...]], object],
         rendering: Rendering,
     ) -> Any:
-        """What `SnapshotClient` is called with; `build` makes the request. Main thread only.
+        """The function that `SnapshotClient` calls; `build` makes the request. Main thread only.
 
         Args:
-            rendering: how what is no file becomes an image.
+            rendering: how a non-file image is rendered.
 
         Raises:
-            OrthomaskError: a layer cannot be used, servers would be asked too often, or the mapping is none.
+            OrthomaskError: a layer cannot be used, there would be too many requests, or the mapping is invalid.
         """
         given = mapping_in(self.parameterAsMatrix(parameters, "MAPPING", context))
         source, classes = self.source(parameters, context, makes_classes=not given)
@@ -119,7 +119,7 @@ def mapping_in(cells: Optional[list[Any]]) -> tuple[ClassValue, ...]:
     """The mapping in the cells of a matrix with two columns, row by row.
 
     Raises:
-        OrthomaskError: a class is no whole number.
+        OrthomaskError: a class is not a whole number.
     """
     cells = list(cells or [])
     try:
@@ -131,6 +131,6 @@ def mapping_in(cells: Optional[list[Any]]) -> tuple[ClassValue, ...]:
 
 
 def _over(source: LabelSource, layer: QgsVectorLayer) -> LabelSource:
-    """The same as `source` for another layer, as far as it has the attribute."""
+    """Like `source`, for another layer, with the attribute if it has it."""
     field = source.class_field if layer.fields().lookupField(source.class_field) >= 0 else ""
     return replace(source, layer=layer, class_field=field, only_selected=False)

@@ -1,4 +1,4 @@
-"""`orthomask:exportmask`: labels burned onto exactly the grid of an image."""
+"""`orthomask:exportmask`: labels rasterized on exactly the grid of an image."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds it took")))
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
-        """What writes the layers and makes the request."""
+        """A function that writes the layers and makes the request."""
         self._weights_path = self.parameterAsOutputLayer(parameters, "WEIGHTS", context) or ""
         options: dict[str, Any] = {
             "border_px": self.parameterAsInt(parameters, "BORDER", context),
@@ -97,7 +97,7 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         )  # fmt: skip
 
     def results(self, answer: MaskResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
-        """The mask, styled, and what it holds."""
+        """The mask, styled, and its counts."""
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         for count in answer.counts:

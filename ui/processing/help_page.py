@@ -1,4 +1,4 @@
-"""The help that stands beside an algorithm's parameters: what it does, what goes in, what comes out, an example."""
+"""The help next to an algorithm's parameters: what it does, its inputs and outputs, an example."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..toolkit.words import tr
 
 
 def help_page(algorithm: QgsProcessingAlgorithm, text: str, example: str) -> str:
-    """One paragraph a line, as QGIS takes it. `qgis_process` lists inputs and outputs itself, and shows no markup."""
+    """One paragraph per line, as QGIS expects. `qgis_process` lists inputs and outputs itself, and shows no markup."""
     lines = [line for line in text.splitlines() if line]
     if QgsApplication.platform() == "qgis_process":
         return "\n".join([*lines, "", tr("Example"), example])

@@ -1,4 +1,4 @@
-"""What the algorithms share that read an image with labels and areas."""
+"""Shared by the algorithms that read an image with labels and areas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
     """Adds image, labels and areas, and freezes them on the main thread."""
 
     def add_labelled_image(self) -> None:
-        """Add the parameters that say what is labelled, and how."""
+        """Add the parameters for the image and its labels."""
         polygon = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterRasterLayer("IMAGE", tr("Image")),
@@ -60,7 +60,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         )
 
     def add_existing(self, what: str, *, resumable: bool) -> None:
-        """Add what to do with a folder that is in use."""
+        """Add what to do with an existing folder."""
         options = [tr("Stop"), tr("Overwrite it"), tr("Resume it")]
         self.add(
             QgsProcessingParameterEnum("EXISTING", what, options[: 3 if resumable else 2], defaultValue=0),
@@ -69,7 +69,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         )
 
     def existing(self, parameters: Values, context: QgsProcessingContext) -> Existing:
-        """What to do with a folder that is in use."""
+        """What to do with an existing folder."""
         return CHOICES[self.parameterAsEnum(parameters, "EXISTING", context)]
 
     def frozen(
@@ -78,11 +78,11 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         """Image, labels and areas as they are now. Main thread only.
 
         Args:
-            gsd_m: at which what is no file is rendered.
-            makes_classes: number the values of the class field as classes; otherwise they are those of a model.
+            gsd_m: resolution to render a non-file image at.
+            makes_classes: number the values of the class field as classes; otherwise use a model's.
 
         Raises:
-            OrthomaskError: a layer cannot be used, or servers would be asked too often.
+            OrthomaskError: a layer cannot be used, or there would be too many requests.
         """
         image = require_image(self.parameterAsRasterLayer(parameters, "IMAGE", context))
         areas = self.parameterAsVectorLayer(parameters, "AREAS", context)
@@ -95,7 +95,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
     def source(
         self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool
     ) -> tuple[LabelSource, tuple[ClassInfo, ...]]:
-        """The labels and their classes, as `frozen` takes them.
+        """The labels and their classes, for `frozen`.
 
         Raises:
             OrthomaskError: there are no labels, or too many classes.
@@ -114,7 +114,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
 
 
 def _project_classes(labels: QgsVectorLayer) -> tuple[ClassInfo, ...]:
-    """The classes of the label project that the layer belongs to; none where it belongs to none."""
+    """The classes of the label project that the layer belongs to; empty if it belongs to none."""
     if labels.fields().lookupField(CLASS_FIELD) < 0:
         return ()
     try:

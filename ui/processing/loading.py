@@ -1,4 +1,4 @@
-"""Layers that an algorithm leaves behind: loaded when it ends, and styled as the dock styles them."""
+"""An algorithm's result layers: loaded when it ends, and styled as in the dock."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from qgis.core import (
 )
 
 Style = Callable[[Any], None]
-"""Styles a layer of the kind that the algorithm makes."""
+"""Styles a layer that the algorithm makes."""
 
 
 class Styler(QgsProcessingLayerPostProcessorInterface):
     """Styles a layer once it has been loaded.
 
-    QGIS does not keep a post-processor alive (qgis/QGIS#29844), so each one keeps itself until it has done its work.
+    QGIS does not keep a post-processor alive (qgis/QGIS#29844), so each keeps itself alive until it is done.
     """
 
     _waiting: ClassVar[set[Styler]] = set()
@@ -31,7 +31,7 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
-        """Style it, and hide it if so wanted; QGIS calls this on the main thread."""
+        """Style it, and hide it if requested; QGIS calls this on the main thread."""
         self._style(layer)
         layer.triggerRepaint()
         project = context.project()
@@ -45,9 +45,9 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 def load_when_done(
     context: QgsProcessingContext, uri: str, name: str, group: str, style: Style, *, shown: bool = True
 ) -> None:
-    """Have the layer at `uri` added to the project, styled, when the algorithm has ended."""
+    """Add the layer at `uri` to the project, styled, when the algorithm has ended."""
     details = QgsProcessingContext.LayerDetails(name, context.project())
     details.forceName = True
-    details.groupName = group  # QGIS 3.32 and newer; a mere Python attribute, without effect, before
+    details.groupName = group  # QGIS 3.32 and newer; before, an attribute without effect
     details.setPostProcessor(Styler(style, shown=shown))
     context.addLayerToLoadOnCompletion(uri, details)

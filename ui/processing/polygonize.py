@@ -61,7 +61,7 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> PolygonizeRequest:
-        """The polygons that the parameters stand for."""
+        """Make the request from the parameters."""
         layer = self.parameterAsRasterLayer(parameters, "PROBABILITIES", context)
         return PolygonizeRequest(
             probabilities_path=layer.source() if layer else "",
@@ -74,7 +74,7 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
     def results(
         self, answer: PolygonizeResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
-        """The polygons, styled like those of their run where it is still beside the probabilities."""
+        """The polygons, styled like their run's if that is still next to the probabilities."""
         area = area_in_words(answer.polygon_area_m2)
         words = tr_n("{} polygon, {}.", "{} polygons, {}.", answer.polygon_count)
         feedback.pushInfo(words.format(in_digits(answer.polygon_count), area))

@@ -40,7 +40,7 @@ class OrthomaskProvider(QgsProcessingProvider):
         self._client = client
 
     def id(self) -> str:
-        """What comes before the colon in `orthomask:segment`."""
+        """The prefix in `orthomask:segment`."""
         return "orthomask"
 
     def name(self) -> str:
@@ -58,7 +58,7 @@ class OrthomaskProvider(QgsProcessingProvider):
             self.addAlgorithm(algorithm(self._client))
 
     def supportedOutputVectorLayerExtensions(self) -> list[str]:
-        """Polygons are always a GeoPackage: it holds the provenance too."""
+        """Polygons are always a GeoPackage, which also holds the provenance."""
         return ["gpkg"]
 
     def defaultVectorFileExtension(self, hasGeometry: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""`orthomask:sampleareas`: square areas on an image, to be labelled."""
+"""`orthomask:sampleareas`: square areas on an image, to label."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("ADDED", tr("Number of areas that were added")))
 
     def engine(self) -> Any:
-        """The engine, asked when the copies of the layers are written."""
+        """The engine, called once the copies of the layers are written."""
         return AreaSampler(self._client)
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> FrozenSampling:
-        """The areas that the parameters stand for."""
+        """Make the request from the parameters."""
         weights = self.parameterAsLayer(parameters, "WEIGHTS", context)
         strata = self.parameterAsLayer(parameters, "STRATA", context)
         field = self.parameterAsString(parameters, "STRATA_FIELD", context)
@@ -117,7 +117,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         path = answer.result.areas_path
         uri = f"{path}|layername={AREAS}"
         loading: dict[Any, Any] = context.layersToLoadOnCompletion()
-        if path in loading:  # of a label project, the layer of labels would be loaded
+        if path in loading:  # else a label project's labels would be loaded
             details = loading.pop(path)
             details.setPostProcessor(Styler(style_areas))
             context.setLayersToLoadOnCompletion({**loading, uri: details})

@@ -84,11 +84,11 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         self._add_outputs()
 
     def engine(self) -> Any:
-        """The engine, asked when the picture of what is no file is there."""
+        """The engine; first renders the picture of a non-file image."""
         return PictureClient(self._client)
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> FrozenRun:
-        """The prediction that the parameters stand for."""
+        """Make the request from the parameters."""
         given, model = parameters.get("THRESHOLD") is not None, self.model(parameters, context)
         image = self.planned(parameters, context, gsd_of(model))
         self.require_few(image, parameters, context)
@@ -108,13 +108,13 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Read the layers, and whether the results are to be loaded; the history knows where to look for the run."""
+        """Read the layers, and whether to load the results; tell the history where to look for the run."""
         self._load = self.parameterAsBool(parameters, "LOAD", context)
         remember_parent(self.parameterAsFileOutput(parameters, "OUTPUT", context))
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def results(self, answer: PredictResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
-        """Paths and numbers of the run; its layers are loaded if so chosen."""
+        """Paths and numbers of the run; its layers are loaded if chosen."""
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         area, time = area_in_words(answer.polygon_area_m2), time_in_words(answer.seconds)
@@ -147,9 +147,9 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
 
 
 def _load(context: QgsProcessingContext, folder: Path) -> None:
-    """Have the results loaded: polygons shown, rasters hidden, as in the dock.
+    """Load the results: polygons shown, rasters hidden, as in the dock.
 
-    Processing loads a file once, so of the probabilities only the first class's are shown.
+    Processing loads a file once, so only the first class's probabilities are loaded.
     """
     run = results.read_run(folder)
     name = tr("Probability of {}").format(run.classes[0].name)

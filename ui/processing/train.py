@@ -108,18 +108,18 @@ class TrainAlgorithm(LabelledAlgorithm):
             self.addOutput(QgsProcessingOutputNumber(name, title))
 
     def engine(self) -> Any:
-        """The engine, asked when the copies of labels and areas lie in the run folder."""
+        """The engine, called once the copies of labels and areas are in the run folder."""
         return _Trainer(self._client)
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Read the layers, and whether the model is to be kept."""
+        """Read the layers, and whether to keep the model."""
         self._keep = self.parameterAsBool(parameters, "KEEP", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Feedback], TrainRequest]:
-        """What writes the copies and makes the request."""
+        """A function that writes the copies and makes the request."""
         title = self.parameterAsString(parameters, "NAME", context)
         start = self.parameterAsEnumString(parameters, "START", context)
         model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
@@ -142,7 +142,7 @@ class TrainAlgorithm(LabelledAlgorithm):
 
         def prepare(feedback: Feedback) -> TrainRequest:
             begun = None if existing is Existing.OVERWRITE else recorded_data(folder)
-            if begun is not None:  # a training goes on with what it began with; the engine says whether it may
+            if begun is not None:  # resume with the original data; the engine says whether it may
                 return build(begun)
             shutil.rmtree(folder / DATA_DIR, ignore_errors=True)
             return build(frozen.write(folder / DATA_DIR, feedback))
@@ -150,7 +150,7 @@ class TrainAlgorithm(LabelledAlgorithm):
         return prepare
 
     def results(self, answer: TrainResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
-        """The model and its scores; it is copied among the own models if so chosen."""
+        """The model and its scores; it is copied to the own models if chosen."""
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         iou, f1 = answer.scores.get("iou", 0.0), answer.scores.get("f1", 0.0)
@@ -223,7 +223,7 @@ class TrainAlgorithm(LabelledAlgorithm):
 
 
 class _Trainer:
-    """The engine, for a request that is only complete when its files are written."""
+    """The engine, for a request that is complete only once its files are written."""
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client

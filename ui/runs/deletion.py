@@ -1,4 +1,4 @@
-"""Deleting a run: its own files and nothing else, into the trash where there is one."""
+"""Deleting a run: its own files and nothing else, to the trash if there is one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .results import CLASSES, POLYGONS, PROBABILITIES, RECORD
 
 HIDDEN = (WORK_DIR, PICTURE_DIR)
 BESIDE = {CLASSES: (".aux.xml",), PROBABILITIES: (".aux.xml",), POLYGONS: ("-wal", "-shm", "-journal"), RECORD: ()}
-"""What GDAL and SQLite leave beside the results without being asked; the record, which makes it a run, is last."""
+"""Extra files that GDAL and SQLite leave next to the results; the record, which makes it a run, is last."""
 
 
 def own_files(folder: Path) -> list[Path]:
-    """What the run itself has made in its folder, its record last."""
+    """The files that the run made in its folder, its record last."""
     names = [*HIDDEN, *(name + end for name, ends in BESIDE.items() for end in ("", *ends))]
     return [path for path in (folder / name for name in names) if path.exists()]
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Names of what else is in the folder.
+    """Names of other files in the folder.
 
     Raises:
         OrthomaskError: the folder cannot be read.
@@ -47,7 +47,7 @@ def layers_of(project: QgsProject, folder: Path) -> list[QgsMapLayer]:
 
 
 def refuse_unsaved(layers: Sequence[QgsMapLayer]) -> None:
-    """Raise where one of the layers has edits that are not saved.
+    """Raise if one of the layers has unsaved edits.
 
     Raises:
         OrthomaskError: it has.
@@ -59,13 +59,13 @@ def refuse_unsaved(layers: Sequence[QgsMapLayer]) -> None:
 
 
 def take_out(project: QgsProject, layers: Sequence[QgsMapLayer], title: str) -> None:
-    """Take the layers out of the project, and a group of that title that they leave empty."""
+    """Remove the layers from the project, and a group with this title that they leave empty."""
     nodes = [project.layerTreeRoot().findLayer(layer.id()) for layer in layers]
     parents = [node.parent() for node in nodes if node is not None]
     groups = {id(parent): parent for parent in parents if parent is not None}
     for layer in layers:
         if isinstance(layer, QgsVectorLayer):
-            layer.rollBack()  # nothing was changed; a layer that is being edited would stay open
+            layer.rollBack()  # nothing was changed; in edit mode, the layer's file would stay open
     project.removeMapLayers([layer.id() for layer in layers])
     for group in groups.values():
         parent = group.parent()
@@ -74,7 +74,7 @@ def take_out(project: QgsProject, layers: Sequence[QgsMapLayer], title: str) -> 
 
 
 def trash(folder: Path) -> list[Path]:
-    """Move the run to the trash, its folder too where nothing else is in it; returns what could not be moved.
+    """Move the run to the trash, with its folder if nothing else is in it; returns what could not be moved.
 
     Raises:
         OrthomaskError: the folder cannot be read.
@@ -84,14 +84,14 @@ def trash(folder: Path) -> list[Path]:
 
 
 def delete(folder: Path) -> None:
-    """Delete the run for good, its folder too where nothing else is in it.
+    """Delete the run for good, with its folder if nothing else is in it.
 
     Raises:
-        OrthomaskError: a file is open in another program, or may not be deleted; the record is still there then.
+        OrthomaskError: a file is open in another program, or may not be deleted; the record is then kept.
     """
     for path in own_files(folder):
         _remove(path)
-    with suppress(OSError):  # it is not empty, or somebody looks into it: it says nothing any more
+    with suppress(OSError):  # not empty, or open elsewhere: no longer a run
         folder.rmdir()
 
 
@@ -103,7 +103,7 @@ def _remove(path: Path) -> None:
 
 
 def _file_of(layer: QgsMapLayer) -> Optional[Path]:
-    """The file that a layer shows; None where it shows none."""
+    """The file that a layer shows; None if it shows none."""
     path = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
     return Path(path).resolve() if path else None
 

@@ -1,4 +1,4 @@
-"""The questions before runs are deleted, and what is said afterwards."""
+"""The questions before runs are deleted, and the report afterwards."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_NAMES = 5
 
 
 def delete_runs(runs: Sequence[PastRun], parent: QWidget) -> str:
-    """Delete runs after asking, their layers taken out of the project first; returns what was done, empty for nothing.
+    """Delete runs after asking, and first remove their layers; returns what was done, empty for nothing.
 
     Raises:
-        OrthomaskError: a layer has unsaved edits, and nothing was done; or a file cannot be deleted.
+        OrthomaskError: a layer has unsaved edits (nothing was done), or a file cannot be deleted.
     """
     project = QgsProject.instance()
     layers = {run.folder: run_deletion.layers_of(project, run.folder) for run in runs}

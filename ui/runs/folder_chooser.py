@@ -1,4 +1,4 @@
-"""Where the results of a panel go: the folder of the settings, unless another is chosen there."""
+"""Where a panel's results go: the settings' folder, unless another is chosen in the panel."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .folders import default_parent
 
 
 class FolderChooser(QgsFileWidget):
-    """Shows where results go while nothing is chosen, which follows settings and project.
+    """Shows the default folder, which follows settings and project, while nothing is chosen.
 
     Args:
         tip: what is made in the folder.
     """
 
     changed = pyqtSignal()
-    """Results go elsewhere now."""
+    """The folder has changed."""
 
     def __init__(self, tip: str, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -36,16 +36,16 @@ class FolderChooser(QgsFileWidget):
         self._follow()
 
     def folder(self) -> str:
-        """The folder in which results get theirs."""
+        """The parent folder of results."""
         return str(self.filePath() or default_parent())
 
     @property
     def is_makeshift(self) -> bool:
-        """Whether results go among the documents for want of a saved project or a choice."""
+        """Whether results go to the documents, for lack of a saved project or a choice."""
         return not (self.filePath() or FOLDER.get() or QgsProject.instance().absolutePath())
 
     def _follow(self, *_: object) -> None:
-        now = default_parent(), self.is_makeshift  # a project may be saved among the documents
+        now = default_parent(), self.is_makeshift  # the project may be saved in the documents
         if now != self._shown:
             self._shown = now
             self.lineEdit().setPlaceholderText(default_parent())
@@ -54,7 +54,7 @@ class FolderChooser(QgsFileWidget):
 
 
 class MakeshiftWords(QLabel):
-    """Says where results go when nobody has decided it; hidden otherwise."""
+    """Says where results go if the user has not decided; hidden otherwise."""
 
     def __init__(self, chooser: FolderChooser, parent: QWidget) -> None:
         super().__init__(parent)

@@ -1,4 +1,4 @@
-"""Where runs go: a new folder each, except that a run that did not end goes on where it stopped."""
+"""Where runs go: a new folder each, except that an unfinished run resumes in its own."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def default_parent() -> str:
 
 
 def beside_project() -> str:
-    """The folder `Orthomask` beside the project file, or among the person's documents before the project is saved."""
+    """The folder `Orthomask` next to the project file, or in the user's documents if the project is not saved."""
     documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
     return str(Path(QgsProject.instance().absolutePath() or documents) / "Orthomask")
 
 
 def unfinished_folder(request: PredictRequest) -> Optional[str]:
-    """The folder where this very run was begun and did not end; None where there is none.
+    """The folder where this same run was begun but not finished; None if there is none.
 
-    It is kept in QGIS's settings, so it is known after a crash of QGIS too.
+    It is kept in QGIS's settings, and so survives a crash of QGIS.
     """
     begun = json.loads(UNFINISHED_RUN.get() or "{}")
     folder = begun.get("folder", "")
@@ -41,7 +41,7 @@ def unfinished_folder(request: PredictRequest) -> Optional[str]:
 
 
 def begin(request: PredictRequest, source: str, model: str) -> PredictRequest:
-    """`request`, whose folder is the parent of all runs, with a folder of its own; remembered until `end`."""
+    """`request`, whose folder is the parent of all runs, with its own folder; remembered until `end`."""
     folder = unfinished_folder(request) or new_folder(request.output_dir, source, model)
     UNFINISHED_RUN.set(json.dumps({"request": to_json(request), "folder": folder}))
     remember_parent(folder)
@@ -49,12 +49,12 @@ def begin(request: PredictRequest, source: str, model: str) -> PredictRequest:
 
 
 def end() -> None:
-    """The run that was begun last has its results."""
+    """Forget the last run: it has its results."""
     UNFINISHED_RUN.reset()
 
 
 def go_on(request: PredictRequest, folder: str) -> PredictRequest:
-    """The request of a run that was begun in that folder, by whatever door; remembered until `end`."""
+    """The request to resume a run begun in this folder, by any interface; remembered until `end`."""
     if json.loads(UNFINISHED_RUN.get() or "{}").get("folder") != folder:
         planned = replace(request, output_dir=str(Path(folder).parent), existing=Existing.REFUSE)
         UNFINISHED_RUN.set(json.dumps({"request": to_json(planned), "folder": folder}))
@@ -62,27 +62,27 @@ def go_on(request: PredictRequest, folder: str) -> PredictRequest:
 
 
 def remember_parent(folder: str) -> None:
-    """From now on, look for runs beside this folder of one, too. Main thread only."""
+    """From now on, look for runs next to this run's folder, too. Main thread only."""
     if Path(QgsProcessingUtils.tempFolder()) in Path(folder).parents:
-        return  # it goes away with QGIS
+        return  # QGIS deletes it on exit
     parent = str(Path(folder).absolute().parent)
     others = [other for other in _parents() if other != parent]
     RUN_PARENTS.set(json.dumps([parent, *others][:MOST_PARENTS]))
 
 
 def parents(*more: str) -> list[Path]:
-    """The folders in which runs have theirs, as far as they are known, and these. Main thread only."""
+    """All known parent folders of runs, and these. Main thread only."""
     return [Path(name) for name in dict.fromkeys([default_parent(), *more, *_parents()])]
 
 
 def new_folder(parent: str, source: str, model: str) -> str:
-    """The folder of a run that begins now, named after what it reads, what with, and when. It is not made yet."""
+    """The folder of a run that begins now, named after its source, model and time. It is not made yet."""
     name = re.sub(r"[^\w.-]+", "_", f"{source}-{model}-{datetime.now():%Y%m%d-%H%M%S}")
     return str(Path(parent) / name)
 
 
 def _parents() -> list[str]:
-    """Those that are remembered."""
+    """The remembered ones."""
     with suppress(ValueError):
         return [str(name) for name in json.loads(RUN_PARENTS.get() or "[]")]
     return []

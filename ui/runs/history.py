@@ -1,7 +1,7 @@
-"""The run history: what lies in the folders that hold runs, read from the runs' own records.
+"""The run history: the runs in all known folders, read from their own records.
 
-There is no list to keep in step: a folder that was moved or deleted is no longer there, and a run of the command line
-that went into a known folder is.
+There is no list to keep in sync: a folder that was moved or deleted is not listed, and a run of the command line
+in a known folder is.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..toolkit.words import area_in_words, briefly, in_digits, time_in_words, tr
 from .results import CLASSES, LAYERS, PROBABILITIES, RECORD, Run
 
 STATE = "state.json"
-"""The record of a run that has not ended, in its hidden folder, as in `engine/runs/runs.py`."""
+"""The record of an unfinished run, in its hidden folder, as in `engine/runs/runs.py`."""
 RESULTS = (*LAYERS, RECORD)
 MB = 1_000_000
 
 
 class State(enum.Enum):
-    """How a run stands."""
+    """State of a run."""
 
     FINISHED = "finished"
     UNFINISHED = "unfinished"
@@ -41,16 +41,16 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class PastRun:
-    """A folder that holds a run, and what a list shows of it.
+    """A folder that holds a run, and what a list shows about it.
 
     Attributes:
-        time: when it was made, or when its record was written.
-        title: what it is called in questions, and its group in the layer tree.
-        facts: all that is known of it, in words, by name.
-        run: its record; None where that cannot be read.
-        request: what was asked for; None where this version cannot read it.
-        region_m2: ellipsoidal area of its region; None for the whole image, or where it cannot be read.
-        seconds, polygons: None where it did not end.
+        time: of the run, or when its record was written.
+        title: its name in questions, and of its group in the layer tree.
+        facts: all that is known about it, in words, by name.
+        run: its record; None if that cannot be read.
+        request: its request; None if this version cannot read it.
+        region_m2: ellipsoidal area of its region; None for the whole image, or if it cannot be read.
+        seconds, polygons: None if it did not finish.
     """
 
     folder: Path
@@ -71,15 +71,15 @@ class PastRun:
 
     @property
     def text(self) -> str:
-        """All that is known of it, a line for each fact."""
+        """All that is known about it, a line for each fact."""
         return "\n".join(f"{name}: {value}" for name, value in self.facts)
 
 
 class HistoryReader:
-    """Looks for runs in a task's thread, as a folder may lie on a slow network drive; called as the engine is."""
+    """Looks for runs in a task's thread, as a folder may be on a slow network drive; called like the engine."""
 
     def call(self, parents: Sequence[Path], feedback: Feedback) -> list[PastRun]:
-        """All runs in these folders, the newest first.
+        """All runs in these folders, newest first.
 
         Raises:
             Cancelled: the feedback was cancelled.
@@ -95,7 +95,7 @@ class HistoryReader:
 
 
 def look_at(folder: Path) -> Optional[PastRun]:
-    """The run in a folder; None where there is none. Any thread."""
+    """The run in a folder; None if there is none. Any thread."""
     try:
         state = State.FINISHED if (folder / RECORD).exists() else State.UNFINISHED
         path = folder / RECORD if state is State.FINISHED else folder / WORK_DIR / STATE
@@ -103,7 +103,7 @@ def look_at(folder: Path) -> Optional[PastRun]:
         size_bytes, text = sum(file.stat().st_size for file in _files(folder)), path.read_bytes()
         rasters = any((folder / name).exists() for name in (CLASSES, PROBABILITIES))
     except OSError:
-        return None  # there is no run, it is just going away, or it may not be read
+        return None  # no run, or being deleted, or not readable
     try:
         return _described(folder, state, json.loads(text), size_bytes)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OrthomaskError):
@@ -123,14 +123,14 @@ def size_in_words(size_bytes: int) -> str:
 
 
 def _folders(parents: Sequence[Path]) -> Iterator[Path]:
-    """The folders in these; those that cannot be read are left out."""
+    """The subfolders of these; unreadable ones are left out."""
     for parent in parents:
         with suppress(OSError), os.scandir(parent) as entries:
             yield from [Path(entry.path) for entry in entries if entry.is_dir()]
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The results that are there, and what an unfinished run has so far."""
+    """The existing results, and what an unfinished run has so far."""
     yield from (path for path in (folder / name for name in RESULTS) if path.exists())
     for hidden in (WORK_DIR, PICTURE_DIR):
         with suppress(OSError), os.scandir(folder / hidden) as entries:
@@ -138,7 +138,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: int) -> PastRun:
-    """A run by its record; raises what comes of it where that is none of ours."""
+    """A run by its record; raises various errors if that is not ours."""
     run, result = Run(folder, record), record["result"] if state is State.FINISHED else {}
     request, area = _request(record), _area_m2(record)
     region = tr("whole image") if record["request"].get("region") is None else tr("unknown")
@@ -171,14 +171,14 @@ def _place(folder: Path, size_bytes: int) -> tuple[str, str]:
 
 
 def _request(record: dict[str, Any]) -> Optional[PredictRequest]:
-    """What was asked for; None where another version of Orthomask has asked for more."""
+    """The request; None if another version of Orthomask wrote one with more in it."""
     with suppress(OrthomaskError):
         return from_json(PredictRequest, record["request"])
     return None
 
 
 def _area_m2(record: dict[str, Any]) -> Optional[float]:
-    """Of the region; None where there is none, or it cannot be read."""
+    """Of the region; None if there is none, or it cannot be read."""
     with suppress(OrthomaskError):
         region = picked_region(from_json(Region, record["request"].get("region")))
         return region.measured_m2(QgsCoordinateTransformContext())
@@ -186,7 +186,7 @@ def _area_m2(record: dict[str, Any]) -> Optional[float]:
 
 
 def _ending(record: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What came of a run, and what it ran on."""
+    """A run's outcome, and its device."""
     device = str(record["device"]["name"])
     if not result:
         yield tr("Result"), tr("None yet: the run is unfinished. Resume continues where it stopped.")

@@ -1,4 +1,4 @@
-"""What can be done with past runs."""
+"""The actions for past runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .history import PastRun, State
 
 
 class HistoryActions(QWidget):
-    """A column of buttons; those that do not suit what is chosen are disabled."""
+    """A column of buttons; those that do not fit the selection are disabled."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -33,10 +33,10 @@ class HistoryActions(QWidget):
         self.suit((), "")
 
     def suit(self, chosen: Sequence[PastRun], running: str) -> None:
-        """Offer what suits these runs.
+        """Enable what fits these runs.
 
         Args:
-            running: the folder of the run that is going on now; empty for none.
+            running: the folder of the run in progress; empty for none.
         """
         one = chosen[0] if len(chosen) == 1 else None
         known = one is not None and one.request is not None

@@ -20,19 +20,19 @@ from .undo_button import UndoButton
 
 
 class HistoryButton(QToolButton):
-    """Opens the history, and says which of its runs are wanted again.
+    """Opens the history, and signals runs to repeat or resume.
 
     Args:
-        iface: QGIS, whose map is drawn again when layers go.
+        iface: QGIS, whose map is redrawn when layers are removed.
         folders: where to look for runs.
-        running: the folder of the run that is going on now; empty for none.
-        undo: offers to take out the layers that the history adds.
+        running: the folder of the run in progress; empty for none.
+        undo: offers to remove the layers that the history adds.
     """
 
     repeat_wanted = pyqtSignal(object)
-    """The panel shall be filled with what that `PastRun` was made with."""
+    """Fill the panel with this `PastRun`'s choices."""
     resume_wanted = pyqtSignal(object)
-    """That `PastRun` shall go on where it stopped."""
+    """Resume this `PastRun` where it stopped."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class HistoryButton(QToolButton):
         if self.dialog is None:
             self.dialog = HistoryDialog(self._folders, self._running, self.parentWidget())
             self.dialog.added.connect(partial(self._tell_added, self.dialog.bar))
-            self.dialog.deleted.connect(self._iface.mapCanvas().refresh)  # of layers that are gone it takes no notice
+            self.dialog.deleted.connect(self._iface.mapCanvas().refresh)  # it ignores removed layers
             self.dialog.repeat_wanted.connect(self.repeat_wanted)
             self.dialog.resume_wanted.connect(self.resume_wanted)
         self.dialog.show()
@@ -63,17 +63,17 @@ class HistoryButton(QToolButton):
         self.dialog.activateWindow()
 
     def refresh(self) -> None:
-        """Look for runs again, where the history is open."""
+        """Look for runs again, if the history is open."""
         if self.dialog is not None and self.dialog.isVisible():
             self.dialog.refresh()
 
     def explain(self, error: OrthomaskError) -> None:
-        """Say in the history why a run is not gone on with."""
+        """Say in the history why a run is not resumed."""
         if self.dialog is not None:
             show_error(self.dialog.bar, error)
 
     def put_away(self) -> None:
-        """Close the history, where it is open."""
+        """Close the history, if it is open."""
         if self.dialog is not None:
             self.dialog.close()
 

@@ -1,4 +1,4 @@
-"""The run history in a window beside the map: what was run, with what, and what can be done with it again."""
+"""The run history in a window next to the map: past runs, how they were made, and actions for them."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ LEAST_BOX_PX = 90
 
 
 class HistoryDialog(QDialog):
-    """Lists the runs of all known folders. It does not block QGIS, and looks again whenever it is looked at.
+    """Lists the runs in all known folders. It does not block QGIS, and refreshes whenever it is activated.
 
     Args:
         folders: where to look for runs.
-        running: the folder of the run that is going on now; empty for none.
+        running: the folder of the run in progress; empty for none.
     """
 
     repeat_wanted = pyqtSignal(object)
-    """The panel shall be filled with what that `PastRun` was made with."""
+    """Fill the panel with this `PastRun`'s choices."""
     resume_wanted = pyqtSignal(object)
-    """That `PastRun` shall go on where it stopped."""
+    """Resume this `PastRun` where it stopped."""
     added = pyqtSignal(object)
     """The group of layers that was added."""
     deleted = pyqtSignal()
-    """Layers may have gone out of the project."""
+    """Layers may have been removed."""
 
     def __init__(
         self, folders: Callable[[], list[Path]], running: Callable[[], str], parent: Optional[QWidget] = None
@@ -79,7 +79,7 @@ class HistoryDialog(QDialog):
         self._show_chosen()
 
     def refresh(self) -> None:
-        """Look for runs again, in the background. What is shown stays until they are found."""
+        """Look for runs again, in the background. Those shown stay until then."""
         if self._task is not None:
             self._stale = True
             return
@@ -120,7 +120,7 @@ class HistoryDialog(QDialog):
             self.refresh()
 
     def copy_details(self) -> None:
-        """Put what is known of the chosen runs on the clipboard."""
+        """Copy the details of the chosen runs to the clipboard."""
         QApplication.clipboard().setText("\n\n".join(run.text for run in self.view.chosen()))
         show_success(self.bar, tr("The details were copied to the clipboard."))
 
@@ -141,7 +141,7 @@ class HistoryDialog(QDialog):
         self.refresh()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Look again when the person comes back to the window, perhaps from a file manager."""
+        """Look again when the user returns to the window, perhaps from a file manager."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ActivationChange and self.isActiveWindow() and self._task is None:
             self.refresh()
@@ -173,7 +173,7 @@ class HistoryDialog(QDialog):
         self.filter.textChanged.connect(self.view.filter)
         self.filter.returnPressed.connect(self.view.setFocus)
         self.view.chosen_changed.connect(self._show_chosen)
-        self.view.add_wanted.connect(self.buttons.add.click)  # nothing where the button is disabled
+        self.view.add_wanted.connect(self.buttons.add.click)  # nothing if the button is disabled
         self.view.delete_wanted.connect(self.buttons.delete.click)
         buttons = self.buttons
         buttons.add.clicked.connect(self.add)
@@ -208,7 +208,7 @@ class HistoryDialog(QDialog):
 
 
 def _html(run: PastRun) -> str:
-    """What is known of a run, as a table."""
+    """The details of a run, as a table."""
     rows = (
         f'<tr><td style="padding-right: 12px"><b>{escape(name)}</b></td><td>{escape(value)}</td></tr>'
         for name, value in run.facts

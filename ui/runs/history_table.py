@@ -1,4 +1,4 @@
-"""The run history as a table for any view: a row for each run, newest first until it is sorted otherwise."""
+"""The run history as a table for any view: a row for each run, by default newest first."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..toolkit.words import in_digits, time_in_words, tr
 from .history import PastRun, State, size_in_words
 
 Role = Qt.ItemDataRole
-RIGHT = Qt.AlignmentFlag(0x82)  # right and centred; two flags joined by | are no number in PyQt5, and views want one
+RIGHT = Qt.AlignmentFlag(0x82)  # right and centred; PyQt5 does not join two flags by | to the number that views need
 ICONS = {State.FINISHED: "light-green", State.UNFINISHED: "light-amber", State.UNREADABLE: "light-red"}
 LEAST = float("-inf")
-"""What is not known comes before all numbers."""
+"""Sorts unknown values before all numbers."""
 
 
 class Column(NamedTuple):
-    """A column: its heading, what it shows of a run, and what it sorts by."""
+    """A column: its heading, its text for a run, and its sort key."""
 
     title: str
     text: Callable[[PastRun], str]
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 class HistoryTable(QAbstractTableModel):
-    """Shows runs. `Role.UserRole` of any cell is its `PastRun`, `SORT_ROLE` what it is sorted by."""
+    """Shows runs. `Role.UserRole` of any cell is its `PastRun`, `SORT_ROLE` its sort key."""
 
     SORT_ROLE = Role.UserRole + 1
 
@@ -40,29 +40,29 @@ class HistoryTable(QAbstractTableModel):
         self._running = ""
 
     def show_runs(self, runs: Sequence[PastRun], running: str) -> None:
-        """Show these.
+        """Show runs.
 
         Args:
-            running: the folder of the one that is going on now; empty for none.
+            running: the folder of the run in progress; empty for none.
         """
         self.beginResetModel()
         self._runs, self._running = list(runs), running
         self.endResetModel()
 
     def is_running(self, run: PastRun) -> bool:
-        """Whether it is going on now."""
+        """Whether it is in progress."""
         return str(run.folder) == self._running
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008 (Qt's own default)
-        """One for each run."""
+        """The number of runs."""
         return 0 if parent.isValid() else len(self._runs)
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008 (Qt's own default)
-        """The same for all."""
+        """Always the same."""
         return 0 if parent.isValid() else len(self.columns)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Role.DisplayRole) -> object:
-        """Titles of the columns, over numbers to the right."""
+        """Titles of the columns, right-aligned for numbers."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         column = self.columns[section]
@@ -71,7 +71,7 @@ class HistoryTable(QAbstractTableModel):
         return column.title if role == Role.DisplayRole else None
 
     def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> object:
-        """What a cell shows, and by what it is sorted."""
+        """What a cell shows, and its sort key."""
         run, column = self._runs[index.row()], self.columns[index.column()]
         if role == Role.DisplayRole:
             return column.text(run)
@@ -96,7 +96,7 @@ class HistoryTable(QAbstractTableModel):
 
 
 def sorted_and_filtered(table: HistoryTable, parent: QObject) -> QSortFilterProxyModel:
-    """The table as a view can sort it, and as a person can filter it by any word in it."""
+    """The table as a view can sort it, and filter it by any word."""
     proxy = QSortFilterProxyModel(parent)
     proxy.setSourceModel(table)
     proxy.setSortRole(HistoryTable.SORT_ROLE)
@@ -133,6 +133,6 @@ def _duration(run: PastRun) -> str:
 
 
 def _time_in_words(time: datetime) -> str:
-    """Local date and time, as they are written where the person lives."""
+    """Local date and time, in the user's locale."""
     local = QDateTime.fromSecsSinceEpoch(round(time.timestamp()))
     return str(QLocale().toString(local, QLocale.FormatType.ShortFormat))

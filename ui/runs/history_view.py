@@ -18,7 +18,7 @@ WIDEST_PX = 260
 
 
 class HistoryView(QTableView):
-    """Shows runs; several may be chosen, which stay so when others come or go."""
+    """Shows runs; several may be chosen, which stay chosen when others come or go."""
 
     chosen_changed = pyqtSignal()
     add_wanted = pyqtSignal()
@@ -46,7 +46,7 @@ class HistoryView(QTableView):
         self.doubleClicked.connect(lambda _: self.add_wanted.emit())
 
     def show_runs(self, runs: Sequence[PastRun], running: str) -> None:
-        """Show these instead; of the chosen ones those that are still there stay so, or else the first one is."""
+        """Show these instead; keep the choice of runs that are still there, or else choose the first."""
         kept, first = {run.folder for run in self.chosen()}, not self.table.rowCount()
         self.table.show_runs(runs, running)
         self._choose([row for row in range(self._proxy.rowCount()) if self._run(row).folder in kept] or [0])
@@ -54,13 +54,13 @@ class HistoryView(QTableView):
             self._fit_columns()
 
     def filter(self, text: str) -> None:
-        """Show those alone in which the text stands anywhere."""
+        """Show only runs that contain the text in any column."""
         self._proxy.setFilterFixedString(text)
         if not self.chosen():
             self._choose([0])
 
     def chosen(self) -> list[PastRun]:
-        """In the order of the table."""
+        """Chosen runs, in table order."""
         return [self._run(row) for row in sorted(index.row() for index in self.selectionModel().selectedRows())]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -77,14 +77,14 @@ class HistoryView(QTableView):
         return run
 
     def _choose(self, rows: Sequence[int]) -> None:
-        """Choose these rows, as far as there are so many."""
+        """Choose these rows, if there are so many."""
         flags = QItemSelectionModel.SelectionFlag
         self.clearSelection()
         for index in (self._proxy.index(row, 0) for row in rows if row < self._proxy.rowCount()):
             self.selectionModel().setCurrentIndex(index, flags.Select | flags.Rows)
-        self.chosen_changed.emit()  # the same rows may be of other runs now
+        self.chosen_changed.emit()  # the same rows may hold other runs now
 
     def _fit_columns(self) -> None:
         self.resizeColumnsToContents()
-        for column in range(self._proxy.columnCount() - 1):  # the last one takes what is left
+        for column in range(self._proxy.columnCount() - 1):  # the last one takes the rest
             self.setColumnWidth(column, min(self.columnWidth(column), WIDEST_PX))

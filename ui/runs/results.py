@@ -48,7 +48,7 @@ class Run:
 
     @property
     def image(self) -> str:
-        """What was looked at, by a short name."""
+        """A short name of its image."""
         rendered = self.record["source"].get("rendered")
         return str(rendered["name"] if rendered else Path(self.record["source"]["path"]).stem)
 
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """How the results came about: names and values in words."""
+        """The results' provenance: names and values in words."""
         model, source, version = self.record["model"], self.record["source"], self.record["versions"]["orthomask"]
         return [
             *_source_facts(source),
@@ -72,12 +72,12 @@ class Run:
 
     @property
     def provenance(self) -> str:
-        """How the results came about, a line for each fact, in plain text."""
+        """The provenance in plain text, a line for each fact."""
         return "\n".join(f"{name}: {value}" for name, value in self.facts)
 
 
 def read_run(folder: Path) -> Run:
-    """The run whose results lie in `folder`.
+    """The run whose results are in `folder`.
 
     Raises:
         OrthomaskError: the folder holds no finished run.
@@ -131,7 +131,7 @@ def probability_layers(run: Run) -> list[QgsRasterLayer]:
 
 
 def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
-    """Outline and a light fill in the colour of the class; readable names for the fields."""
+    """Outline and a light fill in the class colour; readable names for the fields."""
     layer.loadNamedStyle(str(STYLES_DIR / "polygons.qml"))
     template = layer.renderer().symbol()
     categories = []
@@ -154,7 +154,7 @@ def style_classes(layer: QgsRasterLayer, run: Run) -> None:
 
 
 def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
-    """A heat map of one class: transparent where there is nothing, through yellow to dark red."""
+    """A heat map of one class: from transparent at zero through yellow to dark red."""
     style = QDomDocument()
     text = (STYLES_DIR / "probabilities.qml").read_text(encoding="utf-8")
     style.setContent(text.replace('band="1"', f'band="{band}"'))
@@ -164,7 +164,7 @@ def style_probabilities(layer: QgsRasterLayer, run: Run, band: int = 1) -> None:
 
 
 def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was looked at, and how it came to be a picture where it is no file."""
+    """The image, and how it was rendered if it is not a file."""
     rendered = source.get("rendered")
     if not rendered:
         return [(tr("Source"), source["path"])]
@@ -174,12 +174,12 @@ def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _local(time: str) -> str:
-    """A time of the record, to the minute, as the clock on the wall has it."""
+    """A time of the record, to the minute, in local time."""
     return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _describe(layer: QgsMapLayer, run: Run, meaning: str) -> None:
-    """What the layer shows, and its provenance, as notes; the latter in the layer's metadata too."""
+    """Add the layer's meaning and provenance as notes; the latter in its metadata too."""
     metadata = layer.metadata()
     metadata.setTitle(run.title)
     metadata.setAbstract(run.provenance)

@@ -1,4 +1,4 @@
-"""Undo of a run's layers: exactly what it added goes out of the project again; the files stay."""
+"""Undo of a run's layers: removes exactly what it added from the project; the files stay."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..toolkit.messages import show_error, show_success
 from ..toolkit.words import tr
 
 MARK = "orthomask/added"
-"""Custom property by which a group is known: QGIS makes a group anew when it is moved."""
+"""Custom property that identifies a group: QGIS recreates a group when it is moved."""
 CHOICES = QMessageBox.StandardButton
 
 
 class UndoButton(QPushButton):
-    """Hidden unless a run's layers can be taken out again: until the next run, or until the project is closed.
+    """Shown while a run's layers can be removed: until the next run, or until the project is closed.
 
     Args:
-        iface: QGIS, in whose message bar it says what it did.
+        iface: QGIS, whose message bar shows what it did.
     """
 
     forgotten = pyqtSignal()
@@ -39,7 +39,7 @@ class UndoButton(QPushButton):
         self._ids: frozenset[str] = frozenset()
 
     def offer(self, group: QgsLayerTreeGroup) -> QPushButton:
-        """Offer to take out this group and its layers; returns a second button, for a message."""
+        """Offer to remove this group and its layers; returns a second button, for a message."""
         self.forget()
         self._mark, self._ids = uuid.uuid4().hex, frozenset(group.findLayerIds())
         group.setCustomProperty(MARK, self._mark)
@@ -53,7 +53,7 @@ class UndoButton(QPushButton):
         return button
 
     def forget(self) -> None:
-        """Offer it no longer."""
+        """Stop offering it."""
         if not self._mark:
             return
         self._mark, self._ids = "", frozenset()
@@ -63,7 +63,7 @@ class UndoButton(QPushButton):
         self.forgotten.emit()
 
     def undo(self) -> None:
-        """Take the layers out, and their group where nothing else is in it. Unsaved changes are asked about."""
+        """Remove the layers, and their group if nothing else is in it. Ask about unsaved changes."""
         layers, mark = self._layers(), self._mark
         try:
             may_go = _end_editing(layers, self)
@@ -78,12 +78,12 @@ class UndoButton(QPushButton):
             parent = group.parent()
             if group.customProperty(MARK) == mark and not group.children() and isinstance(parent, QgsLayerTreeGroup):
                 parent.removeChildNode(group)
-        self._iface.mapCanvas().refresh()  # of layers that are gone it takes no notice by itself
+        self._iface.mapCanvas().refresh()  # it ignores removed layers by itself
         words = tr("The layers were removed from the project; their files are kept.")
         show_success(self._iface.messageBar(), words)
 
     def _layers(self) -> list[QgsMapLayer]:
-        """Those that are still in the project."""
+        """The layers still in the project."""
         found = QgsProject.instance().mapLayers()
         return [found[name] for name in sorted(self._ids) if name in found]
 
@@ -100,7 +100,7 @@ def _groups(parent: QgsLayerTreeGroup) -> Iterator[QgsLayerTreeGroup]:
 
 
 def _end_editing(layers: Sequence[QgsMapLayer], parent: QWidget) -> bool:
-    """Save or drop changes as the person wants it; False where everything is to stay as it is.
+    """Save or discard changes as the user chooses; False to leave everything unchanged.
 
     Raises:
         OrthomaskError: changes cannot be saved.

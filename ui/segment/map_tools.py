@@ -1,4 +1,4 @@
-"""Map tools that draw a region: rectangle, polygon, freehand. They know the canvas and nothing else."""
+"""Map tools that draw a region: rectangle, polygon, freehand. They depend on nothing but the canvas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAWING_ALPHA = 40
 
 
 def region_band(canvas: QgsMapCanvas, alpha: int = 0) -> QgsRubberBand:
-    """A rubber band in the colours of a region, seen on dark and on bright imagery; `alpha` (0 to 255) fills it."""
+    """A rubber band in the region's colours, visible on dark and bright imagery; `alpha` (0 to 255) fills it."""
     band = QgsRubberBand(canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
     fill = QColor(REGION_COLOR)
     fill.setAlpha(alpha)
@@ -26,7 +26,7 @@ def region_band(canvas: QgsMapCanvas, alpha: int = 0) -> QgsRubberBand:
 
 
 class RegionTool(QgsMapTool):
-    """Collects points and shows them as a polygon; Escape gives up."""
+    """Collects points and shows them as a polygon; Escape cancels."""
 
     drawn = pyqtSignal(QgsGeometry)
     """The polygon that was drawn, in the canvas's CRS."""
@@ -40,19 +40,19 @@ class RegionTool(QgsMapTool):
         self.setCursor(Qt.CursorShape.CrossCursor)
 
     def activate(self) -> None:
-        """Listen to the canvas's keys: the tool itself gets none while a mouse button is held."""
+        """Listen to the canvas's keys: the tool itself gets none while a mouse button is down."""
         super().activate()
         self.canvas().setFocus()  # Escape works at once, without a click
         self.canvas().keyPressed.connect(self._take_key)
 
     def deactivate(self) -> None:
-        """Forget an unfinished drawing when another tool takes over."""
+        """Discard an unfinished drawing when another tool takes over."""
         self.canvas().keyPressed.disconnect(self._take_key)
         self._clear()
         super().deactivate()
 
     def _take_key(self, event: QKeyEvent) -> None:
-        """Give up on Escape; go back one point on Backspace."""
+        """Cancel on Escape; remove a point on Backspace."""
         if event.key() == Qt.Key.Key_Escape:
             self._clear()
             self.given_up.emit()
@@ -96,7 +96,7 @@ class RectangleTool(RegionTool):
 
 
 class PolygonTool(RegionTool):
-    """Click by click; a right click or a double click finishes."""
+    """Click corners; a right click or a double click finishes."""
 
     def canvasPressEvent(self, event: QgsMapMouseEvent) -> None:
         """Add a corner, or finish."""
@@ -112,7 +112,7 @@ class PolygonTool(RegionTool):
             self._show([*self._points, event.mapPoint()])
 
     def canvasDoubleClickEvent(self, event: QgsMapMouseEvent) -> None:
-        """Finish: the corner is there already, from the first of the two clicks."""
+        """Finish: the first of the two clicks has already set the corner."""
         self._close()
 
     def _close(self) -> None:
@@ -135,7 +135,7 @@ class FreehandTool(RegionTool):
             self._show(self._points)
 
     def canvasReleaseEvent(self, event: QgsMapMouseEvent) -> None:
-        """Close the line, and smooth away what is finer than two screen pixels."""
+        """Close the line, and smooth out detail below two screen pixels."""
         if len(self._points) >= 3 and event.button() == Qt.MouseButton.LeftButton:
             polygon = QgsGeometry.fromPolygonXY([self._points])
             self._finish(polygon.simplify(2 * self.canvas().mapUnitsPerPixel()))

@@ -1,4 +1,4 @@
-"""What seldom changes: where results go, how polygons are cleaned, when the image was taken."""
+"""Options that seldom change: results folder, polygon cleaning, image date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_AREA_M2 = 1_000_000.0
 
 
 class OptionsBox(QgsCollapsibleGroupBox):
-    """Folded away at first; the defaults are sound."""
+    """Collapsed at first; the defaults are sound."""
 
     changed = pyqtSignal()
 
@@ -36,7 +36,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self._connect()
 
     def folder(self) -> str:
-        """The folder in which runs get theirs."""
+        """The parent folder of runs."""
         return self.folder_chooser.folder()
 
     def polygons(self) -> PolygonOptions:
@@ -70,7 +70,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
 
 
 def _area(tip: str) -> QDoubleSpinBox:
-    """A box for an area; its least value stands for what suits the model."""
+    """A spin box for an area; its minimum means the model's default."""
     box = QDoubleSpinBox()
     box.setSpecialValueText(tr("set by the model"))
     box.setRange(0, MAX_AREA_M2)

@@ -1,4 +1,4 @@
-"""The panel *Segment*: image, region, model, preflight, run. It puts the boxes together and runs the request."""
+"""The panel *Segment*: image, region, model, preflight, run. Assembles the boxes and runs the request."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class SegmentPanel(QWidget):
     """
 
     engine_failed = pyqtSignal(object)
-    """The `OrthomaskError` that says that the engine cannot work."""
+    """The `OrthomaskError` that says why the engine cannot work."""
     wanted = pyqtSignal()
-    """It has something to show, and wants to be seen."""
+    """The panel should be shown."""
     ended = pyqtSignal()
-    """A run has ended, well or not."""
+    """A run ended, successfully or not."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -88,7 +88,7 @@ class SegmentPanel(QWidget):
         self._set_image()
 
     def release(self) -> None:
-        """Stop what runs, and leave the canvas as it was."""
+        """Stop what runs, and restore the canvas."""
         self._iface.mapCanvas().layersChanged.disconnect(self._follow_map)
         QgsProject.instance().readProject.disconnect(self._refresh)
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
@@ -101,7 +101,7 @@ class SegmentPanel(QWidget):
         self.region.release()
 
     def run(self) -> None:
-        """Run what is chosen, in the background."""
+        """Run in the background."""
         try:
             image, planned = require_image(self.layer_chooser.image), self._planned()
             request = self._request(planned)
@@ -114,10 +114,10 @@ class SegmentPanel(QWidget):
         self.start(FrozenRun(run_folders.begin(request, name, model.name), frozen(planned)), model.title, name)
 
     def start(self, run: FrozenRun, model: str, image: str) -> None:
-        """Run this in the background; what is chosen does not matter.
+        """Run this in the background, whatever is chosen.
 
         Args:
-            model, image: what they are called.
+            model, image: their names.
         """
         self.running_folder = run.request.output_dir
         self._project_closed = False
@@ -133,13 +133,13 @@ class SegmentPanel(QWidget):
         self._refresh()
 
     def treat_as_nodata(self, value: Optional[float]) -> None:
-        """From now on, this value of the chosen image is no data; None for what the image says itself."""
+        """Treat this value of the chosen image as no data from now on; None to use the image's own."""
         if is_file(self.layer_chooser.image):
             self._nodata[image_of(self.layer_chooser.image).path] = value
             self._refresh()
 
     def repeat(self, run: PastRun) -> None:
-        """Fill in what a run of the history was made with, to be changed; nothing runs."""
+        """Fill in the choices of a past run, for editing; runs nothing."""
         self.wanted.emit()
         notes = repeating.fill(self._boxes, run, self._may_load)
         self._take_nodata(run)
@@ -153,7 +153,7 @@ class SegmentPanel(QWidget):
             )
 
     def resume(self, run: PastRun) -> None:
-        """Go on with a run of the history that did not end."""
+        """Resume an unfinished run of the history."""
         try:
             if self.running_folder:
                 sentence, remedy = tr("Another run is in progress."), tr("Wait until it ends, or cancel it.")
@@ -168,13 +168,13 @@ class SegmentPanel(QWidget):
         self.history.put_away()
 
     def _take_nodata(self, run: PastRun) -> None:
-        """Read a run's image as the run did."""
+        """Use the nodata value of the run."""
         if run.request is not None:
             self._nodata[run.request.image.path] = run.request.image.nodata
             self._refresh()
 
     def cancel(self) -> None:
-        """End the run within a second."""
+        """Cancel the run, within a second."""
         if self._task is not None:
             self.run_bar.cancel_button.setEnabled(False)
             self.run_bar.status.setText(tr("Cancelling…"))
@@ -222,7 +222,7 @@ class SegmentPanel(QWidget):
         self._refresh()
 
     def _follow_map(self) -> None:
-        """Other layers are shown: the map as it looks now is another image."""
+        """Update if the map is the image: other layers are shown now."""
         if isinstance(self.layer_chooser.image, MapView) or self.layer_chooser.currentLayer() is None:
             self._set_image()
 
@@ -231,7 +231,7 @@ class SegmentPanel(QWidget):
             self._refresh()
 
     def _refresh(self, *_: object) -> None:
-        """Show what the present choice means: can it run, what would it find, where would it go."""
+        """Update the panel for the current choices: whether they can run, and the preflight."""
         if self._task is not None:
             return
         planned, problem = self._look_at_image()
@@ -247,7 +247,7 @@ class SegmentPanel(QWidget):
         self._check(planned)
 
     def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
-        """What the chosen image would be read from, as far as that is known; or why it cannot, with the remedy."""
+        """What the chosen image would be read from, if known yet; or why it cannot be, with the remedy."""
         try:
             image = require_image(self.layer_chooser.image)
             known = not is_rendered(image) or (self.region.region is not None and self.model.model is not None)
@@ -263,7 +263,7 @@ class SegmentPanel(QWidget):
         return planned if isinstance(planned, Picture) else with_nodata(planned, self._nodata.get(planned.path))
 
     def _missing(self) -> str:
-        """What is still to be chosen."""
+        """What must still be chosen."""
         if self.model.model is None:
             return tr("Choose a model first.")
         return tr("Choose a region first.") if self.region.region is None else ""
@@ -280,14 +280,14 @@ class SegmentPanel(QWidget):
             self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
-        model, region = present(self.model.model), present(self.region.region)  # Run is not ready without them
+        model, region = present(self.model.model), present(self.region.region)  # Run is disabled without them
         request = PredictRequest(
             image=planned.key if isinstance(planned, Picture) else planned,
             model=model.path,
             output_dir=self.options.folder(),
             region=region.request(),
             threshold=round(self.model.threshold.value(), 2),
-            device=DEVICE.get(),  # on another one it would be another run
+            device=DEVICE.get(),  # a different device means a different run
         )
         return replace(request, image_date=self.options.image_date.text(), polygons=self.options.polygons())
 
@@ -308,7 +308,7 @@ class SegmentPanel(QWidget):
         for warning in result.warnings:
             show_warning(self._iface.messageBar(), warning)
         folder = Path(result.polygons_path).parent
-        if self._project_closed:  # its results do not belong into the project that is open now
+        if self._project_closed:  # its results do not belong in the project open now
             words = tr("{} The project was closed in the meantime; the results are in {}.").format(words, folder)
             show_success(self._iface.messageBar(), words)
             return
@@ -321,7 +321,7 @@ class SegmentPanel(QWidget):
 
     def _note_closed_project(self) -> None:
         self._project_closed = True
-        self.region.pick(None)  # it lay on an image of that project
+        self.region.pick(None)  # it belongs to an image of that project
 
     def _end(self) -> None:
         self._task, self.running_folder = None, ""
@@ -329,7 +329,7 @@ class SegmentPanel(QWidget):
 
     def _fail(self, error: OrthomaskError) -> None:
         self._end()
-        if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model have changed since: the next run is a new one
+        if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model changed since: the next run is a new one
             run_folders.end()
         self._refresh()
         self.run_bar.stop(_ending(error))

@@ -1,4 +1,4 @@
-"""Preflight: lights with reasons and what a run will take in time and memory, refreshed in the background."""
+"""Preflight: lights with reasons, and a run's estimated time and memory, refreshed in the background."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ..toolkit.words import briefly, mark, megabytes_in_words, time_in_words, tr
 DEBOUNCE_MS = 400
 LIGHT_PX = 14
 ASPECTS = (mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"), mark("memory"))
-"""What the engine looks at, by its own names; the colours of its lights are below."""
+"""The engine's names for its checks; the colours of its lights are below."""
 COLOURS = (mark("green"), mark("amber"), mark("red"))
 
 
 class PreflightBox(QGroupBox):
-    """Checks whatever would run now. One check at a time: what changes meanwhile is checked next.
+    """Checks what would run now. One check at a time: changes made meanwhile are checked next.
 
     Args:
         client: the engine.
@@ -44,7 +44,7 @@ class PreflightBox(QGroupBox):
     checked = pyqtSignal()
     """There is a new `result`, or none."""
     nodata_wanted = pyqtSignal(object)
-    """This value of the image shall be no data; None for what the image says itself."""
+    """Treat this value of the image as no data; None to use the image's own."""
 
     def __init__(self, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Before you run"), parent)
@@ -68,10 +68,10 @@ class PreflightBox(QGroupBox):
         layout.addWidget(self.estimate)
 
     def check(self, request: CheckRequest, sample: Optional[Picture] = None) -> None:
-        """Check this soon, unless something else is to be checked by then.
+        """Check this soon, unless another check replaces it by then.
 
         Args:
-            sample: a part of a picture, to be rendered and looked at in place of the request's image.
+            sample: a part of a picture, to render and check instead of the request's image.
         """
         cut_short = self._paused and (self.result is None or self.result.workload is not None)
         if request == self._wanted and not cut_short:
@@ -81,13 +81,13 @@ class PreflightBox(QGroupBox):
         self._timer.start()
 
     def explain(self, text: str) -> None:
-        """There is nothing to check; say what is needed first."""
+        """Say what is needed before there is anything to check."""
         self._wanted = None
         self._timer.stop()
         self._forget(text)
 
     def pause(self) -> None:
-        """Start nothing more: a run is about to begin, and the engine does one job at a time."""
+        """Start no more checks: a run is about to begin, and the engine does one job at a time."""
         self._timer.stop()
         self._paused = True
         self._end_calibration()
@@ -101,7 +101,7 @@ class PreflightBox(QGroupBox):
 
     def _start(self) -> None:
         if self._task is not None or self._wanted is None or self._paused:
-            return  # the check that is under way comes back here
+            return  # the check in progress calls this again
         asked = self._wanted
         client: Any = self._client
         question: Any = asked
@@ -124,13 +124,13 @@ class PreflightBox(QGroupBox):
         elif isinstance(outcome, Cancelled):
             self.explain("")
         elif isinstance(outcome, OrthomaskError):
-            self._wanted = None  # whatever was wrong may be mended by the next time
+            self._wanted = None  # the problem may be fixed by the next time
             reason = f"{outcome.sentence} {outcome.remedy}"
             self._show((Light("", Level.RED, reason),), "")
             self.checked.emit()
 
     def _calibrate(self, asked: CheckRequest, answer: CheckResult) -> None:
-        """Measure what is not known yet, once the lights are there."""
+        """Measure what is still unknown, once the lights are shown."""
         if answer.workload is None or answer.level is Level.RED or self._paused:
             return
         request = CalibrateRequest(asked.model, answer.workload, asked.device)
@@ -154,7 +154,7 @@ class PreflightBox(QGroupBox):
         self.checked.emit()
 
     def _end_calibration(self) -> None:
-        """Give it up; it begins anew with the next check that needs it."""
+        """Cancel it; the next check that needs it starts it again."""
         if self._calibration is None:
             return
         self._calibration.abandon()
@@ -171,7 +171,7 @@ class PreflightBox(QGroupBox):
     def _show(self, lights: tuple[Light, ...], estimate: str) -> None:
         while self._lights.count():
             gone = self._lights.takeAt(0).widget()
-            gone.hide()  # what is deleted later is seen until then
+            gone.hide()  # else visible until it is deleted
             gone.deleteLater()
         row = 0
         for light in lights:
@@ -192,7 +192,7 @@ class PreflightBox(QGroupBox):
         self.estimate.setVisible(bool(estimate))
 
     def _nodata_button(self, light: Light) -> Optional[QPushButton]:
-        """What treats a margin as no data with one click, and as data again with another."""
+        """A button that treats a margin as no data, or as data again."""
         treated = self._wanted.image.nodata if self._wanted is not None and light.name == "data" else None
         if light.nodata is not None:
             button = QPushButton(tr("Treat {} as no data").format(briefly(light.nodata)))
@@ -205,12 +205,12 @@ class PreflightBox(QGroupBox):
 
 
 def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback], CheckRequest]:
-    """What renders the sample, and makes the request that looks at it; for any thread."""
+    """A function that renders the sample and makes its request; for any thread."""
     return lambda folder, feedback: replace(request, image=sample.write(folder, feedback))
 
 
 def _estimate(result: CheckResult) -> str:
-    """What a run will take, as far as it is known: the rest is not guessed."""
+    """A run's time and memory, as far as known: the rest is not guessed."""
     if result.level is Level.RED or result.seconds is None:
         return ""
     time = time_in_words(result.seconds)

@@ -1,4 +1,4 @@
-"""Choosing the region: six ways to pick it, one rubber band that shows it, one line that describes it."""
+"""Choosing the region: six ways to pick it, a rubber band that shows it, a line that describes it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ICON_PX = 20
 
 
 class RegionBox(QGroupBox):
-    """Holds the region that is picked, and shows it on the map while the box is visible.
+    """Holds the picked region, and shows it on the map while the box is visible.
 
     Args:
         iface: QGIS, for its canvas and its active layer.
     """
 
     changed = pyqtSignal()
-    """Another region is picked, or none."""
+    """The picked region changed."""
     failed = pyqtSignal(object)
     """The `OrthomaskError` that says why nothing was picked."""
 
@@ -54,7 +54,7 @@ class RegionBox(QGroupBox):
         self._describe()
 
     def set_image(self, image: Optional[ImageSource]) -> None:
-        """The image whose extent a button takes, where it has one."""
+        """Set the image whose extent a button takes, if it has one."""
         self._image = image
         self.extent_button.setEnabled(has_end(image))
 
@@ -66,7 +66,7 @@ class RegionBox(QGroupBox):
         self.changed.emit()
 
     def release(self) -> None:
-        """Take rubber band and tools off the canvas; the box is of no use afterwards."""
+        """Remove rubber band and tools from the canvas; the box is unusable afterwards."""
         self._canvas.destinationCrsChanged.disconnect(self._show_band)
         for tool in self._tools:
             self._canvas.unsetMapTool(tool)
@@ -157,7 +157,7 @@ class RegionBox(QGroupBox):
             self._words.setText(tr("{} selected").format(area_in_words(self.region.area_m2)))
 
     def _show_band(self) -> None:
-        """Draw the region in the CRS that the map has now."""
+        """Draw the region in the map's current CRS."""
         self._hide_band()
         if self.region is not None and self.isVisible():
             self._band = region_band(self._canvas)

@@ -1,4 +1,4 @@
-"""A run of the history in the panel *Segment* again: filled in to be changed, or gone on with where it stopped."""
+"""A past run in the panel *Segment* again: filled in for editing, or resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from .region_box import RegionBox
 Layer = Union[QgsRasterLayer, QgsVectorTileLayer]
 
 Load = Callable[[str], bool]
-"""Whether a file that the project lacks shall be added to it."""
+"""Whether to add a file that the project lacks."""
 
 
 class Boxes(NamedTuple):
-    """Where the panel holds what is chosen."""
+    """The boxes that hold the panel's choices."""
 
     layer_chooser: ImageChooser
     region: RegionBox
@@ -41,10 +41,10 @@ class Boxes(NamedTuple):
 
 
 def fill(boxes: Boxes, run: PastRun, load: Load) -> list[str]:
-    """Fill the boxes with what a run was made with; nothing runs. Main thread only.
+    """Fill the boxes with a run's choices; runs nothing. Main thread only.
 
     Returns:
-        What could not be taken over, in a sentence each.
+        A sentence for each choice that could not be restored.
     """
     request = run.request
     if run.run is None or request is None:
@@ -59,14 +59,14 @@ def fill(boxes: Boxes, run: PastRun, load: Load) -> list[str]:
 
 
 def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
-    """A run that did not end, to be gone on with, with exactly what it was begun with; fills the boxes too.
+    """An unfinished run, to resume with exactly its original request; fills the boxes too.
 
     Main thread only.
 
     Raises:
-        OrthomaskError: what it needs is not there.
+        OrthomaskError: what it needs is missing.
     """
-    request = present(run.request)  # a run that cannot be read is not offered to be gone on with
+    request = present(run.request)  # unreadable runs cannot be resumed
     image = request.image
     if _is_missing(image.path):
         sentence = tr("The image “{}” no longer exists.").format(image.path)
@@ -76,7 +76,7 @@ def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
         sentence = tr("The run was started on the best available device, but the settings now say “{}”.")
         remedy = tr("Choose the best available device in the settings, or repeat the run.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(DEVICE.get()), remedy)
-    fill(boxes, run, lambda _: False)  # what they lack is no matter: the run does not read them
+    fill(boxes, run, lambda _: False)  # gaps do not matter: the run does not read the boxes
     known = next((found for found in _files() if found.path == image.path), image)
     request = replace(request, image=replace(image, access=known.access))
     request = run_folders.go_on(request, str(run.folder))
@@ -139,21 +139,21 @@ def _fill_options(box: OptionsBox, request: PredictRequest) -> Iterator[str]:
 
 
 def _rendered_layer(image: Image) -> Optional[Layer]:
-    """The layer of the project that a picture was rendered from."""
+    """The project layer that a picture was rendered from."""
     layers = [layer for layer in _layers() if is_rendered(layer)]
     source = image.rendered.source if image.rendered else ""
     return next((layer for layer in layers if pixels_of(layer).source == source), None)
 
 
 def _file_layer(image: Image) -> Optional[QgsRasterLayer]:
-    """The layer of the project that shows a file; one in the CRS that was assumed for it, where there is such."""
+    """The project layer that shows a file, preferably one in the CRS that was assumed for it."""
     files = [layer for layer in _layers() if isinstance(layer, QgsRasterLayer) and is_file(layer)]
     layers = [layer for layer in files if image_of(layer).path == image.path]
     return min(layers, key=lambda layer: image_of(layer).crs != image.crs, default=None)
 
 
 def _files() -> list[Image]:
-    """The files behind the layers of the project."""
+    """The files behind the project's layers."""
     return [image_of(layer) for layer in _layers() if is_file(layer)]
 
 
@@ -163,7 +163,7 @@ def _layers() -> list[Layer]:
 
 
 def _loaded(image: Image) -> Optional[QgsRasterLayer]:
-    """A new layer of a file, in the project; None where QGIS cannot open it."""
+    """A new project layer of a file; None if QGIS cannot open it."""
     layer = QgsRasterLayer(image.path, Path(image.path).stem)
     if not layer.isValid():
         return None
@@ -176,5 +176,5 @@ def _loaded(image: Image) -> Optional[QgsRasterLayer]:
 
 
 def _is_missing(path: str) -> bool:
-    """Whether it is the path of a file that is not there; of addresses nothing is known."""
+    """Whether it is the path of a missing file; False for URLs, which are not checked."""
     return os.path.isabs(path) and not path.startswith("/vsi") and not os.path.exists(path)

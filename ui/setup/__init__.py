@@ -1,1 +1,1 @@
-"""Setting up the engine: its window, and what is said of GPUs."""
+"""Setting up the engine: its window, and advice on GPUs."""

@@ -1,4 +1,4 @@
-"""The badge at the foot of the dock: what the engine computes on, and if a GPU is idle, why and what cures it."""
+"""The badge at the bottom of the dock: the engine's device, and if a GPU is not used, why and what to do."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LAMP_PX = 16
 
 
 class DeviceBadge(QWidget):
-    """Kind and name of the device behind a lamp. What it finds out about GPUs it finds out in the background."""
+    """Kind and name of the device, with a lamp. Looks for GPUs in the background."""
 
     setup_wanted = pyqtSignal()
-    """The engine must be set up anew to use the GPU."""
+    """Set up the engine again to use the GPU."""
     look_wanted = pyqtSignal()
-    """What was in the way may be gone: ask the engine again."""
+    """The obstacle may be gone: ask the engine again."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -48,11 +48,11 @@ class DeviceBadge(QWidget):
         self.say("")
 
     def text(self) -> str:
-        """All that it says."""
+        """All its text."""
         return f"{self.words.text()} {self.reason.text()}".strip()
 
     def say(self, text: str) -> None:
-        """Show a text in place of a device: it is not known yet, or not any more."""
+        """Show a text in place of a device that is not, or no longer, known."""
         self._info = None
         self.words.setText(text)
         self.setToolTip("")
@@ -60,7 +60,7 @@ class DeviceBadge(QWidget):
         self._show_advice(None)
 
     def show_device(self, info: InfoResult) -> None:
-        """Name the device; where it is the processor, look for GPUs."""
+        """Show the device; if it is the CPU, look for GPUs."""
         self._info = info
         kind = tr("CPU") if info.device == "cpu" else tr("GPU")
         self.words.setText(f"<b>{kind}</b> {html.escape(info.device_name)}")
@@ -74,7 +74,7 @@ class DeviceBadge(QWidget):
             QgsApplication.taskManager().addTask(self._task)
 
     def release(self) -> None:
-        """Tell nobody of what is still being looked for."""
+        """Drop the result of a search in progress."""
         if self._task is not None:
             self._task.abandon()
 
@@ -84,7 +84,7 @@ class DeviceBadge(QWidget):
             self._show_advice(advice(self._info, found))
 
     def _forget_task(self, _: OrthomaskError) -> None:
-        """What could not be found out is not told: the device stands there all the same."""
+        """Ignore a failed search: the device is shown anyway."""
         self._task = None
 
     def _show_advice(self, said: Optional[Advice]) -> None:

@@ -39,7 +39,7 @@ LAMP_PX, LOG_PX, LOG_LINES, WIDTH_PX = 20, 130, 2000, 600
 
 
 class State(enum.Enum):
-    """How the engine stands: the lamp's colour, the sentence, and what the button does about it."""
+    """The engine's state: the lamp's colour, a sentence, and the button's action."""
 
     MISSING = (
         "light-amber",
@@ -62,20 +62,20 @@ class State(enum.Enum):
 
     @property
     def sentence(self) -> str:
-        """What is so."""
+        """The state."""
         return tr(self.value[1])
 
     @property
     def verb(self) -> str:
-        """What can be done about it."""
+        """The button's action."""
         return tr(self.value[2])
 
 
 def state_of(error: Optional[OrthomaskError]) -> State:
-    """How the engine stands now.
+    """The engine's state now.
 
     Args:
-        error: why it does not work; None when it works, or was never tried.
+        error: why it does not work; None if it works or was never tried.
     """
     if error is not None and configured_python():
         return State.BROKEN
@@ -88,16 +88,16 @@ def state_of(error: Optional[OrthomaskError]) -> State:
 
 
 class SetupDialog(QDialog):
-    """A window of its own, beside which QGIS stays usable.
+    """A separate window that does not block QGIS.
 
     Args:
-        error: why the engine does not work; None when it does.
+        error: why the engine does not work; None if it does.
     """
 
     engine_changed = pyqtSignal()
-    """Another Python is the engine's from now on, or there is none any more."""
+    """The engine's Python has changed, or is gone."""
     engine_unwanted = pyqtSignal()
-    """The engine that runs must end: its files are going away."""
+    """The running engine must end: its files will be deleted."""
 
     def __init__(self, error: Optional[OrthomaskError] = None, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -130,7 +130,7 @@ class SetupDialog(QDialog):
         return self._task is not None
 
     def run(self) -> None:
-        """Do what the plan says, in the background."""
+        """Carry out the plan in the background."""
         plan = self.plan_box.plan
         if plan is None or self._task is not None:
             return
@@ -142,7 +142,7 @@ class SetupDialog(QDialog):
         self._start(tr("Orthomask: Set up"), lambda task: _installed(plan, broken, task), self._finish)
 
     def cancel(self) -> None:
-        """End it; nothing half-made stays, and what was fetched is kept for the next try."""
+        """Cancel it; nothing unfinished remains, and downloads are kept for the next try."""
         if self._task is not None:
             self.bar.cancel_button.setEnabled(False)
             self.bar.status.setText(tr("Cancelling…"))
@@ -231,11 +231,11 @@ class SetupDialog(QDialog):
         self._fit()
 
     def _fit(self, *_: object) -> None:
-        """Take the height of what is shown, once Qt has laid it out."""
+        """Fit the height to the content, once Qt has laid it out."""
         QTimer.singleShot(0, self._resize)
 
     def _resize(self) -> None:
-        """`adjustSize` would take two thirds of the screen at most, and squeeze what is shown."""
+        """`adjustSize` would use at most two thirds of the screen, and squeeze the content."""
         self.resize(self.width(), self.layout().totalHeightForWidth(self.width()))
 
     def _lock(self, locked: bool) -> None:
@@ -292,7 +292,7 @@ class SetupDialog(QDialog):
             self._use(path)
 
     def _use(self, python: str) -> None:
-        """Let the engine run in that Python; in the newest environment where it is empty."""
+        """Run the engine in this Python; if empty, in the newest environment."""
         set_python(python)
         self._error = None
         self._show_state()
@@ -300,7 +300,7 @@ class SetupDialog(QDialog):
         self.engine_changed.emit()
 
     def copy_diagnostics(self) -> None:
-        """Put the report onto the clipboard."""
+        """Copy the report to the clipboard."""
         log = self.log.toPlainText().splitlines()
         error = self._failure or self._error
         report = diagnostics.markdown(self._offer, configured_python(), of_qgis(), error, log)
@@ -309,7 +309,7 @@ class SetupDialog(QDialog):
 
 
 def _managed(error: Optional[OrthomaskError]) -> Optional[store.Environment]:
-    """The broken environment that a repair replaces: ours, not a Python that the person chose."""
+    """The broken environment that a repair replaces: ours, not a Python that the user chose."""
     made = store.environments()
     return made[0] if error is not None and made and not chosen_python() else None
 
@@ -327,5 +327,5 @@ def _removed(environment: store.Environment) -> bool:
     with store.locked(base):
         gone = store.remove(environment.folder)
         if not store.environments(base):
-            store.remove(base / managed.FOLDER)  # the Python that they were made with
+            store.remove(base / managed.FOLDER)  # the Python they were made with
         return gone

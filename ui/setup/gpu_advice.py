@@ -1,4 +1,4 @@
-"""Why a GPU that is in the computer is not used, in one sentence, and what cures it."""
+"""Why the computer's GPU is not used, in one sentence, and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..toolkit.words import mark, tr
 
 
 class Cure(enum.Enum):
-    """What the button beside the sentence does; its text."""
+    """What the button next to the sentence does; its text."""
 
     NONE = ""
     SET_UP = mark("Set up for the GPU…")
@@ -27,7 +27,7 @@ class Advice:
     """One sentence or two, and the button that helps.
 
     Args:
-        is_warning: whether there is a GPU that could be used; else it is only said.
+        is_warning: whether a GPU could be used; else it is only information.
     """
 
     sentence: str
@@ -54,11 +54,11 @@ _BY_PROBLEM = {
         mark("{} is not used: the CPU is chosen in the settings."), Cure.USE_GPU, is_warning=False
     ),
 }
-"""Where PyTorch has a build for the GPU and its driver."""
+"""For GPUs and drivers that a build of PyTorch supports."""
 
 
 def advice(info: InfoResult, graphics: Graphics) -> Optional[Advice]:
-    """What to say of the GPUs that are not used; None where there is nothing to say."""
+    """Advice on GPUs that are not used; None if there is nothing to say."""
     if info.device != "cpu":
         return None
     if graphics.gpu is not None:

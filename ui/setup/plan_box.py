@@ -1,4 +1,4 @@
-"""What will be set up: which Python, which build, how much to fetch, where it goes."""
+"""What will be set up: which Python, which build, how much to fetch, and where to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIST_PX = 110
 
 
 class PlanBox(QGroupBox):
-    """Shows a plan and lets it be changed. `plan` is None while there is none, and `problem` says why."""
+    """Shows a plan that the user can change. `plan` is None while there is none; `problem` says why."""
 
     changed = pyqtSignal()
 
@@ -58,7 +58,7 @@ class PlanBox(QGroupBox):
         self._lay_out()
 
     def show_offer(self, offer: Offer) -> None:
-        """Offer what was found, the best of it chosen."""
+        """Offer what was found, with the best chosen."""
         self._offer = offer
         for chooser in (self.device, self.python):
             chooser.blockSignals(True)
@@ -76,7 +76,7 @@ class PlanBox(QGroupBox):
         self._refresh()
 
     def use_folder(self, folder: str) -> None:
-        """Install from that folder; from the internet where it is empty."""
+        """Install from this folder; if empty, from the internet."""
         self._folder = folder
         if self._offer is not None:
             self.show_offer(self._offer)
@@ -103,7 +103,7 @@ class PlanBox(QGroupBox):
         layout.addWidget(self.packages_box)
 
     def _refresh(self, *_: object) -> None:
-        """Make the plan that the choices mean, and show it."""
+        """Make the plan for the choices, and show it."""
         if self._offer is None:
             return
         try:
@@ -130,7 +130,7 @@ class PlanBox(QGroupBox):
         return planning.from_internet(offer, self.device.currentData(), self.python.currentData(), of_qgis())
 
     def _choose(self, offer: Offer, plan: Plan) -> None:
-        """Show for which device and which Python a folder's packages are."""
+        """Show the device and Python of a folder's packages."""
         places = (offer.builds.index(plan.build), offer.usable.index(plan.python))
         for chooser, place in zip((self.device, self.python), places):
             chooser.blockSignals(True)

@@ -1,4 +1,4 @@
-"""The environments that there are: what they are made of, what they take, and a button that removes them."""
+"""The existing environments: contents, size, and a button that removes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StoreBox(QGroupBox):
     """Lists the environments of this profile."""
 
     removal_wanted = pyqtSignal(object)
-    """The environment that shall go; the person has agreed."""
+    """The environment to remove; the user has agreed."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Environments on this computer"), parent)
@@ -48,7 +48,7 @@ class StoreBox(QGroupBox):
         layout.addLayout(below)
 
     def show_environments(self, python: str) -> None:
-        """List what there is now.
+        """List the current ones.
 
         Args:
             python: the engine's, to mark the environment in use.

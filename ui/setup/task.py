@@ -13,11 +13,11 @@ Work = Callable[["SetupTask"], Any]
 
 
 class SetupTask(EngineTask):
-    """Runs a function beside QGIS; its signals come on the main thread.
+    """Runs a function in the background; emits on the main thread.
 
     Args:
         title: what QGIS's task manager shows.
-        work: is given the task, to say how far it is and to ask whether it shall end.
+        work: gets the task, to report progress and to check for cancellation.
     """
 
     logged = pyqtSignal(str)
@@ -27,7 +27,7 @@ class SetupTask(EngineTask):
         super().__init__(title, _here(), work)
 
     def step(self, fraction: float, message: str) -> None:
-        """Say how far it is (0 to 1), and what is being done."""
+        """Report progress (0 to 1), and what is being done."""
         self.setProgress(100 * fraction)
         self.setProgressText(message)
 
@@ -37,7 +37,7 @@ class SetupTask(EngineTask):
 
 
 class _Here(EngineClient):
-    """Answers in the task's own thread: what is asked is a function."""
+    """Answers in the task's own thread: the request is a function."""
 
     def call(self, request: Any, feedback: Any = None) -> Any:
         return request(feedback)

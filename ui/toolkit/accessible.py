@@ -1,4 +1,4 @@
-"""Names for screen readers: of everything that can be used and has no words on it."""
+"""Names for screen readers, for every control without text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ USED = (
     QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QAbstractItemView, QPlainTextEdit, QTextEdit, QProgressBar,
 )  # fmt: skip
 WHOLE = (QComboBox, QAbstractSpinBox, QLineEdit, QTabBar, QgsMessageBar)
-"""What is inside these is part of them."""
+"""Their children are parts of them."""
 
 
 def used_widgets(root: QWidget) -> Iterator[QWidget]:
-    """What a person can use inside `root`, seen at present or not, but for buttons that get their words when shown."""
+    """The controls inside `root`, visible or not, except buttons that get their text when shown."""
     for widget in root.findChildren(QWidget):
         blank = isinstance(widget, QPushButton) and not widget.text() and widget.icon().isNull()
         if isinstance(widget, USED) and not blank and not _is_part(widget):
@@ -38,13 +38,13 @@ def used_widgets(root: QWidget) -> Iterator[QWidget]:
 
 
 def name_of(widget: QWidget) -> str:
-    """What a screen reader calls it: the name it was given, or else the words on it; signs such as ▲ are none."""
+    """What a screen reader calls it: its accessible name, or else its text; signs such as ▲ do not count."""
     words = widget.text() if isinstance(widget, QAbstractButton) else ""
     return str(widget.accessibleName() or (words if any(letter.isalpha() for letter in words) else ""))
 
 
 def name_widgets(root: QWidget) -> None:
-    """Name what has no name yet: after its label, else its tool tip, else the box that it is in."""
+    """Name what has no name yet: by its label, else its tool tip, else the box that it is in."""
     labels = {label.buddy(): label.text() for label in root.findChildren(QLabel) if label.buddy() is not None}
     for widget in used_widgets(root):
         if not name_of(widget):
@@ -52,7 +52,7 @@ def name_widgets(root: QWidget) -> None:
 
 
 def _is_part(widget: QWidget) -> bool:
-    """Whether it is a header, the corner of a table, or inside something that is used as a whole."""
+    """Whether it is a header, the corner of a table, or part of a compound control."""
     if isinstance(widget, QHeaderView) or isinstance(widget.parentWidget(), QAbstractItemView):
         return True
     place = widget.parentWidget()
@@ -66,13 +66,13 @@ def _name_for(widget: QWidget, root: QWidget, labels: dict[QWidget, str]) -> str
     label = next((labels[place] for place in around if place in labels), "")
     tip = next((place.toolTip() for place in around if place.toolTip()), "").partition("\n")[0]
     title = next((place.title() for place in around if isinstance(place, QGroupBox)), "")
-    if isinstance(widget, QAbstractButton):  # one of several parts: the label alone would not tell them apart
+    if isinstance(widget, QAbstractButton):  # one of several: they may share a label
         return ": ".join(filter(None, (label or ("" if tip else title), tip)))
     return label or tip or title
 
 
 def _upwards(widget: QWidget, root: QWidget) -> Iterator[QWidget]:
-    """The widget and what it is in, up to the next box."""
+    """The widget and its parents, up to the next box."""
     place = widget
     while place is not None and place is not root:
         yield place

@@ -1,4 +1,4 @@
-"""Choosing an attribute. Unlike QGIS's own widget it keeps the choice when the layer's fields are told anew."""
+"""Choosing an attribute. Unlike QGIS's own widget it keeps the choice when the layer's fields are set again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .words import tr
 
 
 class FieldChooser(QComboBox):
-    """The attributes of a layer, after a first line that stands for none.
+    """The attributes of a layer, after a first line for none.
 
     Args:
-        nothing: that line.
-        only_numbers: leave out attributes that are no numbers.
+        nothing: its text.
+        only_numbers: offer numeric attributes only.
     """
 
     def __init__(self, nothing: str, *, only_numbers: bool = False, parent: Optional[QWidget] = None) -> None:
@@ -26,7 +26,7 @@ class FieldChooser(QComboBox):
 
     @property
     def field(self) -> str:
-        """The attribute that is chosen; empty for none."""
+        """The chosen attribute; empty for none."""
         return self.currentData() or ""
 
     def show_fields(self, layer: Optional[QgsMapLayer], chosen: str = "") -> None:

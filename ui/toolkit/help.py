@@ -1,4 +1,4 @@
-"""The user guide in a window of QGIS: it works offline, in the theme's colours, and opens at the section that fits."""
+"""The user guide in a QGIS window: works offline, in the theme's colours, and opens at the right section."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE, PICTURE_PX, MARGIN_PX = QSize(780, 720), 680, 14
 
 
 class Section(enum.Enum):
-    """A section of the guide that something opens; the value is its anchor."""
+    """A section of the guide that can be opened; the value is its anchor."""
 
     TOP = "user-guide"
     SETUP = "set-up"
@@ -38,7 +38,7 @@ class Section(enum.Enum):
 
     @property
     def url(self) -> str:
-        """A link that `QDesktopServices` hands over to `GuideLinks` while the plugin is loaded."""
+        """A link that `QDesktopServices` passes to `GuideLinks` while the plugin is loaded."""
         return f"{SCHEME}:{self.value}"
 
 
@@ -56,14 +56,14 @@ class GuideBrowser(QTextBrowser):
         self.sourceChanged.connect(self._find)
 
     def show_page(self, path: Path, anchor: str = "") -> None:
-        """Show that file from the heading with that anchor on; from its beginning where there is none."""
+        """Show this file from the heading with this anchor; from the top if there is none."""
         page = QUrl.fromLocalFile(str(path))
         if anchor:
             page.setFragment(anchor)
         self.setSource(page)
 
     def loadResource(self, kind: int, name: QUrl) -> object:
-        """A picture of the page, sharp where the screen has many pixels."""
+        """A picture of the page, sharp on high-DPI screens."""
         if kind != QTextDocument.ResourceType.ImageResource:
             return super().loadResource(kind, name)
         picture = QImage(self.source().resolved(name).toLocalFile())
@@ -71,7 +71,7 @@ class GuideBrowser(QTextBrowser):
         return picture
 
     def _find(self, page: QUrl) -> None:
-        """Go to the heading: Qt gives the headings of Markdown no anchors of their own."""
+        """Scroll to the heading: Qt gives Markdown headings no anchors."""
         document = self.document()
         document.setDocumentMargin(MARGIN_PX)
         blocks = (document.findBlockByNumber(number) for number in range(document.blockCount()))
@@ -90,7 +90,7 @@ class GuideBrowser(QTextBrowser):
 
 
 class HelpWindow(QDialog):
-    """The guide beside what it explains; Escape closes it."""
+    """The guide next to what it explains; Escape closes it."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -103,7 +103,7 @@ class HelpWindow(QDialog):
 
 
 def show_help(section: Section, parent: Optional[QWidget]) -> None:
-    """Open the guide at that section, in one window for each window that asks: a modal one would block any other."""
+    """Open the guide at this section, in one window per parent: a modal parent would block any other."""
     owner = parent.window() if parent is not None else None
     window = (owner.findChild(HelpWindow) if owner is not None else None) or HelpWindow(owner)
     window.show()
@@ -112,7 +112,7 @@ def show_help(section: Section, parent: Optional[QWidget]) -> None:
 
 
 class GuideLinks(QObject):
-    """Opens what `Section.url` names, wherever such a link is followed, until `release`."""
+    """Opens links made by `Section.url`, wherever they are followed, until `release`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,16 +120,16 @@ class GuideLinks(QObject):
 
     @pyqtSlot(QUrl)
     def open(self, url: QUrl) -> None:
-        """Open the guide at that section."""
+        """Open the guide at this section."""
         show_help(Section(url.path()), QApplication.activeWindow())
 
     def release(self) -> None:
-        """Follow such links no longer."""
+        """Stop following such links."""
         QDesktopServices.unsetUrlHandler(SCHEME)
 
 
 def help_button(section: Callable[[], Section]) -> QToolButton:
-    """A `?` that opens the guide at the section that fits when it is pressed."""
+    """A `?` button that opens the guide at `section()`."""
     button = QToolButton()
     button.setIcon(icon("help"))
     button.setAutoRaise(True)
@@ -151,5 +151,5 @@ def _anchor_of(block: QTextBlock) -> str:
 
 
 def _slug(heading: str) -> str:
-    """As GitHub makes anchors: lower case, no punctuation, hyphens for blanks."""
+    """An anchor as on GitHub: lower case, no punctuation, hyphens for spaces."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

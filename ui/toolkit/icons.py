@@ -10,10 +10,10 @@ ICONS_DIR = Path(__file__).resolve().parents[2] / "resources" / "icons"
 
 
 def icon_path(name: str) -> str:
-    """The file of the icon of that name, without `.svg`."""
+    """The file of an icon; `name` is without `.svg`."""
     return str(ICONS_DIR / f"{name}.svg")
 
 
 def icon(name: str) -> QIcon:
-    """The icon of that file name, without `.svg`."""
+    """An icon by its file name, without `.svg`."""
     return QIcon(icon_path(name))

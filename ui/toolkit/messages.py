@@ -1,4 +1,4 @@
-"""How an error reaches the person: sentence and remedy in the message bar, the rest behind a button and in the log."""
+"""Shows errors to the user: sentence and remedy in the message bar, the rest behind a button and in the log."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LINES = 2
 
 
 def show_error(bar: QgsMessageBar, error: OrthomaskError) -> None:
-    """Show the error until the person closes it. Main thread only."""
+    """Show the error until the user closes it. Main thread only."""
     text = f"{error.sentence} {error.remedy}"
     QgsMessageLog.logMessage(f"{text}\n{error.details}".strip(), TITLE, Qgis.MessageLevel.Critical, False)
     message = QWidget()
     words = QLabel(f"<b>{TITLE}:</b> {html.escape(text)}")
-    words.setWordWrap(True)  # the bar's own text shows one line and a half
+    words.setWordWrap(True)  # the bar's own text shows only one and a half lines
     words.setMaximumHeight(LINES * words.fontMetrics().lineSpacing())
     words.setToolTip(text)
     button = QPushButton(tr("Details"))
@@ -36,7 +36,7 @@ def show_error(bar: QgsMessageBar, error: OrthomaskError) -> None:
 
 
 def show_details(error: OrthomaskError) -> None:
-    """Open a window with all that is known of the error, to be read and copied."""
+    """Open a window with all details of the error, to read and copy."""
     viewer = QgsMessageViewer()
     viewer.setTitle(tr("Orthomask: details"))
     details = error.details.strip() or tr("There are no further details.")
@@ -45,12 +45,12 @@ def show_details(error: OrthomaskError) -> None:
 
 
 def show_warning(bar: QgsMessageBar, text: str) -> None:
-    """Show something that the person should know of a run that went well."""
+    """Show something that the user should know about a successful run."""
     bar.pushMessage(TITLE, text, Qgis.MessageLevel.Warning, 0)
 
 
 def show_success(bar: QgsMessageBar, text: str, button: Optional[QPushButton] = None) -> None:
-    """Show that a run has ended well; it goes away by itself."""
+    """Report a successful run; the message disappears by itself."""
     message = present(bar.createMessage(TITLE, text))
     if button is not None:
         message.layout().addWidget(button)

@@ -1,4 +1,4 @@
-"""What is known to be there, though its type says that it need not be."""
+"""Values that are known not to be None, though their type allows it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ Thing = TypeVar("Thing")
 
 
 def present(thing: Optional[Thing]) -> Thing:
-    """The thing itself. By their types, any function of QGIS may return nothing; where this stands, none does.
+    """The thing itself. By its types, any function of QGIS may return None; where this is used, none does.
 
     Raises:
-        ValueError: there is nothing, which is a defect.
+        ValueError: it is None, which is a defect.
     """
     if thing is None:
         raise ValueError("nothing where something has to be")

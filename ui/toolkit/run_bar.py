@@ -1,4 +1,4 @@
-"""Run, progress with time left, and Cancel: the part of the panel that never scrolls away."""
+"""Run, progress with time left, and Cancel: the part of the panel that does not scroll."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = 1000
 
 
 class RunBar(QWidget):
-    """Two buttons and a bar; it knows nothing of what runs."""
+    """Two buttons and a bar, independent of what runs."""
 
     run_wanted = pyqtSignal()
     cancel_wanted = pyqtSignal()
@@ -44,36 +44,36 @@ class RunBar(QWidget):
         self.stop("")
 
     def add_button(self, button: QWidget) -> None:
-        """Put one more button beside Run."""
+        """Add a button next to Run."""
         self._buttons.addWidget(button)
 
     def show_below(self, widget: QWidget) -> None:
-        """Put something right below the status."""
+        """Add a widget right below the status."""
         self._layout.insertWidget(1, widget)
 
     def set_ready(self, ready: bool, label: str, reason: str) -> None:
-        """Whether Run can be pressed, and in `reason` why not, or what it would do. Forgets how the last run ended."""
+        """Set whether Run is enabled; `reason` says why not, or what it would do. Clears the last run's status."""
         self.run_button.setEnabled(ready)
         self.run_button.setText(label)
         self.run_button.setToolTip(reason)
         self.stop("")
 
     def start(self) -> None:
-        """A run has begun."""
+        """Show a new run."""
         self._clock = Clock()
         self.progress.setValue(0)
         self.status.setText(tr("Starting…"))
         self._show_running(True)
 
     def report(self, fraction: float, message: str) -> None:
-        """Show how far the run is and how long it will take."""
+        """Show the run's progress and the time left."""
         self.progress.setValue(round(STEPS * fraction))
         left = self._clock.seconds_left(fraction)
         words = "" if left is None else tr(" · {} left").format(time_in_words(left))
         self.status.setText(f"{message}{words}")
 
     def stop(self, status: str) -> None:
-        """The run has ended; `status` says how."""
+        """Show how the run ended: `status`."""
         self._show_running(False)
         self.status.setText(status)
         self.status.setVisible(bool(status))
@@ -87,15 +87,15 @@ class RunBar(QWidget):
 
 
 class Clock:
-    """Tells the time left from the speed since the first report, so that a resumed run is told rightly too."""
+    """Estimates the time left from the speed since the first report, so it is right for resumed runs too."""
 
     def __init__(self) -> None:
         self._first: Optional[tuple[float, float]] = None
 
     def seconds_left(self, fraction: float) -> Optional[float]:
-        """Seconds until the end at the present speed; None while that is not known yet."""
+        """Seconds until the end at the present speed; None while that is unknown."""
         now = time.monotonic()
-        if self._first is None and fraction > 0.02:  # before that the model is loaded, which says nothing
+        if self._first is None and fraction > 0.02:  # before that, only the model is loaded
             self._first = (now, fraction)
         if self._first is None or fraction - self._first[1] < 0.02:
             return None

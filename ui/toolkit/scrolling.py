@@ -1,4 +1,4 @@
-"""How a panel is laid out: boxes that scroll, and a bar below them that never scrolls away."""
+"""How a panel is laid out: boxes that scroll, and a fixed bar below them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lay_out(panel: QWidget, boxes: Iterable[QWidget], bar: QWidget) -> None:
     scroll = QScrollArea()
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setWidgetResizable(True)
-    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what is in it takes the focus
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # its children take the focus
     scroll.setWidget(inner)
     layout = QVBoxLayout(panel)
     layout.setContentsMargins(0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""All that Orthomask keeps in QGIS's settings: each name, its default, and word of a change."""
+"""All that Orthomask keeps in QGIS's settings: names, defaults, and a signal for changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Value = TypeVar("Value", bool, int, str)
 
 
 class News(QObject):
-    """Tells at once what has changed, so that nothing has to be started anew."""
+    """Announces changes at once, so that nothing has to be restarted."""
 
     changed = pyqtSignal(object)
-    """The `Setting` that has another value now."""
+    """The `Setting` whose value changed."""
 
 
 news = News()
@@ -23,18 +23,18 @@ news = News()
 
 @dataclass(frozen=True)
 class Setting(Generic[Value]):
-    """One value under `orthomask/` in the settings of the profile; a default is not written down."""
+    """One value under `orthomask/` in the settings of the profile; defaults are not stored."""
 
     name: str
     default: Value
 
     @property
     def key(self) -> str:
-        """Its name among all settings of QGIS."""
+        """Its key in QGIS's settings."""
         return f"orthomask/{self.name}"
 
     def get(self) -> Value:
-        """What was chosen; the default where nothing was, or what is there cannot be read."""
+        """The chosen value; the default if none was chosen, or it cannot be read."""
         try:
             value: Value = QgsSettings().value(self.key, self.default, type=type(self.default))
         except TypeError:
@@ -42,7 +42,7 @@ class Setting(Generic[Value]):
         return value
 
     def set(self, value: Value) -> None:
-        """Keep it for the next start of QGIS too."""
+        """Set it, also for the next start of QGIS."""
         before: Any = self.get()
         if value == self.default:
             QgsSettings().remove(self.key)
@@ -57,23 +57,23 @@ class Setting(Generic[Value]):
 
 
 FOLDER = Setting("folder", "")
-"""Where results go; empty for beside the project."""
+"""Where results go; empty for next to the project."""
 DEVICE = Setting("device", "auto")
-"""What a request runs on that does not say: `auto` for the best there is, or `cpu`."""
+"""The device of requests that name none: `auto` for the best available, or `cpu`."""
 ASK_FROM = Setting("ask-from", 2000)
-"""Requests to a map service above which the person is asked: 2000 are about 2.5 km² at 0.15 m."""
+"""Requests to a map service above which the user is asked: 2000 are about 2.5 km² at 0.15 m."""
 PYTHON = Setting("python", "")
-"""The engine's Python, where the person has chosen one."""
+"""The engine's Python, if the user has chosen one."""
 MODEL_FILES = Setting("model-files", "")
-"""Paths of models elsewhere that were added once, as JSON."""
+"""Paths of added models elsewhere, as JSON."""
 UNFINISHED_RUN = Setting("unfinished", "")
-"""Request and folder of the run that was begun last and has not ended, as JSON."""
+"""Request and folder of the last run, while it is unfinished, as JSON."""
 RUN_PARENTS = Setting("run-parents", "")
-"""Folders in which runs have their folders, the last one first, as JSON."""
+"""Parent folders of runs, most recent first, as JSON."""
 UNFINISHED_TRAINING = Setting("unfinished-training", "")
-"""The request of the training that was begun last and has not ended, as JSON."""
+"""The request of the last training, while it is unfinished, as JSON."""
 SEEN = Setting("seen", False)
-"""Whether the dock stays closed when the plugin is loaded: not the first time, nor where it was open before."""
+"""Whether the dock stays closed when the plugin is loaded: not the first time, nor if it was open before."""
 ALL: tuple[Setting[Any], ...] = (
     FOLDER, DEVICE, ASK_FROM, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS, UNFINISHED_TRAINING, SEEN,
 )  # fmt: skip

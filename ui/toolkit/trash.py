@@ -1,4 +1,4 @@
-"""The system's trash, where there is one."""
+"""The system's trash, if there is one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from qgis.PyQt.QtCore import QFile, QStandardPaths
 
 
 def moved_to_trash(path: Path) -> bool:
-    """Move a file or a folder to the trash; False where that is not possible, and then it stays where it is."""
+    """Move a file or a folder to the trash; False if that is not possible, and then it stays where it is."""
     if not hasattr(QFile, "moveToTrash"):  # new in Qt 5.15
         return False
     return _has_trash() and QFile(str(path)).moveToTrash()
 
 
 def _has_trash() -> bool:
-    """Whether there is a trash, made where it is missing.
+    """Whether there is a trash; makes it if it is missing.
 
-    Qt moves to `files` in the current folder where it cannot make the trash that freedesktop.org describes.
+    Qt moves to `files` in the current folder if it cannot make the trash that freedesktop.org specifies.
     """
     if sys.platform in ("win32", "darwin"):
         return True

@@ -1,4 +1,4 @@
-"""Numbers as plain words, and the translation functions under the name by which the QGIS side knows them."""
+"""Numbers in words, and the translation functions under the names that the QGIS side uses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ M2_PER_KM2 = 1_000_000.0
 
 
 def in_digits(number: float, decimals: int = 0) -> str:
-    """A number as it is written where the person lives: 1,234.5 or 1.234,5."""
+    """A number in the user's locale: 1,234.5 or 1.234,5."""
     return QLocale().toString(float(number), "f", decimals)
 
 
 def briefly(number: float, figures: int = 6) -> str:
-    """A number as short as it can be written with that many figures: 0.3 or 0,3."""
+    """A number in its shortest form with so many significant figures: 0.3 or 0,3."""
     return QLocale().toString(float(number), "g", figures)
 
 
 def area_in_words(area_m2: float) -> str:
-    """An area in the unit that a person would choose: m² below a tenth of a hectare, then ha, then km²."""
+    """An area in a suitable unit: m² below a tenth of a hectare, then ha, then km²."""
     if area_m2 < 0.1 * M2_PER_HA:
         return tr("{} m²").format(in_digits(area_m2))
     if area_m2 < M2_PER_KM2:
@@ -32,7 +32,7 @@ def area_in_words(area_m2: float) -> str:
 
 
 def time_in_words(seconds: float) -> str:
-    """A duration as a person would say it: seconds, minutes, or hours and minutes."""
+    """A duration in words: seconds, minutes, or hours and minutes."""
     if seconds < 60:
         return tr("{} s").format(max(1, round(seconds)))
     if seconds < 3600:
@@ -42,7 +42,7 @@ def time_in_words(seconds: float) -> str:
 
 
 def megabytes_in_words(megabytes: float) -> str:
-    """An amount of data or memory in megabytes, or from a thousand of them on in gigabytes."""
+    """An amount of data or memory in megabytes, or from a thousand on, in gigabytes."""
     if megabytes < 1000:
         return tr("{} MB").format(in_digits(megabytes))
     return tr("{} GB").format(in_digits(megabytes / 1000, 1))

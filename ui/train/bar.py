@@ -1,4 +1,4 @@
-"""Train, Pause, Resume and Stop, with progress and time left: the part of the panel that never scrolls away."""
+"""Train, Pause, Resume and Stop, with progress and time left: the part of the panel that does not scroll."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..toolkit.words import time_in_words, tr
 
 
 class TrainingBar(QWidget):
-    """Buttons and a bar; it knows nothing of what runs."""
+    """Buttons and a bar, independent of what runs."""
 
     train_wanted = pyqtSignal()
     pause_wanted = pyqtSignal()
@@ -45,7 +45,7 @@ class TrainingBar(QWidget):
         self.show_ready("")
 
     def show_ready(self, missing: str) -> None:
-        """Nothing runs; `missing` says what is still to be chosen before something can."""
+        """Show that nothing runs; `missing` says what must still be chosen."""
         tip = missing or tr("Start; you can keep using the map and the other panels")
         self._show("run", tr("Train"), tip, self.train_wanted)
         self.main_button.setEnabled(not missing)
@@ -54,7 +54,7 @@ class TrainingBar(QWidget):
         self.say("")
 
     def show_running(self) -> None:
-        """A training has begun or goes on."""
+        """Show a training in progress."""
         self._clock = Clock()
         tip = tr("Interrupt it now and resume later, even after a restart of QGIS")
         self._show("pause", tr("Pause"), tip, self.pause_wanted)
@@ -66,7 +66,7 @@ class TrainingBar(QWidget):
         self.say(tr("Starting…"))
 
     def show_paused(self, status: str) -> None:
-        """A training waits to go on; `status` says which."""
+        """Show a paused training; `status` says which."""
         self._show("run", tr("Resume"), tr("Resume the training where it stopped"), self.resume_wanted)
         self.main_button.setEnabled(True)
         self.progress.hide()
@@ -75,20 +75,20 @@ class TrainingBar(QWidget):
         self.say(status)
 
     def show_ending(self, status: str) -> None:
-        """It has been asked to pause or stop, and does so within a second."""
+        """Show that it will pause or stop, within a second."""
         self.main_button.setEnabled(False)
         self.stop_button.setEnabled(False)
         self.say(status)
 
     def report(self, fraction: float, message: str) -> None:
-        """Show how far the training is and how long it will take."""
+        """Show the training's progress and the time left."""
         self.progress.setValue(round(STEPS * fraction))
         left = self._clock.seconds_left(fraction)
         words = "" if left is None else tr(" · {} left").format(time_in_words(left))
         self.say(f"{message}{words}")
 
     def say(self, status: str) -> None:
-        """Show a sentence above the buttons; nothing where it is empty."""
+        """Show a sentence above the buttons; hide it if empty."""
         self.status.setText(status)
         self.status.setVisible(bool(status))
 

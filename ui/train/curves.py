@@ -1,4 +1,4 @@
-"""Curves of a training, drawn with Qt alone: QGIS's Python need not have a plotting library."""
+"""Curves of a training, drawn with Qt alone: QGIS's Python may lack a plotting library."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .run import Epoch, best_epoch
 RIGHT_PX, GAP_PX, PLOT_PX = 8, 6, 74
 TICKS = 4
 SMALLER = 0.85
-"""The size of the words, as a part of that of other labels."""
+"""Font size, relative to other labels."""
 
 
 class Curve(NamedTuple):
-    """One plot: what it is called, its colour, the value of an epoch, and the least range of its axis."""
+    """One plot: its title, its colour, the value of an epoch, and the minimum range of its axis."""
 
     title: str
     color: str
@@ -42,7 +42,7 @@ class Curve(NamedTuple):
 class Curves(QLabel):
     """Validation IoU above, loss below it, over the epochs; the best epoch is marked.
 
-    It is a label because QGIS's dark themes colour the words of labels, and not those of plain widgets.
+    It is a label because QGIS's dark themes colour the text of labels, and not that of plain widgets.
     """
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
@@ -57,7 +57,7 @@ class Curves(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
-        """Draw these epochs, out of so many."""
+        """Draw these epochs, out of `total`."""
         self._epochs, self._total = epochs, total
         self.update()
 
@@ -66,7 +66,7 @@ class Curves(QLabel):
         return QSize(300, len(self._curves) * (line + 2 * GAP_PX + PLOT_PX) + line)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw one plot under the other."""
+        """Draw one plot below the other."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._font())
@@ -75,7 +75,7 @@ class Curves(QLabel):
         self._draw_epoch_axis(painter, self._plot(len(self._curves) - 1))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell the numbers of the epoch under the mouse."""
+        """Show the numbers of the epoch under the mouse."""
         near = min(self._epochs, key=lambda epoch: abs(self._x(epoch.epoch) - event.pos().x()), default=None)
         if near is not None:
             numbers = tr("Epoch {}\nIoU {}\nF1 {}\nLoss {}")
@@ -91,7 +91,7 @@ class Curves(QLabel):
         return QFontMetrics(self._font())
 
     def _plot(self, row: int) -> QRectF:
-        """Where the plot of that row lies, without its title and axes."""
+        """The rectangle of a row's plot, without title and axes."""
         line, left = self._metrics().height(), self._metrics().horizontalAdvance("0.000")
         height, title = (self.height() - line) / len(self._curves), line + GAP_PX
         return QRectF(left, row * height + title, self.width() - left - RIGHT_PX, height - title - GAP_PX)
@@ -136,7 +136,7 @@ class Curves(QLabel):
 
 
 def nice_ticks(values: Sequence[float]) -> list[float]:
-    """Three to six round numbers at equal steps, from below the least value to above the greatest."""
+    """Three to six round numbers at equal steps, from below the minimum to above the maximum."""
     low, high = min(values), max(values)
     rough = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))

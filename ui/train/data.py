@@ -1,4 +1,4 @@
-"""Labelled data for training and evaluation, frozen as QGIS shows it, and written for the engine later."""
+"""Labelled data for training and evaluation, frozen as QGIS shows it, to write for the engine later."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..layers.vector_snapshot import text_of
 from ..toolkit.words import tr
 
 DATA_DIR = "data"
-"""Of a run folder: copies of labels and areas as they were when the training began."""
+"""In a run folder: copies of labels and areas as they were when the training began."""
 REQUEST = "request.json"
 
 
 @dataclass(frozen=True)
 class FrozenLayers:
-    """An image, and copies to be made of its labels and areas.
+    """An image, and copies to make of its labels and areas.
 
     Attributes:
-        name: of the image, for tables and folders.
-        classes: what the labels' values mean; empty for the values as they are.
+        name: the image's, for tables and folders.
+        classes: of the labels' values; empty to use the values directly.
     """
 
     name: str
@@ -38,7 +38,7 @@ class FrozenLayers:
 
     @property
     def picture(self) -> Optional[Picture]:
-        """What has to be rendered; None where the image is a file."""
+        """What must be rendered; None if the image is a file."""
         return self.truth.image if isinstance(self.truth.image, Picture) else None
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledData:
@@ -58,7 +58,7 @@ class FrozenLayers:
 
 @dataclass(frozen=True)
 class FrozenChips:
-    """A folder of chips that were exported."""
+    """A folder of exported chips."""
 
     path: str
     classes: tuple[ClassInfo, ...] = ()
@@ -70,7 +70,7 @@ class FrozenChips:
         return Path(self.path).name
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledData:
-        """What the engine reads; there is nothing to write."""
+        """The engine's input; there is nothing to write."""
         return LabelledData(chips=(ChipSet(self.path),))
 
 
@@ -78,7 +78,7 @@ Frozen = Union[FrozenLayers, FrozenChips]
 
 
 def recorded_data(folder: Path) -> Optional[LabelledData]:
-    """The data of the training that was begun in a folder; None where none was."""
+    """The data of the training begun in a folder; None if none was."""
     try:
         return from_json(TrainRequest, json.loads((folder / REQUEST).read_text(encoding="utf-8"))).data
     except (OSError, ValueError, OrthomaskError):
@@ -86,7 +86,7 @@ def recorded_data(folder: Path) -> Optional[LabelledData]:
 
 
 def count_labels(labels: QgsVectorLayer) -> int:
-    """How many labels there are, those not saved yet included; some providers cannot tell without counting."""
+    """The number of labels, including unsaved ones; some providers must count them."""
     count = int(labels.featureCount())
     if count >= 0:
         return count
@@ -96,7 +96,7 @@ def count_labels(labels: QgsVectorLayer) -> int:
 
 
 def count_splits(areas: QgsVectorLayer) -> dict[Split, int]:
-    """How many areas are for what. Areas without a split are for training, as the engine has it."""
+    """The number of areas per split. Areas without a split are for training, as in the engine."""
     index = areas.fields().lookupField(SPLIT_FIELD)
     if index < 0:
         return {Split.TRAIN: areas.featureCount()}

@@ -1,4 +1,4 @@
-"""Choosing what to learn from or to be measured by: an image with labels and areas, or exported chips."""
+"""Choosing data for training or evaluation: an image with labels and areas, or exported chips."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LAYERS, CHIPS = "layers", "chips"
 
 
 class TrainingDataBox(QGroupBox):
-    """Knows which layers are meant, whether they will do, and freezes them.
+    """Chooses layers, checks that they are usable, and freezes them.
 
     Args:
-        needed: the split without which nothing can be done.
-        canvas: whose map can be the image.
-        makes_classes: number the values of an attribute as classes; otherwise they are those of a model.
+        needed: the split that is required.
+        canvas: its map can be the image.
+        makes_classes: number the values of an attribute as classes; otherwise use a model's.
     """
 
     changed = pyqtSignal()
@@ -68,7 +68,7 @@ class TrainingDataBox(QGroupBox):
         self.refresh()
 
     def refresh(self, *_: object) -> None:
-        """Offer the label projects that are open now, and count anew. One that is new is chosen."""
+        """Offer the label projects that are open now, and count again. A new one is chosen."""
         before, chosen = set(self._projects), self.source.currentData()
         self._projects = {project.path: project for project in open_projects(QgsProject.instance())}
         chosen = next((path for path in self._projects if path not in before), chosen)
@@ -83,13 +83,13 @@ class TrainingDataBox(QGroupBox):
         self._show_source()
 
     def render_at(self, gsd_m: float, margin_px: int) -> None:
-        """What is no file is to be rendered at this resolution, so far around the areas."""
+        """Render a non-file image at this resolution, with this margin around the areas."""
         if self._rendering != Rendering(gsd_m, margin_px):
             self._rendering = Rendering(gsd_m, margin_px)
             self._look()
 
     def problem(self) -> str:
-        """Why nothing can be done with what is chosen, with the remedy; empty when something can."""
+        """Why the chosen data cannot be used, with the remedy; empty if it can."""
         try:
             self._require_usable()
         except OrthomaskError as error:
@@ -97,10 +97,10 @@ class TrainingDataBox(QGroupBox):
         return ""
 
     def frozen(self) -> Frozen:
-        """What is chosen, as it is at this moment.
+        """Freeze the chosen data as it is now.
 
         Raises:
-            OrthomaskError: it will not do.
+            OrthomaskError: it is not usable.
         """
         self._require_usable()
         if self.source.currentData() == CHIPS:
@@ -116,12 +116,12 @@ class TrainingDataBox(QGroupBox):
         return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Labels and areas may have changed while this was not seen."""
+        """Refresh: labels and areas may have changed while hidden."""
         super().showEvent(event)
         self.refresh()
 
     def release(self) -> None:
-        """Listen to the project no longer."""
+        """Stop listening to the project."""
         QgsProject.instance().layersAdded.disconnect(self.refresh)
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget)
         QgsProject.instance().layersRemoved.disconnect(self.refresh)
@@ -147,7 +147,7 @@ class TrainingDataBox(QGroupBox):
         QgsProject.instance().layersRemoved.connect(self.refresh)
 
     def _forget(self, gone: list[str]) -> None:
-        """Let go of the label projects whose layers, named by their ids, are about to be deleted."""
+        """Drop the label projects whose layers, given by ID, are about to be deleted."""
         self._projects = {
             path: project
             for path, project in self._projects.items()
@@ -155,7 +155,7 @@ class TrainingDataBox(QGroupBox):
         }
 
     def _show_source(self) -> None:
-        """Show the fields that the source needs, and no others: hidden ones would leave gaps."""
+        """Add only the fields that the source needs: hidden ones would leave gaps."""
         while self._form.rowCount():
             row = self._form.takeRow(0)
             row.labelItem.widget().deleteLater()

@@ -1,11 +1,11 @@
-"""Numbers that suit a training, as the dock and the toolbox propose them."""
+"""Default numbers for a training, in the dock and the toolbox."""
 
 from __future__ import annotations
 
 from ...protocol import Augmentation, Schedule
 
 FROM_SCRATCH = Schedule()
-"""Suits a training that starts from random weights."""
+"""For a training that starts from random weights."""
 NO_AUGMENTATION = Augmentation(
     scale=(1.0, 1.0), flip=False, rotate=False, brightness=0.0, contrast=(1.0, 1.0), gamma=(1.0, 1.0),
     saturation=(1.0, 1.0), colour=0.0, blur=0.0, noise=0.0, shade=0.0, cutout=0.0, blank=0.0,

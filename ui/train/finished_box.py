@@ -38,6 +38,6 @@ class FinishedBox(QGroupBox):
         self.hide()
 
     def show_words(self, words: str) -> None:
-        """Show it, with these words on the model."""
+        """Show it, with these words about the model."""
         self.words.setText(words)
         self.show()

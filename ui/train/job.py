@@ -19,19 +19,19 @@ from .run import CHECKPOINT
 
 
 class TrainingJob(QObject):
-    """One training at a time, in an engine of its own, so that the other panels go on working.
+    """One training at a time, in its own engine, so that the other panels keep working.
 
     Args:
-        client: the engine of the other panels; a second one is started like it.
+        client: the other panels' engine; a second one is started like it.
     """
 
     changed = pyqtSignal()
-    """It runs, or no longer: `running` and `request` tell."""
+    """The state in `running` and `request` changed."""
     begun = pyqtSignal()
-    """The engine goes on with `request`, or begins."""
+    """The engine begins or resumes `request`."""
     reported = pyqtSignal(float, str)
     ended = pyqtSignal(object, object)
-    """The training is over: its request, and its `TrainResult`, or None where the person stopped it."""
+    """The training is over: its request, and its `TrainResult`, or None if the user stopped it."""
     failed = pyqtSignal(object)
     """The `OrthomaskError` that ended or interrupted it."""
 
@@ -44,19 +44,19 @@ class TrainingJob(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether the engine is at it."""
+        """Whether it is in progress."""
         return self._task is not None
 
     def start(self, prepare: Callable[[Feedback], TrainRequest]) -> None:
         """Train into a new run folder, which is remembered until the end.
 
         Args:
-            prepare: writes what the training reads, and makes its request; called in a task's thread.
+            prepare: writes the training's input and makes its request; called in a task's thread.
         """
         self._run(tr("Orthomask: training labels"), _Preparation(), prepare, self._begin)
 
     def resume(self) -> None:
-        """Begin, or go on where it stopped."""
+        """Begin, or continue where it stopped."""
         if self.request is not None and self._task is None:
             request = replace(self.request, existing=Existing.RESUME)
             title = tr("Orthomask: training of {}").format(request.title)
@@ -64,7 +64,7 @@ class TrainingJob(QObject):
             self.begun.emit()
 
     def pause(self) -> None:
-        """Interrupt it; `resume` goes on, after QGIS has been started anew too."""
+        """Interrupt it; `resume` continues it, even after a restart of QGIS."""
         if self._task is not None:
             self._task.cancel()
 
@@ -77,7 +77,7 @@ class TrainingJob(QObject):
             self._end(None)
 
     def release(self) -> None:
-        """End the engine; a training that runs is paused."""
+        """End the engine; a running training is paused."""
         if self._task is not None:
             self._task.abandon()
         self._client.close()
@@ -125,20 +125,20 @@ class TrainingJob(QObject):
 
 
 class _Preparation:
-    """Does in a task's thread what comes before the engine is asked."""
+    """Prepares the request in a task's thread."""
 
     def call(self, prepare: Callable[[Feedback], TrainRequest], feedback: Feedback) -> TrainRequest:
         return prepare(feedback)
 
 
 def _can_go_on(request: Optional[TrainRequest], error: OrthomaskError) -> bool:
-    """Whether a training that failed may go on later: it had begun, and its run folder is its own."""
+    """Whether a failed training can resume later: it had begun, and its run folder is its own."""
     begun = request is not None and (Path(request.output_dir) / CHECKPOINT).exists()
     return begun and error.code is not ErrorCode.OUTPUT_EXISTS
 
 
 def _unfinished() -> Optional[TrainRequest]:
-    """The training that was begun and did not end, where its run folder is still there."""
+    """The unfinished training, if its run folder still exists."""
     try:
         request = from_json(TrainRequest, json.loads(UNFINISHED_TRAINING.get() or "null"))
     except (OrthomaskError, ValueError):
@@ -147,7 +147,7 @@ def _unfinished() -> Optional[TrainRequest]:
 
 
 def _is_complete(request: TrainRequest) -> bool:
-    """Whether the run folder and all that the training reads of it are there."""
+    """Whether the run folder and all that the training reads exist."""
     projects = request.data.projects
     read = [labels.path for project in projects for labels in project.labels]
     read += [project.areas.path for project in projects if project.areas is not None]

@@ -1,4 +1,4 @@
-"""How a training goes: a few numbers that matter, and the rest folded away. The defaults are sound."""
+"""Training options: the few that matter, and the rest collapsed. The defaults are sound."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHIP_SIZES_PX = (128, 192, 256, 384, 512)
 
 
 class TrainingOptionsBox(QWidget):
-    """Epochs, chips and learning rate; behind a click everything else."""
+    """Epochs, chips and learning rate; everything else is one click away."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -49,7 +49,7 @@ class TrainingOptionsBox(QWidget):
         self.suit(fine_tuning=False)
 
     def suit(self, *, fine_tuning: bool) -> None:
-        """Set what differs between fine-tuning and a start from scratch, when that has changed."""
+        """Set the defaults for fine-tuning or for a start from scratch, if that has changed."""
         defaults = FINE_TUNING if fine_tuning else FROM_SCRATCH
         self.advanced.network.setEnabled(not fine_tuning)
         self.advanced.attention.setEnabled(not fine_tuning)
@@ -63,7 +63,7 @@ class TrainingOptionsBox(QWidget):
             self.advanced.frozen_epochs.setValue(defaults.frozen_epochs)
 
     def schedule(self) -> Schedule:
-        """How long and how hard to train."""
+        """The training schedule."""
         defaults, steps = self._defaults or FROM_SCRATCH, self.advanced.steps.value()
         return replace(
             defaults,
@@ -76,7 +76,7 @@ class TrainingOptionsBox(QWidget):
 
 
 class AdvancedBox(QgsCollapsibleGroupBox):
-    """Folded away at first."""
+    """Collapsed at first."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("More options"), parent)
@@ -103,11 +103,11 @@ class AdvancedBox(QgsCollapsibleGroupBox):
         self._lay_out()
 
     def folder(self) -> str:
-        """The folder in which trainings get theirs."""
+        """The parent folder of trainings."""
         return self.folder_chooser.folder()
 
     def schedule(self) -> dict[str, Any]:
-        """What is chosen here of the schedule."""
+        """The part of the schedule chosen here."""
         return {
             "steps": self.steps.value(),
             "batch": self.batch.value(),
@@ -181,7 +181,7 @@ def _choice(entries: dict[str, Any], tip: str) -> QComboBox:
 
 
 def _whole(low: int, high: int, tip: str, value: Optional[int] = None, at_least: str = "") -> QSpinBox:
-    """A whole number; `at_least` is what its lowest value is called."""
+    """A whole number; `at_least` is the text of its minimum."""
     box = QSpinBox()
     box.setRange(low, high)
     box.setSpecialValueText(at_least)
@@ -191,7 +191,7 @@ def _whole(low: int, high: int, tip: str, value: Optional[int] = None, at_least:
 
 
 def _number(low: float, high: float, decimals: int, tip: str, at_least: str = "") -> QDoubleSpinBox:
-    """A number; `at_least` is what its lowest value is called."""
+    """A number; `at_least` is the text of its minimum."""
     box = QDoubleSpinBox()
     box.setDecimals(decimals)
     box.setRange(low, high)

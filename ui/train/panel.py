@@ -1,4 +1,4 @@
-"""The panel *Train*: data, start, options, progress. It puts the boxes together and minds the training."""
+"""The panel *Train*: data, start, options, progress. Assembles the boxes and manages the training."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class TrainPanel(QWidget):
 
     Args:
         iface: QGIS.
-        client: the engine of the other panels; a training has one of its own.
+        client: the other panels' engine; a training has its own.
     """
 
     segment_wanted = pyqtSignal(str)
-    """The model of that file shall be used in *Segment*."""
+    """Use the model in this file in *Segment*."""
     evaluate_wanted = pyqtSignal(str, str)
-    """The model of that file and title shall be evaluated."""
+    """Evaluate the model with this file and title."""
     models_changed = pyqtSignal()
-    """There is another own model."""
+    """There is a new own model."""
     engine_failed = pyqtSignal(object)
-    """The `OrthomaskError` that says that the engine cannot work."""
+    """The `OrthomaskError` that says why the engine cannot work."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -77,11 +77,11 @@ class TrainPanel(QWidget):
         self.start.show_models(models)
 
     def fine_tune(self, path: str) -> None:
-        """Choose the model of that file to start from."""
+        """Choose the model in this file to start from."""
         self.start.choose(path)
 
     def train(self) -> None:
-        """Train with what is chosen, in the background."""
+        """Train in the background."""
         try:
             frozen = self.data.frozen()
             prepare = self._preparation(frozen)
@@ -95,7 +95,7 @@ class TrainPanel(QWidget):
         self.job.start(prepare)
 
     def release(self) -> None:
-        """Pause what runs; it is offered again when QGIS is started anew."""
+        """Pause what runs; it is offered again after a restart of QGIS."""
         self.watcher.stop()
         self.data.release()
         self.job.release()
@@ -128,7 +128,7 @@ class TrainPanel(QWidget):
         self.finished.folder_wanted.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._run_dir))))
 
     def _preparation(self, frozen: Frozen) -> Callable[[Feedback], TrainRequest]:
-        """What writes the data into a new run folder, and makes the request that reads them; for any thread."""
+        """A function that writes the data into a new run folder and makes the request; for any thread."""
         title, model = self.start.name.text().strip(), self.start.model
         folder = Path(run_folders.new_folder(self.options.advanced.folder(), frozen.name, title))
         build = functools.partial(
@@ -152,7 +152,7 @@ class TrainPanel(QWidget):
         return prepare
 
     def _watch(self) -> None:
-        """Show the run folder of the training that is under way or interrupted."""
+        """Show the run folder of the running or interrupted training."""
         request = present(self.job.request)
         self._run_dir, self._total = Path(request.output_dir), request.schedule.epochs
         self.view.begin()
@@ -164,18 +164,18 @@ class TrainPanel(QWidget):
         self._show_readiness()
 
     def _show_resolution(self) -> None:
-        """What is no file is rendered at the resolution that the new model will work at."""
+        """Render a non-file image at the new model's resolution."""
         model = self.start.model
         self.data.render_at(self.options.advanced.gsd_m.value() or (model.gsd_m if model else 0.0), OVERLAP_PX)
 
     def _show_readiness(self) -> None:
-        """Show whether what is chosen can be trained, unless there is a training already."""
+        """Show whether a training can start, unless there is one already."""
         if self.job.request is None and not self.job.running:
             named = bool(self.start.name.text().strip())
             self.bar.show_ready(self.data.problem() or ("" if named else tr("Give the new model a name.")))
 
     def _show_state(self) -> None:
-        """Show what can be pressed now: Train, or Pause, or Resume."""
+        """Show the button for the state: Train, Pause or Resume."""
         request = self.job.request
         self.settings.setVisible(request is None and not self.job.running)
         self._show_readiness()
@@ -224,7 +224,7 @@ class TrainPanel(QWidget):
 
 
 def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch]) -> str:
-    """How a training ended, and how good its best model is."""
+    """How a training ended, and its best model's scores."""
     reasons = {
         "early": tr("stopped early, as it no longer improved"),
         "diverged": tr("stopped, as the loss was no longer a number; try a lower learning rate"),

@@ -17,7 +17,7 @@ Stamp = Optional[tuple[int, int]]
 
 
 class Epoch(NamedTuple):
-    """A row of the curves; what the engine did not write is not a number."""
+    """A row of the curves; values that the engine did not write are NaN."""
 
     epoch: int
     loss: float
@@ -30,27 +30,27 @@ class Epoch(NamedTuple):
 
 
 def read_epochs(folder: Path) -> list[Epoch]:
-    """The rows of `metrics.csv`, by epoch, as far as they are written; none where it is not there yet."""
+    """The complete rows of `metrics.csv`, by epoch; none if it does not exist yet."""
     try:
         text = (folder / METRICS).read_text(encoding="utf-8")
     except OSError:
         return []
-    whole = text[: text.rfind("\n") + 1]  # a row is being written as long as its line has no end
+    whole = text[: text.rfind("\n") + 1]  # a line without an end is still being written
     rows = (_epoch(row) for row in csv.DictReader(whole.splitlines()))
     return [epoch for _, epoch in sorted({row.epoch: row for row in rows if row is not None}.items())]
 
 
 def best_epoch(epochs: Sequence[Epoch]) -> Optional[Epoch]:
-    """The one with the highest intersection over union; None where none has been validated."""
+    """The one with the highest intersection over union; None if none has been validated."""
     validated = [epoch for epoch in epochs if not math.isnan(epoch.iou)]
     return max(validated, key=lambda epoch: epoch.iou, default=None)
 
 
 class RunWatcher(QObject):
-    """Looks into a run folder every second; its signals tell what is new there."""
+    """Looks into a run folder every second; its signals report what is new."""
 
     measured = pyqtSignal(object)
-    """All epochs so far, when there is another."""
+    """All epochs so far, when there is a new one."""
     pictured = pyqtSignal(str)
     """The path of the validation pictures, when there are new ones."""
 
@@ -63,25 +63,25 @@ class RunWatcher(QObject):
         self._timer.timeout.connect(self.look)
 
     def start(self, folder: Path) -> None:
-        """Watch this folder, beginning with what is there already."""
+        """Watch this folder, starting with what is there already."""
         self._folder, self._stamps = folder, {}
         self.look()
         self._timer.start()
 
     def stop(self) -> None:
-        """Look once more, and then no longer."""
+        """Look once more, then stop."""
         self._timer.stop()
         self.look()
 
     def look(self) -> None:
-        """Tell of what has changed since the last look."""
+        """Report what has changed since the last look."""
         if self._is_new(METRICS):
             self.measured.emit(read_epochs(self._folder))
         if self._is_new(PREVIEW):
             self.pictured.emit(str(self._folder / PREVIEW))
 
     def _is_new(self, name: str) -> bool:
-        """Whether the file has been written since this was last asked."""
+        """Whether the file has been written since the last call."""
         stamp = _stamp(self._folder / name)
         fresh = stamp not in {None, self._stamps.get(name)}
         self._stamps[name] = stamp
@@ -89,7 +89,7 @@ class RunWatcher(QObject):
 
 
 def _epoch(row: dict[str, Optional[str]]) -> Optional[Epoch]:
-    """The row as numbers; None where it has no epoch."""
+    """The row as numbers; None if it has no epoch."""
     numbers = {name: _number(row.get(name)) for name in Epoch._fields}
     if math.isnan(numbers["epoch"]):
         return None

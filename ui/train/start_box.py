@@ -1,4 +1,4 @@
-"""What a training starts from, and what the new model is called."""
+"""What a training starts from, and the new model's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..toolkit.words import tr
 
 
 class StartBox(QGroupBox):
-    """Offers the models that there are, and to start from scratch."""
+    """Offers all models, and a start from scratch."""
 
     changed = pyqtSignal()
 
@@ -44,7 +44,7 @@ class StartBox(QGroupBox):
         return chosen
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
-        """Offer these models; the first one is chosen at first, and what is chosen stays chosen."""
+        """Offer these models; keep the choice, at first the first one."""
         untouched, chosen = self.chooser.count() == 1, self.model
         self.chooser.blockSignals(True)
         self.chooser.clear()
@@ -56,7 +56,7 @@ class StartBox(QGroupBox):
         self.changed.emit()
 
     def choose(self, path: str) -> None:
-        """Start from the model of that file, or from scratch where there is none."""
+        """Start from the model in this file, or from scratch if there is none."""
         models = [self.chooser.itemData(index) for index in range(self.chooser.count())]
         paths = [model.path if model else "" for model in models]
         self.chooser.setCurrentIndex(paths.index(path) if path in paths else len(paths) - 1)

@@ -1,4 +1,4 @@
-"""How a training is going: facts, curves, and what the model makes of the validation images."""
+"""Progress of a training: facts, curves, and the model's results on validation images."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ class TrainingView(QGroupBox):
         self.hide()
 
     def begin(self) -> None:
-        """Show that nothing is known yet."""
+        """Show that there is nothing yet."""
         self.picture.forget()
         self.caption.hide()
         self.show_epochs((), 1)
         self.show()
 
     def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
-        """Show the curves so far and the latest numbers, out of so many epochs."""
+        """Show the curves so far and the latest numbers, out of `total` epochs."""
         self.curves.show_epochs(epochs, total)
         self.facts.setText(_facts(epochs, total))
 
     def show_picture(self, path: str) -> None:
-        """Show the validation pictures of that file."""
+        """Show the validation pictures in this file."""
         self.picture.show_file(path)
         self.caption.setVisible(self.picture.isVisibleTo(self))
 
 
 class Picture(QWidget):
-    """A picture as wide as there is room, opened in full size by a click or the space bar."""
+    """A picture as wide as possible, opened in full size by a click or the space bar."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -74,7 +74,7 @@ class Picture(QWidget):
         return self._pixels
 
     def show_file(self, path: str) -> None:
-        """Show the picture of that file; one that cannot be read leaves the last one in place."""
+        """Show the picture in this file; if it cannot be read, keep the last one."""
         pixels = QPixmap()
         if pixels.load(path):
             self._path, self._pixels = path, pixels
@@ -117,7 +117,7 @@ class Picture(QWidget):
             super().keyPressEvent(event)
 
     def _open(self) -> None:
-        """Have whatever shows pictures here show it."""
+        """Open it in the system's image viewer."""
         QDesktopServices.openUrl(QUrl.fromLocalFile(self._path))
 
 
