@@ -53,7 +53,9 @@ def test_a_folder_that_holds_a_run_is_refused_in_words(provider, sample, corner,
 
 
 def test_check(provider, sample):
-    assert processing.run("orthomask:check", {"IMAGE": sample})["LEVEL"] == "green"
+    """The sample has a white margin that it does not mark as missing."""
+    assert processing.run("orthomask:check", {"IMAGE": sample})["LEVEL"] == "amber"
+    assert processing.run("orthomask:check", {"IMAGE": sample, "NODATA": 255})["LEVEL"] == "green"
 
 
 def test_qgis_process(qgis_process, sample, corner, tmp_path):

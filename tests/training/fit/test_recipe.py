@@ -49,7 +49,7 @@ def test_folder_and_root_come_from_outside(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("gsd_m = 0.3\nbands", "gsd_m = 5000\nbands", "odd"),
+        ("gsd_m = 0.3\nbands", "gsd_m = 5000\nbands", "out of range"),
         ("value = 1", "value = 2", "not numbered"),
         ("steps = 30", "steps = 0", "no steps"),
         ("steps = 30", 'steps = "many"', "'many'"),
