@@ -15,17 +15,17 @@ _cutting_options = [
     click.option(
         "--format", "kind", type=click.Choice([kind.value for kind in ChipFormat]), default="geotiff", show_default=True
     ),
-    click.option("--size", default=256, show_default=True, help="Side of a chip, px."),
-    click.option("--stride", type=int, help="From chip to chip, px; the size if it is not given."),
-    click.option("--gsd", default="", help="Resolutions, m per px, separated by commas; the image's own if not given."),
+    click.option("--size", default=256, show_default=True, help="Side length of a chip, px."),
+    click.option("--stride", type=int, help="Distance from chip to chip, px; by default the size."),
+    click.option("--gsd", default="", help="Metres per pixel, separated by commas; by default as in the image."),
     click.option("--rotation", default="0", show_default=True, help="Degrees, separated by commas."),
-    click.option("--empty", default=1.0, show_default=True, help="Chips without object for each with; 1 keeps all."),
-    click.option("--max-unknown", default=0.5, show_default=True, help="Largest part of a chip that may be unknown."),
-    click.option("--coco", is_flag=True, help="Describe the objects in COCO's form, too."),
-    click.option("--arcgis", is_flag=True, help="Write ArcGIS's Classified Tiles, too."),
+    click.option("--empty", default=1.0, show_default=True, help="Empty chips for each with objects; 1 keeps all."),
+    click.option("--max-unknown", default=0.5, show_default=True, help="Maximum share of unknown pixels."),
+    click.option("--coco", is_flag=True, help="Also write a COCO catalogue."),
+    click.option("--arcgis", is_flag=True, help="Also write ArcGIS Classified Tiles."),
     click.option(
         "--shares", default="0.7,0.15,0.15", show_default=True,
-        help="Of train, validation and test, where there are no areas.",
+        help="Shares of train, validation and test, if there are no areas.",
     ),
     click.option("--seed", default=1, show_default=True, help="The same seed cuts the same chips."),
 ]  # fmt: skip
@@ -38,7 +38,7 @@ _cutting_options = [
 @click.option("--areas", "area_layer", help=AREAS_HELP)
 @click.option("--all-touched", is_flag=True, help="Burn all pixels that a polygon touches, not only centres inside.")
 @options(_cutting_options)
-@click.option("--overwrite", is_flag=True, help="Replace chips that are there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing chips.")
 @click.option("--bands", default="", help="Bands to keep, by name or number, separated by commas.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
@@ -51,8 +51,8 @@ def chips(
 ) -> None:  # fmt: skip
     """Cut IMAGE and its labels into chips for training, with masks and a manifest.
 
-    Each area's chips are for what the area is for. Without areas the whole image is taken, and blocks of it are dealt
-    to train, validation and test. No chip of one touches a chip of another.
+    Chips take the split of their area. Without areas, the whole image is used, and blocks of it are assigned to
+    train, validation and test. Chips of different splits never touch.
     """
 
     def request() -> ChipsRequest:
@@ -78,7 +78,7 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(map(float, parts))
     except ValueError as error:
-        raise click.UsageError(f"“{text}” in {option} are no numbers; separate them by commas.") from error
+        raise click.UsageError(f"“{text}” in {option} is not a list of numbers; separate numbers by commas.") from error
 
 
 def _say(result: ChipsResult) -> None:

@@ -23,9 +23,9 @@ from .shared import json_option, listed, nodata_option, options, run
 from .truth import AREAS_HELP, areas_of, class_value, labels_of, labels_options
 
 _picture_options = [
-    click.option("--images", default="", help="Folder or pattern of pictures without georeference."),
+    click.option("--images", default="", help="Folder or file name pattern of images without georeferencing."),
     click.option("--masks", default="", help="Folder of their masks."),
-    click.option("--gsd-m", default=0.0, help="Metres per pixel of the pictures."),
+    click.option("--gsd-m", default=0.0, help="Metres per pixel of these images."),
     click.option("--chips", multiple=True, type=click.Path(), help="Folder of chips that Orthomask exported."),
 ]
 
@@ -38,14 +38,16 @@ _picture_options = [
 @click.option("--all-touched", is_flag=True, help="A label covers all pixels it touches, not only centres inside.")
 @options(_picture_options)
 @click.option("--split", default="test", show_default=True, type=click.Choice([split.value for split in Split]))
-@click.option("--threshold", type=float, help="Probability from which a pixel belongs to a class.")
-@click.option("--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate its areas.")
+@click.option("--threshold", type=float, help="Minimum probability for a pixel to count; by default the model's.")
+@click.option(
+    "--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate the area of each class."
+)
 @click.option("--bands", default="", help="Bands of IMAGE to use, by name or number, separated by commas.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the report.")
-@click.option("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing evaluation.")
 @json_option
 def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
@@ -55,8 +57,8 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare what a model finds with labels.
 
-    Give an IMAGE with --labels and --areas, or --images with --masks and --gsd-m, or --chips. Report, scores and
-    layers of errors go into the folder OUT.
+    Use an IMAGE with --labels and --areas, or --images with --masks and --gsd-m, or --chips. The report, scores and
+    error layers go into the folder OUT.
     """
 
     def request() -> EvaluateRequest:

@@ -8,12 +8,12 @@ from ..protocol import CopyModelRequest, EnsembleRequest, Existing, ModelsReques
 from .shared import json_option, run
 
 _title_option = click.option("--title", default="", help="Title in the list of models.")
-_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the model if it is there.")
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Overwrite an existing model.")
 
 
 @click.group()
 def models() -> None:
-    """Look at the models, copy them, join them."""
+    """List models, copy them, join them."""
 
 
 @models.command("list")
@@ -38,7 +38,7 @@ def show_model(model: str) -> None:
 @_overwrite_option
 @json_option
 def copy_model(model: str, copy: str, title: str, overwrite: bool, as_json: bool) -> None:
-    """Copy a MODEL to the file COPY, which names it."""
+    """Copy a MODEL to the file COPY, whose name becomes the model's."""
     run("copy_model", lambda: CopyModelRequest(model, copy, title, _existing(overwrite)), as_json, _say_model)
 
 

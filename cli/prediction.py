@@ -56,7 +56,7 @@ _scale_options = [
 _polygon_options = [
     click.option("--min-area", type=float, help=f"Smallest polygon, m²; by default {SPECK_PX} pixels of the model."),
     click.option("--min-hole", type=float, help="Smallest hole that is kept, m²; by default the same."),
-    click.option("--simplify/--no-simplify", default=True, help="Clean outlines, or the pixels' own edges."),
+    click.option("--simplify/--no-simplify", default=True, help="Tidy outlines, or pixel edges."),
 ]
 
 
@@ -64,9 +64,9 @@ _polygon_options = [
 @click.argument("images", nargs=-1, required=True)
 @options(_model_options)
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
-@click.option("--threshold", type=float, help="Probability from which a pixel belongs to a class.")
+@click.option("--threshold", type=float, help="Minimum probability for a pixel to count; by default the model's.")
 @options(existing_options)
-@click.option("--date", "image_date", default="", help="When the image was taken, for the provenance.")
+@click.option("--date", "image_date", default="", help="When the image was taken; stored with the run.")
 @options(_polygon_options)
 @options(_scale_options)
 @json_option
@@ -77,7 +77,7 @@ def predict(
 ) -> None:  # fmt: skip
     """Run a model over IMAGES.
 
-    Rasters, polygons and the record of the run go into the folder OUT. Several images, or a folder of them, must lie
+    Rasters, polygons and run.json go into the folder OUT. Several images, or a folder of them, must lie
     on one grid; they are joined in OUT/image.vrt and predicted as one, without seams.
     """
     policy, shared = Existing(existing or "refuse"), bool(processes or scheduler)
@@ -104,16 +104,16 @@ def _joined(images: tuple[str, ...], out: str, existing: Existing, nodata: float
 
 @click.command()
 @click.argument("probabilities", type=click.Path())
-@click.option("--threshold", type=float, required=True, help="Probability from which a pixel belongs to a class.")
+@click.option("--threshold", type=float, required=True, help="Minimum probability for a pixel to count.")
 @click.option("--out", required=True, type=click.Path(), help="GeoPackage to write.")
-@click.option("--overwrite", is_flag=True, help="Replace it if it is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing file.")
 @options(_polygon_options)
 @json_option
 def polygonize(
     probabilities: str, threshold: float, out: str, overwrite: bool, min_area: float | None, min_hole: float | None,
     simplify: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Make polygons at another threshold.
+    """Make polygons with another threshold.
 
     PROBABILITIES is the probabilities.tif of a run; the model does not run again.
     """
@@ -177,7 +177,7 @@ def region_of(name: str | None) -> Region | None:
         ) from error
     raise OrthomaskError(
         ErrorCode.REGION_EMPTY,
-        f"The region “{Path(name).name}” is empty: it holds no polygons that enclose an area.",
+        f"The region “{Path(name).name}” is empty: it contains no polygons that enclose an area.",
         "Choose a layer of polygons.",
     )
 

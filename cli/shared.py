@@ -17,11 +17,11 @@ from ..protocol import Cancelled, ErrorCode, OrthomaskError, to_json
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; no progress bar.")
 nodata_option = click.option(
-    "--nodata", type=float, help="Value to treat as no data where the image does not say any, such as 0."
+    "--nodata", type=float, help="Value to treat as no data, such as 0; used only if the image has no no data value."
 )
 existing_options = [
-    click.option("--overwrite", "existing", flag_value="overwrite", help="Replace results that are there."),
-    click.option("--resume", "existing", flag_value="resume", help="Keep a finished run, or go on with it."),
+    click.option("--overwrite", "existing", flag_value="overwrite", help="Overwrite existing results."),
+    click.option("--resume", "existing", flag_value="resume", help="Resume a cancelled run; keep a finished one."),
 ]
 
 

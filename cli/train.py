@@ -46,7 +46,7 @@ SHORTCUTS = {
 
 _train_options: list[Callable[[Any], Any]] = [
     click.argument("recipe", required=False, type=click.Path()),
-    click.option("--image", help="Image to learn from."),
+    click.option("--image", help="Image that was labelled."),
     nodata_option,
     *labels_options,
     click.option("--areas", help=AREAS_HELP),
@@ -55,12 +55,12 @@ _train_options: list[Callable[[Any], Any]] = [
     click.option("--model", default="", help="Model or bundle to start from; by default from scratch."),
     click.option("--out", required=True, type=click.Path(), help="Run folder."),
     click.option("--name", help="Name of the new model."),
-    click.option("--epochs", type=int, help="Validations; between two lie --steps steps."),
-    click.option("--steps", type=int, help="Steps in an epoch."),
-    click.option("--batch", type=int, help="Chips in a step."),
-    click.option("--size", type=int, help="Side of a chip, px."),
+    click.option("--epochs", type=int, help="Number of epochs; a validation follows each."),
+    click.option("--steps", type=int, help="Steps in each epoch."),
+    click.option("--batch", type=int, help="Chips in each step."),
+    click.option("--size", type=int, help="Side length of the training images, px."),
     click.option("--lr", type=float, help="Learning rate."),
-    click.option("--seed", type=int, help="Same seed, same model."),
+    click.option("--seed", type=int, help="The same seed gives the same training."),
     click.option("--device", help="auto, cpu, cuda, cuda:1 or mps."),
     click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
                  help="Any other setting, such as schedule.decay=plateau or augmentation.cutout=0.3."),
@@ -74,7 +74,7 @@ _train_options: list[Callable[[Any], Any]] = [
 def train(as_json: bool, **given: Any) -> None:
     """Train a model from a RECIPE, or an image with labels and areas, or chips.
 
-    Curves, pictures, checkpoint and the best model so far go into the folder OUT; --resume goes on after a crash.
+    Curves, images, the checkpoint and the best model so far go into the folder OUT; --resume continues after a crash.
     """
     with _one_voice():
         run("train", lambda: _request(given), as_json, _say_trained)
@@ -84,11 +84,11 @@ def train(as_json: bool, **given: Any) -> None:
 @options(_train_options)
 @click.option("--option", "searched", multiple=True, required=True, metavar="NAME=VALUE,…",
               help="Values to try for a setting, such as schedule.learning_rate=0.001,0.0003.")  # fmt: skip
-@click.option("--trials", default=0, help="Combinations to draw at random; 0 for all.")
+@click.option("--trials", default=0, help="Number of random combinations to try; 0 for all.")
 def search(as_json: bool, searched: tuple[str, ...], trials: int, **given: Any) -> None:
     """Train with several settings and compare them.
 
-    Each trial is a run folder inside OUT; trials.csv there has the best first.
+    Each trial has a run folder inside OUT; trials.csv there lists the best first.
     """
 
     def request() -> SearchRequest:
@@ -134,7 +134,7 @@ def _data(given: dict[str, Any]) -> LabelledData:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise OrthomaskError(ErrorCode.BAD_REQUEST, f"“{text}” sets nothing.", "Write NAME=VALUE.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, f"“{text}” has no value.", "Write NAME=VALUE.")
     return name, value
 
 

@@ -30,26 +30,26 @@ from .shared import json_option, nodata_option, options, run
 
 LABELS_HELP = (
     "Vector layer, or raster of classes or colours: FILE, FILE|LAYER, or as QGIS writes it. May be repeated: later "
-    "ones lie over earlier ones. |field=NAME or |class=NUMBER behind it are for this layer alone."
+    "ones take precedence. |field=NAME or |class=NUMBER after it apply to this layer only."
 )
-AREAS_HELP = "Polygons within which everything is labelled: FILE or FILE|LAYER."
+AREAS_HELP = "Polygons in which everything is labelled: FILE or FILE|LAYER."
 
 labels_crs_option = click.option(
     "--labels-crs", default="", help="CRS of labels and areas that have none, such as EPSG:32632."
 )
 labels_options = [
     click.option("--labels", multiple=True, help=LABELS_HELP),
-    click.option("--subtract", multiple=True, help="Layer whose polygons become background, over all labels."),
+    click.option("--subtract", multiple=True, help="Layer whose polygons become background, on top of all labels."),
     click.option("--class-field", default="", help="Attribute that names the class, for all layers."),
     click.option(
         "--map", "mapping", multiple=True, metavar="VALUE=CLASS",
-        help="What a value of the attribute or raster, or a colour #rrggbb, means: a class number, 0 for background, "
+        help="The class of a value of the attribute or raster, or of a colour #rrggbb: a number, 0 for background, "
         "255 for unknown. May be repeated.",
     ),
     labels_crs_option,
     click.option(
         "--class", "classes", multiple=True, metavar="NAME[:#rrggbb]",
-        help="Names of classes 1, 2, 3 …; background is none of them.",
+        help="Names of the classes 1, 2, 3 …, without background.",
     ),
 ]  # fmt: skip
 
@@ -99,18 +99,18 @@ def classes_of(texts: Sequence[str]) -> tuple[ClassInfo, ...]:
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(), help="GeoPackage to make.")
+@click.option("--out", required=True, type=click.Path(), help="GeoPackage to create.")
 @click.option("--crs", default="", help="CRS to draw in, such as EPSG:32632.")
-@click.option("--image", type=click.Path(), help="Take the CRS of this image.")
+@click.option("--image", type=click.Path(), help="Use the CRS of this image.")
 @click.option(
     "--class", "classes", multiple=True, required=True, metavar="NAME[:#rrggbb]", help="A class; may be repeated."
 )
-@click.option("--overwrite", is_flag=True, help="Replace it if it is there, with all that is drawn in it.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing project, with everything drawn in it.")
 @json_option
 def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Make a label project: a GeoPackage to draw labels and areas in."""
     if bool(crs) == bool(image):
-        raise click.UsageError("Give either --crs or --image.")
+        raise click.UsageError("Use either --crs or --image.")
 
     def request() -> ProjectRequest:
         return ProjectRequest(out, crs or _crs_of(str(image)), classes_of(classes), _existing(overwrite))
@@ -121,19 +121,19 @@ def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], ove
 @click.command()
 @click.argument("image")
 @click.option("--out", required=True, type=click.Path(), help="GeoPackage, such as a label project; areas are added.")
-@click.option("--count", default=10, show_default=True, help="How many.")
-@click.option("--size", default=50.0, show_default=True, help="Their side, m.")
+@click.option("--count", default=10, show_default=True, help="Number of areas.")
+@click.option("--size", default=50.0, show_default=True, help="Side length, m.")
 @click.option(
     "--method", type=click.Choice([kind.value for kind in Sampling]), default="random", show_default=True,
-    help="Side by side, anywhere, or as many in each class.",
+    help="In a regular grid, at random, or the same number in each class.",
 )  # fmt: skip
-@click.option("--min-distance", default=0.0, show_default=True, help="Between edges of any two, m.")
+@click.option("--min-distance", default=0.0, show_default=True, help="Minimum distance between areas, m.")
 @click.option("--region", type=click.Path(), help="Vector file whose polygons bound the areas.")
 @click.option(
-    "--weights", help="Raster or vector layer by whose values places are drawn: FILE or FILE|LAYER|field=NAME."
+    "--weights", help="Raster or vector layer whose values weight the sampling: FILE or FILE|LAYER|field=NAME."
 )
 @click.option("--strata", help="Labels or classes to stratify by: FILE or FILE|LAYER|field=NAME.")
-@click.option("--shares", default="0,0,0", show_default=True, help="Of train, validation and test; the rest is todo.")
+@click.option("--shares", default="0,0,0", show_default=True, help="Train, validation and test; the rest is todo.")
 @click.option("--seed", default=1, show_default=True, help="The same seed places the same areas.")
 @click.option("--labels-crs", default="", help="CRS of strata and weights that have none, such as EPSG:32632.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
@@ -144,7 +144,7 @@ def areas(
     weights: str | None, strata: str | None, shares: str, seed: int, labels_crs: str, crs: str, nodata: float | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Place square areas on IMAGE, to be labelled."""
+    """Place square areas to label on IMAGE."""
 
     def request() -> AreasRequest:
         weight = _named(weights or "")
@@ -163,10 +163,10 @@ def areas(
 @options(labels_options)
 @click.option("--areas", "area_layer", help=AREAS_HELP)
 @click.option("--all-touched", is_flag=True, help="Burn all pixels that a polygon touches, not only centres inside.")
-@click.option("--border", default=0, show_default=True, help="Pixels this near to two objects become a class, px.")
-@click.option("--weights", default="", type=click.Path(), help="Write weights of the pixels there, too.")
+@click.option("--border", default=0, show_default=True, help="Pixels this close to two objects become a class, px.")
+@click.option("--weights", default="", type=click.Path(), help="Also write pixel weights, to this file.")
 @click.option("--region", type=click.Path(), help="Vector file whose polygons bound the mask.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing results.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @json_option
 def mask(
@@ -176,7 +176,7 @@ def mask(
 ) -> None:  # fmt: skip
     """Burn labels onto exactly the grid of IMAGE.
 
-    0 is background, 255 unknown: outside of all areas.
+    0 is background; 255 is unknown, outside the areas.
     """
 
     def request() -> MaskRequest:
@@ -202,7 +202,7 @@ def _named(text: str) -> _Named:
         elif key in {"field", "class"}:
             extra[key] = value
         else:
-            raise click.UsageError(f"“{part}” behind “{path}” is not known; use a layer, field=NAME or class=NUMBER.")
+            raise click.UsageError(f"“{part}” after “{path}” is not known; use a layer, field=NAME or class=NUMBER.")
     return _Named(path, layer, extra)
 
 
@@ -214,7 +214,7 @@ def class_value(text: str) -> ClassValue:
 
 def _number(text: str, what: str) -> int:
     if not text.isdecimal():
-        raise click.UsageError(f"“{text}” in {what} is no class number.")
+        raise click.UsageError(f"“{text}” in {what} is not a class number.")
     return int(text)
 
 
@@ -222,7 +222,7 @@ def _shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise click.UsageError(f"“{text}” are no shares; give three numbers such as 0.6,0.2,0.2.") from error
+        raise click.UsageError(f"“{text}” are not valid shares; use three numbers such as 0.6,0.2,0.2.") from error
 
 
 def _crs_of(path: str) -> str:

@@ -61,13 +61,13 @@ TARGETS = {
 @click.option("--platform", "target", type=click.Choice(list(TARGETS)), help="Default: this computer's.")
 @click.option("--python", "minor", help="Its Python's version, as 3.12; default: this one's.")
 @click.option(
-    "--build", type=click.Choice(["cpu", "cu126", "cu130", "mac"]), help="Of PyTorch; default: the one without CUDA."
+    "--build", type=click.Choice(["cpu", "cu126", "cu130", "mac"]), help="Build of PyTorch; default: without CUDA."
 )
 @json_option
 def wheelhouse(folder: Path, target: str | None, minor: str | None, build: str | None, as_json: bool) -> None:
-    """Fetch the engine's packages into FOLDER, for a computer without internet.
+    """Download the engine's packages into FOLDER, for a computer without internet.
 
-    There, Orthomask's Set up installs from that folder: “From ‣ Folder…”. A second call goes on where one broke off.
+    There, Orthomask's Set up installs from that folder: “From ‣ Folder…”. A second call resumes an interrupted one.
     """
     try:
         description = fetch(folder, target or _this_platform(), minor or _this_python(), build)
@@ -92,7 +92,7 @@ def fetch(folder: Path, target: str, minor: str, build: str | None, lock: str | 
         lock: pinned packages; None for Orthomask's own.
 
     Raises:
-        OrthomaskError: there is no such build, or pip could not fetch the packages.
+        OrthomaskError: there is no such build, or pip could not download the packages.
     """
     table = json.loads((ENGINE / "builds.json").read_text(encoding="utf-8"))
     lock = (ENGINE / "engine.lock").read_text(encoding="utf-8") if lock is None else lock
@@ -125,7 +125,7 @@ def _download(folder: Path, row: dict[str, Any], target: str, minor: str, packag
     system = TARGETS[target].system
     all_named = row["name"] != "cu126" or system != "linux"
     if not all_named and sys.platform != "linux":
-        sentence, remedy = "That build can be fetched on Linux only.", "Call the command on a computer with Linux."
+        sentence, remedy = "That build can be downloaded on Linux only.", "Call the command on a computer with Linux."
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
     command = [sys.executable, "-m", "pip", "download", "--dest", str(folder), "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--find-links", str(folder)]
@@ -140,7 +140,7 @@ def _download(folder: Path, row: dict[str, Any], target: str, minor: str, packag
 
 def _pip(command: list[str]) -> None:
     if subprocess.run(command, stdout=STDERR, check=False).returncode:
-        sentence, remedy = "pip could not fetch the packages.", "Mend what it says above, then try again."
+        sentence, remedy = "pip could not download the packages.", "Solve the problem shown above, then try again."
         raise OrthomaskError(ErrorCode.ENGINE_SETUP, sentence, remedy)
 
 

@@ -7,14 +7,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 """Files that Windows leaves behind."""
 BESIDE = (".msk", ".aux.xml")
 """Suffixes of the sidecar files that say how to interpret a raster."""
-STATISTICS = ("Histograms", "GDALRasterAttributeTable")
+STATISTICS = re.compile(
+    r"<Histograms>.*?</Histograms>|<GDALRasterAttributeTable.*?</GDALRasterAttributeTable>"
+    r'|<MDI key="STATISTICS_[^"]*">.*?</MDI>',
+    re.DOTALL,
+)
 """Statistics in GDAL's sidecar files, which change no pixel: QGIS has them written when it shows a layer."""
+EMPTY = re.compile(r"<(Metadata|PAMRasterBand|PAMDataset)\b[^>]*>\s*</\1>")
+"""An empty element of such a file."""
 
 
 def listed(folder: Path) -> list[Path]:
@@ -57,20 +62,8 @@ def _with_neighbours(names: Iterable[str]) -> Iterator[str]:
 
 
 def _without_statistics(path: Path) -> str:
-    """A GDAL sidecar without its statistics, as text; empty if nothing is left, its bytes if it is not XML."""
-    content = path.read_bytes()
-    try:
-        root = ElementTree.fromstring(content)  # noqa: S314 (GDAL reads it, too; entities of others are not followed)
-    except ElementTree.ParseError:
-        return content.hex()
-    for parent in list(root.iter()):
-        for child in list(parent):
-            key = child.get("key", "")
-            if child.tag in STATISTICS or (child.tag == "MDI" and key.startswith("STATISTICS_")):
-                parent.remove(child)
-    for parent in reversed(list(root.iter())):
-        for child in list(parent):
-            is_empty = not len(child) and not (child.text or "").strip()
-            if is_empty and child.tag in ("Metadata", "PAMRasterBand"):
-                parent.remove(child)
-    return ElementTree.canonicalize(ElementTree.tostring(root), strip_text=True) if len(root) else ""
+    """A GDAL sidecar without its statistics, as text; empty if nothing is left."""
+    text = STATISTICS.sub("", path.read_text(encoding="utf-8", errors="replace"))
+    for _ in range(3):  # the innermost first
+        text = EMPTY.sub("", text)
+    return " ".join(text.split())

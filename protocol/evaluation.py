@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .errors import require, require_threshold
-from .ground_truth import LabelledData, Split
+from .labelled import LabelledData, Split
 from .values import Existing
 from .words import tr
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import require
-from .ground_truth import LabelledData, require_numbered
+from .ground_truth import require_numbered
+from .labelled import LabelledData
 from .values import ClassInfo, Existing
 from .words import tr
 

@@ -19,6 +19,7 @@ import rasterio.warp
 import rasterio.windows
 from affine import Affine
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from ...protocol import ErrorCode, Image, OrthomaskError
@@ -205,16 +206,12 @@ class Reader:
 
     def _mask(self, block: rasterio.windows.Window) -> np.ndarray:
         """Where the raster has a value `(H, W)`."""
+        colours = self.dataset.colorinterp
         if not self._is_whole:
-            mask = self.dataset.dataset_mask(window=block) > 0
-        elif rasterio.enums.ColorInterp.alpha in self.dataset.colorinterp:  # GDAL heeds it in bytes and uint16 only
-            mask = (
-                self.dataset.read(self.dataset.colorinterp.index(rasterio.enums.ColorInterp.alpha) + 1, window=block)
-                > 0
-            )
-        else:
-            mask = np.ones((block.height, block.width), bool)
-        return np.asarray(mask)
+            return np.asarray(self.dataset.dataset_mask(window=block) > 0)
+        if ColorInterp.alpha in colours:  # GDAL heeds it in bytes and uint16 only
+            return np.asarray(self.dataset.read(colours.index(ColorInterp.alpha) + 1, window=block) > 0)
+        return np.ones((block.height, block.width), bool)
 
     @functools.cached_property
     def _is_whole(self) -> bool:
@@ -299,7 +296,7 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
 
 
 def _warped(source: Source, dataset: DatasetReader, lattice: Lattice) -> rasterio.vrt.WarpedVRT:
-    has_alpha = rasterio.enums.ColorInterp.alpha in dataset.colorinterp
+    has_alpha = ColorInterp.alpha in dataset.colorinterp
     crs, transform = source.crs.to_wkt(), source.transform
     if lattice.crs != crs and source.crs.is_geographic and geo.is_plain(geo.ellipsoid(source.crs)[0]):
         crs, transform = geo.centred(source.crs, transform, source.center)

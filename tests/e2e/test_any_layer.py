@@ -1,6 +1,7 @@
 """Layers that are no files, with the real engine: the same buildings as in the file that the service shows."""
 
 import json
+import re
 from pathlib import Path
 
 import processing
@@ -105,7 +106,7 @@ def test_preflight_and_estimate_come_from_a_sample(dock, server, region):
     panel.layer_chooser.setLayer(server.tiles())
     panel.region.pick(region)
     wait_until(lambda: panel.preflight.result is not None, PATIENCE_SECONDS)
-    assert "requests to servers" in panel.image_words.text()
+    assert "server requests: about" in panel.image_words.text()
     assert {light.name for light in panel.preflight.result.lights} == {"bands", "pixel type", "resolution", "values"}
     assert sum(path.startswith("/19/") for path in server.asked) == 1  # others are the canvas's own
     assert not panel.region.extent_button.isEnabled()
@@ -122,7 +123,7 @@ def test_missing_tiles_are_told_and_unknown(dock, server, region, bar):
     panel.layer_chooser.setLayer(server.tiles())
     server.fault = broken
     folder = segment(panel, region, panel.layer_chooser.currentLayer())
-    assert any("1 of" in item.text() and "nothing is known" in item.text() for item in bar.items())
+    assert any("1 of" in item.text() and "their pixels are unknown" in item.text() for item in bar.items())
     assert json.loads((folder / "run.json").read_text())["source"]["rendered"]["missing"] == 1
 
 
@@ -149,11 +150,13 @@ def test_processing(provider, server, region, tmp_path):
     extent = f"{box.xMinimum()},{box.xMaximum()},{box.yMinimum()},{box.yMaximum()} [EPSG:3857]"
     parameters = {"IMAGE": tiles, "EXTENT": extent, "OUTPUT": str(tmp_path / "run")}
     assert processing.run("orthomask:check", {"IMAGE": tiles, "EXTENT": extent})["LEVEL"] != "red"
-    assert "servers would be asked about" in refusal({**parameters, "MOST_REQUESTS": 2})
+    assert re.search(
+        r"Rendering “.*” would take about \d+ server requests", refusal({**parameters, "MOST_REQUESTS": 2})
+    )
     assert "Choose a region" in refusal({**parameters, "EXTENT": None})
     run = processing.run("orthomask:segment", parameters)
     assert run["POLYGON_COUNT"] > 3
     assert not (tmp_path / "run" / ".picture").exists()
     before = len(server.asked)
-    assert "already holds" in refusal(parameters)
+    assert "already contains a run" in refusal(parameters)
     assert len(server.asked) == before

@@ -181,7 +181,7 @@ def test_a_geographic_image_is_predicted_in_metres(
 
 
 REGIONS: dict[str, tuple[shapely.Geometry, str | None, str]] = {
-    "outside": (shapely.box(0, 0, 10, 10), UTM, "does not touch"),
+    "outside": (shapely.box(0, 0, 10, 10), UTM, "does not overlap"),
     "empty": (shapely.Polygon(), UTM, "empty"),
     "a line": (shapely.LineString([(500_000, 2_999_990), (500_010, 2_999_980)]), UTM, "empty"),
     "without crs": (shapely.box(500_000, 2_999_980, 500_010, 2_999_990), None, "coordinate reference system"),
@@ -294,7 +294,7 @@ def test_a_geopackage_open_elsewhere_is_not_replaced(
 def test_results_that_are_there_are_kept(invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path) -> None:
     image, out = make_raster(), tmp_path / "out"
     assert invoke("predict", image, "--out", out).exit_code == 0
-    refused(invoke("predict", image, "--out", out), 3, "already holds")
+    refused(invoke("predict", image, "--out", out), 3, "already contains")
     assert invoke("predict", image, "--out", out, "--resume").exit_code == 0
     assert invoke("predict", image, "--out", out, "--overwrite").exit_code == 0
 

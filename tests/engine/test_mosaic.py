@@ -98,8 +98,8 @@ def test_it_is_written_anew_only_when_a_piece_has_changed(cut: Callable[..., Pat
     ("options", "why"),
     [
         ({"crs": "EPSG:32646"}, "reference system"),
-        ({"transform": GRID @ Affine.translation(40.5, 0)}, "between"),
-        ({"transform": GRID @ Affine.scale(1.1)}, "another size"),
+        ({"transform": GRID @ Affine.translation(40.5, 0)}, "not aligned"),
+        ({"transform": GRID @ Affine.scale(1.1)}, "a different size"),
         ({"transform": GRID @ Affine.rotation(10)}, "north-up"),
         ({"dtype": "uint16"}, "bands"),
     ],

@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_whole_does_not_say_what_it_holds(shop, tmp_path):
     (shop / "tiny-1.0-py3-none-any.whl").unlink()
     done = CliRunner().invoke(commands, ["wheelhouse", str(tmp_path), "--platform", "windows", "--python", "3.12"])
     assert done.exit_code == 4
-    assert "pip could not fetch" in done.output
+    assert "pip could not download" in done.output
     assert not (tmp_path / wheelhouse.DESCRIPTION).exists()
 
 

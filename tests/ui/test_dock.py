@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import time
 
@@ -352,14 +353,14 @@ def test_a_result_without_its_record_is_one_message(ready, engine, bar, tmp_path
     }  # fmt: skip
     engine.script(predict={"result": result})
     run(ready)
-    assert "holds no finished run" in shown(bar)
+    assert "contains no finished run" in shown(bar)
 
 
 def test_a_map_service_is_explained_and_can_run_in_a_region(ready):
     tiles = QgsRasterLayer("type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.png", "tiles", "wms")
     QgsProject.instance().addMapLayer(tiles)
     ready.layer_chooser.setLayer(tiles)
-    assert "rendered before the run" in ready.image_words.text()
+    assert re.match(r"Rendered at .* m per pixel before the run", ready.image_words.text())
     assert ready.run_bar.run_button.isEnabled()
     ready.region.pick(None)
     assert not ready.run_bar.run_button.isEnabled()

@@ -125,7 +125,7 @@ def test_the_language_is_that_of_qgis(tmp_path, settings, environment, said):
         import orthomask
         plugin = orthomask.classFactory(None)
         plugin.initProcessing()
-        from orthomask.ui.environment import child_options
+        from orthomask.ui.client.environment import child_options
         from orthomask.protocol.words import language
         assert child_options()["env"]["ORTHOMASK_LANGUAGE"] == language()
         sys.stdout.buffer.write(application.processingRegistry().algorithmById("orthomask:segment").displayName().encode())

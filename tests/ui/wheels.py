@@ -11,7 +11,7 @@ from orthomask.ui.installer.builds import Build
 from orthomask.ui.installer.plan import Plan
 from orthomask.ui.installer.selftest import SelfTest
 
-TINY = Build("cpu", "Processor", "tinytorch==1.0", "", 1, 1)
+TINY = Build("cpu", "CPU", "tinytorch==1.0", "", 1, 1)
 TESTED = SelfTest("Test processor", "It was there.", 0.5, 0.25, 7)
 
 

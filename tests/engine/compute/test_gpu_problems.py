@@ -43,7 +43,7 @@ def test_a_gpu_that_cannot_be_used_leaves_the_processor_and_a_reason(
     monkeypatch.setattr(torch, "zeros", fail)
     info = devices.run(InfoRequest(), Progress())
     assert (info.device, info.gpu_problem, info.gpu_details) == ("cpu", SAID[message], message)
-    assert info.device_reason.startswith("The processor is used: ")
+    assert info.device_reason.startswith("Running on the CPU: ")
     with pytest.raises(OrthomaskError) as caught:
         devices.choose("cuda")
     assert caught.value.details == message
@@ -57,7 +57,7 @@ def test_a_gpu_that_computes_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA RTX A4000")
     device = devices.choose()
     assert (str(device.torch), device.name, device.problem) == ("cuda:0", "NVIDIA RTX A4000", GpuProblem.NONE)
-    assert device.reason == "The GPU NVIDIA RTX A4000 is used."
+    assert device.reason == "Running on the GPU NVIDIA RTX A4000."
 
 
 def test_pytorch_without_cuda_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -143,7 +143,7 @@ def test_a_value_that_no_pixel_can_have_is_refused(make_raster: Callable[..., Pa
     for value in (256, -1, 0.5):
         with pytest.raises(OrthomaskError, match="uint8"), open_image(Image(path, nodata=value)):
             pass
-    with pytest.raises(OrthomaskError, match="no number"):
+    with pytest.raises(OrthomaskError, match="is not a number"):
         Image(path, nodata=float("nan"))
 
 

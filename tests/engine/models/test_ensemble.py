@@ -127,8 +127,8 @@ def test_a_single_network_says_nothing_of_members(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"gsd_m": 0.5}, "works at another resolution"),
-        ({"dtype": "uint16"}, "expects other values"),
+        ({"gsd_m": 0.5}, "work at different resolutions"),
+        ({"dtype": "uint16"}, "expect different values"),
     ],
 )
 def test_models_that_do_not_fit_are_refused(tiny: Path, tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -138,7 +138,7 @@ def test_models_that_do_not_fit_are_refused(tiny: Path, tmp_path: Path, changes:
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"), [({"classes": 2}, "finds other classes"), ({"bands": 4}, "reads other bands")]
+    ("shape", "words"), [({"classes": 2}, "find different classes"), ({"bands": 4}, "read different bands")]
 )
 def test_models_of_other_classes_or_bands_are_refused(
     tiny: Path, make_bundle: Callable[..., Path], tmp_path: Path, shape: dict[str, int], words: str

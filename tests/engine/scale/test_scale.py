@@ -300,9 +300,9 @@ def test_a_block_that_fails_says_why_in_a_sentence(
     assert "damaged" in error.sentence
     job = json.loads((work_dir / JOB).read_text())
     (work_dir / JOB).write_text(json.dumps({**job, "model_sha256": "another"}))
-    with pytest.raises(OrthomaskError, match="another model"):
+    with pytest.raises(OrthomaskError, match="on a worker differs"):
         block.run(first, Progress())
-    with pytest.raises(OrthomaskError, match="does not find the folder"):
+    with pytest.raises(OrthomaskError, match="cannot find the run folder"):
         block.run(replace(first, work_dir=str(work_dir / "elsewhere")), Progress())
 
 

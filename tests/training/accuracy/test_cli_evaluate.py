@@ -75,7 +75,7 @@ def test_0_and_255_alone_need_no_mapping(bright: Path, tmp_path: Path) -> None:
     result = orthomask(bright, *folders, "--out", tmp_path / "out", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.output)["confusion"] == [[64 * 64 - 600, 0], [200, 400]]
-    assert "255 was taken as class 1" in result.output
+    assert "255 was read as class 1" in result.output
 
 
 def test_masks_hold_class_values_whatever_the_model_calls_its_classes(

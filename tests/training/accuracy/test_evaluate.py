@@ -403,7 +403,7 @@ def test_nothing_labelled_as_an_object_is_said(bright: Path, tmp_path: Path) -> 
     write_tile(tmp_path / "set", "town_1", data.paint((64, 64)), burned([], (64, 64)))
     pictures = Pictures("set/images", "set/masks", 0.5, split=Split.TEST)
     result = run(bright, tmp_path, data=LabelledData(pictures=(pictures,), root=str(tmp_path)))
-    assert any("Nothing is labelled as an object" in warning for warning in result.warnings)
+    assert any("No objects are labelled here" in warning for warning in result.warnings)
     assert result.pixels[0].iou == 0
 
 

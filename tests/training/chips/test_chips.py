@@ -328,7 +328,7 @@ def test_bad_input_is_refused(tmp_path):
     out = tmp_path / "out"
     refused(out, ErrorCode.LABELS_OUTSIDE, outside)
     refused(out, ErrorCode.AREAS_EMPTY, unlabelled)
-    assert "4 bands of uint8" in refused(out, ErrorCode.IMAGE_BANDS, good, many).sentence
+    assert "4 bands of type uint8" in refused(out, ErrorCode.IMAGE_BANDS, good, many).sentence
     assert "1 faulty" in refused(out, ErrorCode.CHIPS_EMPTY, tiny).sentence
     assert "none fits" in refused(out, ErrorCode.CHIPS_EMPTY, good, shares=(0.001, 0.0, 0.0)).sentence
     refused(out, ErrorCode.LABELS_CLASSES, good, classes=(ClassInfo(7, "other", "#000000"),))
@@ -338,8 +338,8 @@ def test_a_split_without_chips_or_without_objects_is_told(tmp_path):
     areas = [("train", shapely.box(0, 0, 100, 100)), ("test", shapely.box(250, 200, 255, 205)),
              ("validation", shapely.box(0, 150, 99, 250))]  # fmt: skip
     result, _, _ = export(tmp_path / "out", labelled(tmp_path, areas=areas))
-    assert any("no chip for test" in warning for warning in result.warnings)
-    assert "No chip for validation shows any class." in result.warnings
+    assert any("no chips for test" in warning for warning in result.warnings)
+    assert "No chip for validation contains any class." in result.warnings
     assert result.counts.keys() == {"train", "validation"}
 
 

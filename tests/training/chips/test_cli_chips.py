@@ -57,10 +57,10 @@ def test_all_options_reach_the_request(given: list[object], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        (["--format", "png"], 2, "PNG holds 1 to 4 bands"),
+        (["--format", "png"], 2, "PNG supports 1 to 4 bands"),
         (["--size", 5], 2, "chip size"),
         (["--shares", "1,1,1"], 2, "shares"),
-        (["--gsd", "fine"], 2, "are no numbers"),
+        (["--gsd", "fine"], 2, "is not a list of numbers"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path: Path, change: list[object], status: int, words: str) -> None:

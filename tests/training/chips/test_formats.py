@@ -149,6 +149,6 @@ def test_a_chip_that_is_gone_is_named(tmp_path, kind):
 
 @pytest.mark.parametrize(("bands", "dtype"), [(5, "uint16"), (3, "float32")])
 def test_png_says_what_it_cannot_hold(tmp_path, bands, dtype):
-    with pytest.raises(OrthomaskError, match=f"PNG holds 1 to 4 bands .* {bands} of {dtype}.*GeoTIFF"):
+    with pytest.raises(OrthomaskError, match=f"PNG supports 1 to 4 bands .* {bands} of type {dtype}.*GeoTIFF"):
         export(tmp_path / "out", labelled(tmp_path, noise(bands=bands, dtype=dtype)), format=ChipFormat.PNG)
     assert not list(tmp_path.glob("out*"))

@@ -230,18 +230,18 @@ def test_lines_between_objects_become_background(tmp_path):
         expected[:, columns] = 0
         np.testing.assert_array_equal(tile.mask, expected)
     write(tmp_path / "lines" / "a_1.png", lines[None, 1:])
-    refused(tmp_path, ErrorCode.LABELS_SIZE, "“a_1.png” has 12 x 8 px, but its picture 12 x 9 px", boundaries="lines")
+    refused(tmp_path, ErrorCode.LABELS_SIZE, "“a_1.png” has 12 x 8 px, but its image has 12 x 9 px", boundaries="lines")
     refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "no mask in “nowhere”", boundaries="nowhere")
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path):
-    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "no pictures in “images”")
+    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "no images in “images”")
     write(tmp_path / "images" / "a_1.png", image())
     write(tmp_path / "images" / "b_2.png", image())
     write(tmp_path / "masks" / "a_1.png", MASK[None])
     refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "“b_2.png” has no mask")
     write(tmp_path / "masks" / "b_2_mask.png", MASK[None, :1])
-    refused(tmp_path, ErrorCode.LABELS_SIZE, "“b_2_mask.png” has 3 x 1 px, but its picture 3 x 2 px")
+    refused(tmp_path, ErrorCode.LABELS_SIZE, "“b_2_mask.png” has 3 x 1 px, but its image has 3 x 2 px")
     (tmp_path / "masks" / "b_2_mask.png").write_bytes(b"no picture")
     refused(tmp_path, ErrorCode.LABELS_UNREADABLE, "b_2_mask.png” cannot be read")
     (tmp_path / "images" / "a_1.png").write_bytes(b"no picture")
@@ -284,7 +284,7 @@ def test_neighbours_are_joined_and_gaps_stay_unknown(tmp_path, north_up):
 def test_pictures_that_cannot_be_joined_are_named(tmp_path):
     write_tile(tmp_path, "t_0_0", image(), MASK)
     write_tile(tmp_path, "t_1_0", image()[:, :1], MASK[:1])
-    refused(tmp_path, ErrorCode.TRAINING_DATA, "“t_0_0” and “t_1_0” are not of one size", tile_step=1.0)
+    refused(tmp_path, ErrorCode.TRAINING_DATA, "“t_0_0” and “t_1_0” differ in size", tile_step=1.0)
     write_tile(tmp_path, "plain", image(), MASK)
     refused(tmp_path, ErrorCode.TRAINING_DATA, "“plain.png” does not end", tile_step=1.0)
 
@@ -298,7 +298,8 @@ def test_place_comes_from_the_file_name(name, place):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "holds no chips"), ("[1]", "holds no chips"), ('{"layout": 99}', "newer")]
+    ("content", "words"),
+    [(None, "contains no Orthomask chips"), ("[1]", "contains no Orthomask chips"), ('{"layout": 99}', "newer")],
 )
 def test_a_folder_without_a_manifest_of_ours_is_refused(tmp_path, content, words):
     if content:

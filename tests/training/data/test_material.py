@@ -175,7 +175,7 @@ def test_images_are_joined_by_the_names_of_their_bands_and_what_is_assumed_is_to
     assert found.bands == ("B04", "B03", "B02")
     np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(one, bare)
-    assert [warning for warning in found.warnings if "order is taken: B04 from band 1" in warning]
+    assert [warning for warning in found.warnings if "assumed by their order: B04 from band 1" in warning]
 
 
 def refused(data, folder, parent=None, **changes):
@@ -192,7 +192,7 @@ def test_nothing_to_learn_from_is_said(tmp_path):
     empty = LabelledData((write_project(tmp_path / "b", ((100, 60, 128, 78), HALVES[1]), SPLITS),))
     assert "only background" in refused(empty, tmp_path).sentence
     unchecked = LabelledData((write_project(tmp_path / "c", (HALVES[0], (100, 60, 128, 78)), SPLITS),))
-    assert "for validation hold no object" in refused(unchecked, tmp_path).sentence
+    assert "for validation contain no object" in refused(unchecked, tmp_path).sentence
 
 
 def test_a_class_without_labels_is_a_warning(tmp_path):

@@ -134,13 +134,13 @@ def test_border_weights_and_touch(invoke: Invoke, image: Path, labels: Path, tmp
     [
         (["mask", "IMAGE", "--out", "OUT.tif"], 2, "No labels were given."),
         (["mask", "IMAGE", "--labels", "gone.gpkg", "--out", "OUT.tif"], 2, "does not exist"),
-        (["mask", "IMAGE", "--labels", "LABELS", "--map", "tin=x", "--out", "OUT.tif"], 2, "no class number"),
+        (["mask", "IMAGE", "--labels", "LABELS", "--map", "tin=x", "--out", "OUT.tif"], 2, "is not a class number"),
         (["mask", "IMAGE", "--labels", "LABELS|labels|colour=red", "--out", "OUT.tif"], 2, "not known"),
         (["mask", "IMAGE", "--labels", "LABELS", "--out", "IMAGE"], 3, "one of the inputs"),
-        (["areas", "IMAGE", "--out", "OUT.gpkg", "--shares", "a,b"], 2, "no shares"),
+        (["areas", "IMAGE", "--out", "OUT.gpkg", "--shares", "a,b"], 2, "are not valid shares"),
         (["areas", "IMAGE", "--out", "OUT.gpkg", "--size", "500"], 2, "No area of 500 m fits."),
         (["project", "--out", "OUT.gpkg", "--class", "a"], 2, "either --crs or --image"),
-        (["project", "--out", "OUT.gpkg", "--crs", "EPSG:1", "--class", "a"], 2, "no coordinate reference system"),
+        (["project", "--out", "OUT.gpkg", "--crs", "EPSG:1", "--class", "a"], 2, "not a known coordinate reference"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(

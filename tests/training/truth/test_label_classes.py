@@ -165,7 +165,7 @@ def test_0_and_255_alone_are_background_and_the_class(
     labels = raster_of(tmp_path / "a.tif", pixels, **profile, photometric="rgb" if bands == 3 else "minisblack")
     truth = truth_of([labels], grid(), BUILDING)
     assert np.array_equal(truth.mask(whole(grid())), np.vectorize(expected.get)(shape[0]))
-    assert any("255 was taken as class 1" in told for told in truth.warnings) == (
+    assert any("255 was read as class 1" in told for told in truth.warnings) == (
         set(values.values()) == {0, 255} and profile != {"nodata": 255}
     )
 

@@ -72,7 +72,7 @@ def test_what_is_not_valid_is_mended_as_gdal_fills_it(tmp_path: Path, form: str)
     expected = burned([drawn], grid())
     truth = truth_of([Labels(str(write(tmp_path / "a.gpkg", [drawn])))], grid())
     assert np.array_equal(truth.mask(whole(truth.grid)), expected)
-    assert truth.warnings == ("1 of 1 features of “labels” were not valid and have been mended.",)
+    assert truth.warnings == ("1 of 1 features in “labels” were not valid and have been repaired.",)
     lattice = Lattice(grid().crs, PIXELS, 40, 30, 32, 0)
     region, warnings = regions.to_lattice(Region(drawn.wkt, UTM), lattice)
     assert np.array_equal(rasterio.features.rasterize([region], (30, 40)), expected)
@@ -97,7 +97,7 @@ def test_labels_without_area_are_told_as_such(tmp_path: Path) -> None:
     line = shapely.Polygon([(2, 2), (9, 9), (2, 2)])
     path = write(tmp_path / "a.gpkg", [placed(line), placed(box(2, 2, 5))])
     assert (
-        "1 of 2 features of “labels” have no area and were left out." in truth_of([Labels(str(path))], grid()).warnings
+        "1 of 2 features in “labels” have no area and were left out." in truth_of([Labels(str(path))], grid()).warnings
     )
 
 
@@ -155,7 +155,7 @@ def test_projected_labels_across_180_degrees_on_an_image_in_degrees(tmp_path: Pa
 def test_vertices_without_place_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", [shapely.box(86.9, 95, 87.1, 97), shapely.box(86, 26, 88, 28)], crs="EPSG:4326")
     told = truth_of([Labels(str(path))], grid()).warnings
-    assert told == ("1 of 2 features of “labels” have no place in the CRS of the image and were left out.",)
+    assert told == ("1 of 2 features in “labels” cannot be projected to the CRS of the image and were left out.",)
 
 
 # --- CRS that is missing or wrong
@@ -206,7 +206,7 @@ def test_closed_lines_of_drawings_are_polygons(tmp_path: Path) -> None:
     assert np.array_equal(truth.mask(whole(grid())), burned([shapely.Polygon(line) for line in outlines], grid()))
     assert truth.warnings == (
         "2 of 3 features in “entities” are closed lines and were read as polygons.",
-        "1 of 3 features of “entities” are points or lines and were left out.",
+        "1 of 3 features in “entities” are points or lines and were left out.",
     )
 
 

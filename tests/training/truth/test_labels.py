@@ -117,7 +117,7 @@ def known(shapes: list[Any], transform: Affine, touch: Touch, folder: Path) -> t
     vector = write(folder / "labels.gpkg", [placed(shape, transform) for shape in shapes], **{"class": values})
     try:
         truth = truth_of([Labels(str(vector), class_field="class")], grid(transform=transform), TWO, touch=touch)
-        assume("mended" not in " ".join(truth.warnings))  # GDAL burns what crosses itself as it is
+        assume("repaired" not in " ".join(truth.warnings))  # GDAL burns what crosses itself as it is
         return vector, truth
     except OrthomaskError as error:
         if error.code is not ErrorCode.LABELS_OUTSIDE:
@@ -312,10 +312,10 @@ def test_whatever_is_wrong_with_geometries_is_mended_or_left_out_and_counted(tmp
     assert [mask[3, 2], mask[2, 4], mask[22, 22]] == [1, 0, 1]
     assert len(truth.polygons(whole(truth.grid))) == 3
     assert truth.warnings == (
-        "1 of 6 features of “labels” were not valid and have been mended.",
-        "2 of 6 features of “labels” have no geometry and were left out.",
-        "1 of 6 features of “labels” are points or lines and were left out.",
-        "1 of 6 features of “labels” lie outside the image.",
+        "1 of 6 features in “labels” were not valid and have been repaired.",
+        "2 of 6 features in “labels” have no geometry and were left out.",
+        "1 of 6 features in “labels” are points or lines and were left out.",
+        "1 of 6 features in “labels” lie outside the image.",
     )
 
 
@@ -332,7 +332,7 @@ def test_bad_labels_are_refused_with_one_sentence(tmp_path: Path) -> None:
         points, None, [np.array([1])], ["n"], layer="table", driver="GPKG", append=True, geometry_type=None
     )
     refused(ErrorCode.LABELS_EMPTY, "no polygons", [Labels(str(points), layer="table")])
-    refused(ErrorCode.LABELS_CRS, "no coordinate reference system", [Labels(str(nowhere))])
+    refused(ErrorCode.LABELS_CRS, "no known coordinate reference system", [Labels(str(nowhere))])
     refused(ErrorCode.LABELS_UNREADABLE, "text.txt", [Labels(str(text))])
     refused(ErrorCode.LABELS_UNREADABLE, "does not exist", [Labels(str(tmp_path / "gone.gpkg"))])
     assert truth_of([Labels(str(nowhere), crs=UTM)], grid()).mask(whole(grid()))[3, 3] == 1
@@ -340,7 +340,7 @@ def test_bad_labels_are_refused_with_one_sentence(tmp_path: Path) -> None:
 
 def test_a_class_without_label_is_told(tmp_path: Path) -> None:
     vector = write(tmp_path / "a.gpkg", [placed(box(1, 1, 5))])
-    assert truth_of([Labels(str(vector))], grid(), TWO).warnings == ("No label is of the class “field”.",)
+    assert truth_of([Labels(str(vector))], grid(), TWO).warnings == ("No label belongs to the class “field”.",)
 
 
 def test_the_users_files_are_left_as_they_are(tmp_path: Path) -> None:

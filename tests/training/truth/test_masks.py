@@ -68,7 +68,7 @@ def test_a_mask_lies_on_the_image_with_names_and_colours(
     assert "1: building" in names
     assert [(c.name, c.pixels, c.objects) for c in result.counts] == [("building", 408, 4), ("field", 0, 0)]
     assert result.unknown_px == 0
-    assert result.warnings == ("No label is of the class “field”.",)
+    assert result.warnings == ("No label belongs to the class “field”.",)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["mask.tif", "mask.tif.aux.xml"]
 
 

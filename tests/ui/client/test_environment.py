@@ -66,13 +66,13 @@ def test_the_python_is_not_there(monkeypatch):
 
 def test_the_program_is_no_python(monkeypatch, tmp_path):
     error = refusal(monkeypatch, script(tmp_path / "cat", "echo meow; exit 3"))
-    assert "does not start as Python" in error.sentence
+    assert "is not a working Python" in error.sentence
     assert "meow" in error.details
 
 
 def test_the_program_cannot_be_started(monkeypatch, tmp_path):
     (tmp_path / "data").write_text("no program")
-    assert "does not start" in refusal(monkeypatch, str(tmp_path / "data")).sentence
+    assert "is not a working Python" in refusal(monkeypatch, str(tmp_path / "data")).sentence
 
 
 def test_the_python_lacks_torch(monkeypatch, tmp_path):

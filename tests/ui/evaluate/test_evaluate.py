@@ -47,7 +47,7 @@ def test_the_numbers_are_told_by_class(result):
     text = evaluation_html(result)
     for words in (
         "field", "orchard", "all classes", "0.512", "0.550", "0.774", "12 / 4 / 3", "0.50 ha", "0.56 ha", "320 m²",
-        "Threshold 0.50; best would be 0.35, with an IoU of 0.581",
+        "Threshold 0.50; the best would be 0.35, with an IoU of 0.581",
     ):  # fmt: skip
         assert words in text
 
@@ -120,7 +120,7 @@ def test_split_threshold_and_map_are_asked_for(dialog, engine, answered, tmp_pat
 
 def test_a_split_without_areas_is_refused_in_words(dialog):
     dialog.options.split_chooser.setCurrentIndex(1)
-    assert "No area is for validation." in dialog.data.words.text()
+    assert "There is no area for validation." in dialog.data.words.text()
     assert not dialog.run_bar.run_button.isEnabled()
 
 

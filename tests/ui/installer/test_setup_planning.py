@@ -63,7 +63,7 @@ def test_a_folder_of_packages_is_a_plan_without_downloads(offer, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"platform": "windows"}, "were fetched for windows"),
+        ({"platform": "windows"}, "were downloaded for windows"),
         ({"lock": "other"}, "another version"),
         ({"python": "3.11"}, "need Python 3.11"),
         ({"build": "none"}, "no packages for this computer"),

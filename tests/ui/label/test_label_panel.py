@@ -182,7 +182,7 @@ def test_a_removed_project_leaves_nothing_behind(panel, town):
 def test_a_file_that_is_no_label_project_is_one_message(panel, bar, tmp_path):
     (tmp_path / "notes.gpkg").write_text("hello")
     panel.open_project(str(tmp_path / "notes.gpkg"))
-    assert "notes.gpkg is no label project. Choose" in shown(bar)
+    assert "notes.gpkg is not a label project. Choose" in shown(bar)
 
 
 def test_areas_are_added_to_the_layer(panel, town, engine, photo):
@@ -352,7 +352,7 @@ def test_numbers_that_are_none_are_one_message(panel, town, bar):
     panel.export.kind.setCurrentIndex(1)
     panel.export.chips.gsd.setText("small")
     press(panel.run_bar.run_button)
-    assert "“small” are no numbers. Write them" in shown(bar)
+    assert "“small” is not a list of numbers. Write numbers" in shown(bar)
 
 
 def test_the_preview_shows_chips_and_goes_with_the_tab(dock, panel, town, canvas):

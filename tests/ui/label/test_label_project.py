@@ -140,11 +140,11 @@ def test_what_is_no_label_project_is_refused_in_words(qgis_new_project, tmp_path
     text = tmp_path / "notes.gpkg"
     text.write_text("hello")
     for wrong in (text, tmp_path / "nowhere.gpkg"):
-        with pytest.raises(OrthomaskError, match="is no label project"):
+        with pytest.raises(OrthomaskError, match="is not a label project"):
             open_project(QgsProject.instance(), str(wrong))
     with sqlite3.connect(path) as database:
         database.execute("DELETE FROM orthomask_classes")
-    with pytest.raises(OrthomaskError, match="is no label project"):
+    with pytest.raises(OrthomaskError, match="is not a label project"):
         open_project(QgsProject.instance(), path)
     assert not QgsProject.instance().mapLayers()
     assert not (tmp_path / "nowhere.gpkg").exists()

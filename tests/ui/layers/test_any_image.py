@@ -79,7 +79,7 @@ def test_many_requests_are_asked_about(segment, engine, server, monkeypatch):
     segment.run()
     assert segment._task is None
     assert runs(segment) == []
-    assert "To render “tiles”, servers will be asked about" in said[0]
+    assert "Rendering “tiles” takes about" in said[0]
     answer(QMessageBox.ButtonRole.AcceptRole)
     segment.run()
     ended(segment)
@@ -185,7 +185,7 @@ def test_training_on_a_map_service(dock, engine, server, box, tmp_path):
     assert "Choose a region or areas" in panel.data.problem()
     panel.data.areas.setLayer(areas)
     assert panel.data.problem() == ""
-    assert "requests to servers" in panel.data.words.text()
+    assert "server requests: about" in panel.data.words.text()
     engine.script(train={"error": {"code": "internal", "sentence": "Enough.", "remedy": "", "details": ""}})
     panel.train()
     wait_until(lambda: engine.asked("train"), 30)
@@ -206,7 +206,7 @@ def test_a_mask_of_a_map_service_has_its_picture_beside_it(dock, engine, server,
     assert "a resolution" in panel.image_words.text()
     panel.export.masks.gsd.setText("0.3")
     panel.export.file_chooser.setFilePath(str(tmp_path / "mask.tif"))
-    assert "rendered" in panel.image_words.text()
+    assert "Rendered at" in panel.image_words.text()
     panel.run()
     ended(panel)
     image = engine.asked("mask")[-1]["image"]

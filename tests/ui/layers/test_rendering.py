@@ -219,7 +219,7 @@ def test_a_tile_that_fails_at_first_is_asked_for_again(server, somewhere, tmp_pa
 def test_a_service_that_shows_nothing_is_an_error(server, somewhere, tmp_path, fault):
     server.fault = lambda path: fault
     for layer in (server.tiles(), server.wms()):
-        with pytest.raises(OrthomaskError, match="did not show") as caught:
+        with pytest.raises(OrthomaskError, match="did not deliver") as caught:
             render(layer, TEXTURE, somewhere, folder=tmp_path)
         assert caught.value.code is ErrorCode.IMAGE_EMPTY
     assert not list(tmp_path.iterdir())

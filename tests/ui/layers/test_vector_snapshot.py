@@ -219,7 +219,7 @@ def test_what_cannot_be_used_is_refused_in_words(parcels):
     points = QgsVectorLayer("Point", "wells", "memory")
     broken = QgsVectorLayer("/nowhere.gpkg", "gone", "ogr")
     for layer, columns, selected, words in (
-        (points, {}, False, "wells holds no polygons"),
+        (points, {}, False, "wells contains no polygons"),
         (broken, {}, False, "gone cannot be read"),
         (parcels, {"class": "kind"}, False, "no attribute “kind”"),
         (parcels, {}, True, "Nothing is selected"),

@@ -75,14 +75,14 @@ def titles(panel):
 
 
 def test_models_are_listed_by_where_they_come_from(panel, embedded):
-    assert titles(panel) == {"Embedded": ["Buildings"], "Own": ["Roofs"]}
+    assert titles(panel) == {"Embedded": ["Buildings"], "Your models": ["Roofs"]}
     assert panel.list.selected() == [embedded]
     assert "came with Orthomask" in panel.card.toPlainText()
 
 
 def test_models_of_one_title_are_told_apart_by_their_files(panel, own, own_folder):
     panel.show_models([own, summary(own_folder / "roofs-2.safetensors", "Roofs")])
-    assert titles(panel)["Own"] == ["Roofs (roofs)", "Roofs (roofs-2)"]
+    assert titles(panel)["Your models"] == ["Roofs (roofs)", "Roofs (roofs-2)"]
 
 
 def test_the_card_tells_everything(panel, own):

@@ -105,7 +105,7 @@ def test_what_makes_no_sense_is_refused_in_words(provider, layer, tmp_path):
     labels = parcels((0, "wood"))
     given = {"IMAGE": layer, "LABELS": labels, "CLASS_FIELD": "use", "OUTPUT": str(tmp_path / "mask.tif")}
     for wrong, words in (
-        ({"MAPPING": ["wood", "tree"]}, "A class is no whole number. Write"),
+        ({"MAPPING": ["wood", "tree"]}, "A class is not a whole number. Write"),
         ({"ONLY_SELECTED": True}, "Nothing is selected in the layer parcels"),
     ):
         feedback = QgsProcessingFeedback(False)

@@ -338,7 +338,7 @@ def test_a_run_whose_files_are_gone_is_not_added(open_history, make):
     (folder / "classes.tif").unlink()
     press(dialog.buttons.add)
     assert groups() == []
-    assert "The run lacks classes.tif." in shown(dialog.bar)
+    assert "The run is missing classes.tif." in shown(dialog.bar)
 
 
 def test_repeat_fills_the_panel_and_runs_nothing(dock, engine, open_history, make, photo):
@@ -397,8 +397,8 @@ def test_repeat_offers_to_add_an_image_that_the_project_lacks(dock, open_history
 def test_repeat_says_what_is_not_there_any_more(open_history, make, bar):
     make(image="/data/gone.tif", model="/models/gone.safetensors", made_with={"name": "roofs", "sha256": "00" * 32})
     press(open_history(1).buttons.repeat)
-    assert "“/data/gone.tif” is not there any more" in shown(bar)
-    assert "The model “roofs” is not there any more" in shown(bar)
+    assert "“/data/gone.tif” no longer exists" in shown(bar)
+    assert "The model “roofs” no longer exists" in shown(bar)
 
 
 def test_a_model_that_has_changed_is_taken_and_named(dock, open_history, make, photo, bar):
@@ -449,7 +449,7 @@ def test_a_run_whose_image_is_gone_is_not_gone_on_with(engine, open_history, mak
     make_unfinished(image="/data/gone.tif")
     dialog = open_history(1)
     press(dialog.buttons.resume)
-    assert "is not there any more" in shown(dialog.bar)
+    assert "no longer exists" in shown(dialog.bar)
     assert engine.asked("predict") == []
 
 
@@ -479,7 +479,7 @@ def test_delete_asks_and_moves_to_the_trash(open_history, make, answer, trash_fo
     QTest.keyClick(dialog.view, Qt.Key.Key_Delete)
     assert not folder.exists()
     assert (trash_folder / "first" / "run.json").exists()
-    assert "1 run is in the trash." in shown(dialog.bar)
+    assert "1 run moved to the trash." in shown(dialog.bar)
     assert drawn
     wait_until(lambda: dialog.view.table.rowCount() == 0)
 
@@ -522,7 +522,7 @@ def test_without_a_trash_it_asks_again_and_deletes_for_good(open_history, make, 
     assert "for good" in asked[1][0]
     press(dialog.buttons.delete)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    assert "1 run is deleted." in shown(dialog.bar)
+    assert "1 run deleted." in shown(dialog.bar)
 
 
 def test_where_no_trash_can_be_made_nothing_is_moved(tmp_path, monkeypatch):
@@ -542,7 +542,7 @@ def test_layers_of_the_run_go_first_and_no_others(layer, open_history, make, ans
         press(dialog.buttons.add)
     asked = answer(True)
     press(dialog.buttons.delete)
-    assert "4 layers are taken out of the project." in asked[0][1]
+    assert "4 layers will be removed from the project." in asked[0][1]
     assert not folder.exists()
     assert len(layers(other)) == 4
     assert len(groups()) == 1
@@ -573,7 +573,7 @@ def test_unsaved_edits_are_never_lost(open_history, make, answer):
     asked = answer(True)
     press(dialog.buttons.delete)
     assert asked == []
-    assert "has edits that are not saved" in shown(dialog.bar)
+    assert "has unsaved edits" in shown(dialog.bar)
     assert folder.exists()
     assert polygons.isModified()
     polygons.rollBack()
@@ -672,7 +672,7 @@ def test_repeat_finds_what_a_picture_was_rendered_from(dock, tiles, open_history
         assert "The layer “Gone” is not in the project" in shown(bar)
     else:
         assert chooser.image.name() == name
-        assert "the run saw elsewhere" in shown(bar)
+        assert "the run used elsewhere" in shown(bar)
 
 
 def test_a_picture_that_was_kept_for_resuming_goes_when_the_run_has_ended(make_unfinished, parent):
@@ -702,7 +702,7 @@ def test_resume_says_where_the_settings_choose_another_device(dock, engine, open
     DEVICE.set("cpu")
     dialog = open_history(1)
     press(dialog.buttons.resume)
-    assert "the settings say “cpu” now" in shown(dialog.bar)
+    assert "the settings now say “cpu”" in shown(dialog.bar)
     assert engine.asked("predict") == []
 
 

@@ -62,8 +62,8 @@ def test_every_layer_says_in_its_notes_what_it_shows_and_where_it_comes_from(qgi
     assert len(notes) == 4
     assert all("<b>Source</b>: /data/photo.tif<br>" in text and "Farmland" in text for text in notes.values())
     assert "Outlines" in notes["Polygons"]
-    assert "likeliest" in notes["Classes"]
-    assert "How likely each pixel is orchard" in notes["Probability of orchard"]
+    assert "most probable" in notes["Classes"]
+    assert "The probability that each pixel is orchard" in notes["Probability of orchard"]
 
 
 def test_notes_outlive_the_project_file_and_show_names_as_they_are(qgis_new_project, run, tmp_path):

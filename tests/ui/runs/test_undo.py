@@ -56,7 +56,7 @@ def test_undo_takes_out_what_the_run_added_and_leaves_the_files(added, bar, engi
     press(message_button(bar) if from_message else added.undo)
     assert layers() == ["photo"]
     assert groups() == []
-    assert "files are still there" in shown(bar)
+    assert "files are kept" in shown(bar)
     assert added.undo.isHidden()
     folder = Path(engine.asked("predict")[-1]["output_dir"])
     assert all((folder / name).exists() for name in ("classes.tif", "polygons.gpkg", "probabilities.tif", "run.json"))

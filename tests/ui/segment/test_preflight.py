@@ -131,7 +131,7 @@ def test_a_margin_is_no_data_with_one_click_and_data_again_with_another(ready, e
     assert engine.asked("check")[-1]["image"].get("nodata") is None
     button = nodata_button(ready.preflight)
     assert button.text() == "Treat 255 as no data"
-    clean = {"name": "data", "level": "green", "reason": "92% of the region holds data."}
+    clean = {"name": "data", "level": "green", "reason": "92% of the region has data."}
     engine.script(check={"result": {**UNKNOWN, "lights": [*LIGHTS, clean], "seconds": 9.0, "workload": None}})
     press(button)
     wait_until(lambda: ready.preflight.result is not None)

@@ -19,7 +19,7 @@ from orthomask.ui.setup.gpu_advice import Cure, advice
 from orthomask.ui.toolkit import settings
 
 CPU = InfoResult("1", "cpu", "Some <processor>", "There is no GPU.", "fp32", {}, GpuProblem.BUILD, "PyTorch 2.13+cpu")
-GPU = InfoResult("1", "cuda:0", "RTX 4070", "The GPU RTX 4070 is used.", "bf16", {})
+GPU = InfoResult("1", "cuda:0", "RTX 4070", "Running on the GPU RTX 4070.", "bf16", {})
 RTX = Gpu("RTX 4070", 580.65, 8.9)
 
 
@@ -63,15 +63,15 @@ def test_a_gpu_that_is_used_is_named_and_nothing_is_looked_for(badge):
     assert badge.lamp.accessibleName() == "GPU"
     assert badge._task is None
     assert not badge.cure.isVisible()
-    assert badge.toolTip() == "The GPU RTX 4070 is used."
+    assert badge.toolTip() == "Running on the GPU RTX 4070."
 
 
 def test_without_a_gpu_the_processor_is_no_reproach(badge, monkeypatch):
     monkeypatch.setattr(graphics, "look", lambda: seen(None, ()))
     badge.show_device(CPU)
     looked(badge)
-    assert badge.text() == "<b>Processor</b> Some &lt;processor&gt;"
-    assert badge.lamp.accessibleName() == "Processor"
+    assert badge.text() == "<b>CPU</b> Some &lt;processor&gt;"
+    assert badge.lamp.accessibleName() == "CPU"
     assert badge.advice is None
     assert not badge.cure.isVisible()
     assert badge.toolTip() == "There is no GPU.\nPyTorch 2.13+cpu"
@@ -80,13 +80,13 @@ def test_without_a_gpu_the_processor_is_no_reproach(badge, monkeypatch):
 @pytest.mark.parametrize(
     ("problem", "words", "cure"),
     [
-        (GpuProblem.BUILD, "set up for the processor alone", Cure.SET_UP),
+        (GpuProblem.BUILD, "set up for the CPU only", Cure.SET_UP),
         (GpuProblem.DRIVER, "driver is too old", Cure.SET_UP),
-        (GpuProblem.AGE, "GPUs of another age", Cure.SET_UP),
-        (GpuProblem.MEMORY, "taken its memory. Close them", Cure.LOOK_AGAIN),
+        (GpuProblem.AGE, "PyTorch build does not support it", Cure.SET_UP),
+        (GpuProblem.MEMORY, "using its memory. Close them", Cure.LOOK_AGAIN),
         (GpuProblem.ABSENT, "CUDA_VISIBLE_DEVICES", Cure.LOOK_AGAIN),
         (GpuProblem.START, "Restart the computer", Cure.LOOK_AGAIN),
-        (GpuProblem.CHOSEN, "the settings say", Cure.USE_GPU),
+        (GpuProblem.CHOSEN, "the CPU is chosen in the settings", Cure.USE_GPU),
     ],
 )
 def test_each_cause_has_its_sentence_and_its_cure(badge, monkeypatch, problem, words, cure):
@@ -110,8 +110,8 @@ def test_each_cause_has_its_sentence_and_its_cure(badge, monkeypatch, problem, w
 @pytest.mark.parametrize(
     ("gpu", "words"),
     [
-        (Gpu("GTX 960", 470.2, 5.2), "525 or newer: update it"),
-        (Gpu("Tesla K80", 530.0, 3.7), "supports no GPU of this age"),
+        (Gpu("GTX 960", 470.2, 5.2), "525 or newer: update the driver"),
+        (Gpu("Tesla K80", 530.0, 3.7), "does not support this generation or type of GPU"),
     ],
 )
 def test_where_no_build_fits_a_remedy_is_named_and_no_button_promises_more(gpu, words):
@@ -132,7 +132,7 @@ def test_a_driver_that_does_not_answer_is_told():
 def test_gpus_of_other_makers_are_said_not_to_be_used(makers):
     said = advice(CPU, seen(None, makers))
     assert ", ".join(makers) in said.sentence
-    assert "NVIDIA and Apple only" in said.sentence
+    assert "NVIDIA and Apple GPUs only" in said.sentence
     assert (said.cure, said.is_warning) == (Cure.NONE, False)
 
 
@@ -166,9 +166,9 @@ def test_the_program_of_nvidia_is_asked_in_the_background(badge, nvidia_smi, tmp
     nvidia_smi(f'while [ ! -e "{answered}" ]; do sleep 0.02; done; echo "RTX 4070, 580.65.06, 8.9"')
     badge.show_device(CPU)  # would never return if the main thread waited for it
     answered.touch()
-    assert badge.text().startswith("<b>Processor</b>")
+    assert badge.text().startswith("<b>CPU</b>")
     looked(badge)
-    assert badge.reason.text() == "RTX 4070 is not used: the engine was set up for the processor alone."
+    assert badge.reason.text() == "RTX 4070 is not used: the engine was set up for the CPU only."
 
 
 def test_a_program_that_hangs_is_given_up(badge, nvidia_smi, monkeypatch):

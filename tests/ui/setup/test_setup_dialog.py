@@ -20,9 +20,7 @@ from orthomask.ui.setup import dialog as setup_dialog
 from orthomask.ui.setup.dialog import SetupDialog, State
 
 FITS = Python("/opt/python", (3, 12, 1))
-RECORD = store.Record(
-    "0.1.0", "an old lock", "cpu", "/opt/python", "3.12.1", "Processor", 1.5, 1400, "2026-01-01T00:00:00"
-)
+RECORD = store.Record("0.1.0", "an old lock", "cpu", "/opt/python", "3.12.1", "CPU", 1.5, 1400, "2026-01-01T00:00:00")
 
 
 @pytest.fixture
@@ -99,10 +97,10 @@ def test_the_plan_is_told_before_anything_runs(open_dialog, installer, offer):
     assert "not set up yet" in dialog.words.text()
     assert dialog.bar.run_button.text() == "Set up"
     box = dialog.plan_box
-    assert box.device.currentText() == "Processor"
+    assert box.device.currentText() == "CPU"
     assert "No NVIDIA driver" in box.why.text()
     assert "3.12.1" in box.python.currentText()
-    assert f"packages, about {offer.build.download_mb} MB to fetch" in box.space.text()
+    assert f"packages, about {offer.build.download_mb} MB to download" in box.space.text()
     assert "GB must be free" in box.space.text()
     assert "torch" in box.packages.toPlainText()
     assert box.place.text().endswith("orthomask")
@@ -114,8 +112,8 @@ def test_another_device_is_another_plan(open_dialog):
     dialog = open_dialog()
     dialog.plan_box.device.setCurrentIndex(0)
     assert dialog.plan_box.plan.build.name == "cu130"
-    assert "Processor would be best" in dialog.plan_box.why.text()
-    assert "GB to fetch" in dialog.plan_box.space.text()
+    assert "Recommended here: CPU." in dialog.plan_box.why.text()
+    assert "GB to download" in dialog.plan_box.space.text()
     dialog.plan_box.python.setCurrentIndex(1)
     assert dialog.plan_box.plan.python is None
 
@@ -142,7 +140,7 @@ def test_cancelled_it_says_what_is_kept_and_can_be_tried_again(open_dialog, inst
     wait_until(lambda: installer.plans != [])
     dialog.bar.cancel_button.click()
     wait_until(lambda: not dialog.busy)
-    assert "Nothing half-made is left" in dialog.words.text()
+    assert "Nothing unfinished remains" in dialog.words.text()
     assert dialog.bar.run_button.text() == "Try again"
     installer.go_on.set()
     dialog.bar.run_button.click()
@@ -191,7 +189,7 @@ def test_an_environment_of_an_earlier_version_works_on_until_it_is_updated_and_c
     dialog.store_box.show_environments(environment.configured_python())
     assert dialog.store_box.table.topLevelItemCount() == 2
     assert "2.8 GB in all" in dialog.store_box.total.text()
-    assert dialog.store_box.table.selectedItems()[0].text(1) == "spare, outdated"
+    assert dialog.store_box.table.selectedItems()[0].text(1) == "unused, outdated"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     dialog.store_box.remove_button.click()
     wait_until(lambda: not dialog.busy)
@@ -219,7 +217,7 @@ def test_a_folder_that_does_not_fit_is_told_and_cannot_be_run(open_dialog, monke
     dialog = open_dialog()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     dialog.plan_box.source_button.click()
-    assert "holds no packages for this computer" in dialog.bar.status.text()
+    assert "contains no packages for this computer" in dialog.bar.status.text()
     assert not dialog.bar.run_button.isEnabled()
     dialog.plan_box.source_button.click()
     assert dialog.bar.run_button.isEnabled()
@@ -235,7 +233,7 @@ def test_a_folder_says_for_which_device_and_python_it_is(open_dialog, tmp_path, 
         box.use_folder(folder)
         assert (box.plan.build.name, box.plan.python.path) == (build, python)
         assert (box.device.currentData().name, box.python.currentData().path) == (build, python)
-        assert ("would be best here" in box.why.text()) is bool(folder)
+        assert ("Recommended here" in box.why.text()) is bool(folder)
 
 
 def test_another_python_of_the_person_comes_before_all(open_dialog, base, monkeypatch):

@@ -106,11 +106,11 @@ def test_without_labels_or_training_areas_one_sentence_says_so(panel, layer, tmp
     assert "No labels are chosen." in panel.data.words.text()
     assert not panel.bar.main_button.isEnabled()
     open_project(QgsProject.instance(), write_project(tmp_path / "empty.gpkg", [], AREAS))
-    assert "holds no label yet" in panel.data.words.text()
+    assert "contains no labels yet" in panel.data.words.text()
     QgsProject.instance().removeMapLayers([one.id() for one in QgsProject.instance().mapLayersByName("labels")])
     other = write_project(tmp_path / "no areas.gpkg", [(0, 1)], [(0, "a", "test")])
     open_project(QgsProject.instance(), other)
-    assert "No area is for training." in panel.data.words.text()
+    assert "There is no area for training." in panel.data.words.text()
     assert panel.bar.main_button.toolTip() == panel.data.words.text()
 
 
@@ -185,7 +185,7 @@ def test_any_layers_with_an_attribute_become_numbered_classes(panel, layer, engi
     QgsProject.instance().addMapLayer(crops)
     panel.data.labels.setLayer(crops)
     panel.data.class_field.setCurrentIndex(panel.data.class_field.findData("crop"))
-    assert "3 labels · the image is split by itself" in panel.data.words.text()
+    assert "3 labels · the image is split automatically" in panel.data.words.text()
     begin(panel, engine)
     request = from_json(TrainRequest, engine.asked("train")[-1])
     assert [info.name for info in request.classes] == ["barley", "maize"]
@@ -218,7 +218,7 @@ def test_a_folder_that_may_not_be_written_is_one_message(ready, engine, bar, tmp
     (tmp_path / "file").write_text("")
     ready.options.advanced.folder_chooser.setFilePath(str(tmp_path / "file"))
     press(ready.bar.main_button)
-    wait_until(lambda: "cannot be made. Choose a folder" in shown(bar))
+    wait_until(lambda: "cannot be created. Choose a folder" in shown(bar))
     assert ready.settings.isVisible()
     assert not engine.asked("train")
 
