@@ -123,7 +123,7 @@ class Bundle:
         return normalise(pixels, valid, self.card.bands)
 
     def summary(self) -> ModelSummary:
-        """What a person chooses a model by."""
+        """What a user chooses a model by."""
         card = self.card
         return ModelSummary(
             name=card.name,
