@@ -75,7 +75,7 @@ class _Bar(Progress):
 
 
 def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[Any], None]) -> Any:
-    """Answer a request and print the result; on an error of ours, print it and exit with its status."""
+    """Answer a request, print the result; on an error of ours, print it and exit with its status."""
     bar = _Bar(visible=not as_json)
     try:
         result = worker.answer(method, request(), bar)

@@ -20,7 +20,7 @@ from ..protocol.words import tr
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOCK = ".lock"
-"""Lock file in a folder that only one process may use."""
+"""Lock file in a folder that one process may use."""
 LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 """Errors from file systems without locks."""
 

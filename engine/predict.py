@@ -1,7 +1,7 @@
 """Sliding-window prediction over a region, strip by strip: the one hot path.
 
 A reader thread decodes windows ahead, the network runs on the device, where overlapping windows are blended as
-weighted probabilities, and a writer thread encodes finished strips. Memory use is that of one strip of windows.
+weighted probabilities, and a writer thread encodes finished strips. Memory holds one strip of windows.
 """
 
 from __future__ import annotations

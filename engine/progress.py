@@ -18,7 +18,7 @@ class Progress:
         """Raise `Cancelled` if the user has cancelled; the base class never does."""
 
     def part(self, start: float, stop: float) -> Progress:
-        """A progress that maps 0 to 1 onto `start` to `stop` of this one."""
+        """A progress whose 0 to 1 is `start` to `stop` of this one."""
         return _Part(self, start, stop)
 
     def quiet(self) -> Progress:

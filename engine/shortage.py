@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 SIGNS = ("memory", "allocate", "could not create a primitive", "can't start new thread")
-"""Parts of such messages of PyTorch, oneDNN, GDAL and Python without `MemoryError`."""
+"""Parts of such messages by PyTorch, oneDNN, GDAL and Python, not `MemoryError`."""
 
 
 def out_of_memory(error: BaseException | None) -> bool:

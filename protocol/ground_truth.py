@@ -160,7 +160,7 @@ class MaskResult:
 
 
 class ChipFormat(str, enum.Enum):
-    """How chips are stored; Orthomask reads each of them back."""
+    """How chips are stored; Orthomask reads them all back."""
 
     GEOTIFF = "geotiff"
     PNG = "png"
@@ -238,7 +238,7 @@ def require_numbered(classes: tuple[ClassInfo, ...]) -> None:
 
 
 def require_shares(shares: tuple[float, ...]) -> None:
-    """Raise unless these are shares of train, validation and test, at most 1 in total."""
+    """Raise unless train, validation and test get shares of at most 1 in total."""
     parts = len(shares) == 3 and min(shares) >= 0 and sum(shares) <= 1 + 1e-9
     require(
         parts,

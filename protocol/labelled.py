@@ -25,7 +25,7 @@ class Split(str, enum.Enum):
 
 
 class Touch(str, enum.Enum):
-    """Which pixels a polygon covers: those whose centre lies inside, or all that it touches."""
+    """Which pixels a polygon covers: those whose centre is inside, or all that it touches."""
 
     CENTRE = "centre"
     ALL = "all"
@@ -82,7 +82,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Areas:
-    """Polygons within which every object is labelled. Only what lies inside one is ground truth.
+    """Polygons within which every object is labelled. Only what is inside one is ground truth.
 
     Attributes:
         layer: name in the file; empty for `areas` if there is one, else the first.
@@ -125,7 +125,7 @@ class Pictures:
 
     Attributes:
         images: folder, or a pattern of files such as `train/images/geneva_*`.
-        masks: folder; a mask has the name of its picture, except for a word such as `image_` or `_mask` in either.
+        masks: folder; masks are named like their pictures, except for a word such as `image_` or `_mask`.
         mapping: what the masks' values or colours mean; empty if they are class values, or 0 and 255 for class 1.
         tile_step: distance between neighbours in the two numbers that end their file names, to join them into
             larger images; 0 keeps every file for itself.

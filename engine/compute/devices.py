@@ -61,7 +61,7 @@ BF16_FEATURES = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Device:
-    """A device and, in one sentence, why it was chosen; if it is no GPU, also what prevents using one."""
+    """A device and, in one sentence, why it was chosen; if it is not a GPU, also what prevents using one."""
 
     torch: torch.device
     name: str

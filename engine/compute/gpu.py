@@ -141,7 +141,7 @@ def _recording(network: nn.Module, windows: Tensor) -> _Recording | None:
     """Record a network for batches like this one; None if that fails, or gives other logits.
 
     Raises:
-        RuntimeError: the network itself fails, for example because the batch does not fit into memory.
+        RuntimeError: the network itself fails, for example if the batch does not fit into memory.
     """
     device = windows.device
     before = torch.cuda.current_stream(device)

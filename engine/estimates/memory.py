@@ -1,4 +1,4 @@
-"""Estimate how much memory a run takes, and find how much is free.
+"""Estimate how much memory a run takes, and how much is free.
 
 Constants are those of CPython 3.11 and PyTorch 2.13 on Linux (docs/performance.md); elsewhere they are about right.
 """

@@ -23,7 +23,7 @@ from ..models.bundle import Bundle
 from ..outputs import write_atomically
 
 MOST = 100
-"""How many entries are kept, the newest."""
+"""How many entries to keep: the newest."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str
     """Choose the raster's bands for those that a model wants.
 
     The request's own choice comes first, then bands with the wanted names, colours or numbers. Those without a match
-    are taken from the unnamed bands, in order, or else all are taken in order, which is an assumption.
+    are taken from the unnamed bands, in order, or else all are, which is an assumption.
 
     Args:
         asked: names or numbers of the request; empty for the best match.

@@ -26,11 +26,11 @@ STEPS = 32
 
 
 class Coverage(NamedTuple):
-    """How much of a region holds data.
+    """What part of a region holds data.
 
     Attributes:
         share: part of the region on the image that holds data.
-        on_image: part of the region that lies on the image.
+        on_image: part of the region that is on the image.
         margin: part of the region on the image that is plain black or white up to the edge, and not marked as missing.
         value: of that margin.
         places: pixels of the lattice `(N, 2)` that hold data.
@@ -162,7 +162,7 @@ def _is_blank(grid: _Grid, value: float) -> np.ndarray:
 
 
 def _on_image(wanted: shapely.Geometry, lattice: Lattice, region: Region) -> float:
-    """The share of the drawn region that is on the image."""
+    """The share of a region that is on the image."""
     found = _ground_m2(transformed(wanted, lattice.transform), pyproj.CRS(lattice.crs))
     drawn = _ground_m2(mended(shapely.from_wkt(region.wkt)), pyproj.CRS.from_user_input(region.crs))
     return min(1.0, found / drawn) if drawn else 1.0

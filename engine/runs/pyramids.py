@@ -168,6 +168,6 @@ def _frames(frame: Frame) -> list[Frame]:
 
 
 def _overviews(paths: Sequence[Path]) -> str:
-    """Overviews next to a VRT as its elements."""
+    """Overviews of a VRT as its elements."""
     names = [f"<SourceFilename relativeToVRT='1'>{path.name}</SourceFilename>" for path in paths]
     return "".join(f"<Overview>{name}<SourceBand>1</SourceBand></Overview>" for name in names)

@@ -216,7 +216,7 @@ class RunFolder:
             raise image_changed(self.request.image)
 
     def finished_result(self, stamp: str) -> PredictResult | None:
-        """The result in the folder, if it is this run's, of the image as it is now."""
+        """The result in the folder, if it is this run's, of the current image."""
         try:
             record = json.loads(self.final.run.read_text(encoding="utf-8"))
         except (OSError, ValueError):

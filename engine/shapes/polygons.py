@@ -195,7 +195,7 @@ class _Finisher:
         """Outlines of fields with common borders. Neighbours that are not written now take part as context.
 
         A border comes out the same on both sides, since everything that touches it takes part both times, and the
-        side written first comes first both times. Written polygons are kept until all their neighbours are written.
+        side written first comes first both times. Written polygons are kept until all neighbours are.
         """
         going = [part for part in pending if self._outlines[part.value] == Outline.SHARED.value]
         pieces = np.array(list(chain.from_iterable(part.shapes for part in going)), object)

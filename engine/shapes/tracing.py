@@ -59,7 +59,7 @@ class Part:
     """An object that reaches a tile's edge, or as much of it as has been seen so far.
 
     Attributes:
-        shapes: pixel-edge polygons in raster pixels, one for each tile it lies in, or for several.
+        shapes: pixel-edge polygons in raster pixels, one for each tile it is in, or for several.
         pixels: number of pixels.
         probability: sum of their probabilities, 0 to `SCALE` each.
     """
