@@ -60,20 +60,20 @@ CAPABILITIES = {
 IDENTITY = (int, str, type(None))
 """What identifies a job."""
 GRACE_SECONDS = 3.0
-"""How long the job in hand may tidy up once there are no more messages; results are resumable, so an end is safe."""
+"""How long the current job may tidy up after the last message; results are resumable, so ending is safe."""
 
 
 def answer(method: str, request: Any, progress: Progress) -> Any:
     """The result of a request.
 
     Raises:
-        OrthomaskError: also for whatever nobody foresaw.
+        OrthomaskError: also for unexpected errors.
     """
     try:
         return import_module(f".{CAPABILITIES[method]}", __package__).run(request, progress)
     except OrthomaskError:
         raise
-    except Exception as error:  # the boundary: whatever goes wrong, the worker lives and a person reads a sentence
+    except Exception as error:  # the boundary: whatever goes wrong, the worker survives and the user reads a sentence
         raise unexpected(error) from error
 
 
@@ -92,7 +92,7 @@ class Worker:
         self._writing, self._ended = threading.Lock(), threading.Event()
 
     def serve(self) -> None:
-        """Answer until there are no more messages, then cancel the job in hand and give it a moment to tidy up."""
+        """Answer until there are no more messages, then cancel the current job and give it a moment to tidy up."""
         thread = threading.Thread(target=self._work, daemon=True)
         thread.start()
         for line in self._messages:
@@ -139,7 +139,7 @@ class Worker:
         self.send({"id": identity, "error": {"code": code, "message": message, **data}})
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one message; when nobody reads any more, whatever runs is cancelled."""
+        """Write one message; if nobody reads any more, cancel the running job."""
         try:
             with self._writing:
                 self._answers.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
@@ -148,7 +148,7 @@ class Worker:
             self._ended.set()
 
     def is_cancelled(self, identity: Any) -> bool:
-        """Whether the job of that id has been cancelled, or nobody waits for it any more."""
+        """Whether the job with this id has been cancelled, or nobody waits for it any more."""
         return identity in self._cancelled or self._ended.is_set()
 
 
@@ -156,7 +156,7 @@ def _message(line: str) -> dict[str, Any]:
     """A JSON-RPC message with method, id and params.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
         RecursionError: it is nested too deeply.
     """
     message = json.loads(line)
@@ -181,7 +181,7 @@ class _Notifier(Progress):
 
 
 def unexpected(error: Exception) -> OrthomaskError:
-    """An error of ours for one that nobody foresaw, its traceback in the details."""
+    """An error of ours for an unexpected one, with its traceback in the details."""
     if out_of_memory(error):
         return OrthomaskError(
             ErrorCode.OUT_OF_MEMORY,
@@ -204,4 +204,4 @@ def main(answers_fd: int) -> None:
     devices.keep_pages()
     Worker(messages, answers).serve()
     sys.stderr.flush()
-    os._exit(0)  # an ordinary end would wait for a read that is stuck
+    os._exit(0)  # a normal exit would wait for a stuck read

@@ -1,12 +1,12 @@
-"""How good a model is on the test places, at their own resolution and at others, beside plain models.
+"""How good a model is on the test places, at their own and other resolutions, against plain models.
 
     .venv/engine/bin/python benchmarks/baselines.py buildings --data ../shared/data
     .venv/engine/bin/python benchmarks/accuracy.py buildings --data ../shared/data --baselines --json scores.json
 
 Every model predicts whole pictures, a bundle by the engine's own sliding windows, at the threshold that its validation
-chose. For another resolution the picture is resampled, predicted, and what is found is laid back on the picture's own
-pixels, so that all scores are against the same truth. Objects match where they overlap by half. Nothing is ever chosen
-by these scores.
+chose. For another resolution the picture is resampled and predicted, and the result is resampled back to the picture's
+own pixels, so that all scores are against the same truth. Objects match if they overlap by half. Nothing is ever
+chosen by these scores.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from orthomask.training.chips.pictures import Tile
 from orthomask.training.truth.components import components
 
 SCALES = (1.0, 0.75, 1.5, 2.0)
-"""Ground sampling distances of the resampled pictures, as multiples of the pictures' own; this one first."""
+"""Ground sampling distances of the resampled pictures, as multiples of the pictures' own; that is first."""
 WEAK = 0.5
-"""A place with a smaller part of the mean IoU is marked."""
+"""A place below this share of the mean IoU is marked."""
 SIGN = "▼"
 MEAN, ALL = "mean of places", "all pixels"
 
@@ -71,7 +71,7 @@ class Score:
 
 @dataclass
 class Count:
-    """What is counted of one place, or of all. Objects smaller than `least_m2` are left out."""
+    """Counts for one place, or for all. Objects smaller than `least_m2` are left out."""
 
     least_m2: float
     confusion: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
@@ -89,7 +89,7 @@ class Count:
         self.matches.append(match(components(found), found, probability / SCALE, true, tile.mask, least_px))
 
     def score(self) -> Score:
-        """The scores of all that was counted."""
+        """The scores of everything counted."""
         pixels = foreground_scores("", self.confusion)
         (objects,) = object_scores(self.matches, ("",))
         return Score(
@@ -98,7 +98,7 @@ class Count:
 
 
 Table = dict[str, Score]
-"""Scores by name of the place; at the end the mean of the places, and all pixels together."""
+"""Scores by name of the place, then the mean of the places, and all pixels together."""
 
 
 def bundle_model(name: str) -> Model:
@@ -126,7 +126,7 @@ def baseline_model(name: str, folder: Path) -> Model:
 def score(model: Model, pictures: dict[str, list[Tile]], scale: float, least_m2: float) -> Table:
     """Scores of a model on pictures by place, resampled to `scale` times their ground sampling distance.
 
-    Places whose pictures are then too coarse for the model, which it refuses, are left out.
+    Places whose pictures the model then refuses as too coarse are left out.
     """
     table: Table = {}
     whole = Count(least_m2)
@@ -174,7 +174,7 @@ def rows_of(table: Table, names: Sequence[str]) -> list[str]:
 def means_of(tables: dict[str, dict[float, Table]], plain: Sequence[str]) -> list[str]:
     """The mean IoU of each model at each resolution as Markdown, and its ratio to the best plain model's at 1x.
 
-    Of places that no model refuses at that resolution, so that all means are of the same pictures.
+    Of places that no model refuses at that resolution, so that all means cover the same pictures.
     """
     head = "".join(f" {scale:g}x |" for scale in SCALES)
     lines = [f"| mean IoU of places |{head} against the best baseline |", "|---|" + "---:|" * (len(SCALES) + 1)]

@@ -1,17 +1,17 @@
-"""Plain models to compare with, trained on the pictures of a recipe: two U-Nets as they are often built, and a forest.
+"""Plain models for comparison, trained on the pictures of a recipe: two typical U-Nets, and a random forest.
 
     .venv/engine/bin/python benchmarks/baselines.py buildings --data ../shared/data
 
 - `s3` is the U-Net of a workshop on images of Dubai: 1.94 million parameters, patches of 256 px at the pictures' own
-  resolution, each scaled by its own minimum and maximum, Dice and focal loss. There prediction forgot the scaling; here
-  it does what training did.
+  resolution, each scaled by its own minimum and maximum, Dice and focal loss. There prediction omitted the scaling;
+  here it scales as training did.
 - `s4` is a U-Net from scratch (Ronneberger et al. 2015) on tiles of 256 px, batches of one zoom level each, values
   divided by 255, binary cross-entropy.
 - `forest` is a random forest on colours and filters of single pixels at the resolution of the recipe's model.
 
-None of them changes its pictures at random or blends its patches. Epoch and threshold are chosen on the recipe's
-validation pictures. The networks use one core, keep a checkpoint of every epoch in `.venv/benchmarks/baselines`, and go
-on from it, so that `--minutes 60` continues what computed for 12.
+None of them augments its pictures or blends its patches. Epoch and threshold are chosen on the recipe's validation
+pictures. The networks use one core, keep a checkpoint of every epoch in `.venv/benchmarks/baselines`, and resume from
+it, so that `--minutes 60` continues a training of 12.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BATCH = 16
 WIDTHS = (16, 32, 64, 128, 256)
 LEARNING_RATE = 1e-3
 LEAST_KNOWN = 0.5
-"""Patches with a smaller part of known pixels are left out."""
+"""Patches with a smaller share of known pixels are left out."""
 SAMPLES = 200_000
 TREES = 100
 SIGMAS_PX = (1, 2, 4, 8)
@@ -180,7 +180,7 @@ class UNetBaseline:
 
 @dataclass(frozen=True)
 class ForestBaseline:
-    """A trained forest, the resolution that it looks at, and the threshold that validation chose."""
+    """A trained forest, the resolution that it works at, and the threshold that validation chose."""
 
     name: str
     forest: RandomForestClassifier
@@ -204,7 +204,7 @@ def stored(probability: np.ndarray) -> np.ndarray:
 
 
 def predicted(network: PlainUNet, way: Way, pixels: np.ndarray) -> np.ndarray:
-    """Probability `(H, W)`, 0 to `SCALE`: patches side by side, the last ones filled up with a mirror image."""
+    """Probability `(H, W)`, 0 to `SCALE`: patches side by side, the last ones padded with a mirror image."""
     height, width = pixels.shape[1:]
     filled = np.pad(pixels, ((0, 0), (0, -height % PATCH_PX), (0, -width % PATCH_PX)), "symmetric")
     rows, columns = filled.shape[1] // PATCH_PX, filled.shape[2] // PATCH_PX
@@ -283,7 +283,7 @@ def best_threshold(tiles: Iterable[Tile], predict: Callable[[Tile], np.ndarray])
 
 
 def train_unet(name: str, data: Data, folder: Path, minutes: float) -> None:
-    """Train whole epochs until the processor has worked for so long, what a checkpoint has had already included."""
+    """Train whole epochs for about `minutes` of CPU time, including what a checkpoint has had already."""
     way, path = WAYS[name], folder / f"{name}.pt"
     torch.manual_seed(1)
     network = PlainUNet(way.outputs, way.dropout).to(memory_format=torch.channels_last)
@@ -336,7 +336,7 @@ def _keep(path: Path, state: dict[str, Any]) -> None:
 
 
 def train_forest(data: Data, folder: Path) -> None:
-    """Train on as many pixels of objects as of background, spread over the known pixels of all pictures alike."""
+    """Train on equally many pixels of objects and background, spread evenly over all pictures' known pixels."""
     started = time.process_time()
     random = np.random.default_rng(1)
     known = [resampled_mask(tile.mask, tile.gsd_m, data.gsd_m) for tile in data.train]

@@ -1,9 +1,9 @@
-"""What this processor can do at most, and how much of that the embedded model's network uses.
+"""What this CPU can do at most, and how much of that the embedded model's network uses.
 
 Usage: python benchmarks/ceilings.py [--rounds 5]
 
 Ceilings: a large matrix product and a convolution of many channels in each precision, and a copy through memory. Then
-the operations of windows, one on each core, counted, and their time. All of them take turns; medians are shown.
+the counted operations of windows, one per core, and their time. All of them take turns; medians are shown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EACH = 4
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time of one call, after one to warm up."""
+    """Time of one call, after a warm-up."""
     work()
     start = time.perf_counter()
     work()
@@ -48,7 +48,7 @@ def window_gflop() -> float:
 
 
 def workloads() -> dict[str, tuple[float, Callable[[], object]]]:
-    """By name: 10⁹ operations, or 10⁹ bytes, and what does them."""
+    """By name: 10⁹ operations or bytes, and the function for them."""
     image = torch.rand(1, 3, WINDOW_PX, WINDOW_PX)
     found: dict[str, tuple[float, Callable[[], object]]] = {}
     gflop, lanes = window_gflop(), devices.choose("cpu").lanes

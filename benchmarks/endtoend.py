@@ -1,9 +1,9 @@
-"""A whole prediction (read, windows, network, blend, write) beside the network alone and beside other tools.
+"""A whole prediction (read, windows, network, blend, write) compared to the network alone and to other tools.
 
 Usage: python benchmarks/endtoend.py [--size 8192] [--rounds 3] [--only NAME ...] [--json FILE]
 
-All rows have the weights of the embedded model, tiles of 512 px and 25% overlap, on an image that repeats the bundled
-sample. Each measurement is a process of its own; the rows take turns, and medians are shown: read the ratios. The other
+All rows use the weights of the embedded model, tiles of 512 px and 25% overlap, on an image that repeats the bundled
+sample. Each measurement is a separate process; the rows take turns, and medians are shown: read the ratios. The other
 tools need `pip install --no-deps --target .venv/peers -r requirements/peers.lock` (`make bench` does it).
 """
 
@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".venv" / "peers"
 MODEL, THRESHOLD = "buildings", 0.5
 SAMPLE_WINDOWS = 200
-"""The network alone is timed on so many windows, and counted up to all of them."""
+"""The network alone is timed on this many windows, and extrapolated to all."""
 
 
 def windows_of(size: int) -> int:
@@ -53,7 +53,7 @@ def windows_of(size: int) -> int:
 
 
 def network_alone(image: Path, precision: str) -> float:
-    """Seconds of the forward passes over the windows of the image, from memory, one window on each core."""
+    """Seconds of the forward passes over the windows of the image, from memory, one window per core."""
     with rasterio.open(image) as dataset:
         total = windows_of(dataset.width)
     predictor = devices.prepare(bundle.load(MODEL), devices.choose("cpu"), precision)
@@ -91,7 +91,7 @@ def orthomask(image: Path, out: Path, precision: str, with_polygons: bool) -> fl
 
 
 def monai(image: Path, out: Path) -> float:
-    """Seconds of MONAI's sliding window inference with Gaussian weights, the whole image in memory as it wants it."""
+    """Seconds of MONAI's sliding window inference with Gaussian weights, the whole image in memory as it requires."""
     from monai.inferers import sliding_window_inference
 
     model = bundle.load(MODEL)
@@ -108,7 +108,7 @@ def monai(image: Path, out: Path) -> float:
 
 
 def deepness(image: Path, out: Path) -> float:
-    """Seconds of Deepness's way with onnxruntime: tile by tile, the middle of each kept, classes by argmax."""
+    """Seconds of Deepness's method with onnxruntime: tile by tile, keeping each middle, classes by argmax."""
     import onnxruntime
 
     model, exported = bundle.load(MODEL), out / "model.onnx"
@@ -150,11 +150,11 @@ CONTENDERS: dict[str, Callable[[Path, Path], float]] = {
 }
 NEEDS = {"MONAI": "monai", "Deepness's way": "onnxruntime"}
 MISSING = ("torchgeo", "geoai")
-"""Tools that need torchvision to be imported; there is none for this build of PyTorch."""
+"""Tools that import torchvision, which does not exist for this build of PyTorch."""
 
 
 def measured(name: str, image: Path, out: Path) -> dict[str, float]:
-    """One measurement in a process of its own: seconds and peak memory in MB."""
+    """One measurement in a separate process: seconds and peak memory in MB."""
     command = [sys.executable, __file__, "--contender", name, str(image), str(out)]
     paths = os.pathsep.join(filter(None, [str(PEERS), os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
@@ -190,7 +190,7 @@ def compare(names: list[str], image: Path, rounds: int, folder: Path) -> dict[st
 
 
 def show(table: dict[str, dict[str, float]], floor: float) -> None:
-    """Print the table; ratios are to the network alone: 1 is all that this processor can do with it."""
+    """Print the table; ratios are to the network alone: 1 is all that this CPU can do with it."""
     print(f"{'':>28} {'seconds':>8} {'ratio':>6} {'peak MB':>8} {'differs':>9}")
     for name, row in table.items():
         differs = f"{row['differs']:.4%}" if "differs" in row else ""

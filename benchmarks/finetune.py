@@ -4,8 +4,8 @@
     .venv/engine/bin/python benchmarks/finetune.py --data ../shared/data
 
 The base is trained on the other places of the building recipe and kept in `.venv/benchmarks`. Eight of the areas are
-learnt from, two choose epoch and threshold. Scores are those of everything else in Banepa, at thresholds that were
-chosen without looking at it: the base's own, and the one that the two areas chose.
+for training, two choose epoch and threshold. Scores are for everything else in Banepa, at thresholds chosen without
+looking at it: the base's own, and the one that the two areas chose.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ IMAGENET = ROOT / ".venv" / "imagenet.safetensors"
 HELD_OUT = "Banepa"
 AREA_M, COLUMNS, ROWS = 40.0, 2, 5
 MARGIN_M = 15.0
-"""What lies this near to an area is scored neither before nor after."""
+"""Pixels this close to an area are scored neither before nor after."""
 BASE = {"epochs": 4, "steps": 250}
 
 
 class _Terminal(Progress):
-    """Prints every twentieth of the way."""
+    """Prints the progress every 5%."""
 
     def __init__(self) -> None:
         self._last = -1
@@ -68,7 +68,7 @@ class _Terminal(Progress):
 
 
 def train_base(data: Path) -> TrainResult:
-    """The building recipe without Banepa and with fewer steps; at once where it is in the cache."""
+    """The building recipe without Banepa and with fewer steps; returns at once if cached."""
     request = recipe.load(ROOT / "resources" / "recipes" / "buildings.toml", str(CACHE / "base"), str(data))
     elsewhere = tuple(pictures for pictures in request.data.pictures if HELD_OUT not in pictures.place)
     schedule = replace(request.schedule, **BASE)

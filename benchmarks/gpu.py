@@ -4,11 +4,11 @@ Usage: python benchmarks/gpu.py [--device auto] [--size 8192] [--rounds 3] [--js
 
 Needs this repository and a Python with PyTorch, NumPy and safetensors. Pillow adds how many classes bf16 changes; the
 engine's environment (rasterio) adds blending, reading and the whole prediction; MONAI adds its sliding window. Without
-a GPU it says so and ends with 2; `--device cpu --size 1024 --rounds 1` runs the same code on the processor.
+a GPU it says so and exits with 2; `--device cpu --size 1024 --rounds 1` runs the same code on the CPU.
 
-The floor is the fastest way to run forward passes over windows that lie on the device already. Each row is turned into
-milliseconds for a window of 512 px; rows take turns, and medians are shown. Share: of the floor; on a processor it can
-pass 1, for the engine runs a window on each core there.
+The floor is the fastest way to run forward passes over windows already on the device. Each row is converted to
+milliseconds for a window of 512 px; rows take turns, and medians are shown. Share: of the floor; on a CPU it can
+exceed 1, since the engine runs one window per core there.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ from orthomask.protocol import OVERLAP_PX, WINDOW_PX, Image, OrthomaskError, Pre
 MODEL = "buildings"
 BATCHES = (1, 4, 16, 32)
 RING = 48
-"""Different windows that are given in turn, so that no cache holds them."""
+"""Different windows, used in turn so that no cache holds them."""
 MOST = 512
-"""Forward passes are timed over so many windows at most."""
+"""Forward passes are timed over at most this many windows."""
 PROCESSES = 4
-"""Each reads, and they share the GPU; their start is counted."""
+"""Each reads, and they share the GPU; their startup counts."""
 
 Row = Callable[[], tuple[float, int]]
 """Measures once: seconds, and for how many windows."""
@@ -73,7 +73,7 @@ def windows_of(size: int) -> int:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what is queued on a device."""
+    """Wait for the work queued on a device."""
     if device.type != "cpu":
         getattr(torch, device.type).synchronize()
 
@@ -98,13 +98,13 @@ def ring(model: bundle.Bundle) -> list[np.ndarray]:
 
 
 def warm(predictor: devices.Predictor) -> None:
-    """Run one batch: the libraries are loaded and the network recorded, as in an engine that has worked before."""
+    """Run one batch: this loads the libraries and records the network, as in an engine that has run before."""
     predictor(torch.zeros(predictor.device.batch, 3, WINDOW_PX, WINDOW_PX))
     synchronize(predictor.device.torch)
 
 
 def forward(predictor: devices.Predictor, windows: list[np.ndarray], batch: int, count: int, recorded: bool) -> Any:
-    """Forward passes over batches that lie on the device, of the network as it is or recorded."""
+    """Forward passes over batches on the device, of the network itself or its recording."""
     device = predictor.device.torch
     stack = torch.from_numpy(np.stack(windows[:batch])).to(device).contiguous(memory_format=torch.channels_last)
     network = predictor.network if recorded else gpu.plain(predictor.network)
@@ -132,7 +132,7 @@ def from_memory(predictor: devices.Predictor, windows: list[np.ndarray], count: 
 
 
 def blended(predictor: devices.Predictor, windows: list[np.ndarray], size: int) -> tuple[float, int]:
-    """The same with blending, to finished strips in memory: all that `orthomask predict` does but for files."""
+    """The same with blending, to finished strips in memory: all that `orthomask predict` does except files."""
     from orthomask.engine import predict
     from orthomask.engine.images import grid
 
@@ -165,7 +165,7 @@ def reading(image: Path) -> tuple[float, int]:
 
 
 def whole(predictor: devices.Predictor, image: Path, processes: int = 0) -> tuple[float, int]:
-    """`orthomask predict` from a GeoTIFF to its two rasters, in so many more processes; polygons are not counted."""
+    """`orthomask predict` from a GeoTIFF to two rasters, in `processes` others if not 0; polygons do not count."""
     from orthomask.engine import predict
     from orthomask.engine.scale import scale
     from orthomask.engine.shapes import polygons
@@ -221,10 +221,10 @@ def differing(exact: devices.Predictor, fast: devices.Predictor, windows: list[n
 
 
 def rows(device: devices.Device, size: int, stack: ExitStack) -> Iterator[tuple[str, Row]]:
-    """All rows that can be measured here, the floor's first; says which are left out."""
+    """All rows that can be measured here, the floor's first; prints which are left out."""
     model, count = bundle.load(MODEL), windows_of(size)
     windows, best = ring(model), devices.precision_of(device.torch)
-    fast = devices.prepare(model, device, "")  # the one that `orthomask predict` will have
+    fast = devices.prepare(model, device, "")  # the one that `orthomask predict` uses
     ready = {"fp32": devices.prepare(model, device, "fp32"), best: fast}
     sizes = [batch for batch in BATCHES if batch <= count]
     for (precision, predictor), batch in itertools.product(ready.items(), sizes):

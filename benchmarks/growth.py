@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/growth.py [--model buildings] [--sizes 4096 8192 16384] [--rounds 1] [--json FILE]
 
-The rasters repeat the bundled sample; polygons are included. Each run is a process of its own; the sizes take turns,
-and medians are shown, with their ratios to the first size. Exits with 1 where a pixel of the last size takes more than
-17/16 of the time of one of the first, or where its peak memory is more than 25% above the first's: what grows is one
-strip of windows, as wide as the raster.
+The rasters repeat the bundled sample; polygons are included. Each run is a separate process; the sizes take turns, and
+medians are shown, with their ratios to the first size. Exits with 1 if the last size takes more than 17/16 of the
+first one's time per pixel, or if its peak memory is more than 25% above the first's: what grows is one strip of
+windows, as wide as the raster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rasterio.windows import Window
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGER, LARGER = 17 / 16, 1.25
-"""How much more than the first size the last one may take: of time for a pixel, and of memory, for wider strips."""
+"""How much more than the first size the last one may take: time per pixel, and memory, for wider strips."""
 TILE = 512
 
 

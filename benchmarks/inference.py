@@ -1,8 +1,8 @@
-"""What makes inference on a processor fast: precision, sharing the cores, the allocator, and how threads wait.
+"""What makes inference on a CPU fast: precision, sharing the cores, the allocator, and how threads wait.
 
 Usage: python benchmarks/inference.py [--rounds 3]
 
-Every row is a process of its own, the rows take turns, and medians are shown: read the ratios.
+Every row is a separate process, the rows take turns, and medians are shown: read the ratios.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ with nullcontext(1) if together else predictor.device.shared() as lanes, ThreadP
     print(24 * {WINDOW_PX} ** 2 / 1e6 / (time.perf_counter() - start))
 """
 TOGETHER, APART = "together", "apart"
-"""All cores on one window, or a window on each core."""
+"""All cores on one window, or one window per core."""
 
 BUSY = """
 import torch
@@ -56,7 +56,7 @@ def megapixels_per_second(precision: str, cores: str, pages: str, **environment:
 
 @contextmanager
 def busy() -> Iterator[None]:
-    """Keep all cores occupied, by another program that trains a network."""
+    """Keep all cores busy with another program that trains a network."""
     process = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE)
     assert process.stdout
     process.stdout.read(1)

@@ -1,13 +1,13 @@
-"""How long an analyst waits for the engine: a real worker process, spoken to as the dock does it.
+"""How long an analyst waits for the engine: a real worker process, addressed as the dock does.
 
 Usage: python benchmarks/latency.py [--rounds 5] [--county 24000:400000] [--moments 4] [--json FILE]
 
 In each round a fresh engine starts, predicts two regions of 1,024 x 1,024 px, rasters and polygons included, and makes
 polygons of the second one at another threshold; in between, the network alone runs the windows of a region. The county
-is a raster of ragged buildings, predicted by a network that answers with what it sees: all but the network takes its
-full time. Cancelled are a run of the embedded model among its windows, and the county's among its rasters and polygons,
-at random moments; each goes on where it was. The wait ends when the engine has answered another request and its
-processor time stands still.
+is a raster of ragged buildings, predicted by a network that returns what it sees: all but the network takes its full
+time. At random moments, a run of the embedded model is cancelled during its windows, and the county's during its
+rasters and polygons; each resumes where it stopped. The wait ends when the engine has answered another request and
+uses no CPU time.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ from orthomask.protocol import (
 WORKER = Path(__file__).resolve().parent.parent / "worker.py"
 MODEL, THRESHOLD, OTHER_THRESHOLD = "buildings", 0.5, 0.6
 IMAGE_PX, REGION_PX, REGION_WINDOWS = 8192, 1024, 16
-"""A region of that size that lies anywhere touches 4 x 4 windows."""
+"""A region of that size anywhere touches 4 x 4 windows."""
 STAGES = {"windows": ("Window", 2.0), "rasters": ("Writing", 4.0), "polygons": ("Tracing", 8.0)}
-"""What the progress says at each stage of a run, and how many seconds of it the random moments are spread over."""
+"""How progress messages begin at each stage of a run, and the seconds over which random moments are spread."""
 OTHERS = {
     "start of the engine": "import of PyTorch",
     "first region": "network alone",
@@ -69,7 +69,7 @@ OTHERS = {
 }
 """What each wait is compared to."""
 QUIET_S = 0.05
-"""How long the processor time has to stand still."""
+"""How long CPU time has to stay unchanged."""
 Times = dict[str, list[float]]
 
 
@@ -82,7 +82,7 @@ class Engine:
         self._watched, self._jobs = psutil.Process(self._process.pid), 0
 
     def begin(self, request: object) -> int:
-        """Ask for something; return the number of the job."""
+        """Send a request; return the number of its job."""
         self._jobs += 1
         method = next(name for name, (kind, _) in REQUESTS.items() if isinstance(request, kind))
         self._send({"id": self._jobs, "method": method, "params": to_wire(request)})
@@ -101,7 +101,7 @@ class Engine:
         return time.perf_counter() - start
 
     def cancelled(self, request: object, words: str, seconds: float) -> float:
-        """Seconds from cancelling to idle, so long after the progress began with these words."""
+        """Seconds from cancelling to idle, `seconds` after a message began with these words."""
         job = self.begin(request)
         message = next(said for said in self._messages() if "id" in said or said["params"]["message"].startswith(words))
         time.sleep(seconds)
@@ -144,7 +144,7 @@ def region(random_: random.Random) -> Region:
 
 
 def network_alone(predictor: devices.Predictor) -> float:
-    """Seconds of the forward passes over the windows of a region, from memory, one window on each core."""
+    """Seconds of the forward passes over the windows of a region, from memory, one window per core."""
     window = torch.rand(1, 3, WINDOW_PX, WINDOW_PX)
     with predictor.device.shared() as lanes, ThreadPool(lanes) as pool:
         pool.map(predictor, [window] * lanes)
@@ -154,7 +154,7 @@ def network_alone(predictor: devices.Predictor) -> float:
 
 
 def regions(folder: Path, rounds: int) -> Times:
-    """Seconds of all that an analyst does with regions, and of what they are compared to, in turns."""
+    """Seconds of all that an analyst does with regions, and of their comparisons, in turns."""
     image, random_ = folder / "image.tif", random.Random(1)
     write_raster(image, IMAGE_PX)
     predictor = devices.prepare(bundle.load(MODEL), devices.choose("cpu"))
@@ -199,7 +199,7 @@ def write_county(path: Path, size: int, count: int) -> None:
 
 
 def write_seeing(path: Path) -> None:
-    """A bundle whose network passes on what it sees: the higher the value of a pixel, the likelier it is a building."""
+    """A bundle whose network returns what it sees: the higher the value of a pixel, the likelier it is a building."""
     arguments = unet.UNetArguments(bands=1, classes=2, widths=(8,), blocks=1, detail=8)
     network = unet.UNet(arguments)
     weights = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}

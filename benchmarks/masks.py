@@ -1,13 +1,13 @@
-"""Masks of a county, and chips with their masks, beside GDAL's rasteriser, rasterio's and geoai's chip export.
+"""Masks of a county, and chips with masks, compared to GDAL's and rasterio's rasterisers and geoai's chip export.
 
 Usage: python benchmarks/masks.py [--size 60000] [--polygons 200000] [--chips 10000] [--rounds 3] [--gdal PYTHON]
        [--json FILE]
 
-The labels are rectangles turned at random. GDAL burns them into a tiled, compressed GeoTIFF, in a Python that has its
-bindings, and then copies that into a Cloud Optimized GeoTIFF with the options that ours has: a mask of ours is one, and
-counts the objects that show in it. Chips of 256 px come from an image that repeats the bundled sample; the plain loop
-reads a window, burns what an index of the labels finds there, and writes two GeoTIFFs. geoai is measured where it can
-be imported. Each measurement is a process of its own; the rows take turns, and medians are shown.
+The labels are randomly rotated rectangles. GDAL burns them into a tiled, compressed GeoTIFF, in a Python that has its
+bindings, and then copies it to a Cloud Optimized GeoTIFF with our options: our mask is one, and its visible objects
+are counted. Chips of 256 px come from an image that repeats the bundled sample; the plain loop reads a window, burns
+what an index of the labels finds there, and writes two GeoTIFFs. geoai is measured if it can be imported. Each
+measurement is a separate process; the rows take turns, and medians are shown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CRS = "EPSG:32645"
 GRID = Affine(0.3, 0, 330_000, 0, -0.3, 3_060_000)
 CHIP_PX = 256
 DENSITY = 200_000 / 60_000**2
-"""Labels for each pixel of the image that chips are cut from: those of the county."""
+"""Labels per pixel of the image that chips are cut from, as in the county."""
 BURN = """
 import json, sys, time
 from osgeo import gdal
@@ -69,7 +69,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "peak_mb": peak}))
 
 
 def write_labels(path: Path, size_px: int, count: int) -> None:
-    """Rectangles of 20 to 60 px, turned at random, on the first `size_px` pixels of the grid."""
+    """Randomly rotated rectangles of 20 to 60 px on the first `size_px` pixels of the grid."""
     random = np.random.default_rng(1)
     middles, angles = random.uniform(0, size_px, (count, 2)), random.uniform(0, np.pi, count)
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]) * random.uniform(20, 60, (count, 1, 2))
@@ -83,7 +83,7 @@ def write_labels(path: Path, size_px: int, count: int) -> None:
 
 
 def write_county(folder: Path, size_px: int, polygons: int) -> None:
-    """`image.tif` without any pixel stored, and `labels.gpkg`."""
+    """`image.tif` without stored pixels, and `labels.gpkg`."""
     profile = {"driver": "GTiff", "width": size_px, "height": size_px, "count": 1, "dtype": "uint8", "sparse_ok": True}
     with rasterio.open(folder / "image.tif", "w", **profile, crs=CRS, transform=GRID, tiled=True):
         pass
@@ -91,7 +91,7 @@ def write_county(folder: Path, size_px: int, polygons: int) -> None:
 
 
 def write_picture(folder: Path, count: int) -> None:
-    """`image.tif` that so many chips are cut from, and `labels.gpkg`."""
+    """`image.tif` to cut `count` chips from, and `labels.gpkg`."""
     size_px = math.isqrt(count) * CHIP_PX
     write_raster(folder / "image.tif", size_px)
     write_labels(folder / "labels.gpkg", size_px, round(DENSITY * size_px**2))
@@ -104,7 +104,7 @@ def our_mask(folder: Path, out: Path) -> None:
 
 
 def rasterio_mask(folder: Path, out: Path) -> None:
-    """The whole grid in memory, then into a tiled GeoTIFF without overviews."""
+    """Burn the whole grid in memory; write a tiled GeoTIFF without overviews."""
     with rasterio.open(folder / "image.tif") as image:
         profile, shape = image.profile, image.shape
     geometries = shapely.from_wkb(pyogrio.raw.read(folder / "labels.gpkg")[2])
@@ -121,7 +121,7 @@ def our_chips(folder: Path, out: Path, kind: ChipFormat) -> None:
 
 
 def loop_chips(folder: Path, out: Path) -> None:
-    """A window read, its labels burned, both written: what a simple exporter does."""
+    """Read a window, burn its labels, write both: what a simple exporter does."""
     outlines = shapely.from_wkb(pyogrio.raw.read(folder / "labels.gpkg")[2])
     tree = shapely.STRtree(outlines)
     with rasterio.open(folder / "image.tif") as image:
@@ -144,7 +144,7 @@ def loop_chips(folder: Path, out: Path) -> None:
 
 
 def geoai_chips(folder: Path, out: Path) -> None:
-    """geoai-py's exporter, without the overlap that it has by default."""
+    """geoai-py's exporter, without its default overlap."""
     import geoai
 
     geoai.export_geotiff_tiles(
@@ -170,7 +170,7 @@ CHIPS: dict[str, Contender] = {
 
 
 def measured(name: str, folder: Path, size_px: int, gdal_python: str) -> dict[str, float]:
-    """One measurement in a process of its own, into a new folder: seconds, and peak memory in MB."""
+    """One measurement in a separate process, into a new folder: seconds, and peak memory in MB."""
     out = folder / name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -217,7 +217,7 @@ def show(title: str, table: dict[str, dict[str, float]]) -> None:
 
 
 def chip_contenders() -> list[str]:
-    """All, but geoai only where it can be imported; says so where it cannot."""
+    """All, without geoai if it cannot be imported, which is then printed."""
     try:
         importlib.import_module("geoai")
     except (ImportError, RuntimeError) as error:

@@ -1,7 +1,7 @@
-"""The test places, what is known of their resolution, and pictures at other resolutions.
+"""The test places, what is known about their resolution, and pictures at other resolutions.
 
-Where the data's description leaves the ground sampling distance open, it was measured on things of known size in the
-pictures, never by what scores best. Masks were checked by eye: 255 is a building, or a field.
+If the data's description does not give the ground sampling distance, it was measured on things of known size in the
+pictures, never by the best score. Masks were checked by eye: 255 is a building, or a field.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from orthomask.protocol import SPECK_PX, UNKNOWN, ClassValue, Pictures, Split
 from orthomask.training.chips.pictures import Tile, read_pictures
 
 FLAT = "+proj=tmerc +datum=WGS84 +units=m"
-"""Where a picture lies does not matter for its resampling."""
+"""A picture's position does not matter for its resampling."""
 BLANK = 0.05
-"""A black area larger than this part of a picture has no image."""
+"""A black area larger than this share of a picture has no image."""
 MAPPING = (ClassValue("0", 0), ClassValue("255", 1))
 
 
@@ -33,9 +33,9 @@ class Place:
 
     Attributes:
         files: pattern of their names.
-        gsd_m: metres per pixel, of its height where pixels are not square.
+        gsd_m: metres per pixel, of its height if pixels are not square.
         reason: how that is known.
-        aspect: width of a pixel in its heights.
+        aspect: pixel width divided by height.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Place:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Where the pictures of some places lie below the data folder, and what is labelled on them.
+    """Where the pictures of some places are in the data folder, and what is labelled on them.
 
     Attributes:
         boundaries: there are lines between touching objects.
-        least_m2: objects of a smaller area do not count; what a run leaves out at the embedded model's resolution.
+        least_m2: smaller objects do not count, as in a run at the embedded model's resolution.
     """
 
     folder: str
@@ -92,7 +92,7 @@ TEST_SETS = {"buildings": BUILDINGS, "farmland": FARMLAND}
 
 
 def read(test: TestSet, place: Place, data: Path) -> list[Tile]:
-    """The pictures of a place with square pixels; where they are blank nobody knows the class."""
+    """The pictures of a place with square pixels; where they are blank, the class is unknown."""
     pictures = Pictures(
         images=f"{test.folder}/images/{place.files}", masks=f"{test.folder}/masks", gsd_m=place.gsd_m,
         mapping=MAPPING, split=Split.TEST, place=place.name,
@@ -110,7 +110,7 @@ def with_blanks(tile: Tile) -> Tile:
 
 
 def squared(tile: Tile, aspect: float) -> Tile:
-    """The picture with pixels as wide as they are high."""
+    """The picture with square pixels."""
     if aspect == 1:
         return tile
     height, width = tile.mask.shape
@@ -121,14 +121,14 @@ def squared(tile: Tile, aspect: float) -> Tile:
 
 
 def resampled(bands: np.ndarray, gsd_m: float, wanted_m: float) -> np.ndarray:
-    """Bands `(C, H, W)` at another resolution: means of what a pixel covers where it is coarser, else cubic."""
+    """Bands `(C, H, W)` at another resolution: the mean of what a pixel covers if coarser, else cubic."""
     size = _size(bands, gsd_m, wanted_m)
     resampling = Resampling.average if wanted_m > gsd_m else Resampling.cubic
     return _warped(bands, (gsd_m, gsd_m), (wanted_m, wanted_m), size, resampling)
 
 
 def resampled_mask(mask: np.ndarray, gsd_m: float, wanted_m: float) -> np.ndarray:
-    """A mask `(H, W)` at another resolution: the most frequent value where it is coarser, else the nearest."""
+    """A mask `(H, W)` at another resolution: the most frequent value if coarser, else the nearest."""
     size = _size(mask[None], gsd_m, wanted_m)
     resampling = Resampling.mode if wanted_m > gsd_m else Resampling.nearest
     return _warped(mask[None], (gsd_m, gsd_m), (wanted_m, wanted_m), size, resampling)[0]

@@ -1,12 +1,12 @@
-"""Polygons of a county: time and peak memory beside GDAL's polygonizer and rasterio's.
+"""Polygons of a county: time and peak memory, against GDAL's polygonizer and rasterio's.
 
 Usage: python benchmarks/polygons.py [--sizes 8192:50000 24000:400000] [--rounds 3] [--gdal PYTHON] [--json FILE]
 
-The rasters hold ragged, turned rectangles. GDAL polygonizes a class raster with itself as mask, into a GeoPackage, in a
+The rasters hold ragged rotated rectangles. GDAL polygonizes a class raster with itself as mask, into a GeoPackage, in a
 Python that has its bindings; rasterio's shapes become shapely polygons with areas, in memory, with or without their
 simplification. Ours come from a probability raster, with class, confidence, area and length, in a GeoPackage: with the
-pixels' outlines, squared, and simplified with common borders. Each measurement is a process of its own; the rows take
-turns, and medians are shown. Base is the memory of that process before it begins, with what it has imported.
+pixels' outlines, squared, and simplified with common borders. Each measurement is a separate process; the rows take
+turns, and medians are shown. Base is the memory of that process after its imports, before it begins.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from orthomask.protocol import ClassInfo, Outline, PolygonOptions, to_json
 
 GSD_M = 0.3
 TILE_CELLS = 32
-"""Buildings along a side of the tile that is repeated over the raster."""
+"""Buildings along a side of the tile that the raster repeats."""
 GDAL = """
 import json, sys, time
 from osgeo import gdal, ogr, osr
@@ -59,7 +59,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "base_mb": base, "peak
 
 
 def buildings(cell: int) -> np.ndarray:
-    """A square tile of uint8 probabilities, a building in each cell of so many pixels."""
+    """A square tile of uint8 probabilities, a building in each cell of `cell` pixels."""
     rng = np.random.default_rng(1)
     rows, columns = np.mgrid[0:cell, 0:cell] - (cell - 1) / 2
     tile = np.zeros((TILE_CELLS * cell, TILE_CELLS * cell), np.uint8)
@@ -95,7 +95,7 @@ def write_rasters(folder: Path, size: int, count: int) -> None:
 
 
 def ours(folder: Path, outline: Outline) -> int:
-    """Polygons of the probability raster into a GeoPackage; how many."""
+    """Polygons of the probability raster to a GeoPackage; their number."""
     info = ClassInfo(1, "building", "#ff0000", outline)
     with rasterio.open(folder / "probabilities.tif", "r+") as dataset:
         dataset.update_tags(ORTHOMASK=json.dumps({"run_id": "0" * 12, "classes": [to_json(info)]}))
@@ -105,7 +105,7 @@ def ours(folder: Path, outline: Outline) -> int:
 
 
 def rasterio_shapes(folder: Path, tolerance: float = 0) -> int:
-    """Polygons of the class raster, all in memory; how many.
+    """Count the polygons of the class raster, all in memory.
 
     Args:
         tolerance: of their simplification, in metres; none if 0.
@@ -128,12 +128,12 @@ CONTENDERS: dict[str, Callable[[Path], int]] = {
 
 
 def peak_mb() -> float:
-    """Most memory of this process; what the kernel counts for its end holds the parent's from before, too."""
+    """Peak memory of this process; what the kernel reports at its exit includes the parent's earlier one."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
 def measured(name: str, folder: Path, gdal_python: str) -> dict[str, float]:
-    """One measurement in a process of its own."""
+    """One measurement in a separate process."""
     command = [sys.executable, __file__, "--contender", name, str(folder)]
     if name == "GDAL":
         target = folder / "gdal.gpkg"

@@ -1,9 +1,9 @@
-"""Where the time of a prediction goes beside the network: processor time of each stage.
+"""Where the time of a prediction goes besides the network: CPU time of each stage.
 
 Usage: python benchmarks/stages.py [--size 4096] [--rounds 3]
 
-A first run of the embedded model keeps what its network answers; in the timed runs the answers come from there, at
-once. A stage counts with the processor time of the threads that work at it. Medians are shown.
+A first run of the embedded model keeps its network's answers; the timed runs replay them, at once. A stage counts
+with the CPU time of the threads that work on it. Medians are shown.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ STAGES: dict[str, tuple[list[tuple[Any, str]], Callable[[], float]]] = {
     "polygons": ([(polygons, "write")], time.process_time),
     "all": ([(predict, "run")], time.process_time),
 }
-"""What a stage consists of, and the clock that counts it: nothing else runs beside the last ones."""
+"""What a stage consists of, and the clock for it: nothing else runs during the last ones."""
 
 
 def watch(spent: dict[str, float]) -> None:
-    """Have each stage add its processor time to `spent`."""
+    """Make each stage add its CPU time to `spent`."""
 
     def watched(work: Callable[..., Any], name: str, clock: Callable[[], float]) -> Callable[..., Any]:
         def run(*arguments: Any, **named: Any) -> Any:

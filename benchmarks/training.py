@@ -28,7 +28,7 @@ STEPS = 16
 
 
 def prepared_per_second(chips: Chips, schedule: Schedule) -> float:
-    """Chips that the training's own loader makes in a second while nobody else works."""
+    """Chips that the training's own loader makes per second while nothing else runs."""
     batches = iter(train.loader(chips, schedule, 0))
     next(batches)
     started = time.perf_counter()
@@ -37,7 +37,7 @@ def prepared_per_second(chips: Chips, schedule: Schedule) -> float:
 
 
 def stepped_per_second(learner: Learner, request: TrainRequest, bands: int) -> float:
-    """Chips that the network learns from in a second when they are there already."""
+    """Chips that the network learns from per second if they are ready."""
     schedule, device = request.schedule, choose(request.hardware.device).torch
     image = torch.randn(schedule.batch, bands, schedule.chip_px, schedule.chip_px).to(device)
     image = image.contiguous(memory_format=learner.layout)

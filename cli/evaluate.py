@@ -55,7 +55,7 @@ def evaluate(
     gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str,
     nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Compare what a model finds with labels.
+    """Compare a model's results with labels.
 
     Use an IMAGE with --labels and --areas, or --images with --masks and --gsd-m, or --chips. The report, scores and
     error layers go into the folder OUT.
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def _with_background(mapping: tuple[str, ...]) -> tuple[ClassValue, ...]:
-    """What the values of masks mean; 0 is background unless it is said to be something else."""
+    """What the values of masks mean; 0 is background unless it is mapped to something else."""
     values = tuple(map(class_value, mapping))
     numbers = bool(values) and not any(entry.source.startswith("#") for entry in values)
     said = any(entry.source == "0" for entry in values)

@@ -1,4 +1,4 @@
-"""Commands that look at models and keep them."""
+"""Commands that list, copy and join models."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def models() -> None:
 @click.option("--folder", "folders", multiple=True, type=click.Path(), help="Folder of more bundles; may be repeated.")
 @json_option
 def list_models(folders: tuple[str, ...], as_json: bool) -> None:
-    """List the embedded models, and those in folders."""
+    """List the embedded models and those in folders."""
     run("models", lambda: ModelsRequest(folders=folders), as_json, _say_models)
 
 
 @models.command("show")
 @click.argument("model")
 def show_model(model: str) -> None:
-    """Print the whole card of a MODEL, a name or the path of a bundle, as JSON."""
+    """Print the card of a MODEL, a name or the path of a bundle, as JSON."""
     run("models", lambda: ModelsRequest(model), True, _say_models)
 
 

@@ -94,7 +94,7 @@ def predict(
 
 
 def _joined(images: tuple[str, ...], out: str, existing: Existing, nodata: float | None) -> str:
-    """The image itself, with its whole path for the record of the run, or a virtual raster of all of them."""
+    """The image itself, with its absolute path for the run's record, or a virtual raster of all images."""
     first = Path(images[0])
     if len(images) == 1 and not first.is_dir():
         return str(first.absolute()) if first.exists() else images[0]
@@ -135,7 +135,7 @@ def check(
 ) -> None:  # fmt: skip
     """Preflight: would this model work on IMAGE?
 
-    Exit status 2 where a light is red.
+    Exits with 2 if a light is red.
     """
 
     def request() -> CheckRequest:
@@ -150,7 +150,7 @@ def check(
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @json_option
 def info(device: str, as_json: bool) -> None:
-    """Say which device would be used, and the versions."""
+    """Show the device that would be used, and versions."""
     run("info", lambda: InfoRequest(device), as_json, _say_info)
 
 

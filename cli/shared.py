@@ -37,7 +37,7 @@ def options(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 
 
 def exit_status(code: ErrorCode) -> int:
-    """130 cancelled, 3 output cannot be written, 4 engine trouble, 1 a defect of ours, 2 anything else: bad input."""
+    """130 cancelled, 3 output cannot be written, 4 engine trouble, 1 a bug of ours, 2 anything else: bad input."""
     if code is ErrorCode.CANCELLED:
         return 130
     if code.name.startswith(("OUTPUT", "DISK")):
@@ -70,12 +70,12 @@ class _Bar(Progress):
             raise Cancelled
 
     def close(self) -> None:
-        """Leave the bar's line."""
+        """End the bar's line."""
         self._bar.render_finish()
 
 
 def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[Any], None]) -> Any:
-    """Answer a request, print the result; on an error of ours print it and exit with its status."""
+    """Answer a request, print the result; on an error of ours, print it and exit with its status."""
     bar = _Bar(visible=not as_json)
     try:
         result = worker.answer(method, request(), bar)
@@ -100,5 +100,5 @@ def _end(bar: _Bar, error: OrthomaskError, as_json: bool) -> NoReturn:
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """The parts of a text that commas separate."""
+    """The comma-separated parts of a text."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -100,7 +100,7 @@ def search(as_json: bool, searched: tuple[str, ...], trials: int, **given: Any) 
 
 
 def _one_voice() -> AbstractContextManager[Any]:
-    """On several devices Lightning starts this very command once for each: only the first one prints its result."""
+    """Only the first process prints its result: on several devices Lightning starts this command once for each."""
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     return nullcontext() if first else redirect_stdout(io.StringIO())
 

@@ -190,7 +190,7 @@ def mask(
 
 
 def _named(text: str) -> _Named:
-    """`FILE|LAYER`, or `FILE|layername=LAYER` as QGIS writes it, with `|key=value` behind."""
+    """`FILE|LAYER`, or `FILE|layername=LAYER` as QGIS writes it, with `|key=value` after it."""
     path, *parts = text.split("|")
     layer, extra = "", {}
     for part in parts:

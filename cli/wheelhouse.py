@@ -21,7 +21,7 @@ from .shared import exit_status, json_option
 
 ENGINE = Path(__file__).resolve().parent.parent / "resources" / "engine"
 DESCRIPTION = "orthomask-wheels.json"
-"""Says what the folder holds; written last, so a folder without it is not whole."""
+"""Says what the folder holds; written last, so a folder without it is incomplete."""
 STDERR = 2
 
 
@@ -83,7 +83,7 @@ def wheelhouse(folder: Path, target: str | None, minor: str | None, build: str |
 
 
 def fetch(folder: Path, target: str, minor: str, build: str | None, lock: str | None = None) -> dict[str, Any]:
-    """Fill `folder` and say in a file of it what it holds; returns what that file says.
+    """Fill `folder` and describe its contents in a file there; returns that description.
 
     Args:
         target: a name of `TARGETS`.
@@ -121,7 +121,7 @@ def fetch(folder: Path, target: str, minor: str, build: str | None, lock: str | 
 
 
 def _download(folder: Path, row: dict[str, Any], target: str, minor: str, packages: list[str]) -> None:
-    """Let pip fetch packages. All of them are named, but for NVIDIA's that PyTorch's own index has for Linux."""
+    """Let pip fetch packages. All are named, except NVIDIA's that PyTorch's own index has for Linux."""
     system = TARGETS[target].system
     all_named = row["name"] != "cu126" or system != "linux"
     if not all_named and sys.platform != "linux":
@@ -133,7 +133,7 @@ def _download(folder: Path, row: dict[str, Any], target: str, minor: str, packag
         tags = [option for tag in TARGETS[target].tags for option in ("--platform", tag)]
         command += [*tags, "--python-version", minor, "--implementation", "cp"]
     index = row["index"].get(system)
-    if index:  # asked for nothing but PyTorch
+    if index:  # used only for PyTorch
         _pip([*command, "--no-deps", "--extra-index-url", index, row["torch"][system]])
     _pip([*command, *(["--no-deps"] if all_named else []), *packages])
 
@@ -145,7 +145,7 @@ def _pip(command: list[str]) -> None:
 
 
 def pins(row: dict[str, Any], target: Target, minor: str, lock: str, gpu_packages: list[str]) -> list[str]:
-    """The packages, each with its version, that a build needs on a platform: pip's markers look at this computer."""
+    """The packages, with versions, that a build needs on a platform: pip would evaluate markers for this computer."""
     environment = {**target.markers, "python_version": minor, "python_full_version": f"{minor}.0"}
     environment.update(implementation_name="cpython", platform_python_implementation="CPython")
     left_out = ("torch==", *(() if row["name"] == "cu130" else gpu_packages))
@@ -159,7 +159,7 @@ def pins(row: dict[str, Any], target: Target, minor: str, lock: str, gpu_package
 
 
 def digest(lock: str) -> str:
-    """A short name of what a lock holds, as Set up computes it."""
+    """A short hash of a lock's content, as Set up computes it."""
     lines = sorted(line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#"))
     return sha256("\n".join(lines).encode()).hexdigest()[:12]
 

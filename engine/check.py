@@ -1,4 +1,4 @@
-"""Preflight: will this model work on this image? Answered before anything runs, in lights with reasons."""
+"""Preflight: will this model work on this image? Answers with lights and reasons before anything runs."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from .models.bundle import BandStatistics, Bundle, load
 from .progress import Progress
 
 COARSER = (1.5, 4.0)
-"""How many times coarser than the model's an image may be before the light turns amber, and red."""
+"""How many times coarser than the model an image may be before the light turns amber, and red."""
 FINER = 4.0
-"""How many times finer before the light turns amber: it is averaged down, which costs time, not quality."""
+"""How many times finer before the light turns amber: averaging it down costs time, not quality."""
 SHIFT = (1.0, 2.5)
-"""Distance between the image's mean and the training images', in their standard deviations: amber, and red."""
+"""Shift of the mean, in standard deviations of the training images, that turns the light amber, and red."""
 CONTRAST = (0.4, 2.0)
-"""The image's standard deviation in the training images': amber outside of this."""
+"""Ratio of standard deviations, image to training images; amber outside it."""
 SAMPLES = 4
-"""Pieces read along each axis to see how the values are distributed."""
+"""Patches read along each axis to sample the distribution of values."""
 HALF = 0.5
-"""So much of the region should at least lie on the image, and hold data."""
+"""At least this share of the region should be on the image and hold data."""
 MARGIN = 0.01
-"""A margin of this part of the region, or more, is worth a word."""
+"""A margin of at least this share of the region is reported."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A light, and where it is red the error that a run would end with."""
+    """A light, and the error, if any, that a run would end with."""
 
     light: Light
     error: OrthomaskError | None = None
 
 
 def run(request: CheckRequest, progress: Progress) -> CheckResult:
-    """Look at image, model and region; say what a run would take, where that is known or shall be measured.
+    """Check image, model and region; estimate what a run would take, if known or to be calibrated.
 
     Raises:
         OrthomaskError: the image or the model cannot be opened, or the region is not on the image.
@@ -60,7 +60,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         if not any(finding.error for finding in findings):
             progress.report(0.3, tr("Checking the pixel values"))
             found = _values(source, bundle, lattice, selection, request.region)
-            findings += found[-1:] if request.windows else found  # how much of a sample holds data says nothing
+            findings += found[-1:] if request.windows else found  # a sample's coverage says nothing about the run
         device = devices.choose(request.device)
         work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
     measure = request.calibrate
@@ -110,7 +110,7 @@ def _bands(source: Source, bundle: Bundle) -> Light:
 
 
 def _described(number: int, name: str, wanted: str) -> str:
-    """A band's number, and its name where that is another than the model's."""
+    """A band's number, with its name if that differs from the model's."""
     return str(number) if name in (str(number), wanted) else f"{number} ({name})"
 
 
@@ -152,7 +152,7 @@ def _resolution(source: Source, bundle: Bundle) -> Light:
 def _values(
     source: Source, bundle: Bundle, lattice: Lattice, selection: Selection, region: Region | None
 ) -> list[Finding]:
-    """Lights on missing data and on how the image's values differ from the training images'."""
+    """Lights for missing data and for how the image's values differ from the training images'."""
     numbers = source.bands([band.name for band in bundle.card.bands])
     with open_reader(source, lattice, numbers) as reader:
         coverage = measure(source, lattice, selection, region)
@@ -164,7 +164,7 @@ def _values(
 
 
 def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
-    """The light on what is missing, and on a margin that is not known to be missing."""
+    """The light for missing data, and for a blank margin not marked as missing."""
     share, on_image = _percent(coverage.share), _percent(coverage.on_image)
     words = tr("{} of the region has data; the rest is left out.") if region else tr("{} of the image has data.")
     reason = words.format(share)
@@ -180,14 +180,14 @@ def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
 
 
 def _percent(share: float) -> str:
-    """A share in percent; all and nothing only where it is just that."""
+    """A share in percent; 0% and 100% only if exact."""
     if 0 < share < 0.005:
         return tr("less than 1%")
     return f"{min(round(share * 100), 99 if share < 1 else 100)}%"
 
 
 def _sample(reader: Reader, extent: Window, places: np.ndarray, size: int = 128) -> np.ndarray:
-    """Valid pixels `(bands, n)` from pieces spread over the extent, or around places that hold data if these hold none.
+    """Valid pixels `(bands, n)` from patches spread over the extent or, if these hold no data, around places that do.
 
     Args:
         places: columns and rows `(N, 2)`.

@@ -1,4 +1,4 @@
-"""Files of rasters: which of a folder are meant, and whether they have changed."""
+"""Raster files: which files of a folder count, and whether they have changed."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini")
-"""What Windows leaves in folders."""
+"""Files that Windows leaves behind."""
 BESIDE = (".msk", ".aux.xml")
-"""Endings of the files beside a raster that say how it is to be understood."""
+"""Suffixes of the sidecar files that say how to interpret a raster."""
 STATISTICS = re.compile(
     r"<Histograms>.*?</Histograms>|<GDALRasterAttributeTable.*?</GDALRasterAttributeTable>"
     r'|<MDI key="STATISTICS_[^"]*">.*?</MDI>',
     re.DOTALL,
 )
-"""What GDAL keeps beside a raster of its values, which changes none: QGIS has it written while it shows a layer."""
+"""Statistics in GDAL's sidecar files, which change no pixel: QGIS has them written when it shows a layer."""
 EMPTY = re.compile(r"<(Metadata|PAMRasterBand|PAMDataset)\b[^>]*>\s*</\1>")
-"""An element of such a file that says nothing."""
+"""An empty element of such a file."""
 
 
 def listed(folder: Path) -> list[Path]:
-    """The files of a folder by name, without what operating systems leave there: `._x`, `.DS_Store`, `Thumbs.db`."""
+    """The files of a folder by name, without those that operating systems leave: `._x`, `.DS_Store`, `Thumbs.db`."""
     return sorted(path for path in folder.iterdir() if is_meant(path))
 
 
 def is_meant(path: Path) -> bool:
-    """Whether a person put a file where it is; macOS copies a `._photo.tif` beside each `photo.tif`."""
+    """Whether a user put the file there; macOS writes a `._photo.tif` next to each `photo.tif`."""
     return not path.name.startswith(".") and path.name.lower() not in CLUTTER
 
 
 def stamp(names: Iterable[str]) -> str:
-    """Twelve hexadecimal digits that change with any of the files of a raster, or with one beside it that counts.
+    """Twelve hexadecimal digits that change with any file of a raster, including the sidecars that matter.
 
-    Georeference, no data, colours, names and masks beside a raster count. Statistics do not, and overviews do not:
-    they are never read for results.
+    Sidecars with georeference, no data, colours, names or masks matter. Statistics and overviews do not: they are
+    never read for results.
 
     Args:
         names: as GDAL lists them; also virtual rasters as XML.
@@ -62,7 +62,7 @@ def _with_neighbours(names: Iterable[str]) -> Iterator[str]:
 
 
 def _without_statistics(path: Path) -> str:
-    """What a file of GDAL's says beside statistics, as text; empty if that is all."""
+    """A GDAL sidecar without its statistics, as text; empty if nothing is left."""
     text = STATISTICS.sub("", path.read_text(encoding="utf-8", errors="replace"))
     for _ in range(3):  # the innermost first
         text = EMPTY.sub("", text)

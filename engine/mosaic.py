@@ -1,4 +1,4 @@
-"""Many rasters as one image: a virtual raster in GDAL's XML, whose gaps and missing pixels hold no data."""
+"""Many rasters as one image: a virtual raster (VRT) whose gaps and missing pixels hold no data."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .progress import Progress
 from .runs.cogs import VRT_TYPES, Band, Frame, vrt
 
 SUFFIXES = {".tif", ".tiff", ".jp2"}
-"""What belongs to a mosaic of all that is in a folder."""
+"""Files that a folder contributes to a mosaic."""
 OFF_PX = 0.1
-"""How far a raster may lie beside the pixels of the first one."""
+"""How far a raster may be off the first one's pixel grid."""
 
 
 class Tile(NamedTuple):
@@ -34,8 +34,8 @@ class Tile(NamedTuple):
     Attributes:
         address: what GDAL opens: the path, or XML of a virtual raster.
         bands: all but alpha, which counts as mask.
-        masks: numbers of the bands whose masks say, together, where there are data.
-        stamp: of the file, and of what lies beside it.
+        masks: numbers of the bands whose masks together mark valid data.
+        stamp: of the file and its sidecars.
     """
 
     path: Path
@@ -51,10 +51,10 @@ class Tile(NamedTuple):
 
 
 def run(request: MosaicRequest, progress: Progress) -> MosaicResult:
-    """Write a virtual raster of all rasters; where it is there already, and nothing has changed, it stays as it is.
+    """Write a virtual raster of all rasters; leave an existing one untouched if nothing has changed.
 
     Raises:
-        OrthomaskError: there are none, one cannot be opened, they do not lie on one grid, or the output exists.
+        OrthomaskError: there are none, one cannot be opened, they are not on one grid, or the output exists.
     """
     paths = list(_paths(request.rasters))
     if not paths:
@@ -71,7 +71,7 @@ def run(request: MosaicRequest, progress: Progress) -> MosaicResult:
     frame, target = _frame(tiles), Path(request.output_path)
     content, result = _xml(tiles, frame).encode(), MosaicResult(str(target), len(tiles), frame.width, frame.height)
     if target.exists() and target.read_bytes() == content:
-        return result  # as old as it was: an unfinished run of it can go on
+        return result  # its modification time stays, so an unfinished run can resume
     if target.exists() and request.existing is not Existing.OVERWRITE:
         sentence = tr("“{}” already exists, but was made from other rasters, or they have changed.").format(target)
         raise OrthomaskError(ErrorCode.OUTPUT_EXISTS, sentence, tr("Choose another folder, or overwrite it."))
@@ -108,15 +108,15 @@ def _tile(path: Path, nodata: float | None) -> Tile:
 
 
 def _masked_as_one(tile: Tile) -> Tile:
-    """The same raster with one mask for all its bands: no data is where all of them say so."""
+    """The same raster with one mask for all bands: no data is where no band has any."""
     return tile._replace(address=_xml([tile], _frame([tile]), ""), masks=(1,))
 
 
 def _ordered(tile: Tile, pattern: Tile) -> Tile:
-    """The raster with its bands in the order of another one's, by what they are called.
+    """The raster with its bands reordered by name to match another one's.
 
     Raises:
-        OrthomaskError: both say what their bands are, and these are not the same.
+        OrthomaskError: both name their bands, and the names differ.
     """
     left, found = list(tile.bands), dict[int, BandName]()
     for place, wanted in enumerate(pattern.bands):
@@ -138,7 +138,7 @@ def _kind(band: BandName) -> str:
 
 
 def _require_same_grid(tile: Tile, first: Tile) -> None:
-    """Raise where a raster cannot be laid beside the first one pixel by pixel."""
+    """Raise if CRS, bands, pixel type or grid differ from the first raster's."""
     if tile.crs != first.crs:
         raise _unlike(
             tile.path, tr("its coordinate reference system is {}, not {}").format(tile.crs.name, first.crs.name)
@@ -190,7 +190,7 @@ def _xml(tiles: Sequence[Tile], frame: Frame, rule: str = "<UseMaskBand>true</Us
 
 
 def _source(tile: Tile, band: str, frame: Frame, rule: str) -> str:
-    """A band of a raster, or of its mask, at its place; what has no data leaves what is below."""
+    """A raster's band or mask at its position; pixels without data leave what is below."""
     x, y = map(round, ~frame.transform @ (tile.transform.c, tile.transform.f))
     size = f"xSize='{tile.width}' ySize='{tile.height}'"
     return (

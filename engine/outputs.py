@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or not there, and saying in words why they could not be written."""
+"""Write files whole or not at all, and explain why one could not be written."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..protocol.words import tr
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOCK = ".lock"
-"""File in a folder that only one process may have."""
+"""Lock file in a folder that one process may use."""
 LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
-"""What file systems answer that know no locks."""
+"""Errors from file systems without locks."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong while `path` is written into a sentence and a remedy."""
+    """Turn any error while writing `path` into a sentence and a remedy."""
     try:
         yield
     except (rasterio.errors.RasterioError, CPLE_BaseError) as error:  # rasterio.shutil raises GDAL's own errors
@@ -37,7 +37,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def output_error(path: Path, error: OSError) -> OrthomaskError:
-    """The error of ours for an error of the operating system."""
+    """The `OrthomaskError` for an operating system error."""
     folder = path if os.path.isdir(path) else path.parent
     if error.errno in FULL or (error.errno == errno.EIO and _is_full(folder)):
         return OrthomaskError(
@@ -57,7 +57,7 @@ def output_error(path: Path, error: OSError) -> OrthomaskError:
 
 
 def refuse_in_use(path: Path) -> None:
-    """Raise where a GeoPackage is being written by another program; replacing it then would destroy it."""
+    """Raise if another program is writing the GeoPackage: replacing it then would destroy it."""
     if not path.exists():
         return
     connection = sqlite3.connect(path, timeout=0)
@@ -74,13 +74,13 @@ def refuse_in_use(path: Path) -> None:
 
 @contextmanager
 def locked(lock: Path, target: Path) -> Iterator[None]:
-    """Keep other processes from writing `target`. The system holds the lock, so it ends with its process, however.
+    """Keep other processes from writing `target`. The system releases the lock however the process ends.
 
     Args:
-        lock: the file that is locked; it is made, and goes away again.
+        lock: the file to lock; created, and removed afterwards.
 
     Raises:
-        OrthomaskError: another process is writing `target`, or it may not be written.
+        OrthomaskError: another process is writing `target`, or it cannot be written.
     """
     held = FileLock(lock, timeout=0, thread_local=False)
     with writing(target):
@@ -100,16 +100,16 @@ def locked(lock: Path, target: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            lock.unlink()  # before it is released: whoever has opened it already sees that its name is gone
+            lock.unlink()  # before the release: a process that has it open already sees that its name is gone
         held.release()
 
 
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
-    """Keep other processes from writing `target`, in a folder that is made where it is missing.
+    """Keep other processes from writing `target`; create its folder if missing.
 
     Raises:
-        OrthomaskError: another process is writing it, or it may not be written.
+        OrthomaskError: another process is writing it, or it cannot be written.
     """
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,13 +119,13 @@ def alone(target: Path) -> Iterator[None]:
 
 @contextmanager
 def claimed(folder: Path, within: Path | None = None) -> Iterator[None]:
-    """Keep a folder for this process. It is made where it is missing, and goes again where nothing came into it.
+    """Reserve a folder for this process. It is created if missing, and removed again if left empty.
 
     Args:
-        within: the folder that people know, where this one is hidden in it.
+        within: the visible folder, if this one is hidden inside it.
 
     Raises:
-        OrthomaskError: another process has it, or it may not be written.
+        OrthomaskError: another process has it, or it cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,16 +154,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def building(target: Path, keep: Callable[[str], bool] = lambda _: False) -> Iterator[Path]:
-    """A folder beside `target` that takes its name when all went well, and disappears otherwise.
+    """A folder next to `target` that takes its name on success and is deleted otherwise.
 
-    One process at a time has it. What another one left that was killed meanwhile is cleared away first, and what lay
-    in `target` before that is put back.
+    Only one process at a time can use it. What a killed process left is removed first, and the content that `target`
+    had before is put back.
 
     Args:
-        keep: whether a file of that name in an older `target` moves over; the others are deleted at the very end.
+        keep: whether to keep a file of the old `target`, by its name; the others are deleted at the very end.
 
     Raises:
-        OrthomaskError: there is no space, it may not be written, or another process has it.
+        OrthomaskError: there is no space, it cannot be written, or another process has it.
     """
     aside = target.with_name(f".{target.name}.partial")
     new, old = aside / "new", aside / "old"
@@ -182,12 +182,12 @@ def building(target: Path, keep: Callable[[str], bool] = lambda _: False) -> Ite
                 finally:
                     _settle(target, old, keep)
         finally:
-            if target.exists() or not old.exists():  # else what was there before could not be put back
+            if target.exists() or not old.exists():  # else the old content could not be put back
                 shutil.rmtree(aside, ignore_errors=True)
 
 
 def _settle(target: Path, old: Path, keep: Callable[[str], bool]) -> None:
-    """Put `old` back where nothing took its place; else move over what is to be kept."""
+    """Put `old` back if nothing took its place; else move over the files to keep."""
     if old.exists() and not target.exists():
         os.replace(old, target)
     for path in old.iterdir() if old.exists() else ():
@@ -205,7 +205,7 @@ def _in_use(path: Path, details: str) -> OrthomaskError:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether a megabyte more cannot be written, for want of space or by a quota."""
+    """Whether another megabyte cannot be written, due to disk space or a quota."""
     while not os.path.isdir(folder):
         folder = folder.parent
     try:

@@ -1,7 +1,7 @@
 """Sliding-window prediction over a region, strip by strip: the one hot path.
 
 A reader thread decodes windows ahead, the network runs on the device, where overlapping windows are blended as
-weighted probabilities, and a writer thread encodes finished strips. Memory is that of one strip of windows.
+weighted probabilities, and a writer thread encodes finished strips. Memory holds one strip of windows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .shapes import polygons
 from .waiting import ahead
 
 Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
-"""A window to its pixels `(bands, H, W)`, float32, and what of them is valid `(H, W)`."""
+"""Maps a window to pixels `(bands, H, W)`, float32, and their validity `(H, W)`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
     """Choose bands, lattice and windows.
 
     Args:
-        within: the block of the lattice that is wanted; None for all that the request asks for.
+        within: the wanted block of the lattice; None for everything requested.
 
     Raises:
         OrthomaskError: the model cannot read this image, or the region is not on it.
@@ -72,9 +72,9 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
 
 
 def run(request: PredictRequest, progress: Progress) -> PredictResult:
-    """Predict, and leave class raster, probability raster, polygons and provenance in the run's folder.
+    """Predict, and write class raster, probability raster, polygons and provenance to the run's folder.
 
-    A cancelled or killed run leaves nothing under its final name; the same request goes on where it stopped.
+    A cancelled or killed run leaves nothing under its final name; the same request resumes where it stopped.
 
     Raises:
         OrthomaskError: bad input, an output that cannot be written, or `Cancelled`.
@@ -106,7 +106,7 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
 def finish(
     plan_: Plan, folder: runs.RunFolder, parts: Sequence[Part], processor: Processor, started: float, progress: Progress
 ) -> PredictResult:
-    """Join what was predicted, part by part, into rasters and polygons, and give them their final names.
+    """Join the predicted parts into rasters and polygons, and give them their final names.
 
     Args:
         started: when the run began, by `time.monotonic`.
@@ -154,7 +154,7 @@ def blended(
 def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolder, progress: Progress) -> None:
     first = folder.finished_strips()
     if first == len(plan_.selection.columns):
-        return  # it was stopped while results were made of them
+        return  # it was stopped while joining them into results
     try:
         with (
             open_reader(plan_.source, plan_.lattice, plan_.numbers) as reader,
@@ -193,18 +193,18 @@ def strips(
         predict: any callable; tests use an identity.
         classes: K, the number of foreground classes.
         batch: windows in one call; halved whenever the device runs out of memory.
-        lanes: calls at a time.
+        lanes: concurrent calls.
         first: strips before this one are finished already. The windows above it run again where they overlap it.
 
     Raises:
-        OrthomaskError: the image is damaged, one window alone is too much for the memory, or `Cancelled`.
+        OrthomaskError: the image is damaged, a single window does not fit into memory, or `Cancelled`.
     """
     canvas = _Canvas(lattice, selection, classes, device)
     todo = list(enumerate(selection.columns))[max(0, first - 1) :]
     places = [_Place(selection.first_row + index, column) for index, columns in todo for column in columns]
     total, done = max(1, len(places)), 0
     finished: deque[Callable[[], Strip]] = deque()
-    late = int(device.type == "cuda")  # a GPU gets work for the next strip while this one leaves it
+    late = int(device.type == "cuda")  # a GPU gets work for the next strip while this one is copied
     with (
         closing(ahead(lambda place: read(lattice.window(*place)), places, batch + 2, progress)) as windows,
         closing(Batches(predict, batch, lanes, device)(windows, progress)) as predicted,
@@ -234,7 +234,7 @@ class _Canvas:
     """The strip being blended, on the device, and which of its pixels are valid."""
 
     def __init__(self, lattice: Lattice, selection: Selection, classes: int, device: torch.device) -> None:
-        extent = selection.extent  # of a block, the region may not reach as far
+        extent = selection.extent  # a block can extend beyond the region's windows
         used = [column * lattice.stride_px for columns in selection.columns for column in columns]
         self._lattice, self._selection = lattice, selection
         self._left = min([*used, extent.x])
@@ -251,7 +251,7 @@ class _Canvas:
         self._valid[:, across] |= valid
 
     def _weight(self, place: _Place) -> Tensor:
-        """Weights `(window, window)`, brought to the device once for all windows that lie alike: at an edge or not."""
+        """Weights `(window, window)`, copied to the device once for each kind of position: at an edge or not."""
         rows, columns = self._lattice.rows, self._lattice.columns
         kind = (place.row == 0, place.row == rows - 1, place.column == 0, place.column == columns - 1)
         if kind not in self._weights:
@@ -262,10 +262,10 @@ class _Canvas:
         return self._weights[kind]
 
     def finish(self, index: int, row: int) -> Callable[[], Strip]:
-        """The final rows of this strip, cut to the region, once the device has them; the overlap moves up.
+        """Return a function that gives this strip's final rows, cut to the region; move the overlap up.
 
         Raises:
-            OrthomaskError: when they are called for, where a network with damaged weights gave what is no probability.
+            OrthomaskError: in the returned function, if a network with damaged weights gave no probabilities.
         """
         top, bottom = self._lattice.strip(row)
         extent = self._selection.extent

@@ -1,13 +1,13 @@
-"""Where a capability reports how far it is, and learns that it has been cancelled."""
+"""How a capability reports its progress, and learns that it has been cancelled."""
 
 from __future__ import annotations
 
 
 class Progress:
-    """Where a capability reports how far it is. Reporting is also where cancelling happens."""
+    """Receives a capability's progress. Reporting is also where cancelling happens."""
 
     def report(self, fraction: float, message: str = "") -> None:
-        """Show that `fraction` (0 to 1) is done. Raises `Cancelled` when the person has cancelled."""
+        """Show that `fraction` (0 to 1) is done. Raises `Cancelled` if the user has cancelled."""
         self.check_cancelled()
         self.show(fraction, message)
 
@@ -15,14 +15,14 @@ class Progress:
         """Display the progress; the base class is silent."""
 
     def check_cancelled(self) -> None:
-        """Raise `Cancelled` when the person has cancelled; the base class never does."""
+        """Raise `Cancelled` if the user has cancelled; the base class never does."""
 
     def part(self, start: float, stop: float) -> Progress:
         """A progress whose 0 to 1 is `start` to `stop` of this one."""
         return _Part(self, start, stop)
 
     def quiet(self) -> Progress:
-        """The same without a display: for work in a thread beside one that shows its own."""
+        """The same without a display: for a thread that runs while another shows its own."""
         return _Quiet(self)
 
 

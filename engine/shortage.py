@@ -1,15 +1,15 @@
-"""Knowing errors that mean that memory ran out, whoever raised them."""
+"""Recognise errors that mean that memory ran out, whoever raised them."""
 
 from __future__ import annotations
 
 import errno
 
 SIGNS = ("memory", "allocate", "could not create a primitive", "can't start new thread")
-"""What PyTorch, oneDNN, GDAL and Python say then, other than by a `MemoryError`."""
+"""Parts of such messages by PyTorch, oneDNN, GDAL and Python, not `MemoryError`."""
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error says that memory ran out, or the one that it was raised from does."""
+    """Whether an error, or one that it was raised from, says that memory ran out."""
     if error is None:
         return False
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):

@@ -1,4 +1,4 @@
-"""Reading that may get stuck, on a dead server or a pipe: done in threads that nobody has to wait for."""
+"""Run reads that may hang, on a dead server or a pipe, in threads that nobody has to wait for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .progress import Progress
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 POLL_S = 0.1
-"""How often a wait looks whether it has been cancelled."""
+"""Seconds between checks whether a wait was cancelled."""
 
 
 def patiently(work: Callable[[], Made], progress: Progress) -> Made:
@@ -25,15 +25,15 @@ def patiently(work: Callable[[], Made], progress: Progress) -> Made:
 def ahead(
     work: Callable[[Item], Made], items: Iterable[Item], depth: int, progress: Progress, threads: int = 1
 ) -> Generator[Made, None, None]:
-    """Results of `work` in order, up to `depth` of them made ahead in threads; an error surfaces where it was due.
+    """Results of `work` in order, up to `depth` of them computed ahead in threads; errors surface in their place.
 
-    Cancelling does not wait for the threads: they end with what they have in hand, or with the process.
+    Cancelling does not wait for the threads: they end after their current item, or with the process.
     """
     pending: deque[Future[Made]] = deque()
     asked: SimpleQueue[tuple[Future[Made], Item] | None] = SimpleQueue()
 
     def serve() -> None:
-        """Do one thing after the other, until None is asked."""
+        """Do one item after the other, until None comes."""
         while (task := asked.get()) is not None:
             future, item = task
             if not future.set_running_or_notify_cancel():

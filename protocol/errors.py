@@ -1,4 +1,4 @@
-"""Errors that a person can act on, and the checks that raise them."""
+"""Errors that a user can act on, and the checks that raise them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .words import tr
 
 
 class ErrorCode(str, enum.Enum):
-    """What went wrong, for programs; the sentence is for people."""
+    """What went wrong, for programs; the sentence is for users."""
 
     BAD_REQUEST = "bad_request"
     CANCELLED = "cancelled"
@@ -50,7 +50,7 @@ class ErrorCode(str, enum.Enum):
 
 
 class OrthomaskError(Exception):
-    """An error that a person can act on.
+    """An error that a user can act on.
 
     Args:
         code: the kind of error, for programs.
@@ -77,7 +77,7 @@ class OrthomaskError(Exception):
 
 
 class Cancelled(OrthomaskError):  # noqa: N818 (it is no error of the program)
-    """Raised inside a capability when the person who started it cancels."""
+    """Raised inside a capability when the user cancels it."""
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.CANCELLED, tr("Cancelled."), tr("You can run it again at any time."))

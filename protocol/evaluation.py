@@ -1,4 +1,4 @@
-"""Requests and results of measuring how good a model is, and of keeping models."""
+"""Requests and results of evaluating, copying and joining models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EvaluateRequest:
     Attributes:
         split: which areas count.
         threshold: probability from which a pixel belongs to a class; None for the model's own.
-        map_path: `classes.tif` of a run, whose area of each class is to be estimated; empty for the areas themselves.
+        map_path: `classes.tif` of a run in which to estimate the area of each class; empty for the areas themselves.
     """
 
     model: str
@@ -41,7 +41,7 @@ class PixelScores:
     """Agreement of the pixels of one class, or of all foreground (`all`), or of all foreground in one place.
 
     Attributes:
-        pixels: how many truly are of the class, or for a place how many are labelled.
+        pixels: true pixels of the class or, for a place, labelled pixels.
     """
 
     name: str
@@ -71,7 +71,7 @@ class AreaEstimate:
     """The true area of a class, estimated from the map and its errors (Olofsson et al. 2014).
 
     Attributes:
-        mapped_m2: as the map has it.
+        mapped_m2: area in the map.
         estimated_m2: corrected for the map's errors; `margin_m2` is half of its 95% confidence interval.
     """
 
@@ -83,15 +83,15 @@ class AreaEstimate:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """How good the model is; all of it, with curves and pictures, in the report.
+    """How good the model is; the report has all of it, with curves and pictures.
 
     Attributes:
         confusion: pixel counts, row = true class, column = predicted class, background first; `classes` names both.
-        errors_path: raster of right, false and missed pixels, of the first image (those of the others are named
+        errors_path: raster of right, false and missed pixels of the first image (those of the others are named
             `errors-2.tif` and so on); empty for pictures without georeference.
         objects_path: GeoPackage of matched, missed and false objects; empty for pictures without georeference.
-        best_threshold: that with the highest intersection over union.
-        calibration_error: mean distance of probability and frequency, weighted by pixels (Guo et al. 2017).
+        best_threshold: the one with the highest IoU.
+        calibration_error: mean gap between probability and frequency, weighted by pixels (Guo et al. 2017).
     """
 
     report_path: str

@@ -38,7 +38,7 @@ class ProjectResult:
 
 
 class Sampling(str, enum.Enum):
-    """How areas are placed: side by side, anywhere, or as many in each stratum (class, or value of a layer)."""
+    """How areas are placed: side by side, anywhere, or equally many per stratum (class, or value of a layer)."""
 
     GRID = "grid"
     RANDOM = "random"
@@ -50,14 +50,14 @@ class AreasRequest:
     """Place square areas on an image, to be labelled.
 
     Attributes:
-        output_path: a GeoPackage; the areas are added to its layer `areas`, which is made where it is missing.
+        output_path: a GeoPackage; the areas are added to its layer `areas`, which is created if missing.
         count: how many; a grid takes as many as fit, spread evenly.
-        size_m: their side, metres on the ground.
-        min_distance_m: between the edges of any two, those that are there already included.
-        weight_path: raster or vector layer by whose values places are drawn, such as population density.
-        weight_field: number of a vector layer's features; empty for equal weights.
-        strata: labels or classes whose every class gets the same number of areas (for stratified sampling).
-        shares: of train, validation and test; what is missing to 1 becomes todo.
+        size_m: side length, metres on the ground.
+        min_distance_m: between the edges of any two, existing ones included.
+        weight_path: raster or vector layer whose values weight the sampling, such as population density.
+        weight_field: a vector layer's numeric attribute; empty for equal weights.
+        strata: labels or classes of which each class gets the same number of areas (for stratified sampling).
+        shares: of train, validation and test; the rest up to 1 becomes todo.
         weight_crs: the CRS to assume where the weights have none.
     """
 
@@ -103,11 +103,11 @@ class MaskRequest:
     """Burn labels onto exactly the grid of an image: 0 background, class values, 255 unknown.
 
     Attributes:
-        labels: later ones lie over earlier ones.
+        labels: later ones cover earlier ones.
         classes: with names and colours for the raster; empty for those of the labels.
         border_px: width of the strip between touching objects that becomes a class of its own (the highest
             value plus 1); 0 for none.
-        weights_path: raster of pixel weights to write as well, high between near objects (Ronneberger et al. 2015).
+        weights_path: raster of pixel weights to write as well, high between close objects (Ronneberger et al. 2015).
         region: write only this part of the grid.
     """
 
@@ -139,7 +139,7 @@ class ClassCount:
     """How much there is of a class.
 
     Attributes:
-        objects: polygons that show; those of rasters of labels are not counted.
+        objects: visible polygons; objects in label rasters are not counted.
     """
 
     value: int
@@ -150,7 +150,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class MaskResult:
-    """The mask that was written. Warnings tell what was mended or left out, with numbers."""
+    """The mask that was written. Warnings say what was repaired or left out, with numbers."""
 
     mask_path: str
     counts: tuple[ClassCount, ...]
@@ -160,7 +160,7 @@ class MaskResult:
 
 
 class ChipFormat(str, enum.Enum):
-    """How chips are stored; each is read back by Orthomask."""
+    """How chips are stored; Orthomask reads them all back."""
 
     GEOTIFF = "geotiff"
     PNG = "png"
@@ -182,8 +182,8 @@ class ChipsRequest:
     Attributes:
         gsd_m: resolutions, metres per pixel, each a batch of its own; empty for the image's own.
         rotations: degrees, each a batch of its own.
-        empty_share: chips without any object that are kept, as a part of those with objects; 1 keeps all.
-        max_unknown_share: chips with a larger part of unknown pixels or without image are left out as faulty.
+        empty_share: chips without objects to keep, as a share of those with objects; 1 keeps all.
+        max_unknown_share: chips with a larger share of unknown pixels or without image are left out as faulty.
         shares: of train, validation and test, for images without areas: spatial blocks are dealt to the splits.
     """
 
@@ -238,7 +238,7 @@ def require_numbered(classes: tuple[ClassInfo, ...]) -> None:
 
 
 def require_shares(shares: tuple[float, ...]) -> None:
-    """Raise unless these are parts, of train, validation and test, of at most 1."""
+    """Raise unless train, validation and test get shares of at most 1 in total."""
     parts = len(shares) == 3 and min(shares) >= 0 and sum(shares) <= 1 + 1e-9
     require(
         parts,

@@ -12,7 +12,7 @@ from .words import tr
 
 BACKGROUND = 0
 UNKNOWN = 255
-"""Value in a mask of pixels whose class nobody knows: outside every area, or without image."""
+"""Value in a mask of pixels whose class is not known: outside every area, or without image."""
 
 
 class Split(str, enum.Enum):
@@ -25,7 +25,7 @@ class Split(str, enum.Enum):
 
 
 class Touch(str, enum.Enum):
-    """Which pixels a polygon covers: those whose centre lies inside, or all that it touches."""
+    """Which pixels a polygon covers: those whose centre is inside, or all that it touches."""
 
     CENTRE = "centre"
     ALL = "all"
@@ -33,7 +33,7 @@ class Touch(str, enum.Enum):
 
 @dataclass(frozen=True)
 class ClassValue:
-    """What a value in somebody's labels means: the class `value`, 0 for background, 255 for unknown.
+    """What a value in labels means: the class `value`, 0 for background, 255 for unknown.
 
     Attributes:
         source: the attribute's or raster's value as text, or a colour `#rrggbb`.
@@ -52,16 +52,16 @@ class ClassValue:
 
 @dataclass(frozen=True)
 class Labels:
-    """Polygons that say what is where, or a raster that does; values without a mapping: `training/truth/classes.py`.
+    """Polygons, or a raster, that say what is where; for values without a mapping, see `training/truth/classes.py`.
 
     Attributes:
         path: vector file, or raster of class values or of colours, as GDAL names it.
         layer: name in the file, also of a raster; empty for the first one (in a label project for `labels`).
         class_field: attribute that names the class; empty if everything is of class `class_value`, except in a label
             project, where it is `class`.
-        mapping: what the attribute's, raster's or colour table's values mean. Empty: they are class values or names
-            of classes as they are. A value that is missing from a mapping is an error; black is background.
-        subtract: what lies here becomes background, whatever was drawn before it.
+        mapping: what the attribute's, raster's or colour table's values mean; empty if they are class values or class
+            names. A value that is missing from a mapping is an error; black is background.
+        subtract: what these cover becomes background, whatever was drawn before.
         crs: the CRS to assume where the file has none, or one that its coordinates cannot be in.
     """
 
@@ -82,7 +82,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Areas:
-    """Polygons within which every object is labelled. Only what lies inside one is ground truth.
+    """Polygons within which every object is labelled. Only what is inside one is ground truth.
 
     Attributes:
         layer: name in the file; empty for `areas` if there is one, else the first.
@@ -101,9 +101,9 @@ class LabelledImage:
     """An image with its labels.
 
     Attributes:
-        labels: later ones lie over earlier ones.
+        labels: later ones cover earlier ones.
         areas: None if the whole image is labelled; it is then split by spatial blocks.
-        place: where, for tables of scores; empty for the file's name.
+        place: its name in tables of scores; empty for the file's name.
         weight: how often it is drawn for training, relative to others.
     """
 
@@ -125,14 +125,14 @@ class Pictures:
 
     Attributes:
         images: folder, or a pattern of files such as `train/images/geneva_*`.
-        masks: folder; a mask has the name of its picture, but for a word such as `image_` or `_mask` in either.
+        masks: folder; masks are named like their pictures, except for a word such as `image_` or `_mask`.
         mapping: what the masks' values or colours mean; empty if they are class values, or 0 and 255 for class 1.
         tile_step: distance between neighbours in the two numbers that end their file names, to join them into
             larger images; 0 keeps every file for itself.
-        north_up: the second number grows to the north, as metres do and rows of web map tiles do not.
-        boundaries: folder of pictures of the lines between touching objects, anything but 0 on 0, with the stems of
-            the pictures. What they cover becomes background, which separates the objects.
-        boundary_trim_px: what is taken off both sides of these lines.
+        north_up: the second number increases northwards, as metres do and rows of web map tiles do not.
+        boundaries: folder of pictures of the lines between touching objects, nonzero on 0, with the same stems as the
+            pictures. What the lines cover becomes background, which separates the objects.
+        boundary_trim_px: width to trim off both sides of these lines.
     """
 
     images: str
@@ -173,7 +173,7 @@ class ChipSet:
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Everything labelled that a training or an evaluation reads. Relative paths start at `root`."""
+    """All labelled data that a training or an evaluation reads. Relative paths start at `root`."""
 
     projects: tuple[LabelledImage, ...] = ()
     pictures: tuple[Pictures, ...] = ()

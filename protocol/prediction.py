@@ -52,7 +52,7 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction left in its folder."""
+    """What a prediction wrote to its folder."""
 
     run_id: str
     classes_path: str
@@ -67,15 +67,15 @@ class PredictResult:
 
 @dataclass(frozen=True)
 class ScaleRequest:
-    """Run a prediction in several processes of this computer, or on the computers of a Dask cluster.
+    """Run a prediction in several processes on this computer, or on the computers of a Dask cluster.
 
     The result is that of the prediction itself, in the same folder.
 
     Attributes:
-        processes: on this computer; with GPUs, one for each of them is a good number.
+        processes: on this computer; with GPUs, one for each is a good number.
         scheduler: address of a running Dask scheduler, whose workers are used instead.
-        block_windows: side of a block, which is what a worker does at a time, in strides of windows. 0 for what suits
-            the image and the workers, or as an unfinished run has it.
+        block_windows: side of a block, a worker's unit of work, in strides of windows. 0 to choose it for the image and
+            the workers, or as in an unfinished run.
     """
 
     predict: PredictRequest
@@ -96,7 +96,7 @@ class BlockRequest:
     Attributes:
         work_dir: hidden folder of the run, where a record says what all blocks have in common.
         x: left edge, in pixels of the lattice; y, width and height likewise.
-        access: options of GDAL that open the image. They are secret: never recorded.
+        access: GDAL's options to open the image. They are secret: never recorded.
     """
 
     work_dir: str
@@ -119,8 +119,8 @@ class MosaicRequest:
     """Join rasters of one grid into a virtual raster, which is then predicted as one image, without seams.
 
     Attributes:
-        rasters: files, and folders whose GeoTIFFs and JPEG 2000 files all belong to it; the last lies on top.
-        nodata: value to treat as no data in those that say nothing about missing data.
+        rasters: files, and folders whose GeoTIFFs and JPEG 2000 files all belong to it; the last is on top.
+        nodata: value to treat as no data in rasters that do not mark missing data.
     """
 
     rasters: tuple[str, ...]
@@ -203,7 +203,7 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class Light:
-    """One preflight finding: what was looked at, how it stands, and why.
+    """One preflight finding: what was checked, the result, and why.
 
     Attributes:
         nodata: the value of a margin that shows nothing, where it would help to treat it as no data.
@@ -220,8 +220,8 @@ class Workload:
     """What a run has to do.
 
     Attributes:
-        windows: that go through the network, batches filled up.
-        strip_mb: memory that the region takes beside the network.
+        windows: that go through the network, with batches filled up.
+        strip_mb: memory for the region, besides the network's.
     """
 
     windows: int
@@ -230,7 +230,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class CalibrateRequest:
-    """Measure how fast a model runs here, unless that is known from before, and say what the workload takes."""
+    """Measure how fast a model runs here, unless already known, and estimate what the workload takes."""
 
     model: str
     workload: Workload
@@ -246,7 +246,7 @@ class CalibrateResult:
 
     Attributes:
         memory_mb: the most that the engine's process takes at once.
-        light: where the memory that is free will not do.
+        light: if free memory will not suffice.
     """
 
     seconds: Optional[float] = None
@@ -260,7 +260,7 @@ class CheckResult:
 
     Attributes:
         memory_mb: the most that the engine's process takes at once.
-        workload: to be asked about in a `CalibrateRequest`; None where that would tell no more.
+        workload: for a `CalibrateRequest`; None if that would add nothing.
     """
 
     lights: tuple[Light, ...]
@@ -291,7 +291,7 @@ class ModelsRequest:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What a person chooses a model by. `card` is the whole model card as JSON."""
+    """What a user chooses a model by. `card` is the whole model card as JSON."""
 
     name: str
     title: str
@@ -321,12 +321,12 @@ class InfoRequest:
 
 
 class GpuProblem(str, enum.Enum):
-    """Why the engine computes on the processor."""
+    """Why the engine computes on the CPU."""
 
     NONE = "none"
-    """It does not: a GPU is used."""
+    """It does not: it uses a GPU."""
     CHOSEN = "chosen"
-    """The processor was asked for."""
+    """The CPU was requested."""
     BUILD = "build"
     """PyTorch was installed without CUDA."""
     DRIVER = "driver"
@@ -349,7 +349,7 @@ class InfoResult:
         precision: of a new run.
         gpu_problem: why no GPU is used.
         gpu_details: the same in PyTorch's own words, for experts.
-        precisions: all that the device computes.
+        precisions: all that the device supports.
     """
 
     version: str

@@ -66,8 +66,8 @@ class LossTerm:
     """A loss and its weight.
 
     Attributes:
-        gamma: of the focal loss, how much sure pixels count less (Lin et al. 2017).
-        false_positives: of the Tversky loss, how much they count; false negatives count 1 minus this
+        gamma: of the focal loss, how much less sure pixels count (Lin et al. 2017).
+        false_positives: their weight in the Tversky loss; that of false negatives is 1 minus this
             (Salehi et al. 2017).
     """
 
@@ -89,7 +89,7 @@ class Objective:
 
     Attributes:
         class_weights: of background and each class, for the entropies and the focal loss; empty for 1 each.
-        border_weight: extra weight of pixels between near objects (w0 of Ronneberger et al. 2015); 0 for none.
+        border_weight: extra weight of pixels between close objects (w0 of Ronneberger et al. 2015); 0 for none.
         label_smoothing: probability that is spread over all classes, for labels that are not quite right.
     """
 
@@ -119,7 +119,7 @@ class Augmentation:
         brightness: largest shift, as a part of the usual range of values.
         contrast, gamma, saturation: ranges of the factors.
         colour: largest difference of a band's gain from 1.
-        blur: largest blend with a blurred copy; half as much sharpening is drawn as often.
+        blur: largest blend with a blurred copy; down to minus half of it, it sharpens.
         noise: largest standard deviation of the noise, as a part of the usual range of values.
         shade: largest darkening or lightening of large soft patches (haze, cloud shadow).
         cutout: chance of a hidden block, whose pixels become unknown (DeVries and Taylor 2017).
@@ -157,14 +157,14 @@ class Augmentation:
 
 
 class Optimizer(str, enum.Enum):
-    """How weights are changed."""
+    """How weights are updated."""
 
     ADAMW = "adamw"
     MUON = "muon"
 
 
 class Decay(str, enum.Enum):
-    """How the learning rate falls: to zero as a cosine, to a third where validation stands still, or not at all."""
+    """How the learning rate falls: to zero as a cosine, to a third when validation stalls, or not at all."""
 
     COSINE = "cosine"
     PLATEAU = "plateau"
@@ -179,11 +179,11 @@ class Schedule:
         epochs: an epoch is `steps` optimizer steps; validation, checkpoint and resume happen at its end.
         batch: chips of `chip_px` x `chip_px` pixels in each step, on each device.
         learning_rate: at its peak, after `warmup_steps`.
-        averaging: decay of the running average of the weights, which is what is validated and saved; 0 for none.
+        averaging: decay of the running average of the weights, which is validated and saved; 0 for none.
         patience: epochs without a better score after which training stops; 0 for never.
         clip_norm: gradients longer than this are shortened; 0 for never.
-        frozen_epochs: epochs at the beginning in which the encoder of the model started from stays as it is.
-        precision: `auto`, or Lightning's name of it such as `bf16-mixed` or `32-true`.
+        frozen_epochs: first epochs, in which the encoder of the base model is not trained.
+        precision: `auto`, or Lightning's name for it such as `bf16-mixed` or `32-true`.
         workers: processes that prepare chips; 0 prepares them in the main process.
     """
 
@@ -258,7 +258,7 @@ class TrainRequest:
         classes: empty for those of the labels, or else of `model`.
         network: of a model from scratch; one that starts from a bundle has the bundle's.
         threshold: the finished model's, 0.1 to 0.9; 0 for the one with the highest IoU in validation.
-        existing: RESUME goes on from the last checkpoint of the run folder.
+        existing: RESUME continues from the last checkpoint of the run folder.
     """
 
     data: LabelledData

@@ -1,4 +1,4 @@
-"""What several requests are made of: images, regions, classes, options."""
+"""Parts that several requests share: images, regions, classes, options."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a temporary picture was rendered from, for the record of whatever is made of it.
+    """What a temporary picture was rendered from, for the record of results made from it.
 
     Attributes:
         name: of the layer, or of the map.
         source: of the layer, without passwords.
-        gsd_m: true metres on the ground of a pixel.
+        gsd_m: metres per pixel, on the ground.
         time: when it was rendered, ISO 8601.
-        tiles: squares of 256 px that were asked for.
-        missing: those of them that did not come; nothing is known there.
+        tiles: squares of 256 px that were requested.
+        missing: those that did not arrive; nothing is known there.
     """
 
     name: str
@@ -73,8 +73,8 @@ class Image:
         crs: the CRS to assume where the raster itself has none, as WKT or `EPSG:n`.
         bands: names or one-based numbers of the bands to feed to the model; empty for the best match.
         rendered: what the file shows where it is a temporary picture of something else.
-        access: options of GDAL that open it, such as user and password of a server. They are secret: never recorded.
-        nodata: value to treat as no data in all bands, where the raster itself says nothing about missing data.
+        access: GDAL's options to open it, such as user and password of a server. They are secret: never recorded.
+        nodata: value to treat as no data in all bands, if the raster itself does not mark missing data.
     """
 
     path: str

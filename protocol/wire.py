@@ -44,13 +44,13 @@ def to_json(message: object) -> dict[str, Any]:
 
 
 def to_wire(request: object) -> dict[str, Any]:
-    """A request as plain JSON values, with all that the engine needs to answer it: for its ears alone."""
+    """A request as plain JSON values, with all that the engine needs to answer it: for the engine only."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(request, dict_factory=_needed)))  # type: ignore[call-overload]
     return plain
 
 
 def _needed(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a dataclass, without those that say of an image that it is an ordinary one."""
+    """The fields of a dataclass, without those of an image that have their usual values."""
     ordinary: tuple[tuple[str, Any], ...] = (("rendered", None), ("access", {}), ("nodata", None))
     return {name: value for name, value in items if (name, value) not in ordinary}
 
@@ -107,7 +107,7 @@ def _text(data: Any) -> str:
     """A text that can be written to files and be a path.
 
     Raises:
-        OrthomaskError: it holds a NUL, or bytes that are no Unicode.
+        OrthomaskError: it holds a NUL, or bytes that are not Unicode.
     """
     text = _expect(str, data)
     plain = text.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
-"""Texts in the language of the person, in both processes: gettext's catalogues in `resources/translations`.
+"""Texts in the user's language, in both processes: gettext catalogues in `resources/translations`.
 
-QGIS says which language it is (`speak`), and the engine process finds it in its environment. The command line speaks
-English unless that variable is set. A text without a translation stays English.
+QGIS sets the language (`speak`), and the engine process reads it from its environment. The command line uses English
+unless that variable is set. A text without a translation stays English.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ def speak(language: str) -> None:
 
 
 def language() -> str:
-    """The code that `speak` was given last; empty where nobody has said."""
+    """The code that `speak` was given last; empty if none."""
     return _language
 
 
 def tr(text: str) -> str:
-    """`text` in the language of the person. Placeholders are filled in afterwards: `tr("{} px").format(size)`."""
+    """`text` in the user's language. Placeholders are filled in afterwards: `tr("{} px").format(size)`."""
     return _catalogue.gettext(text) if text else ""
 
 
 def tr_n(one: str, many: str, number: int) -> str:
-    """`one` or `many` in the language of the person, in the form that it has for `number` things."""
+    """`one` or `many` in the user's language, in its plural form for `number` things."""
     return _catalogue.ngettext(one, many, number)
 
 
 def mark(text: str) -> str:
-    """`text` as it is, noted for translators: for constants, which are translated by `tr` where they are shown."""
+    """`text` unchanged, marked for translators: for constants, which `tr` translates where they are shown."""
     return text
 
 

@@ -1,4 +1,4 @@
-"""Windows through the network, several at a time: in batches on a GPU, on a processor one on each of its cores."""
+"""Run windows through the network, several at a time: in batches on a GPU, one per core on a CPU."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from . import gpu
 Predict = Callable[[Tensor], Tensor]
 """Windows `(B, bands, H, W)` to the probabilities of the foreground classes `(B, K, H, W)`."""
 Read = tuple[np.ndarray, np.ndarray]
-"""The pixels of a window `(bands, H, W)`, float32, and what of them is valid `(H, W)`."""
+"""The pixels of a window `(bands, H, W)`, float32, and their validity `(H, W)`."""
 
 
 class Batches:
     """Runs windows in batches of one constant size, in several lanes; skips windows without data.
 
-    A constant size makes the result of a window independent of which others share its batch. Where memory runs out,
-    batches are halved, and then fewer of them run at a time.
+    A constant size makes a window's result independent of which others share its batch. If memory runs out, batches
+    are halved, and then fewer of them run at a time.
     """
 
     def __init__(self, predict: Predict, size: int, lanes: int, device: torch.device) -> None:
@@ -38,10 +38,10 @@ class Batches:
     def __call__(
         self, windows: Iterable[Read], progress: Progress
     ) -> Generator[tuple[Tensor | None, np.ndarray], None, None]:
-        """Yield of each window, in order, the probabilities `(K, H, W)`, None without data, and its valid pixels.
+        """For each window, in order, yield probabilities `(K, H, W)`, None without data, and its valid pixels.
 
         Raises:
-            OrthomaskError: one window alone is too much for the memory, or `Cancelled`.
+            OrthomaskError: a single window does not fit into memory, or `Cancelled`.
         """
         with closing(ahead(self._run, _batched(windows, self._size), 2 * self._lanes, progress, self._lanes)) as done:
             for results in done:
@@ -70,7 +70,7 @@ class Batches:
         return found
 
     def _back_off(self, error: Exception, size: int, lanes: int) -> None:
-        """Take less memory than with that size and so many lanes, unless another lane has seen to it."""
+        """Use less memory than with this size and number of lanes, unless another lane already did."""
         with self._changing:
             if (self._size, self._lanes) != (size, lanes):
                 return

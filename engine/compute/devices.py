@@ -1,4 +1,4 @@
-"""Which processor runs the network and why, and in which precision."""
+"""Which device runs the network, why, and in which precision."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from . import gpu, onednn
 METADATA = Path(__file__).resolve().parents[2] / "metadata.txt"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
-"""Windows in one call of the network; more brings nothing on a CPU (docs/performance.md)."""
+"""Windows per call of the network; more gains nothing on a CPU (docs/performance.md)."""
 NVIDIA_DRIVER = "/proc/driver/nvidia/version"
-"""Where Linux tells of it."""
+"""Where Linux lists it."""
 COMPLAINTS = {
     "too old": GpuProblem.DRIVER,
     "driver combination": GpuProblem.DRIVER,
@@ -38,7 +38,7 @@ COMPLAINTS = {
     "no cuda": GpuProblem.ABSENT,
     "no nvidia driver": GpuProblem.ABSENT,
 }
-"""Parts of what PyTorch and CUDA say, in small letters, and what they mean."""
+"""Parts of PyTorch's and CUDA's messages, in lower case, and what they mean."""
 REASONS = {
     GpuProblem.CHOSEN: mark("Running on the CPU, as chosen."),
     GpuProblem.BUILD: mark(
@@ -56,12 +56,12 @@ REASONS = {
     ),
 }
 BF16_FEATURES = ("avx512_bf16", "amx_bf16")
-"""Of a processor; with one of them bf16 is about twice as fast as fp32 (docs/performance.md), else it is slower."""
+"""Of a CPU: with one of them, bf16 is about twice as fast as fp32 (docs/performance.md), without them slower."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A processor, and in one sentence why it was chosen; with what keeps a GPU from being used, if one is not."""
+    """A device and, in one sentence, why it was chosen; if it is not a GPU, also what prevents using one."""
 
     torch: torch.device
     name: str
@@ -76,14 +76,14 @@ class Device:
 
     @property
     def lanes(self) -> int:
-        """How many batches to run at a time: on a processor one on each core."""
+        """How many batches to run at a time: on a CPU, one per core."""
         return torch.get_num_threads() if self.torch.type == "cpu" else 1
 
     @contextmanager
     def shared(self) -> Iterator[int]:
-        """Give each lane a core, in threads that begin meanwhile; yields the number of lanes.
+        """Give each lane a core, in threads started meanwhile; yields the number of lanes.
 
-        A window on one core has the same result on every computer; on several, sums could come in another order.
+        On one core a window has the same result on every computer; on several, the order of sums could differ.
         """
         threads, lanes = torch.get_num_threads(), self.lanes
         torch.set_num_threads(1)
@@ -101,8 +101,8 @@ def version() -> str:
 
 
 def run(request: InfoRequest, progress: Progress) -> InfoResult:
-    """Name the device, and the versions of what counts."""
-    import rasterio  # benchmarks/gpu.py runs where there is neither
+    """Report the device and the relevant versions."""
+    import rasterio  # benchmarks/gpu.py runs without them
     import shapely
 
     progress.report(0)
@@ -128,10 +128,10 @@ def run(request: InfoRequest, progress: Progress) -> InfoResult:
 
 
 def choose(name: str = "auto") -> Device:
-    """The device of that name, or with `auto` the best there is.
+    """The named device, or with `auto` the best available one.
 
     Raises:
-        OrthomaskError: there is no such device here.
+        OrthomaskError: this computer has no such device.
     """
     problem, details = cuda_problem() if name in ("auto", "cuda") else (GpuProblem.CHOSEN, "")
     if problem is GpuProblem.NONE:
@@ -154,7 +154,7 @@ def choose(name: str = "auto") -> Device:
 
 
 def cuda_problem() -> tuple[GpuProblem, str]:
-    """Why the first CUDA device cannot be used, also in PyTorch's own words; NONE where it computes one number."""
+    """Why the first CUDA device cannot be used, with PyTorch's own message; NONE if it computes one number."""
     if torch.version.cuda is None and torch.version.hip is None:
         return GpuProblem.BUILD, f"PyTorch {torch.__version__}"
     try:
@@ -165,7 +165,7 @@ def cuda_problem() -> tuple[GpuProblem, str]:
 
 
 def problem_of(message: str) -> GpuProblem:
-    """What PyTorch or CUDA complains of."""
+    """The problem in a PyTorch message."""
     said = message.lower()
     return next((problem for words, problem in COMPLAINTS.items() if words in said), GpuProblem.START)
 
@@ -187,9 +187,9 @@ def _processor() -> str:
 
 
 def keep_pages() -> None:
-    """Make glibc's allocator keep its pages, which makes inference on a CPU faster (docs/performance.md).
+    """Make glibc's allocator keep its pages, which speeds up inference on a CPU (docs/performance.md).
 
-    With its defaults every activation is mapped and unmapped again by the kernel. Elsewhere than on glibc, nothing.
+    By default, the kernel maps and unmaps memory for every activation. Does nothing without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
     if mallopt is not None:
@@ -201,14 +201,14 @@ def keep_pages() -> None:
 
 @dataclass
 class Tally:
-    """How much a predictor has done since it was made."""
+    """How much a predictor has done so far."""
 
     windows: int = 0
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network made ready for one device: windows `(B, bands, H, W)` to foreground probabilities `(B, K, H, W)`."""
+    """A network prepared for one device: windows `(B, bands, H, W)` to foreground probabilities `(B, K, H, W)`."""
 
     network: nn.Module
     device: Device
@@ -225,7 +225,7 @@ class Predictor:
 
 
 def precision_of(device: torch.device) -> str:
-    """bf16 where the device computes it and gains from it, else fp32; the same each time, so runs can be repeated."""
+    """bf16 if the device supports it and gains from it, else fp32; always the same, so that runs are repeatable."""
     return "bf16" if _gains(device) and computes(device, "bf16") else "fp32"
 
 
@@ -239,15 +239,15 @@ def _gains(device: torch.device) -> bool:
 
 
 def precisions_of(device: torch.device) -> tuple[str, ...]:
-    """All precisions that the device computes."""
+    """All precisions that the device supports."""
     return tuple(name for name in PRECISIONS if computes(device, name))
 
 
 @functools.cache
 def computes(device: torch.device, precision: str) -> bool:
-    """Whether a device runs networks in a precision: found by trying the operators, once.
+    """Whether a device supports a precision: found by trying the operators, once.
 
-    On a processor, bf16 is what oneDNN makes of it; PyTorch's own operators would round otherwise, and be slow.
+    On a CPU, only oneDNN's bf16 counts: PyTorch's own operators round differently, and are slow.
     """
     if precision == "fp32" or precision not in PRECISIONS:
         return precision in PRECISIONS
@@ -262,7 +262,7 @@ def computes(device: torch.device, precision: str) -> bool:
 
 
 def precision_missing(precision: str, name: str) -> OrthomaskError:
-    """The error of an unfinished run whose precision a device lacks."""
+    """The error for a run begun in a precision that a device lacks."""
     return OrthomaskError(
         ErrorCode.PRECISION,
         tr("This run began in {} precision, which {} does not support.").format(precision, name),
@@ -271,7 +271,7 @@ def precision_missing(precision: str, name: str) -> OrthomaskError:
 
 
 def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Bring a module, fp32 and without batch normalisation, to a device in a precision, in place."""
+    """Move a module, fp32 and without batch normalisation, to a device and precision, in place."""
     if device.type == "cpu" and onednn.is_available(dtype):
         return onednn.merged(module, dtype)
     return module.to(device, dtype)
@@ -279,10 +279,10 @@ def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
 
 @functools.lru_cache(maxsize=2)
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
-    """Fuse and place a model in a precision, by default the device's own. Kept warm.
+    """Fuse a model and move it to a device, by default in the device's precision. Cached.
 
     Raises:
-        OrthomaskError: the device does not compute in that precision.
+        OrthomaskError: the device does not support that precision.
     """
     precision = precision or precision_of(device.torch)
     if not computes(device.torch, precision):

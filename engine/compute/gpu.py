@@ -1,7 +1,7 @@
-"""What keeps a CUDA or ROCm GPU busy: copies beside the computing, and a network's kernels launched all at once.
+"""Keep a CUDA or ROCm GPU busy: copy while it computes, and launch a network's kernels all at once.
 
-Launched one by one from Python, the many small kernels of a network take longer to launch than a fast GPU takes to run
-them. A CUDA graph records those of one batch, and launches them together (PyTorch, "CUDA semantics").
+Launching a network's many small kernels one by one from Python takes longer than a fast GPU takes to run them. A CUDA
+graph records the kernels of one batch and launches them together (PyTorch, "CUDA semantics").
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import torch
 from torch import Tensor, nn
 
 AHEAD = 2
-"""Batches that wait on the GPU while it computes: so that it never waits, and its memory does not fill up."""
+"""Batches queued on the GPU while it computes: enough to keep it busy without filling its memory."""
 SAME = 1e-2
-"""How far a recording's logits may be from the network's own, absolutely and relatively."""
+"""Absolute and relative tolerance of a recording's logits against the network's own."""
 
 
 def room(*shape: int, device: torch.device) -> Tensor:
-    """Memory for what is brought to the device: for a GPU it is pinned, and its pages are kept for the next batch."""
+    """Memory for data to be copied to the device: pinned for a GPU, with its pages kept for the next batch."""
     return torch.empty(shape, pin_memory=device.type == "cuda")
 
 
 def arriving(windows: Tensor, device: torch.device) -> Tensor:
-    """Windows `(B, bands, H, W)` on the device; on a GPU soon, while it computes what came before."""
+    """Windows `(B, bands, H, W)` on the device; a GPU computes earlier ones during the copy."""
     return _ramp(device)(windows) if device.type == "cuda" else windows.to(device)
 
 
 def leaving(pixels: Tensor) -> Callable[[], np.ndarray]:
-    """Begin to copy what a device computes back to memory; what is returned waits for it."""
+    """Start copying a device's result back to memory; the returned function waits for it."""
     if pixels.device.type != "cuda":
         return pixels.cpu().numpy
     copy = pixels.to("cpu", non_blocking=True)
@@ -49,7 +49,7 @@ def leaving(pixels: Tensor) -> Callable[[], np.ndarray]:
 
 
 class _Ramp:
-    """Copies batches to a GPU on a stream of its own, a few ahead of the computing."""
+    """Copies batches to a GPU on a separate stream, a few ahead of the computation."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -64,7 +64,7 @@ class _Ramp:
             copy = windows.to(self._device, non_blocking=True)
         computing = torch.cuda.current_stream(self._device)
         computing.wait_stream(self._stream)
-        copy.record_stream(computing)  # its memory is not taken for another copy before it has been used
+        copy.record_stream(computing)  # its memory is not reused for another copy before it has been read
         return copy
 
 
@@ -72,21 +72,21 @@ _ramp = functools.cache(_Ramp)
 
 
 def _event(device: torch.device) -> torch.cuda.Event:
-    """Happens when all that is queued for the device by now is done; waiting for it takes no processor."""
+    """An event after all work queued on the device so far; waiting for it takes no CPU time."""
     event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(device))
     return event
 
 
 class Recorded(nn.Module):
-    """A network that is recorded for the shape of its batches; where that cannot be done, it runs as it is."""
+    """A network that is recorded for the shape of its batches; if that fails, it runs unrecorded."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self._shape: torch.Size | None = None
         self._recording: _Recording | None = None
-        self._busy = threading.RLock()  # a thread of a cancelled run may have a last batch in hand
+        self._busy = threading.RLock()  # a thread of a cancelled run may still run a last batch
         _recorded.add(self)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Recorded(nn.Module):
             return result
 
     def forget(self) -> None:
-        """Give up the recording with its memory."""
+        """Drop the recording and free its memory."""
         with self._busy:
             if self._recording is not None:
                 torch.cuda.synchronize(self._recording.windows.device)  # it may still be running
@@ -111,12 +111,12 @@ _recorded: weakref.WeakSet[Recorded] = weakref.WeakSet()
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """The network as it is, not recorded."""
+    """The network itself, not recorded."""
     return network.network if isinstance(network, Recorded) else network
 
 
 def give_back() -> None:
-    """Give the memory of all recordings, and what PyTorch keeps in store, back to the GPUs."""
+    """Free the GPU memory of all recordings and of PyTorch's cache."""
     for network in list(_recorded):
         network.forget()
     if torch.cuda.is_available():
@@ -125,7 +125,7 @@ def give_back() -> None:
 
 @dataclass(frozen=True)
 class _Recording:
-    """The kernels of one batch, with where they read and where they write."""
+    """The kernels of one batch, with their input and output tensors."""
 
     graph: torch.cuda.CUDAGraph
     windows: Tensor
@@ -138,17 +138,17 @@ class _Recording:
 
 
 def _recording(network: nn.Module, windows: Tensor) -> _Recording | None:
-    """Record a network for batches like this one; None where that fails, or gives other logits.
+    """Record a network for batches like this one; None if that fails, or gives other logits.
 
     Raises:
-        RuntimeError: the network itself fails, as where such a batch is too much for the memory.
+        RuntimeError: the network itself fails, for example if the batch does not fit into memory.
     """
     device = windows.device
     before = torch.cuda.current_stream(device)
     beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     beside.wait_stream(before)
-    with torch.cuda.device(device), torch.cuda.stream(beside):  # a recording that fails does not set the stream back
-        expected = network(windows)  # the first time, libraries do what cannot be recorded
+    with torch.cuda.device(device), torch.cuda.stream(beside):  # a failed recording does not restore the stream
+        expected = network(windows)  # on the first call, libraries do what cannot be recorded
         graph, place = torch.cuda.CUDAGraph(), windows.clone()
         try:
             with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):

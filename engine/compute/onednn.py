@@ -1,7 +1,7 @@
-"""Convolutions with bias and activation in one step, by the oneDNN that PyTorch brings for x86 processors.
+"""Convolutions with bias and activation in one step, using the oneDNN that PyTorch ships for x86 CPUs.
 
-PyTorch's own compiler calls the same operator. It takes the bias in fp32 beside bf16 weights: rounded biases shift
-whole channels, and change more classes than rounded weights do.
+PyTorch's own compiler calls the same operator. It takes an fp32 bias with bf16 weights: rounded biases shift whole
+channels, and change more classes than rounded weights do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ACTIVATIONS = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}
 
 @functools.cache
 def is_available(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has the operators, as they are called here, and this processor runs them in a precision.
+    """Whether this PyTorch has the operators as called here, and this CPU runs them in a precision.
 
     Found by trying a dense and a depthwise convolution, and each activation.
     """
@@ -35,7 +35,7 @@ def is_available(dtype: torch.dtype) -> bool:
 
 
 def merged(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network, fp32 and without batch normalisation, with its convolutions in `dtype` and merged, in place."""
+    """Merge the convolutions of a network, fp32 and without batch normalisation, in `dtype`, in place."""
     for parent in list(network.modules()):
         steps = [(name, step) for name, step in parent.named_children() if not isinstance(step, nn.Identity)]
         if isinstance(parent, nn.Sequential):
@@ -50,7 +50,7 @@ def merged(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 class _Convolution(nn.Module):
-    """A convolution with its activation; the weights are brought into oneDNN's own order at the first call."""
+    """A convolution with its activation; the first call reorders the weights for oneDNN."""
 
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype, activation: str, limits: list[float]) -> None:
         super().__init__()
@@ -72,10 +72,10 @@ class _Convolution(nn.Module):
 
 
 def _rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Weights `(out, in, kH, kW)` in another precision, the sum over each kernel kept as well as can be.
+    """Weights `(out, in, kH, kW)` in another precision, preserving the sum over each kernel as well as possible.
 
-    Each weight, the largest first, takes over what rounding the ones before it has lost. Neighbouring pixels are
-    alike, so it is the sum that counts.
+    Each weight, largest first, absorbs the rounding error of those before it. Neighbouring pixels are alike, so the
+    sum is what counts.
     """
     kernels = weight.flatten(2)
     order = kernels.abs().argsort(dim=2, descending=True)

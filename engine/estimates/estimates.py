@@ -1,4 +1,4 @@
-"""How long a run takes and how much memory, said before it: from a short calibration, or better from finished runs.
+"""Estimate the time and memory of a run: from a short calibration or, better, from finished runs.
 
 A calibration times a few windows, once for each model, device, precision and version; it changes no result.
 """
@@ -27,15 +27,15 @@ from . import memory, speeds
 from .speeds import Speed
 
 START_SECONDS, REST = 1.5, 1.3
-"""What a run takes beside the network: to begin, and in proportion, to write rasters and polygons."""
+"""Overhead of a run: seconds to start, and a factor for writing rasters and polygons."""
 ROUNDS, ENOUGH_SECONDS = 5, 1.0
-"""A calibration ends after so many batches, or so long."""
+"""A calibration ends after this many rounds or seconds."""
 FEW = 20
 """A run of fewer windows says little about the speed."""
 
 
 def run(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
-    """Measure how the model runs here, unless that is known, and say what the workload takes.
+    """Measure the model's speed here, unless known, and estimate what the workload takes.
 
     Raises:
         OrthomaskError: the model cannot be opened, or `Cancelled`.
@@ -48,7 +48,7 @@ def run(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
 def workload(
     source: Source, lattice: Lattice, selection: Selection, bundle: Bundle, device: Device, windows: int = 0
 ) -> Workload:
-    """What a run over the selection has to do; `windows` stands for it where the source is only a sample."""
+    """The workload of a run over the selection, or of `windows` if the source is only a sample."""
     classes = len(bundle.card.classes)
     if windows:
         return Workload(windows, round(memory.square_strip_mb(windows, classes), 1))
@@ -57,12 +57,12 @@ def workload(
 
 
 def known(bundle: Bundle, device: Device) -> Speed | None:
-    """What was measured before, in the precision that a new run has."""
+    """The speed measured before, in the precision of a new run."""
     return speeds.known(bundle, device, devices.precision_of(device.torch))
 
 
 def expected(bundle: Bundle, device: Device, work: Workload, speed: Speed | None) -> CalibrateResult:
-    """Seconds and memory as far as they are known, with a light where the memory will not do."""
+    """Seconds and memory as far as they are known, with a light if memory will not suffice."""
     if speed is None:
         return CalibrateResult()
     seconds = seconds_of(work, speed)
@@ -77,12 +77,12 @@ def expected(bundle: Bundle, device: Device, work: Workload, speed: Speed | None
 
 
 def seconds_of(work: Workload, speed: Speed) -> float:
-    """The time that a run takes at that speed."""
+    """The seconds that a run takes at a speed."""
     return START_SECONDS + work.windows * speed.seconds * (1 if speed.of_runs else REST)
 
 
 def learn(bundle: Bundle, predictor: Predictor, windows: int, seconds: float) -> None:
-    """Take in how long a finished run took for so many windows; with earlier runs, the mean of both."""
+    """Store how long a finished run took for its windows, averaged with earlier runs."""
     if windows < FEW or seconds <= START_SECONDS:
         return
     before = speeds.known(bundle, predictor.device, predictor.precision) or Speed(0)
@@ -93,10 +93,10 @@ def learn(bundle: Bundle, predictor: Predictor, windows: int, seconds: float) ->
 
 
 def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | None:
-    """Time a few windows and count the memory that they take, as far as that is not known, and keep it.
+    """Time a few windows and measure their memory, as far as not known yet, and store both.
 
     Returns:
-        None where not even one window fits into memory.
+        None if not even one window fits into memory.
     """
     speed = known(bundle, device)
     if speed is not None and speed.activations_mb is not None:
@@ -115,12 +115,12 @@ def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | Non
 
 
 def _rounded(number: float) -> float:
-    """To two digits: more would promise too much."""
+    """Two digits: more would promise too much."""
     return float(f"{number:.2g}")
 
 
 def _seconds(predictor: Predictor, bands: int, progress: Progress) -> float:
-    """Seconds for one window, in the fastest of a few rounds: other programs take the processor for moments."""
+    """Seconds for one window, in the fastest of a few rounds: other programs use the CPU now and then."""
     device, rounds = predictor.device, []
     window = np.zeros((bands, WINDOW_PX, WINDOW_PX), np.float32), np.ones((WINDOW_PX, WINDOW_PX), bool)
     with device.shared() as lanes:
@@ -150,7 +150,7 @@ def _light(needed_mb: float, free_mb: float | None) -> Light | None:
 
 
 def _gpu_light(bundle: Bundle, device: Device, activations_mb: float) -> Light | None:
-    """A warning where not even the weights and one window fit beside what other programs have on the GPU."""
+    """A warning if other programs leave too little GPU memory for even the weights and one window."""
     free_mb = (torch.cuda.mem_get_info(device.torch)[0] + torch.cuda.memory_reserved(device.torch)) / 1e6
     needed_mb = bundle.path.stat().st_size / 1e6 + activations_mb
     if needed_mb <= free_mb:

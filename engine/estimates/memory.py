@@ -1,4 +1,4 @@
-"""How much memory a run takes, foreseen, and how much there is.
+"""Estimate how much memory a run takes, and how much is free.
 
 Constants are those of CPython 3.11 and PyTorch 2.13 on Linux (docs/performance.md); elsewhere they are about right.
 """
@@ -31,16 +31,16 @@ from ..shapes.tracing import TILE_PX
 BASE_MB = 350.0
 """The engine with its libraries, before a model is loaded."""
 TRACING = 16
-"""Bytes for each pixel of the tile whose objects are being traced."""
+"""Bytes per pixel of the tile whose objects are being traced."""
 SCRATCH = 0.9
-"""What the network takes beside its activations, in proportion to them: libraries work in copies of their own."""
+"""Memory of the network besides its activations, relative to them: libraries work on copies of their own."""
 
 
 def activations_mb(predictor: Predictor, bands: int) -> float:
-    """The most memory that the tensors of one window take at once, counted while it goes through the network."""
-    predictor = replace(predictor, network=gpu.plain(predictor.network))  # a recording has taken it already
+    """Peak memory of the tensors of one window, counted while it goes through the network."""
+    predictor = replace(predictor, network=gpu.plain(predictor.network))  # a recording has allocated it already
     window = torch.zeros(1, bands, WINDOW_PX, WINDOW_PX)
-    predictor(window)  # the first one brings the weights into order
+    predictor(window)  # the first call reorders the weights
     with _Live() as live:
         predictor(window)
     return float(live.peak) / 1e6
@@ -56,7 +56,7 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, and count what it made."""
+        """Run the operation and count its results."""
         made = function(*args, **(kwargs or {}))
         for tensor in _pytree.tree_leaves(made):
             if isinstance(tensor, torch.Tensor):
@@ -64,7 +64,7 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def _count(self, tensor: torch.Tensor) -> None:
-        """Count a tensor by its storage, which others may share; one in oneDNN's own order has none that is seen."""
+        """Count a tensor by its storage, which others may share; one in oneDNN's own layout shows none."""
         owner = tensor.untyped_storage() if tensor.layout is torch.strided else tensor
         identity = owner._cdata
         if identity in self._seen:
@@ -81,7 +81,7 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def network_mb(bundle: Bundle, device: Device, precision: str, activations: float) -> float:
-    """What a run takes whatever its region: libraries, weights, activations and the windows read ahead."""
+    """Memory of a run whatever its region: libraries, weights, activations and windows read ahead."""
     weights = bundle.path.stat().st_size / 1e6  # of half precision
     copies = 4 + PRECISIONS[precision].itemsize / 2  # as loaded, as fused, and in the precision of the device
     windows = device.batch * (1 + 2 * device.lanes) + 3
@@ -90,7 +90,7 @@ def network_mb(bundle: Bundle, device: Device, precision: str, activations: floa
 
 
 def strip_mb(source: Source, lattice: Lattice, selection: Selection, classes: int) -> float:
-    """What a run takes for its region: a strip of windows, GDAL's cache of what is read and written, a tile traced."""
+    """Memory of a run for its region: a strip of windows, GDAL's cache for reading and writing, a traced tile."""
     used = [column for columns in selection.columns for column in columns]
     width = (max(used, default=0) - min(used, default=0)) * lattice.stride_px + lattice.window_px
     dataset, extent = source.dataset, selection.extent
@@ -102,13 +102,13 @@ def strip_mb(source: Source, lattice: Lattice, selection: Selection, classes: in
 
 
 def square_strip_mb(windows: int, classes: int) -> float:
-    """The same where only the number of windows is known: as if the region were square."""
+    """The same if only the number of windows is known: as if the region were square."""
     width = int(np.ceil(np.sqrt(windows))) * (WINDOW_PX - OVERLAP_PX) + OVERLAP_PX
     return (_strip_bytes(width, classes) + CACHE_BYTES[0] + _tile_bytes(width, width)) / 1e6
 
 
 def _strip_bytes(width_px: int, classes: int) -> float:
-    """Sums of probabilities and what is valid, then two finished strips: one being blended, one being written."""
+    """Sums of probabilities and validity, then two finished strips: one being blended, one being written."""
     stride = WINDOW_PX - OVERLAP_PX
     return width_px * (WINDOW_PX * (4 * classes + 1) + stride * (3 * classes + 3))
 
@@ -118,7 +118,7 @@ def _tile_bytes(width_px: int, height_px: int) -> int:
 
 
 def free_mb() -> float | None:
-    """Memory that this process can have, with what it has; None where the system has no plain answer (macOS)."""
+    """Memory that this process can have, on Linux with what it holds; None if the system does not say (macOS)."""
     if sys.platform == "win32":
         status = _MemoryStatus()
         status.length = ctypes.sizeof(status)

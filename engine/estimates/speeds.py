@@ -1,8 +1,8 @@
-"""What was measured on this computer, kept from one start to the next: how fast a model runs, and what it takes.
+"""Measurements on this computer, kept between starts: how fast a model runs, and how much memory it takes.
 
 One small JSON file, `orthomask/speeds.json`, in the user's cache folder (`~/.cache` or `$XDG_CACHE_HOME`, on macOS
-`~/Library/Caches`, on Windows `%LOCALAPPDATA%`): the environment may be write-protected, and goes when it is updated.
-An entry counts for one model, device, precision and version only. Losing the file costs a second of measuring.
+`~/Library/Caches`, on Windows `%LOCALAPPDATA%`): the environment may be read-only, and is replaced by an update.
+An entry applies to one model, device, precision and version only. Losing the file costs a second of measuring.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..models.bundle import Bundle
 from ..outputs import write_atomically
 
 MOST = 100
-"""Entries that are kept, the newest."""
+"""How many entries to keep: the newest."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def path() -> Path:
 
 
 def known(bundle: Bundle, device: Device, precision: str) -> Speed | None:
-    """What was measured before; None where nothing was, or what is there cannot be read."""
+    """The stored measurement; None if there is none, or it cannot be read."""
     try:
         speed = Speed(**_read()[_key(bundle, device, precision)])
         return speed if speed.seconds > 0 else None
@@ -62,7 +62,7 @@ def known(bundle: Bundle, device: Device, precision: str) -> Speed | None:
 
 
 def keep(bundle: Bundle, device: Device, precision: str, speed: Speed) -> None:
-    """Keep a measurement in place of an older one; where it cannot be written, it is only forgotten."""
+    """Store a measurement in place of an older one; if it cannot be written, it is just dropped."""
     key, entries = _key(bundle, device, precision), _read()
     entries.pop(key, None)
     newest = dict([*entries.items(), (key, asdict(speed))][-MOST:])

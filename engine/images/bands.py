@@ -1,4 +1,4 @@
-"""Which bands of a raster a model reads: by what they are called, never by order where they are called otherwise."""
+"""Which bands of a raster a model reads: by name, never by order if their names say otherwise."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class BandName(NamedTuple):
         name: its description, else its colour, else its number.
         colour: what it shows, such as `red` or `nir`; empty where that is not known.
         is_sure: whether its name can mean no other colour.
-        is_told: whether a description or a wavelength says so; GDAL flags colours in files that say nothing.
-        is_mask: whether it says where there are data, and is no picture.
+        is_told: whether a description or a wavelength says so; GDAL flags colours even in files that do not.
+        is_mask: whether it marks valid data, instead of showing anything.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Choice(NamedTuple):
     """Bands for a model, by number.
 
     Attributes:
-        assumption: what was taken for granted, as a sentence; empty where the bands are known.
+        assumption: what was assumed, as a sentence; empty if the bands are known.
     """
 
     numbers: tuple[int, ...]
@@ -65,7 +65,7 @@ def named_bands(dataset: DatasetReader) -> tuple[BandName, ...]:
 def understood(
     descriptions: Sequence[str], flags: Sequence[str], wavelengths: Sequence[float | None] = (), about: str = ""
 ) -> tuple[BandName, ...]:
-    """What is known of bands by words, wavelengths and codes of satellites in their descriptions, else by their flags.
+    """What is known of bands from words, wavelengths and satellite codes in their descriptions, else from their flags.
 
     Args:
         flags: GDAL's colours.
@@ -89,7 +89,7 @@ def understood(
 
 
 def _description(dataset: DatasetReader, number: int) -> str:
-    """The description of a band; some programs write it among the metadata."""
+    """The description of a band; some programs write it to the metadata."""
     return str(dataset.descriptions[number - 1] or dataset.tags(number).get("DESCRIPTION", ""))
 
 
@@ -99,19 +99,19 @@ def _wavelength(dataset: DatasetReader, number: int) -> float | None:
 
 
 def _is_picture(said: Meaning, wave: str) -> bool:
-    """Whether a band that GDAL flags as transparency is called as a picture is: GDAL flags each fourth band so."""
+    """Whether a band that GDAL flags as transparency is named like an image band: GDAL flags every fourth one."""
     return bool(wave) or not (said.generic or said.colour == "alpha")
 
 
 def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str) -> Choice:
-    """The bands of a raster for those that a model wants.
+    """Choose the raster's bands for those that a model wants.
 
-    The request's own choice comes first, then bands of the wanted names, colours or numbers. What nothing is called
-    like is taken from the bands without name, in their order, or all of them are, which is an assumption.
+    The request's own choice comes first, then bands with the wanted names, colours or numbers. Those without a match
+    are taken from the unnamed bands, in order, or else all are, which is an assumption.
 
     Args:
         asked: names or numbers of the request; empty for the best match.
-        image: the raster's name, for people.
+        image: the raster's name, for messages.
 
     Raises:
         OrthomaskError: the raster has too few bands, or none of that name.
@@ -137,7 +137,7 @@ def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str
 
 
 def match(found: Sequence[BandName], wanted: str) -> BandName | None:
-    """The band of a name, else of the colour that the name means, best as a description says, else of the number."""
+    """The band with this name, else with the colour it means, preferably by description, else with this number."""
     named = [band for band in found if band.name.casefold() == wanted.casefold()]
     colour = meaning(wanted).colour or _code_colour(wanted)
     coloured = sorted((band for band in found if colour and band.colour == colour), key=lambda band: not band.is_told)
@@ -146,7 +146,7 @@ def match(found: Sequence[BandName], wanted: str) -> BandName | None:
 
 
 def _code_colour(wanted: str) -> str:
-    """The colour of a satellite's code where it can have no other."""
+    """The colour of a satellite's code, if it has only one."""
     colour, is_sure = by_code([meaning(wanted)], "")[0]
     return colour if is_sure else ""
 
@@ -175,9 +175,9 @@ def _described(band: BandName) -> str:
 
 
 def corrected(dataset: DatasetReader, found: Sequence[BandName], nodata: float | None) -> str:
-    """A virtual raster, as XML, of a raster whose mask is to be understood otherwise than GDAL does; empty if none is.
+    """A virtual raster, as XML, that corrects how GDAL reads a raster's mask; empty if nothing needs correcting.
 
-    Pictures that are flagged as transparency are bands, and a value holds no data where the raster does not say any.
+    Image bands flagged as transparency become plain bands, and `nodata` applies if the raster itself has no mask.
 
     Args:
         found: what is known of its bands.
@@ -202,7 +202,7 @@ def corrected(dataset: DatasetReader, found: Sequence[BandName], nodata: float |
 
 
 def is_whole(masks: Iterable[Sequence[MaskFlags]]) -> bool:
-    """Whether no pixel of a raster can be missing, by the flags of its bands' masks."""
+    """Whether no pixel of a raster can be missing, by its bands' mask flags."""
     return all(MaskFlags.all_valid in kinds for kinds in masks)
 
 
@@ -219,7 +219,7 @@ def _set_nodata(virtual: DatasetWriter, nodata: float) -> None:
 
 
 def require_one_type(dataset: DatasetReader, numbers: Sequence[int], image: str) -> None:
-    """Raise where bands that are read together have pixels of different types.
+    """Raise if bands that are read together have different pixel types.
 
     Raises:
         OrthomaskError: they do.

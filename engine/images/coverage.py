@@ -1,4 +1,4 @@
-"""How much of a region holds data, and whether a margin is read as data that shows nothing."""
+"""How much of a region holds data, and whether a blank margin is read as data."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .raster import SERVERS, Source, damaged
 from .regions import mended, reprojected, transformed
 
 POINTS, FEW_POINTS = 256, 64
-"""Places looked at along the longer side, and where that would mean to decode much of a large file."""
+"""Points sampled along the longer side; fewer if that would decode much of a large file."""
 DECODED_PX = 4096**2
-"""Pixels that are decoded without hesitation."""
+"""As many pixels may be decoded for `POINTS`."""
 STEPS = 32
 """An edge is cut this many times before it is reprojected."""
 
 
 class Coverage(NamedTuple):
-    """What of a region holds data.
+    """What part of a region holds data.
 
     Attributes:
         share: part of the region on the image that holds data.
-        on_image: part of the region that lies on the image.
+        on_image: part of the region that is on the image.
         margin: part of the region on the image that is plain black or white up to the edge, and not marked as missing.
         value: of that margin.
         places: pixels of the lattice `(N, 2)` that hold data.
@@ -44,7 +44,7 @@ class Coverage(NamedTuple):
 
 
 class _Grid(NamedTuple):
-    """Pixels of a raster, evenly spread: values `(bands, H, W)`, what is valid `(H, W)`, and columns and rows."""
+    """Pixels of a raster, evenly spaced: values `(bands, H, W)`, validity `(H, W)`, and columns and rows."""
 
     pixels: np.ndarray
     valid: np.ndarray
@@ -53,7 +53,7 @@ class _Grid(NamedTuple):
 
 
 def measure(source: Source, lattice: Lattice, selection: Selection, region: Region | None) -> Coverage:
-    """Measure it at evenly spread pixels of the image: never beyond its edge, never outside of the region.
+    """Measure it at evenly spaced pixels of the image, never beyond its edge or outside the region.
 
     Args:
         region: as it was drawn; None for the whole image.
@@ -77,14 +77,14 @@ def measure(source: Source, lattice: Lattice, selection: Selection, region: Regi
 
 
 def _footprint(source: Source, lattice: Lattice) -> shapely.Geometry:
-    """The image's own outline in pixels of the lattice, which a turned image does not fill."""
+    """The image's own outline in lattice pixels; a rotated image does not fill the lattice."""
     width, height = source.dataset.width, source.dataset.height
     outline = shapely.segmentize(shapely.box(0, 0, width, height), max(width, height) / STEPS)
     return _moved(outline, source, lattice)
 
 
 def _moved(geometry: shapely.Geometry, source: Source, lattice: Lattice) -> shapely.Geometry:
-    """A geometry in pixels of the image in those of the lattice."""
+    """Convert a geometry from image pixels to lattice pixels."""
     if lattice.transform == source.transform:
         return geometry
     drawn = reprojected(transformed(geometry, source.transform), source.crs, lattice.crs)
@@ -107,7 +107,7 @@ def _around(wanted: shapely.Geometry, source: Source, lattice: Lattice) -> Windo
 
 
 def _read(source: Source, window: Window) -> _Grid:
-    """Evenly spread pixels of a window of the image, from its overviews where it has some."""
+    """Evenly spaced pixels of a window of the image, from its overviews if it has any."""
     dataset = source.dataset
     quick = bool(dataset.overviews(1)) or window.width * window.height <= DECODED_PX
     step = max(1.0, max(window.width, window.height) / (POINTS if quick else FEW_POINTS))
@@ -129,7 +129,7 @@ def _read(source: Source, window: Window) -> _Grid:
 
 
 def _on_lattice(source: Source, lattice: Lattice, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows on the lattice of what was read, each `(H, W)`."""
+    """Lattice columns and rows of the pixels read, each `(H, W)`."""
     columns, rows = np.meshgrid(grid.columns, grid.rows)
     points = _moved(shapely.multipoints(np.stack([columns.ravel(), rows.ravel()], axis=1)), source, lattice)
     x, y = shapely.get_coordinates(points).T
@@ -137,7 +137,7 @@ def _on_lattice(source: Source, lattice: Lattice, grid: _Grid) -> tuple[np.ndarr
 
 
 def _margins(source: Source, grid: _Grid) -> list[tuple[float, np.ndarray]]:
-    """For black and for white, what of the places has this value in all bands, and hangs together with the edge."""
+    """For black and for white, which pixels have this value in all bands and are connected to the edge."""
     kind = grid.pixels.dtype
     blanks = {value: _is_blank(grid, value) for value in ((0.0,) if kind.kind == "f" else (0.0, np.iinfo(kind).max))}
     if not any(blank.any() for blank in blanks.values()):
@@ -151,7 +151,7 @@ def _margins(source: Source, grid: _Grid) -> list[tuple[float, np.ndarray]]:
 
 
 def _at_edge(blank: np.ndarray) -> np.ndarray:
-    """What hangs together with an edge, and one place around it, since others lie between the places."""
+    """Pixels connected to an edge, and one more around them, since others lie between the samples."""
     parts, _ = ndimage.label(blank)
     edges = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
     return np.asarray(ndimage.binary_dilation(np.isin(parts, edges[edges > 0]), np.ones((3, 3))))
@@ -162,7 +162,7 @@ def _is_blank(grid: _Grid, value: float) -> np.ndarray:
 
 
 def _on_image(wanted: shapely.Geometry, lattice: Lattice, region: Region) -> float:
-    """The part of a drawing that lies on the image."""
+    """The share of a region that is on the image."""
     found = _ground_m2(transformed(wanted, lattice.transform), pyproj.CRS(lattice.crs))
     drawn = _ground_m2(mended(shapely.from_wkt(region.wkt)), pyproj.CRS.from_user_input(region.crs))
     return min(1.0, found / drawn) if drawn else 1.0

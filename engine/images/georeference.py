@@ -1,4 +1,4 @@
-"""Where pixels lie on the Earth: the CRS of a raster, its transform, and what they measure on the ellipsoid."""
+"""Where pixels are on the Earth: the CRS of a raster, its transform, and pixel sizes on the ellipsoid."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ...protocol import ErrorCode, Image, OrthomaskError
 from ...protocol.words import tr
 
 STRETCH = 0.05
-"""Pixels of a CRS whose ground sizes differ by more than this, by direction, lie on a UTM lattice instead."""
+"""If the ground size of a CRS's pixels differs by more than this between directions, use a UTM lattice."""
 ALIGNED_PX = 1e-3
-"""A raster whose rows stray from an axis of its CRS by less than this, over all its length, is not turned."""
+"""A raster whose rows stray from an axis of its CRS by less than this, over all their length, is unrotated."""
 BENT_PX = 1.0
-"""Control points may lie this far from where one affine transform puts them."""
+"""Control points may be this far from where one affine transform puts them."""
 SPREAD = 0.05
-"""A pixel size that differs by more than this between the middle and a corner is worth a word."""
+"""A pixel size that differs by more than this between centre and corner is reported."""
 
 
 class Georeference(NamedTuple):
-    """Where a raster lies.
+    """Where a raster is.
 
     Attributes:
         transform: pixel to CRS coordinates.
-        notes: what the user should know of it.
+        notes: what the user should know.
     """
 
     crs: pyproj.CRS
@@ -45,10 +45,10 @@ class Georeference(NamedTuple):
 
 
 def georeference(dataset: DatasetReader, image: Image) -> Georeference:
-    """CRS and transform of a raster, from its control points where it has no transform.
+    """CRS and transform of a raster, from its control points if it has no transform.
 
     Raises:
-        OrthomaskError: it has no CRS, none that is known, or nothing says where its pixels lie.
+        OrthomaskError: it has no CRS, an unknown one, or nothing says where its pixels are.
     """
     points, own = dataset.gcps
     if not dataset.transform.is_identity or not points:
@@ -105,7 +105,7 @@ def _crs(own: str, image: Image, given: str = "") -> pyproj.CRS:
 
 
 def misplaced(image: Image, details: str) -> OrthomaskError:
-    """The error of a raster whose coordinates its CRS does not have."""
+    """The error for a raster whose coordinates its CRS cannot have."""
     return OrthomaskError(
         ErrorCode.IMAGE_CRS,
         tr("The coordinates of “{}” are not on the Earth.").format(_name(image)),
@@ -119,7 +119,7 @@ def _name(image: Image) -> str:
 
 
 def ellipsoid(crs: pyproj.CRS) -> tuple[pyproj.CRS, pyproj.Geod]:
-    """The geographic CRS under a CRS, and its ellipsoid to measure on; see `degrees` for what it measures."""
+    """The geographic CRS behind a CRS, and its ellipsoid, which measures what `degrees` returns."""
     # `georeference` lets only projected and geographic CRSs pass, which have both
     return cast(pyproj.CRS, crs.geodetic_crs), cast(pyproj.Geod, crs.get_geod())
 
@@ -133,17 +133,17 @@ def degrees(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
 
 
 def angle_unit(crs: pyproj.CRS, radian: float) -> float:
-    """What one unit of a geographic CRS is, where a radian is `radian`."""
+    """One unit of a geographic CRS, if a radian is `radian`."""
     return float(crs.axis_info[0].unit_conversion_factor * radian)
 
 
 def full_turn(crs: pyproj.CRS) -> float:
-    """The length of the equator in a CRS: 360 for degrees, 400 for grads; 0 where coordinates are no angles."""
+    """The length of the equator in a CRS: 360 for degrees, 400 for grads; 0 if coordinates are not angles."""
     return 360 / angle_unit(crs, 180 / math.pi) if crs.is_geographic else 0.0
 
 
 def ground(crs: pyproj.CRS, transform: Affine, column: float, row: float) -> np.ndarray:
-    """Metres to the east and to the north `(2, 2)` of a step of one pixel along columns and along rows, at a place.
+    """Metres east and north `(2, 2)` that a step of one pixel along columns and along rows covers, at a place.
 
     Row 0 is east, row 1 north; on the CRS's ellipsoid.
     """
@@ -165,7 +165,7 @@ def stretch(jacobian: np.ndarray) -> tuple[float, float]:
 
 
 def is_stretched(crs: pyproj.CRS, center: tuple[float, float]) -> bool:
-    """Whether squares of the CRS are no squares on the ground around a place."""
+    """Whether squares in the CRS are not square on the ground around a place."""
     if not crs.is_projected:
         return True
     largest, smallest = stretch(ground(crs, Affine.identity(), *center))
@@ -173,7 +173,7 @@ def is_stretched(crs: pyproj.CRS, center: tuple[float, float]) -> bool:
 
 
 def spread(crs: pyproj.CRS, transform: Affine, width: int, height: int) -> tuple[str, ...]:
-    """A note where the pixels at a corner of a raster are of another size on the ground than in the middle."""
+    """A note if pixels at a corner of a raster differ in ground size from those in the middle."""
     places = ((width / 2, height / 2), (0, 0), (width, 0), (0, height), (width, height))
     areas = [abs(float(np.linalg.det(ground(crs, transform, *place)))) for place in places]
     sizes = [math.sqrt(area) for area in areas if 0 < area < math.inf]
@@ -184,7 +184,7 @@ def spread(crs: pyproj.CRS, transform: Affine, width: int, height: int) -> tuple
 
 
 def is_aligned(transform: Affine, width: int, height: int) -> bool:
-    """Whether the pixels of a raster lie along the axes of its CRS, be they mirrored or turned by quarter turns."""
+    """Whether a raster's pixels follow the axes of its CRS, possibly mirrored or rotated by quarter turns."""
     a, b, _, d, e, _ = transform[:6]
     plain = abs(b) * height <= ALIGNED_PX * abs(a) and abs(d) * width <= ALIGNED_PX * abs(e)
     swapped = abs(a) * width <= ALIGNED_PX * abs(b) and abs(e) * height <= ALIGNED_PX * abs(d)
@@ -192,7 +192,7 @@ def is_aligned(transform: Affine, width: int, height: int) -> bool:
 
 
 def north_up(crs: pyproj.CRS, bounds: tuple[float, float, float, float], x_size: float, y_size: float) -> Affine:
-    """The transform of north-up pixels from the corner of bounds; some CRSs count to the west and to the south."""
+    """The transform of north-up pixels from the corner of bounds; some CRSs count westwards and southwards."""
     left, bottom, right, top = bounds
     directions = {axis.direction for axis in crs.axis_info}
     if "west" in directions and "south" in directions:
@@ -209,7 +209,7 @@ def is_plain(geographic: pyproj.CRS) -> bool:
 def utm(crs: pyproj.CRS, center: tuple[float, float]) -> pyproj.CRS:
     """The UTM zone of a place; near the poles, where there is none, Universal Polar Stereographic.
 
-    It is on the datum of the CRS, so that nothing is shifted, unless that counts grads or from another meridian.
+    It uses the datum of the CRS, so that nothing shifts, unless that CRS counts grads or from another meridian.
     """
     x, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*center)
     longitude = (x + 180) % 360 - 180
@@ -230,9 +230,9 @@ def utm(crs: pyproj.CRS, center: tuple[float, float]) -> pyproj.CRS:
 
 
 def centred(crs: pyproj.CRS, transform: Affine, center: tuple[float, float]) -> tuple[str, Affine]:
-    """A geographic CRS, and a transform into it, that counts degrees from the meridian of a place, on no datum.
+    """A geographic CRS without datum, in degrees from the meridian of a place, and a transform into it.
 
-    So a raster is whole for GDAL where it lies across 180°, or has longitudes up to 360°.
+    It keeps a raster whole for GDAL that crosses 180° or has longitudes up to 360°.
     """
     geographic, geod = ellipsoid(crs)
     degree = angle_unit(geographic, 180 / math.pi)
@@ -241,9 +241,9 @@ def centred(crs: pyproj.CRS, transform: Affine, center: tuple[float, float]) -> 
 
 
 def doubt(source: pyproj.CRS, target: pyproj.CRS, bounds: tuple[float, float, float, float]) -> tuple[str, ...]:
-    """A warning where the shift between two CRSs is known only roughly here, with the size of the error.
+    """A warning, with the size of the error, if the shift between two CRSs is only roughly known here.
 
-    PROJ then takes a rougher way without a word; see its `TransformerGroup`.
+    PROJ then silently uses a rougher operation; see its `TransformerGroup`.
 
     Args:
         bounds: of the place, in `target`.

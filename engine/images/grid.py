@@ -26,11 +26,11 @@ class Window(NamedTuple):
 class Lattice:
     """Windows of `window_px`, one every `stride_px`, from the top left corner of the raster.
 
-    The lattice depends on the raster and the ground sampling distance alone, never on the region: that is why two
-    regions agree where they overlap.
+    The lattice depends only on the raster and the ground sampling distance, never on the region, so two regions agree
+    where they overlap.
 
     Attributes:
-        crs: WKT of the CRS the pixels lie in.
+        crs: WKT of the CRS of the pixels.
         transform: pixel to CRS coordinates, north-up.
         width_px, height_px: size of the raster on this grid.
     """
@@ -114,10 +114,10 @@ class Selection:
 def select(lattice: Lattice, geometry: Geometry | None, within: Window | None = None) -> Selection:
     """The windows that touch `geometry` (in lattice pixels), whole, and the extent of the results.
 
-    A window counts with its full extent, overlaps included: so every pixel of the region has all its windows.
+    A window counts with its full extent, overlaps included, so every pixel of the region has all its windows.
 
     Args:
-        within: a part of the extent, where that is all that is wanted; its pixels have all their windows too.
+        within: a part of the extent to restrict the results to; its pixels have all their windows, too.
     """
     whole = shapely.box(0, 0, lattice.width_px, lattice.height_px)
     clipped = whole if geometry is None else geometry.intersection(whole)
@@ -137,9 +137,9 @@ def _bounding(geometry: Geometry) -> Window:
 
 
 def blocks(lattice: Lattice, selection: Selection, side: int) -> list[Window]:
-    """Cut an extent into blocks of at most `side` x `side` strides, where strips begin and end, row by row.
+    """Cut an extent into blocks of at most `side` x `side` strides, at the edges of strips, row by row.
 
-    Those that the region does not touch are left out.
+    Blocks that the region does not touch are omitted.
     """
     step, extent = side * lattice.stride_px, selection.extent
     windows = [

@@ -1,4 +1,4 @@
-"""Reading any raster on the lattice of a model: right resolution, north-up, with a mask of what is valid."""
+"""Read any raster on a model's lattice: at its resolution, north-up, with a mask of valid pixels."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, r
 from .grid import Lattice, Window
 
 SAME_GSD = 0.05
-"""A raster whose gsd is this close to the model's, relatively, is read as it is."""
+"""A raster whose gsd is this close to the model's, relatively, is not resampled."""
 ALIKE_PX = 0.01
-"""Pixels of a lattice that lie so near to the raster's own are read as they are."""
+"""Lattice pixels this close to the raster's own are read without resampling."""
 SERVERS = {
     "GDAL_HTTP_CONNECTTIMEOUT": "30", "GDAL_HTTP_LOW_SPEED_TIME": "60", "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
 }  # fmt: skip
-"""How long a server may take to connect, and to say nothing, in seconds; GDAL would wait for ever."""
+"""How long a server may take to connect, or stay silent, in seconds; GDAL would wait forever."""
 STUCK_S = 0.5
 """How long a read may still take once nobody waits for it."""
 CACHE_BYTES = (64 << 20, 1 << 30)
-"""Least and most of GDAL's block cache."""
+"""Limits of GDAL's block cache."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class Source:
     """An opened raster.
 
     Attributes:
-        dataset: with its bands and its mask as the request wants them to be understood.
+        dataset: with its bands and its mask interpreted as the request asks.
         named_bands: what is known of each band.
         address: what GDAL opens as this dataset, perhaps XML.
-        files: the raster's own, and those beside it.
-        crs: the CRS of the raster, or the one the request gave for it.
-        transform: pixel to CRS coordinates, of control points where the raster has no transform of its own.
+        files: the raster's own and its sidecars.
+        crs: the CRS of the raster, or the one the request gives for it.
+        transform: pixel to CRS coordinates, from control points if the raster has no transform of its own.
         gsd_m: size of the centre pixel on the ground along its rows and its columns, metres.
-        notes: what the user should know of where it lies.
+        notes: what the user should know about its position.
     """
 
     dataset: DatasetReader
@@ -74,7 +74,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The file's name, for people."""
+        """The file's name, for messages."""
         return os.path.basename(self.image.path) or self.image.path
 
     @property
@@ -83,7 +83,7 @@ class Source:
         return not is_whole(self.dataset.mask_flag_enums)
 
     def stamp(self) -> str:
-        """Says of all that the pixels come from, as it is now, how long the files are and when they were written."""
+        """Identifies the current state of all files that the pixels come from, by size and time."""
         return files.stamp(self.files)
 
     def bands(self, wanted: Sequence[str]) -> tuple[int, ...]:
@@ -107,7 +107,7 @@ class Source:
         return [band.name for band in self.named_bands]
 
     def pictured(self) -> list[str]:
-        """Names of all bands but those that say where there are data."""
+        """Names of all bands except masks."""
         return [band.name for band in self.named_bands if not band.is_mask]
 
     @property
@@ -117,19 +117,19 @@ class Source:
         return x, y
 
     def lattice(self, gsd_m: float, window_px: int, overlap_px: int) -> Lattice:
-        """The lattice of this raster at `gsd_m` metres: its own pixels where they fit, else a grid from its corner."""
+        """The lattice of this raster at `gsd_m` metres: its own pixels if they fit, else a grid from its corner."""
         crs, transform, width, height = self._own() if self.fits(gsd_m) else self._resampled(gsd_m)
         return Lattice(crs.to_wkt(), transform, width, height, window_px, overlap_px)
 
     def fits(self, gsd_m: float) -> bool:
-        """Whether its own pixels, mirrored or turned by quarter turns at most, have that size on the ground."""
+        """Whether its own pixels, at most mirrored or rotated by quarter turns, have this size on the ground."""
         dataset = self.dataset
         sizes = geo.stretch(geo.ground(self.crs, self.transform, dataset.width / 2, dataset.height / 2))
         aligned = geo.is_aligned(self.transform, dataset.width, dataset.height)
         return aligned and all(abs(size / gsd_m - 1) <= SAME_GSD for size in sizes)
 
     def resampling(self, lattice: Lattice) -> str:
-        """How the raster is read on a lattice, as text; empty where its pixels are read as they are."""
+        """How the raster is resampled to a lattice, as text; empty if it is not."""
         same = lattice.transform == self.transform
         return "" if same else f"{self.crs.to_wkt()} {self.transform[:6]} -> {lattice.crs} {lattice.transform[:6]}"
 
@@ -175,7 +175,7 @@ class Reader:
     busy: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels `(bands, height, width)` in the raster's own type, and what of them is valid `(height, width)`.
+        """Pixels `(bands, height, width)` in the raster's own type, and their validity `(height, width)`.
 
         Beyond the raster's edge, and where it has no data, pixels are 0 and not valid.
 
@@ -220,7 +220,7 @@ class Reader:
 
 
 def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
-    """The error of a raster whose pixels cannot be read around a row."""
+    """The error for a raster that cannot be read around a row."""
     return OrthomaskError(
         ErrorCode.IMAGE_UNREADABLE,
         tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(source.name, row),
@@ -231,13 +231,13 @@ def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
 
 @contextmanager
 def open_image(image: Image, progress: Progress | None = None) -> Iterator[Source]:
-    """Open a raster, know its CRS and its ground sampling distance.
+    """Open a raster, and find its CRS and ground sampling distance.
 
     Args:
-        progress: cancels the opening too, which can get stuck.
+        progress: cancels the opening, too, which can hang.
 
     Raises:
-        OrthomaskError: it is missing, empty, no raster, of complex numbers, or without CRS.
+        OrthomaskError: it is missing, empty, not a raster, complex, or without CRS.
     """
     try:
         dataset = patiently(lambda: _opened(image), progress or Progress())
@@ -253,7 +253,7 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
             )
         crs, transform, notes = geo.georeference(dataset, image)
         across, down = np.hypot(*geo.ground(crs, transform, dataset.width / 2, dataset.height / 2)).tolist()
-        if not all(0 < size < math.inf for size in (across, down)):  # False for what is no number
+        if not all(0 < size < math.inf for size in (across, down)):  # False for NaN
             raise geo.misplaced(image, str(transform))
         try:
             found = named_bands(dataset)
@@ -271,13 +271,13 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
 
 
 def _opened(image: Image) -> DatasetReader:
-    with rasterio.Env(**{**SERVERS, **image.access}):  # an open file keeps what it was opened with
+    with rasterio.Env(**{**SERVERS, **image.access}):  # an open file keeps these options
         return rasterio.open(image.path)
 
 
 @contextmanager
 def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> Iterator[Reader]:
-    """Open a raster once more, to read it on a lattice, with GDAL's cache sized for one strip of windows."""
+    """Open a raster again, to read it on a lattice, with GDAL's cache sized for one strip of windows."""
     options = {**SERVERS, **source.image.access, "GDAL_CACHEMAX": cache_bytes(source, lattice)}
     with rasterio.Env(**options), ExitStack() as opening:
         require_one_type(source.dataset, numbers, source.name)
@@ -290,7 +290,7 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
             yield reader
         finally:
             opened = opening.pop_all()
-            if reader.busy.acquire(timeout=STUCK_S):  # closing a file under a read that is stuck would crash
+            if reader.busy.acquire(timeout=STUCK_S):  # closing a file during a stuck read would crash
                 opened.close()
                 reader.busy.release()
 
@@ -318,9 +318,9 @@ def _warped(source: Source, dataset: DatasetReader, lattice: Lattice) -> rasteri
 
 
 def _scales(source: Source, lattice: Lattice) -> tuple[float, float]:
-    """Pixels of a lattice for each of a raster's along its rows and along its columns, 1 at most.
+    """Lattice pixels per raster pixel along its rows and along its columns, at most 1.
 
-    GDAL estimates them for each chunk from its sides, which blurs what is turned.
+    GDAL estimates them for each chunk from its sides, which blurs rotated rasters.
     """
     column, row = source.dataset.width / 2, source.dataset.height / 2
     steps = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
@@ -333,7 +333,7 @@ def _scales(source: Source, lattice: Lattice) -> tuple[float, float]:
 
 
 def _turn(source: Source, lattice: Lattice) -> Affine | None:
-    """From pixels of a lattice to those of a raster, where these are the same but for mirrors and quarter turns."""
+    """From lattice pixels to raster pixels, if these are the same except for mirrors and quarter turns."""
     if lattice.crs != source.crs.to_wkt():
         return None
     exact = ~source.transform @ lattice.transform
@@ -354,7 +354,7 @@ def _turned(window: Window, turn: Affine) -> rasterio.windows.Window:
 
 
 def _back(pixels: np.ndarray, turn: Affine) -> np.ndarray:
-    """Pixels `(…, H, W)` of a raster as they lie on the lattice."""
+    """Turn a raster's pixels `(…, H, W)` back to the lattice."""
     swapped = turn.a == 0
     down, across = (turn.b, turn.d) if swapped else (turn.e, turn.a)
     upright = pixels.swapaxes(-1, -2) if swapped else pixels
@@ -391,7 +391,7 @@ def _not_a_raster(image: Image, error: Exception) -> OrthomaskError:
 
 
 def _bounds(source: Source) -> tuple[float, float, float, float]:
-    """Left, bottom, right and top of a raster, also of a turned one."""
+    """Left, bottom, right and top of a raster, even a rotated one."""
     width, height = source.dataset.width, source.dataset.height
     x, y = zip(*(source.transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))))
     return min(x), min(y), max(x), max(y)

@@ -1,4 +1,4 @@
-"""The region a person drew, brought onto the lattice."""
+"""The user's region, converted to the lattice."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .georeference import doubt, full_turn
 from .grid import Lattice
 
 DENSIFY = 100
-"""A region's edges are cut this many times before reprojection, so that straight lines bend as they must."""
+"""A region's edges are split this many times before reprojection, so that straight lines can bend."""
 MARGIN = 1.0
-"""What is drawn is cut off this far beyond the image, in its sizes, before it is reprojected: the rest has no say."""
+"""Before reprojection, drawings are clipped this far beyond the image, in image sizes: the rest has no effect."""
 SEAM = 1e-4
-"""A longitude this part of half a turn beyond the seam of the map is left there."""
+"""A longitude this share of half a turn beyond the map's seam stays there."""
 
 
 def to_lattice(region: Region, lattice: Lattice) -> tuple[Geometry, tuple[str, ...]]:
-    """The region in lattice pixels, cut to the raster, and a warning for each thing that was mended or is not sure.
+    """The region in lattice pixels, clipped to the raster, and a warning for each repair or uncertainty.
 
     Raises:
-        OrthomaskError: it is no polygon, empty, without CRS, or nowhere on the raster.
+        OrthomaskError: it is not a polygon, empty, without CRS, or off the raster.
     """
     geometry, warnings = _mended(_parsed(region))
     crs = _known_crs(region)
@@ -42,7 +42,7 @@ def to_lattice(region: Region, lattice: Lattice) -> tuple[Geometry, tuple[str, .
 
 
 def polygonal(geometry: Geometry) -> Geometry:
-    """Only the polygons of a geometry, without the lines and points that collecting, mending or cutting leaves."""
+    """Only the polygons of a geometry, without lines and points left by collecting, repairing or clipping."""
     parts = np.array([geometry])
     while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
         parts = shapely.get_parts(parts)
@@ -62,7 +62,7 @@ def reprojected(
     """A geometry, or an array of them, from one CRS to another, vertex by vertex.
 
     Args:
-        near_x: longitudes come as near to this one as whole turns bring them; None for -180° to 180°.
+        near_x: shift longitudes as near to this one as whole turns allow; None for -180° to 180°.
     """
     target = pyproj.CRS.from_user_input(target)
     transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
@@ -78,10 +78,10 @@ def reprojected(
 def cut_around(
     geometries: np.ndarray, crs: pyproj.CRS, bounds: tuple[float, float, float, float], target: pyproj.CRS
 ) -> np.ndarray:
-    """Geometries `(N,)` in `crs`, cut to what lies around bounds in `target`, with longitudes counted as there.
+    """Clip geometries `(N,)` in `crs` to what is around bounds in `target`, with longitudes counted as there.
 
-    What is far away, where a projection may have no place for it, so never comes to be reprojected. Those that lie
-    within are left as they are. Where the bounds hold a pole or cannot be told in `crs`, nothing is cut.
+    So far-away parts, where a projection may be undefined, are never reprojected. Geometries inside stay unchanged.
+    If the bounds contain a pole or cannot be expressed in `crs`, nothing is clipped.
     """
     box = _around(bounds, crs, target)
     if box is None:
@@ -102,7 +102,7 @@ def cut_around(
 
 
 def brought_near(geometries: np.ndarray, crs: pyproj.CRS, x: float) -> np.ndarray:
-    """Geometries `(N,)`, each moved by whole turns of a geographic CRS until its middle is as near to `x` as can be."""
+    """Shift each of the geometries `(N,)` by whole turns of a geographic CRS, so that its middle is closest to `x`."""
     turn = full_turn(crs)
     if not turn:
         return geometries
@@ -117,7 +117,7 @@ def brought_near(geometries: np.ndarray, crs: pyproj.CRS, x: float) -> np.ndarra
 def _around(
     bounds: tuple[float, float, float, float], crs: pyproj.CRS, target: pyproj.CRS
 ) -> tuple[float, float, float, float] | None:
-    """Bounds in `target` as bounds in `crs`, wider by a margin; None where they cannot be told."""
+    """Bounds in `target` as bounds in `crs`, wider by a margin; None if they cannot be expressed."""
     transformer = pyproj.Transformer.from_crs(target, crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*bounds)
     if crs.is_geographic and left > right:  # across the antimeridian
@@ -132,8 +132,8 @@ def _around(
 def mended(geometry: Geometry) -> Geometry:
     """The area of a polygon or multipolygon, valid, as GDAL fills it.
 
-    Each part is filled by the even-odd rule: where its rings lie twice over each other is a hole. Parts that overlap
-    are one. Lines and points that mending leaves are dropped, so nothing may be left.
+    Each part is filled by the even-odd rule: where its rings overlap twice is a hole. Overlapping parts are merged.
+    Lines and points left by the repair are dropped, so the result may be empty.
     """
     parts = shapely.get_parts(shapely.get_parts(shapely.get_parts(geometry)))
     pieces = shapely.get_parts(shapely.get_parts(shapely.make_valid(parts[shapely.get_dimensions(parts) == 2])))

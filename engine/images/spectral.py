@@ -1,4 +1,4 @@
-"""What the names of bands mean: plain words in five languages, codes of satellites, wavelengths."""
+"""What the names of bands mean: plain words in five languages, satellite codes, wavelengths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS = {
         "alfa; mascara; opacidad; transparencia; 透明度; 透明; 掩膜"
     ),
 }
-"""Colours by the names of the STAC extension for electro-optical data, and what bands of them are called."""
+"""Colours by their names in STAC's electro-optical extension, and what bands of them are called."""
 _COLOURS = {word: colour for colour, words in _WORDS.items() for word in words.split("; ")}
 _FILLERS = frozenset(
     (
@@ -43,7 +43,7 @@ _RANGES = {
     "red": (0.62, 0.665, 0.69), "rededge": (0.69, 0.705, 0.745), "nir": (0.76, 0.842, 0.9),
     "swir1": (1.55, 1.61, 1.75), "swir2": (2.08, 2.2, 2.35),
 }  # fmt: skip
-"""Shortest, best and longest wavelength of a colour, micrometres: what Sentinel-2 and Landsat 8 have lies inside."""
+"""Shortest, best and longest wavelength of a colour, micrometres: the bands of Sentinel-2 and Landsat 8 are inside."""
 _SATELLITES = {
     "Sentinel-2": "coastal blue green red rededge rededge2 rededge3 nir vapour cirrus swir1 swir2",
     "Landsat 8": "coastal blue green red nir swir1 swir2 pan cirrus thermal1 thermal2",
@@ -53,7 +53,7 @@ _CODES = {
     satellite: {str(number): colour for number, colour in enumerate(colours.split(), 1)}
     for satellite, colours in _SATELLITES.items()
 }
-"""Colours of the numbered bands of satellites; Landsat 9 is as 8, and 4 and 7 are as 5."""
+"""Colours of the numbered bands of satellites; Landsat 9 is like 8, and 4 and 7 like 5."""
 _CODES["Sentinel-2"]["8a"] = "nir08"
 _HINTS = {
     "Sentinel-2": r"\bs2[abc]_|sentinel[ _-]?2",
@@ -64,17 +64,17 @@ _HINTS = {
 LONGEST_UM = 100
 """A wavelength above this is in nanometres."""
 _PLAIN = 4
-"""So many bands or fewer that are called b1, b2 … in order are only numbered."""
+"""Up to this many bands called b1, b2 … in order are only numbered."""
 
 
 class Meaning(NamedTuple):
     """What a name says.
 
     Attributes:
-        colour: what the name stands for; empty where it is none that is known.
-        code: number of the band of a satellite as text, such as `8a`; empty for none.
-        padded: the code is written with a zero, as only Sentinel-2 and its like do it.
-        reflectance: it is called as the surface reflectance of Landsat is.
+        colour: what the name stands for; empty if it is not a known one.
+        code: band number of a satellite as text, such as `8a`; empty for none.
+        padded: the code has a leading zero, as only Sentinel-2 and its like have.
+        reflectance: it is named like Landsat's surface reflectance.
         generic: it says nothing, such as “Band 1”.
     """
 
@@ -86,7 +86,7 @@ class Meaning(NamedTuple):
 
 
 def meaning(name: str) -> Meaning:
-    """What a name of a band says by itself, in any of the five languages."""
+    """What a band's name says by itself, in any of the five languages."""
     plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
     words = [word for word in re.split(r"[\W_]+", re.sub("波段|通道", " ", plain.casefold())) if word]
     codes = [found for found in map(re.compile(r"b(0?)(\d{1,2}a?)").fullmatch, words) if found]
@@ -98,7 +98,7 @@ def meaning(name: str) -> Meaning:
 
 
 def wavelength_um(name: str, tags: Mapping[str, str]) -> float | None:
-    """The central wavelength that GDAL or a description gives of a band, micrometres.
+    """The central wavelength of a band by GDAL or its description, micrometres.
 
     Args:
         tags: metadata of the band, with those of GDAL's domain `IMAGERY`.
@@ -120,7 +120,7 @@ def wavelength_um(name: str, tags: Mapping[str, str]) -> float | None:
 
 
 def by_wavelength(wavelengths: Sequence[float | None]) -> list[str]:
-    """The colour of each band whose wavelength is the best of its colour; empty for the others."""
+    """The colour of each band whose wavelength fits that colour best; empty for the others."""
     colours = [""] * len(wavelengths)
     for colour, (low, best, high) in _RANGES.items():
         inside = [(abs(um - best), index) for index, um in enumerate(wavelengths) if um and low <= um < high]
@@ -130,10 +130,10 @@ def by_wavelength(wavelengths: Sequence[float | None]) -> list[str]:
 
 
 def by_code(meanings: Sequence[Meaning], about: str) -> list[tuple[str, bool]]:
-    """The colour that the code of each band stands for, and whether it can stand for no other.
+    """The colour that the code of each band stands for, and whether it is the only one possible.
 
-    `B4` is red for Sentinel-2 and Landsat 8, but near infrared for Landsat 5: what else is there may tell. Where
-    nothing does, the colour is that of the newest satellite that has such bands.
+    `B4` is red for Sentinel-2 and Landsat 8, but near infrared for Landsat 5: the other bands may decide. If they do
+    not, the colour is that of the newest satellite with such bands.
 
     Args:
         meanings: of all bands of a raster.
@@ -148,7 +148,7 @@ def by_code(meanings: Sequence[Meaning], about: str) -> list[tuple[str, bool]]:
 
 
 def _possible(meanings: Sequence[Meaning], about: str) -> list[str]:
-    """The satellites that can have made bands of these codes, newest first; none where the bands are only numbered."""
+    """The satellites that have bands with these codes, newest first; none if the bands are only numbered."""
     codes = [found.code for found in meanings]
     used = {code for code in codes if code}
     padded, reflectance = any(found.padded for found in meanings), any(found.reflectance for found in meanings)

@@ -1,1 +1,1 @@
-"""Networks and the bundles they are kept in."""
+"""Networks and the bundles that hold them."""

@@ -43,9 +43,9 @@ FORMAT = 1
 """Version of the metadata; a bundle with a higher one is refused."""
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
-"""Metadata that holds the SHA-256 of the whole file, as it was before this took the place of zeros."""
+"""Metadata that holds the SHA-256 of the whole file, computed with zeros in its place."""
 MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
-"""Of a network; building one from a damaged description must come to an end."""
+"""Of a network: building one from a damaged description must terminate."""
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
@@ -63,7 +63,7 @@ class BandStatistics:
 
 @dataclass(frozen=True)
 class Card:
-    """All that is known of a model besides its weights.
+    """Everything known about a model besides its weights.
 
     Attributes:
         name: short name, the file's stem for embedded models.
@@ -74,7 +74,7 @@ class Card:
         classes: foreground classes; background is 0.
         threshold: default probability from which a pixel belongs to a class.
         training: summary of the training set, free JSON.
-        accuracy: measured scores by name of the data set they were measured on.
+        accuracy: measured scores by name of the data set.
         members: architecture of each member of an ensemble; empty for a single network.
     """
 
@@ -118,12 +118,12 @@ class Bundle:
     def normalise(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not valid.
 
-        Training and prediction both call this, so what trained is what predicts.
+        Training and prediction both call this, so both see the same values.
         """
         return normalise(pixels, valid, self.card.bands)
 
     def summary(self) -> ModelSummary:
-        """What a person chooses a model by."""
+        """What a user chooses a model by."""
         card = self.card
         return ModelSummary(
             name=card.name,
@@ -166,8 +166,8 @@ def save(path: Path, network: UNet | Ensemble, card: Card) -> None:
 
 
 def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
-    """Write a bundle with weights as they are, atomically."""
-    from ..outputs import write_atomically  # reading one does without rasterio (benchmarks/gpu.py)
+    """Write a bundle with unchanged weights, atomically."""
+    from ..outputs import write_atomically  # reading one needs no rasterio (benchmarks/gpu.py)
 
     data = to_json(card)
     if not card.members:
@@ -188,7 +188,7 @@ def load(model: str) -> Bundle:
         OrthomaskError: there is none, it is damaged, a pickle, of another format, or from a newer version.
     """
     path = MODELS_DIR / f"{model}.safetensors"
-    if not os.path.isfile(path):  # False for what can be no path, too
+    if not os.path.isfile(path):  # also False if it cannot be a path
         path = Path(model)
     if not os.path.isfile(path):
         names = ", ".join(found.stem for found in _bundles(MODELS_DIR))
@@ -216,7 +216,7 @@ def _bundles(folder: Path) -> list[Path]:
 
 
 def _readable(folder: Path) -> Iterator[ModelSummary]:
-    """The bundles of a folder; what is damaged or no bundle does not hide the others."""
+    """The bundles of a folder, without damaged files and files that are not bundles."""
     for path in _bundles(folder):
         with contextlib.suppress(OrthomaskError, OSError):
             yield load(str(path)).summary()
@@ -264,7 +264,7 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
 
 
 def _refuse_unsound(card: Card) -> None:
-    """Raise a `ValueError` for what no training writes: it would end in nonsense, or never end."""
+    """Raise a `ValueError` for what no training writes: a run would give nonsense, or never end."""
     numbers = [card.gsd_m, card.threshold, *(n for band in card.bands for n in (band.mean, band.std))]
     values = [info.value for info in card.classes]
     sound = {
@@ -272,7 +272,7 @@ def _refuse_unsound(card: Card) -> None:
         "resolution": 1e-3 <= card.gsd_m <= 1e5,
         "threshold": 0 < card.threshold < 1,
         "bands": bool(card.bands) and all(1e-30 < band.std < 1e30 for band in card.bands),
-        "classes": values == list(range(1, len(values) + 1)) and len(values) < 255,  # to start from, one needs none
+        "classes": values == list(range(1, len(values) + 1)) and len(values) < 255,  # a model to start from needs none
         "colours": all(re.fullmatch("#[0-9a-fA-F]{6}", info.color) for info in card.classes),
         "networks": all(_is_sound(card, network) for network in (card.architecture, *card.members)),
     }

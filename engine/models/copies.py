@@ -35,7 +35,7 @@ def run(request: CopyModelRequest, progress: Progress) -> ModelSummary:
 
 
 def refuse_existing(target: Path, existing: Existing) -> None:
-    """Raise where a bundle is there that must not be replaced."""
+    """Raise if a bundle exists that must not be replaced."""
     if target.exists() and existing is not Existing.OVERWRITE:
         raise OrthomaskError(
             ErrorCode.OUTPUT_EXISTS,

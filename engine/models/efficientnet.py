@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 without its classifier, as the encoder of a U-Net (Tan and Le 2019; Liu 2020).
 
-"Lite" leaves out what processors without a GPU are slow at: swish and squeeze-and-excitation.
+"Lite" leaves out what is slow on a CPU: swish and squeeze-and-excitation.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 WIDTHS = (16, 24, 40, 112, 320)
-"""Channels of what each stage of the encoder returns, at 1/2, 1/4, … 1/32 of the image."""
+"""Output channels of each stage of the encoder, at 1/2, 1/4, … 1/32 of the image."""
 STEM = 32
 EPSILON = 1e-3
-"""Of the batch normalisations, as its published weights were trained."""
+"""Of the batch normalisations, as in the published weights' training."""
 
 
 class _Group(NamedTuple):
@@ -36,10 +36,10 @@ _STAGES = (
 
 
 def stages(bands: int, last: nn.Module) -> nn.ModuleList:
-    """The encoder for images of some bands: modules to apply one after the other, each halving height and width.
+    """The encoder for images with `bands` bands: modules to apply in turn, each halving height and width.
 
     Args:
-        last: what comes at the end of the last one.
+        last: appended to the last one.
     """
     modules = nn.ModuleList()
     channels = STEM

@@ -21,11 +21,11 @@ COMMON: tuple[tuple[str, Callable[[Card], object]], ...] = (
     (mark("“{}” and “{}” work at different resolutions."), lambda card: card.gsd_m),
     (mark("“{}” and “{}” find different classes."), lambda card: [(info.value, info.name) for info in card.classes]),
 )
-"""What members must have in common, and what to say where they do not."""
+"""What members must have in common, and the message if they do not."""
 
 
 def run(request: EnsembleRequest, progress: Progress) -> ModelSummary:
-    """Join bundles into one. An ensemble among them counts with each of its members.
+    """Join bundles into one. An ensemble among them contributes each of its members.
 
     Raises:
         OrthomaskError: a model is missing or does not fit the others, or the output exists or cannot be written.

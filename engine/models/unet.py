@@ -1,6 +1,6 @@
 """A family of U-Nets (Ronneberger et al. 2015) for any bands and classes.
 
-The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there are weights that know ImageNet.
+The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there are ImageNet weights.
 """
 
 from __future__ import annotations
@@ -159,13 +159,13 @@ def fused(model: nn.Module) -> nn.Module:
 
 
 def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, torch.dtype], nn.Module]) -> nn.Module:
-    """A network for images in fp32 that computes in another precision, but for the first stage of each encoder.
+    """A network for fp32 images that computes in another precision, except for each encoder's first stage.
 
     That stage is a small part of the work, and rounding there changes more classes than anywhere else
     (docs/performance.md).
 
     Args:
-        place: brings a module, in place, into a precision.
+        place: converts a module to a precision, in place.
     """
     unets = [module for module in network.modules() if isinstance(module, UNet)]
     firsts = [unet.encoder[0] for unet in unets]
@@ -179,7 +179,7 @@ def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, to
 
 
 class _Between(nn.Module):
-    """Gives a module its input in one precision, and others its result in another."""
+    """Casts a module's input to one precision and its result to another."""
 
     def __init__(self, module: nn.Module, taken: torch.dtype, given: torch.dtype) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Cloud Optimized GeoTIFFs: written in windows, with palette and names of classes, whole or not there."""
+"""Cloud Optimized GeoTIFFs: written in windows, with palette and class names, whole or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VRT_TYPES = {
 
 
 class Frame(NamedTuple):
-    """Size and place of a raster; the CRS as WKT."""
+    """Size and position of a raster; the CRS as WKT."""
 
     width: int
     height: int
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
 
 
 class Band(NamedTuple):
-    """What GDAL has to know of a band.
+    """What GDAL has to know about a band.
 
     Attributes:
         about: description, colours and so on, as VRT elements.
@@ -60,16 +60,16 @@ class Band(NamedTuple):
 
 @contextmanager
 def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Progress) -> Iterator[DatasetWriter]:
-    """A raster of one band to write window by window; it appears as a COG at `target` when all is written.
+    """A raster of one band to write window by window; it appears as a COG at `target` when complete.
 
-    What is not written has no data.
+    Pixels never written have no data.
 
     Args:
-        record: goes into the raster as its tag `ORTHOMASK`.
-        progress: of the last step, which makes the overviews.
+        record: stored in the raster as its tag `ORTHOMASK`.
+        progress: of the last step, which builds the overviews.
 
     Raises:
-        OrthomaskError: there is no space, or it may not be written.
+        OrthomaskError: there is no space, or it cannot be written.
     """
     pixels = "pixels.tif"
     with (
@@ -83,13 +83,13 @@ def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Prog
 def becoming_cog(
     target: Path, frame: Frame, band: Band, sources: str, record: str, progress: Progress
 ) -> Iterator[Path]:
-    """A hidden folder for rasters of one band; on leaving it they become a COG at `target`.
+    """A hidden folder for rasters of one band; on exit they become a COG at `target`.
 
     Args:
         sources: which rasters, as VRT elements.
 
     Raises:
-        OrthomaskError: there is no space, or it may not be written.
+        OrthomaskError: there is no space, or it cannot be written.
     """
     work = target.with_name(f".{target.name}.partial")
     mosaic, staged = work / "mosaic.vrt", work / target.name
@@ -108,7 +108,7 @@ def becoming_cog(
 
 
 def tiles(frame: Frame, band: Band) -> dict[str, Any]:
-    """How a raster of one band is made that is written in tiles."""
+    """Creation options of a tiled raster of one band."""
     return {
         "driver": "GTiff", "count": 1, "dtype": band.dtype, "width": frame.width, "height": frame.height,
         "crs": frame.crs, "transform": frame.transform, "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
@@ -118,7 +118,7 @@ def tiles(frame: Frame, band: Band) -> dict[str, Any]:
 
 
 def simple_source(name: str, frame: Frame) -> str:
-    """A raster of the same frame beside a VRT, as its element."""
+    """A raster of the same frame next to a VRT, as its element."""
     size = f"xOff='0' yOff='0' xSize='{frame.width}' ySize='{frame.height}'"
     return (
         f"<SimpleSource><SourceFilename relativeToVRT='1'>{name}</SourceFilename>"
@@ -142,9 +142,9 @@ def vrt(frame: Frame, bands: Sequence[tuple[Band, str]], record: str) -> str:
 
 
 def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -> None:
-    """Copy a virtual raster of ours into a COG with overviews, in a thread of its own, so that it can be cancelled.
+    """Copy a virtual raster of ours to a COG with overviews, in a separate thread, so that it can be cancelled.
 
-    GDAL cannot be told to stop, but it does where it cannot read: then its overviews and its door are emptied.
+    GDAL cannot be told to stop, but it stops if a read fails: cancelling empties its overviews and its door.
     """
     options = {
         "driver": "COG", "compress": "deflate", "level": 1, "blocksize": BLOCK_PX, "overview_resampling": resampling,
@@ -166,7 +166,7 @@ def write_cog(source: Path, target: Path, resampling: str, progress: Progress) -
 
 
 def _give_door(source: Path) -> Path:
-    """Lay a raster of a single column beneath the first pixels of each row, so that no row is read without it."""
+    """Put a raster of a single column beneath the first pixels of each row, so that reading any row needs it."""
     door = source.with_suffix(".door.tif")
     with rasterio.open(source) as dataset:
         height, nodata, dtype = dataset.height, dataset.nodata, dataset.dtypes[0]
@@ -195,7 +195,7 @@ def move(staged: Path, target: Path) -> None:
 
 
 def class_band(classes: Sequence[ClassInfo]) -> str:
-    """Palette and names of a raster of classes as VRT elements."""
+    """Palette and names of a class raster as VRT elements."""
     by_value = {info.value: info for info in classes}
     values = range(1, max(by_value, default=0) + 1)
     listed = [by_value.get(value, ClassInfo(value, "", "#000000")) for value in values]
@@ -209,7 +209,7 @@ def class_band(classes: Sequence[ClassInfo]) -> str:
 
 
 def _refuse_torn(path: Path) -> None:
-    """GDAL can end a copy on a full disk without an error: read the last pixel, which a COG stores at its very end."""
+    """Read the last pixel, stored at the very end of a COG: GDAL can end a copy on a full disk without an error."""
     with writing(path), rasterio.open(path) as dataset:
         dataset.read(1, window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
 

@@ -1,4 +1,4 @@
-"""What a run was made of: the record that stands beside its results, and by which it is known again."""
+"""What a run was made of: the record stored next to its results, which also identifies the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Processor(NamedTuple):
 
 
 def settings(request: PredictRequest, model_sha256: str) -> dict[str, Any]:
-    """All of a request that its results depend on, besides the pixels of the image."""
+    """Everything in a request that affects its results, besides the image's pixels."""
     return to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=model_sha256))
 
 
@@ -42,7 +42,7 @@ def run_id(request: PredictRequest, bundle: Bundle) -> str:
 
 
 def provenance(request: PredictRequest, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
-    """Everything needed to know, and to repeat, how results came about."""
+    """Everything needed to trace and reproduce the results."""
     card = bundle.card
     return {
         "request": to_json(request),
@@ -68,13 +68,13 @@ def provenance(request: PredictRequest, bundle: Bundle, source: Source, processo
 
 
 def _origin(source: Source) -> dict[str, Any]:
-    """What was looked at: a file, or what a temporary picture was rendered from."""
+    """The source: a file, or what a temporary picture was rendered from."""
     rendered = source.image.rendered
     return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}
 
 
 def image_changed(image: Image) -> OrthomaskError:
-    """The error of an image that is no longer what it was when the run began."""
+    """The error for an image that has changed since the run began."""
     return OrthomaskError(
         ErrorCode.IMAGE_CHANGED,
         tr("“{}” has changed since the run began.").format(Path(image.path).name),

@@ -1,7 +1,7 @@
-"""Cloud Optimized GeoTIFFs written from the top down: overviews are made of the rows in memory, not read again.
+"""Cloud Optimized GeoTIFFs written from the top down: overviews come from the rows in memory, not read again.
 
-GDAL's own overviews by the most frequent value take longer than everything else about a mask; here four pixels of one
-value, which nearly all are, cost three comparisons.
+GDAL's own overviews by the most frequent value take longer than everything else about a mask; here four equal pixels,
+by far the most common case, cost three comparisons.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..progress import Progress
 from .cogs import BLOCK_PX, CACHE_BYTES, Band, Frame, becoming_cog, simple_source, tiles
 
 CACHED_ROWS = 32
-"""Rows that are halved at a time, so that they stay in the processor's cache."""
+"""Rows halved at a time, so that they stay in the CPU's cache."""
 FAST = {"compress": "zstd", "zstd_level": 1, "num_threads": "all_cpus"}
-"""How rasters are packed that are read but once."""
+"""Compression of rasters that are read only once."""
 
 
 class Pyramid:
@@ -31,7 +31,7 @@ class Pyramid:
 
     def __init__(self, dataset: DatasetWriter, band: Band, coarser: Pyramid | None) -> None:
         self._dataset, self._band, self._coarser = dataset, band, coarser
-        self._tiles = np.empty((BLOCK_PX, dataset.width), band.dtype)  # a row of tiles: none is ever packed twice
+        self._tiles = np.empty((BLOCK_PX, dataset.width), band.dtype)  # a row of tiles: none is ever compressed twice
         self._filled = self._top = 0
 
     def write(self, rows: np.ndarray) -> None:
@@ -45,7 +45,7 @@ class Pyramid:
                 self._store()
 
     def finish(self) -> None:
-        """Store what waits for more rows."""
+        """Store the rows still buffered."""
         if self._filled:
             self._store()
         if self._coarser:
@@ -60,22 +60,22 @@ class Pyramid:
             self._coarser.write_halved(rows)
 
     def write_halved(self, rows: np.ndarray) -> None:
-        """Add the next rows, half as large. Only the last ones of a raster may be an odd number."""
+        """Add the next rows, at half size. Only the last ones of a raster may be an odd number."""
         for top in range(0, len(rows), CACHED_ROWS):
             self.write(halved(rows[top : top + CACHED_ROWS], self._band))
 
 
 @contextmanager
 def open_pyramid(target: Path, frame: Frame, band: Band, record: str, progress: Progress) -> Iterator[Pyramid]:
-    """A raster of one band to write from the top down; it appears as a COG at `target` when all is written.
+    """A raster of one band to write from the top down; it appears as a COG at `target` when complete.
 
     Args:
         band: with the resampling `mode` (uint8) or `average`.
-        record: goes into the raster as its tag `ORTHOMASK`.
+        record: stored in the raster as its tag `ORTHOMASK`.
         progress: of the last step, which joins raster and overviews.
 
     Raises:
-        OrthomaskError: there is no space, or it may not be written.
+        OrthomaskError: there is no space, or it cannot be written.
     """
     paths = [Path(f"level_{level}.tif") for level in range(len(_frames(frame)))]
     sources = _overviews(paths[1:]) + simple_source(paths[0].name, frame)
@@ -86,10 +86,10 @@ def open_pyramid(target: Path, frame: Frame, band: Band, record: str, progress: 
 
 
 def write_overviews(source: Path, frame: Frame, bands: Sequence[Band], progress: Progress) -> list[str]:
-    """Write overviews of a raster, beside it.
+    """Write overviews next to a raster.
 
     Returns:
-        of each band, the VRT elements that name its overviews.
+        For each band, the VRT elements that name its overviews.
 
     Raises:
         OrthomaskError: there is no space, or `Cancelled`.
@@ -112,14 +112,14 @@ def write_overviews(source: Path, frame: Frame, bands: Sequence[Band], progress:
 
 
 def halved(rows: np.ndarray, band: Band) -> np.ndarray:
-    """Every 2 x 2 pixels `(H, W)` as one; what is missing to an even number is repeated."""
+    """Every 2 x 2 pixels `(H, W)` as one; an odd last row or column is repeated."""
     height, width = rows.shape
     even = np.pad(rows, ((0, height % 2), (0, width % 2)), "edge") if height % 2 or width % 2 else rows
     return _mode(even, band.nodata) if band.resampling == "mode" else _average(even, band.nodata)
 
 
 def _mode(rows: np.ndarray, nodata: float | None) -> np.ndarray:
-    """The most frequent value that is not `nodata`; of several, the one that is first so often, row by row, as in GDAL.
+    """The most frequent value that is not `nodata`; of several, the first to reach that count, row by row, as in GDAL.
 
     Args:
         rows: uint8.
@@ -136,7 +136,7 @@ def _mode(rows: np.ndarray, nodata: float | None) -> np.ndarray:
 
 
 def _average(rows: np.ndarray, nodata: float | None) -> np.ndarray:
-    """The mean of what is not `nodata`; of uint8 rounded, half of one upwards."""
+    """The mean; for uint8 without `nodata`, and rounded half up."""
     if rows.dtype != np.uint8:
         height, width = rows.shape
         return np.asarray(rows.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)), rows.dtype)
@@ -168,6 +168,6 @@ def _frames(frame: Frame) -> list[Frame]:
 
 
 def _overviews(paths: Sequence[Path]) -> str:
-    """Files beside a VRT as its elements."""
+    """Overviews of a VRT as its elements."""
     names = [f"<SourceFilename relativeToVRT='1'>{path.name}</SourceFilename>" for path in paths]
     return "".join(f"<Overview>{name}<SourceBand>1</SourceBand></Overview>" for name in names)

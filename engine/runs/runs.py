@@ -1,7 +1,7 @@
-"""The folder of a run: finished strips kept aside, results that appear only when they are whole, provenance.
+"""The folder of a run: finished strips kept aside, results that appear only when complete, provenance.
 
-Until everything is done, all that a run writes lies in the hidden folder `.orthomask` inside its output folder; the
-results are then moved to their final names one by one, `run.json` last. A strip counts once it has been renamed.
+Until everything is done, a run writes only to the hidden folder `.orthomask` inside its output folder; the results are
+then moved to their final names one by one, `run.json` last. A strip counts once it has been renamed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ NODATA = 255
 """Outside the region or without data, in both rasters."""
 SCALE = 254
 """A probability p is stored as round(p * SCALE)."""
-"""How blocks lie on disk: a Cloud Optimized GeoTIFF is put together from squares, and reads each of them once."""
 WORK = ".orthomask"
-"""Hidden folder of what is unfinished, inside a run's folder."""
+"""Hidden folder of unfinished work, inside a run's folder."""
 RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 
@@ -53,14 +52,14 @@ class Strip:
 
 
 class Part(NamedTuple):
-    """Finished pixels on disk: what the names of their files end in, and where they lie on the lattice."""
+    """Finished pixels on disk: the suffix of their files' names, and their position on the lattice."""
 
     name: str
     window: Window
 
 
 class Paths(NamedTuple):
-    """The results of a run, wherever they lie at the moment."""
+    """The results of a run, wherever they are at the moment."""
 
     classes: Path
     probabilities: Path
@@ -78,7 +77,7 @@ class Counted(NamedTuple):
 def classify(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     """Class values `(H, W)` of uint8 probabilities `(K, H, W)`: the likeliest class that reaches the threshold.
 
-    0 is background, `NODATA` stays what it is.
+    0 is background; `NODATA` is kept.
     """
     best = probabilities[0] if len(probabilities) == 1 else probabilities.max(axis=0)
     value = np.uint8(1) if len(probabilities) == 1 else (probabilities.argmax(axis=0) + 1).astype(np.uint8)
@@ -88,7 +87,7 @@ def classify(probabilities: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def claimed(output_dir: str) -> AbstractContextManager[None]:
-    """Keep a run's folder for this process. Strips that are in it outlive a claim, however it ends.
+    """Reserve a run's folder for this process. Its strips outlive the claim, however that ends.
 
     Raises:
         OrthomaskError: another process has it, or it cannot be written.
@@ -97,7 +96,7 @@ def claimed(output_dir: str) -> AbstractContextManager[None]:
 
 
 def open_folder(request: PredictRequest, bundle: Bundle, stamp: str) -> tuple[RunFolder, PredictResult | None]:
-    """The folder for a run, which is `claimed`, and its result where exactly this run has already been finished there.
+    """The `claimed` folder for a run, and its result if exactly this run has already finished there.
 
     Args:
         stamp: of the image now.
@@ -132,11 +131,11 @@ class RunFolder:
         self._state = self.work / "state.json"
 
     def begun_precision(self, possible: Collection[str], device: str) -> str:
-        """The precision that the unfinished run in this folder began with, and goes on in; empty for a new run.
+        """The precision that the unfinished run in this folder began with and keeps; empty for a new run.
 
         Args:
-            possible: the precisions that can be had. Where the run's is none of them, one to overwrite starts again.
-            device: the name of what computes.
+            possible: the available precisions. If the run's is not among them, one to overwrite starts again.
+            device: the device's name.
 
         Raises:
             OrthomaskError: the run began in another precision.
@@ -150,17 +149,17 @@ class RunFolder:
         return ""
 
     def is_begun(self) -> bool:
-        """Whether the unfinished run in this folder is this very one."""
+        """Whether the unfinished run in this folder is this one."""
         return bool(self._read_state().get("run_id") == self.run_id)
 
     def begin(self, provenance: dict[str, Any], grid: str) -> None:
-        """Note down what the run needs to go on after a crash, and what lists of runs show of it until it has ended.
+        """Record what the run needs to resume after a crash, and what lists of runs show until it has ended.
 
         Args:
-            grid: how the image is resampled; empty where it is not.
+            grid: how the image is resampled; empty if it is not.
 
         Raises:
-            OrthomaskError: it was begun already, and the image or the way to read it has changed since.
+            OrthomaskError: it began earlier, and the image or its resampling has changed since.
         """
         if self.is_begun():
             self.refuse_changed(provenance["source"]["stamp"])
@@ -168,7 +167,7 @@ class RunFolder:
         write_atomically(self._state, json.dumps({**provenance, "grid": grid}, ensure_ascii=False).encode())
 
     def _refuse_grid(self, grid: str) -> None:
-        """Raise where strips of an older version lie on another grid; a run that is to be overwritten starts again."""
+        """Raise if strips of an older version are on another grid; a run to overwrite starts again."""
         if self._read_state().get("grid", "") == grid:
             return
         if self.request.existing is not Existing.OVERWRITE:
@@ -180,11 +179,11 @@ class RunFolder:
         self.discard()
 
     def refuse_others(self) -> None:
-        """Raise where the folder holds results, or an unfinished run with other settings."""
+        """Raise if the folder holds results, or an unfinished run with other settings."""
         existing = [path.name for path in self.final if path.exists()]
         begun = self._read_state().get("run_id", "" if existing else self.run_id)
         if begun == self.run_id and not self.final.run.exists():
-            return  # nothing is there, or this very run, perhaps killed while its results were moved
+            return  # empty, or this very run, perhaps killed while its results were moved
         if not existing and self._begun_on_another_image():
             raise image_changed(self.request.image)
         what = ", ".join(existing) or tr("an unfinished run with other settings")
@@ -195,7 +194,7 @@ class RunFolder:
         )
 
     def _begun_on_another_image(self) -> bool:
-        """Whether the unfinished run differs from this one in what the image was then, and in nothing else."""
+        """Whether the unfinished run differs from this one only in the state of the image."""
         state = self._read_state()
         try:
             begun = settings(from_json(PredictRequest, state["request"]), state["model"]["sha256"])
@@ -204,7 +203,7 @@ class RunFolder:
         return begun == settings(self.request, self._model)
 
     def refuse_changed(self, stamp: str) -> None:
-        """Raise where the image is no longer what it was when the run began; its strips are of no use then, and go.
+        """Raise if the image has changed since the run began, and discard the strips, which are then useless.
 
         Args:
             stamp: of the image now.
@@ -217,7 +216,7 @@ class RunFolder:
             raise image_changed(self.request.image)
 
     def finished_result(self, stamp: str) -> PredictResult | None:
-        """The result that lies in the folder, if it is this very run's, of the image as it is now."""
+        """The result in the folder, if it is this run's, of the current image."""
         try:
             record = json.loads(self.final.run.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -226,7 +225,7 @@ class RunFolder:
         return from_json(PredictResult, record["result"]) if same else None
 
     def discard(self) -> None:
-        """Remove what is unfinished: strips first, then whose they are, lest another run takes them.
+        """Remove unfinished work: strips before their run's record, lest another run take them.
 
         Raises:
             OrthomaskError: another program has one of the files open.
@@ -240,7 +239,7 @@ class RunFolder:
             self._state.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove the strips of a run whose results are there, as far as that is possible."""
+        """Remove the strips of a finished run, as far as possible."""
         with suppress(OrthomaskError):
             self.discard()
 
@@ -252,7 +251,7 @@ class RunFolder:
         return count
 
     def write(self, strip: Strip) -> None:
-        """Keep a strip; it counts once its classes are there."""
+        """Store a strip; it counts once its classes exist."""
         height = strip.probabilities.shape[1]
         classes = classify(strip.probabilities, self.threshold)
         write_atomically(self._strip(strip.index, "probabilities"), encoded(strip.probabilities))
@@ -274,7 +273,7 @@ class RunFolder:
         return [part for part in parts if part.window.height]
 
     def block(self, window: Window) -> Part:
-        """A block of a run, finished or not. Its name tells it from any other run's, should a worker come late."""
+        """A block of a run, finished or not. Its name differs from any other run's, in case a worker is late."""
         return Part("-".join(map(str, (self.run_id, *window))), window)
 
     def is_finished(self, block: Part) -> bool:
@@ -282,9 +281,9 @@ class RunFolder:
         return self._done(block).exists()
 
     def write_block(self, block: Part, probabilities: np.ndarray, classes: np.ndarray) -> None:
-        """Keep a block, `(K, H, W)` and `(H, W)`; it counts once its mark is there. Two workers may both write it."""
+        """Store a block, `(K, H, W)` and `(H, W)`; it counts once its marker exists. Two workers may both write it."""
         filled = bool((classes != NODATA).any())
-        if filled:
+        if filled:  # in tiles: a COG is built from squares, and reads each of them once
             _put(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
             _put(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
             write_atomically(self.work / "data", b"")
@@ -295,7 +294,7 @@ class RunFolder:
         return [block for block in blocks if self._done(block).read_bytes()]
 
     def write_rasters(self, lattice: Lattice, extent: Window, parts: Sequence[Part], progress: Progress) -> Paths:
-        """Join the parts into two Cloud Optimized GeoTIFFs, both at a time, still in the hidden folder."""
+        """Join the parts into two Cloud Optimized GeoTIFFs, in parallel, still in the hidden folder."""
         scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
         probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
         transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
@@ -321,7 +320,7 @@ class RunFolder:
     def _mosaic(
         self, kind: str, bands: Sequence[Band], frame: Frame, parts: Sequence[Part], overviews: Sequence[str]
     ) -> bytes:
-        """A VRT of all parts, with what GDAL has to know of each band, and its overviews."""
+        """A VRT of all parts, with each band's description and overviews."""
         sources = [
             f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._part(name, kind).name}</SourceFilename>"
             f"<SourceBand>%d</SourceBand><SrcRect xOff='0' yOff='0' xSize='{at.width}' ySize='{at.height}'/>"
@@ -336,7 +335,7 @@ class RunFolder:
         return vrt(frame, drawn, record).encode()
 
     def provenance(self, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
-        """Everything needed to know, and to repeat, how the results came about."""
+        """Everything needed to trace and reproduce the results."""
         about = provenance(self.request, bundle, source, processor)
         return {"run_id": self.run_id, "threshold": self.threshold, **about}
 

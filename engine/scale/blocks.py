@@ -1,4 +1,4 @@
-"""One block of a prediction that several processes or computers share: what each of them is asked to compute."""
+"""One block of a prediction that several processes or computers share: what each of them computes at a time."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Job:
     block_windows: int
 
     def write(self, work_dir: Path) -> None:
-        """Leave it where workers look for it."""
+        """Write it where workers look for it."""
         write_atomically(work_dir / JOB, json.dumps(to_json(self)).encode())
 
 
 def run(request: BlockRequest, progress: Progress) -> BlockResult:
-    """Predict all windows that touch a block, and leave its pixels in the run's hidden folder, whole or not at all.
+    """Predict all windows that touch a block, and write its pixels to the run's hidden folder, whole or not at all.
 
     Raises:
-        OrthomaskError: the folder is not there, the image cannot be read, the model is another one here, or nothing
-            can be written.
+        OrthomaskError: the folder is missing, the image cannot be read, the model differs here, or nothing can be
+            written.
     """
     work_dir, window = Path(request.work_dir), Window(request.x, request.y, request.width, request.height)
     job = _job(work_dir)

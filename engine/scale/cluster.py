@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, on whatever computers."""
+"""The workers of a Dask cluster, on any computers."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ WAITING_S = 120.0
 CONNECTING_S = 10.0
 """How long to look for a scheduler."""
 ANSWERS: dict[str, Any] = {"block": blocks.run, "info": devices.run}
-"""What workers are asked."""
+"""What workers answer."""
 
 
 class Task:
-    """What a worker was asked, and will answer."""
+    """A request that a worker will answer."""
 
     def __init__(self, future: Future[Any]) -> None:
         self.future = future
 
     def add_done_callback(self, call: Callable[[Task], object]) -> None:
-        """Have `call` called with this when the answer is there."""
+        """Call `call` with this when the answer has come."""
         self.future.add_done_callback(lambda _: call(self))
 
     def result(self) -> dict[str, Any]:
         """The answer.
 
         Raises:
-            OrthomaskError: what was answered, or why there is no answer.
+            OrthomaskError: the worker's, or why there is no answer.
         """
         try:
             found: dict[str, Any] = self.future.result()
@@ -65,7 +65,7 @@ def failed(error: Exception) -> OrthomaskError:
 
 
 class Cluster:
-    """The workers of a scheduler, each a task at a time; Dask gives a lost worker's tasks to others."""
+    """The workers of a scheduler, one task each at a time; Dask gives a lost worker's tasks to others."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -77,12 +77,12 @@ class Cluster:
         return len(self._client.nthreads())
 
     def submit(self, method: str, request: object) -> Task:
-        """Have a request answered by one of the workers."""
+        """Let one of the workers answer a request."""
         self._asked.append(self._client.submit(answer, method, to_wire(request), pure=False))
         return Task(self._asked[-1])
 
     def submit_to_each(self, method: str, request: object) -> list[Task]:
-        """Have a request answered by each worker; should one be lost meanwhile, by another in its place."""
+        """Let each worker answer a request; if one is lost meanwhile, another takes its place."""
         asked = [
             self._client.submit(answer, method, to_wire(request), pure=False, workers=[one], allow_other_workers=True)
             for one in self._client.nthreads()
@@ -91,12 +91,12 @@ class Cluster:
         return [Task(future) for future in asked]
 
     def end(self) -> None:
-        """Ask for nothing any more; workers finish what they have in hand."""
+        """Cancel all requests; workers finish their current ones."""
         self._client.cancel(self._asked)
 
 
 def answer(method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Answer a request: what a worker does. An error of ours is returned as JSON, for it cannot be pickled."""
+    """Answer a request, on a worker. Our errors are returned as JSON, since they cannot be pickled."""
     devices.keep_pages()
     try:
         return to_json(ANSWERS[method](from_json(REQUESTS[method][0], params), Progress()))

@@ -1,7 +1,7 @@
-"""Processes of this computer that share a job: engines like the one that QGIS starts, each with its share of the cores.
+"""Processes on this computer that share a job: engines like the one QGIS starts, each with its share of the cores.
 
-They listen on nothing but their standard input, so that nobody else on this computer can make them do anything. Each
-ends with its input, and so with this process, however that ends.
+They listen only on their standard input, so that nobody else on this computer can give them orders. Each ends with its
+input, and so with this process, however that ends.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ...protocol.words import tr
 
 PROGRAM = Path(__file__).resolve().parents[2] / "worker.py"
 TRIES = 4
-"""How many processes a request may end."""
+"""How many processes a request may kill."""
 SAID_BYTES = 4000
-"""How much is told of what a process said before it died."""
+"""How much of a dead process's output is reported."""
 
 
 class Crew:
-    """A number of processes that answer requests, each one at a time; they start when they are first needed.
+    """Processes that answer requests, each one at a time; they start when first needed.
 
     Args:
         count: how many.
-        gpus: names of GPUs, which are dealt to them.
+        gpus: names of GPUs, shared out among them.
     """
 
     def __init__(self, count: int, gpus: Sequence[str]) -> None:
@@ -50,11 +50,11 @@ class Crew:
             self._idle.put(member)
 
     def submit(self, method: str, request: object) -> Future[Any]:
-        """Have a request answered by one of the processes; another one takes over when that one dies."""
+        """Let one of the processes answer a request; another one takes over if it dies."""
         return self._threads.submit(self._answer, _message(method, request))
 
     def submit_to_each(self, method: str, request: object) -> list[Future[Any]]:
-        """Have a request answered by each of the processes, which are all idle."""
+        """Let each of the processes, all idle, answer a request."""
         members = [self._idle.get() for _ in self._members]
         return [self._threads.submit(self._answer, _message(method, request), member) for member in members]
 
@@ -93,22 +93,22 @@ def hired(count: int, gpus: Sequence[str]) -> Iterator[Crew]:
 
 
 def died_of_it(details: str) -> OrthomaskError:
-    """The error of a request that no worker survives."""
+    """The error for a request that no worker survives."""
     sentence, remedy = tr("One block crashed every worker that tried it."), tr("Give each worker more memory.")
     return OrthomaskError(ErrorCode.ENGINE_DIED, sentence, f"{remedy} {again()}", details)
 
 
 def again() -> str:
-    """What is true after whatever happened to workers."""
+    """The advice after any failure of workers."""
     return tr("Then run it again with --resume: finished work is kept.")
 
 
 class _Died(Exception):  # noqa: N818 (nobody but the crew ever sees it)
-    """A process ended without an answer; with what it said."""
+    """A process ended without an answer; holds its output."""
 
 
 class _Member:
-    """One process, started again when it has died."""
+    """One process, restarted when it has died."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
@@ -120,7 +120,7 @@ class _Member:
         """The answer to a JSON-RPC message.
 
         Raises:
-            OrthomaskError: what the process answered, or `Cancelled` where it is to end.
+            OrthomaskError: what the process answered, or `Cancelled` after `end`.
             _Died: it ended without an answer.
         """
         with self._running() as process:
@@ -143,13 +143,13 @@ class _Member:
                 self._process = self._started()
         try:
             yield self._process
-        except (OSError, EOFError, json.JSONDecodeError) as error:  # its pipes are closed, or it died over a line
+        except (OSError, EOFError, json.JSONDecodeError) as error:  # its pipes are closed, or it died within a line
             self._process.kill()
             self._process.wait()
             raise _Died(self._last_words()) from error
 
     def _started(self) -> Popen[str]:
-        """A new process. Ctrl-C is for this one alone, which then ends that one."""
+        """A new process. Ctrl-C reaches only its parent, which then ends it."""
         return Popen(
             [sys.executable, str(PROGRAM)], stdin=PIPE, stdout=PIPE, stderr=self._said, env=self._environment,
             text=True, encoding="utf-8", start_new_session=True,
@@ -161,7 +161,7 @@ class _Member:
         return self._said.read().decode("utf-8", "replace")
 
     def end(self) -> None:
-        """Kill the process, and start none any more."""
+        """Kill the process, and start no more."""
         with self._starting:
             self._ended = True
         if self._process:

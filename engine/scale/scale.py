@@ -1,10 +1,10 @@
-"""A prediction spread over processes of this computer, or over the computers of a Dask cluster, block by block.
+"""A prediction spread over processes on this computer, or over the computers of a Dask cluster, block by block.
 
 The lattice is cut into blocks of whole strides. A block is a task: a worker runs all windows that touch it, in the
-order in which a single process would, and leaves its pixels in the run's folder, whole or not at all. So a lost worker
-costs the blocks in its hands, which others take over, a repeated run skips the finished ones, and the parts joined
-are what a single process makes. Little is said to workers but the name of the folder and the place of the block; all
-else is in the folder, which every worker must be able to reach under the same path.
+order of a single process, and writes its pixels to the run's folder, whole or not at all. So a lost worker costs only
+its current blocks, which others take over, a repeated run skips the finished ones, and the joined result is that of a
+single process. Workers receive little more than the folder's name and the block's position; everything else is in the
+folder, which every worker must reach under the same path.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from . import crew
 from .blocks import JOB, Job
 
 LARGEST = 32
-"""Largest side of a block, in strides: of 12,288 x 12,288 px a worker holds a byte for each class, and one more."""
+"""Largest side of a block, in strides: for 12,288 x 12,288 px a worker holds a byte per class, and one more."""
 
 
 class Pending(Protocol):
-    """What a request will be answered with."""
+    """The answer to a request, to come."""
 
     def add_done_callback(self, call: Any, /) -> Any:
-        """Have `call` called with this when the answer is there."""
+        """Call `call` with this when the answer has come."""
 
     def result(self) -> dict[str, Any]:
-        """The answer, once it is there. Raises the `OrthomaskError` that it may be."""
+        """The answer, once it has come. Raises it if it is an `OrthomaskError`."""
 
 
 class Workers(Protocol):
@@ -56,13 +56,13 @@ class Workers(Protocol):
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """How many there are."""
 
     def submit(self, method: str, request: object) -> Pending:
-        """Have a request answered by one of them."""
+        """Let one of them answer a request."""
 
     def submit_to_each(self, method: str, request: object) -> Sequence[Pending]:
-        """Have a request answered by each of them, while they have nothing else to do."""
+        """Let each of them, all idle, answer a request."""
 
 
 def run(request: ScaleRequest, progress: Progress) -> PredictResult:
@@ -93,15 +93,15 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
 
 
 def _side(windows: int, workers: int) -> int:
-    """A side of blocks, in strides, with which each worker has two, or more.
+    """A side of blocks, in strides, that gives each worker at least two.
 
-    A block's upper and left windows run in its neighbours too: of a square of n x n, (n + 1)² run.
+    A block's upper and left windows also run in its neighbours: for a square of n x n, (n + 1)² run.
     """
     return min(LARGEST, math.ceil(math.sqrt(windows / workers / 2)))
 
 
 def _begun_side(folder: RunFolder) -> int:
-    """The side of the blocks that are in the folder already; 0 if there are none."""
+    """The side of the blocks already in the folder; 0 if there are none."""
     try:
         return int(json.loads((folder.work / JOB).read_text(encoding="utf-8"))["block_windows"])
     except (OSError, ValueError):
@@ -109,7 +109,7 @@ def _begun_side(folder: RunFolder) -> int:
 
 
 def _absolute(request: PredictRequest, bundle: bundles.Bundle) -> PredictRequest:
-    """The request with paths that hold in any working folder; names of embedded models and addresses stay."""
+    """The request with paths valid in any working folder; names of embedded models and addresses stay."""
     path, embedded = Path(request.image.path), bundle.path.parent == bundles.MODELS_DIR
     return replace(
         request,
@@ -122,10 +122,10 @@ def _absolute(request: PredictRequest, bundle: bundles.Bundle) -> PredictRequest
 def _run_blocks(
     workers: Workers, folder: RunFolder, parts: Sequence[Part], access: dict[str, str], progress: Progress
 ) -> None:
-    """Have all unfinished blocks computed.
+    """Compute all unfinished blocks.
 
     Args:
-        access: passwords of the image, which must not lie on disk.
+        access: passwords of the image, which must not be on disk.
 
     Raises:
         OrthomaskError: of the first block that fails; the finished ones are kept.
@@ -138,7 +138,7 @@ def _run_blocks(
 
 
 def _processor(workers: Workers, device: str, folder: RunFolder, progress: Progress) -> Processor:
-    """What the workers compute on, in a precision that all of them have: the one that the run began with, or the best.
+    """What the workers compute on, in a precision that all support: the one that the run began with, or the best.
 
     Raises:
         OrthomaskError: one of them lacks the precision that the run began with.
@@ -156,10 +156,10 @@ def _processor(workers: Workers, device: str, folder: RunFolder, progress: Progr
 
 
 def _answers(asked: Sequence[Pending], progress: Progress) -> Iterator[dict[str, Any]]:
-    """What requests are answered with, as the answers come; meanwhile a person can cancel.
+    """The answers to requests, as they come; the user can cancel meanwhile.
 
     Raises:
-        OrthomaskError: what one was answered with, or no worker was left to answer.
+        OrthomaskError: one of the answers, or no worker was left to answer.
     """
     ended: queue.Queue[Pending] = queue.Queue()
     for pending in asked:
@@ -176,7 +176,7 @@ def _answers(asked: Sequence[Pending], progress: Progress) -> Iterator[dict[str,
 
 
 def _workers(request: ScaleRequest, progress: Progress) -> AbstractContextManager[Workers]:
-    """The workers of a running scheduler, or processes of this computer.
+    """The workers of a running scheduler, or processes on this computer.
 
     Raises:
         OrthomaskError: there is no such scheduler, or no worker comes.

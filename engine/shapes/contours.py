@@ -9,14 +9,14 @@ from scipy.sparse import csgraph, csr_array
 STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """Columns and rows to the next pixel in each direction: east, south, west, north."""
 CORNERS = np.array(((0, 0), (1, 0), (1, 1), (0, 1)))
-"""Where the edge of a pixel that goes in each direction begins, from the pixel's top left corner."""
+"""Where a pixel's edge in each direction begins, from the pixel's top left corner."""
 
 
 def outlines(labels: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
     """The polygon of every label, with holes, in pixels; and the labels, ascending.
 
-    Every edge between an object and something else is directed, with the object to its right, and knows by the pixels
-    around its end which edge comes next. So all rings come out of one walk along a permutation.
+    Every edge between an object and something else is directed, with the object to its right, and the pixels around
+    its end determine the next edge. So one walk along a permutation yields all rings.
 
     Args:
         labels: `(H, W)`, integers; 0 is background. The pixels of a label are 4-connected.
@@ -41,7 +41,7 @@ def outlines(labels: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[np.n
 
 
 def _edges(padded: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The object's pixel at each edge, and the direction in which the edge goes; by direction, then by pixel."""
+    """The object's pixel at each edge, and the edge's direction; sorted by direction, then by pixel."""
     across, down = (np.flatnonzero(padded[:-step] != padded[step:]) for step in (1, width))
     beside = (down + width, across, down, across + 1)
     edges = [pixel[padded[pixel] > 0] for pixel in beside]
@@ -51,7 +51,7 @@ def _edges(padded: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
 def _next_edges(padded: np.ndarray, steps: np.ndarray, pixel: np.ndarray, way: np.ndarray) -> np.ndarray:
     """The number of the edge that follows each one around its object.
 
-    Where two pixels of an object touch at a corner only, the outline crosses there: a hole is a ring of its own.
+    Where two pixels of an object touch only at a corner, the outline crosses there: a hole is a separate ring.
     """
     number = np.empty((len(padded), 4), np.int32)
     number[pixel, way] = np.arange(len(pixel))
@@ -65,15 +65,15 @@ def _next_edges(padded: np.ndarray, steps: np.ndarray, pixel: np.ndarray, way: n
 
 
 def _followed(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ring of each edge, and the edges ring by ring, in the order in which they follow each other.
+    """The ring of each edge, and the edges ring by ring, in the order around the ring.
 
-    Each ring is opened before its first edge and hung onto one root: a depth-first walk from there goes along them.
+    Each ring is opened before its first edge and attached to one root: a depth-first walk from there follows them.
     """
     count = len(following)
     whole = csr_array((np.ones(count, np.int8), following, np.arange(count + 1)), (count, count))
     rings, ring = csgraph.connected_components(whole)
     first = np.empty(rings, np.intp)
-    first[ring[::-1]] = np.arange(count)[::-1]  # of values for one place, the last one stays
+    first[ring[::-1]] = np.arange(count)[::-1]  # of values for one index, the last one stays
     is_first = np.zeros(count, bool)
     is_first[first] = True
     goes_on = ~is_first[following]
@@ -96,7 +96,7 @@ def _polygons(corners: np.ndarray, ring: np.ndarray, labels: np.ndarray) -> tupl
 
 
 def in_order(polygons: np.ndarray) -> np.ndarray:
-    """The same polygons with rings that begin at their topmost corner, the leftmost one, the object to their right."""
+    """The same polygons with rings that begin at their topmost, then leftmost corner, the object to their right."""
     turned = shapely.normalize(shapely.transform(polygons, _swapped))
     return np.asarray(shapely.transform(turned, _swapped))
 

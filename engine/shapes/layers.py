@@ -1,4 +1,4 @@
-"""Layers and tables of GeoPackages that every QGIS from 3.22 on opens."""
+"""GeoPackage layers and tables that QGIS 3.22 and later can open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, Geomet
 from ..outputs import output_error
 
 AUTHORITY = "ORTHOMASK"
-"""Under this name GDAL writes a CRS that has none; see `_with_authority`."""
+"""GDAL writes a CRS without authority under this; see `_with_authority`."""
 
 
 def write_layer(
@@ -32,7 +32,7 @@ def write_layer(
     geometry_type: str | None = None,
     crs: str | None = None,
 ) -> None:
-    """Append features to a layer of a GeoPackage, all or none; file and layer are made where they are missing.
+    """Append features to a layer of a GeoPackage, all or none; create file and layer if missing.
 
     Args:
         columns: values `(N,)` of each attribute.
@@ -40,7 +40,7 @@ def write_layer(
         crs: as WKT or `EPSG:n`.
 
     Raises:
-        OrthomaskError: there is no space, the file may not be written, or another program is writing it.
+        OrthomaskError: there is no space, the file cannot be written, or another program is writing it.
     """
     try:
         pyogrio.raw.write(
@@ -64,9 +64,9 @@ def write_layer(
 
 
 def _with_authority(crs: pyproj.CRS) -> str:
-    """A CRS as WKT that GDAL writes as it is.
+    """A CRS as WKT that GDAL writes unchanged.
 
-    For one without authority GDAL looks for a code, and takes a UTM zone in feet for the one in metres.
+    For one without authority GDAL guesses a code, and mistakes a UTM zone in feet for the one in metres.
     """
     known = crs.to_json_dict()
     named = known
@@ -83,7 +83,7 @@ def _with_authority(crs: pyproj.CRS) -> str:
 
 
 def _drop_authority(target: Path) -> None:
-    """Leave only the definition of a CRS to which `_with_authority` gave one: QGIS knows no such authority."""
+    """Remove the authority that `_with_authority` added, which QGIS does not know; keep the definition."""
     with closing(sqlite3.connect(target)) as file, file:
         query = "SELECT srs_id FROM gpkg_spatial_ref_sys WHERE organization = ?"
         for (number,) in file.execute(query, (AUTHORITY,)).fetchall():
@@ -95,7 +95,7 @@ def _drop_authority(target: Path) -> None:
 
 
 def read_layer(path: str, layer: str, **options: Any) -> tuple[dict[str, Any], np.ndarray, Sequence[np.ndarray]]:
-    """What the layer is, its geometries as WKB and its attributes; see `pyogrio.raw.read` for the options."""
+    """A layer's metadata, geometries as WKB and attributes; see `pyogrio.raw.read` for the options."""
     try:
         meta, _, wkb, data = pyogrio.raw.read(path, layer=layer, **options)
     except GeometryError:
@@ -104,7 +104,7 @@ def read_layer(path: str, layer: str, **options: Any) -> tuple[dict[str, Any], n
 
 
 def layer_info(path: str, layer: str, **options: Any) -> dict[str, Any]:
-    """What the layer is; see `pyogrio.read_info` for the options."""
+    """A layer's metadata; see `pyogrio.read_info` for the options."""
     try:
         info = pyogrio.read_info(path, layer=layer, **options)
     except GeometryError:
@@ -113,7 +113,7 @@ def layer_info(path: str, layer: str, **options: Any) -> dict[str, Any]:
 
 
 def _of_any_type(path: str, layer: str) -> str:
-    """A layer as a virtual one, for those whose type of geometry pyogrio does not know: any one, with measures."""
+    """A layer as a virtual one, for geometry types that pyogrio does not know: any type with measures."""
     return (
         f"<OGRVRTDataSource><OGRVRTLayer name='{escape(layer)}'><SrcDataSource>{escape(path)}</SrcDataSource>"
         f"<SrcLayer>{escape(layer)}</SrcLayer><GeometryType>wkbUnknown</GeometryType></OGRVRTLayer></OGRVRTDataSource>"
@@ -121,7 +121,7 @@ def _of_any_type(path: str, layer: str) -> str:
 
 
 def list_layers(path: str) -> dict[str, str | None]:
-    """The layers and tables of a vector file, with their types of geometry; None for tables."""
+    """The layers and tables of a vector file, with their geometry types; None for tables."""
     try:
         return {str(name): kind for name, kind in pyogrio.list_layers(path)}
     except GeometryError:
@@ -132,7 +132,7 @@ def list_layers(path: str) -> dict[str, str | None]:
 
 
 def _contents(path: str) -> Sequence[np.ndarray]:
-    """Names, types of geometry, authorities and CRSs of the layers of a GeoPackage."""
+    """Names, geometry types, authorities and CRSs of the layers of a GeoPackage."""
     query = (
         "SELECT c.table_name, geometry_type_name, organization, definition FROM gpkg_contents c "
         "LEFT JOIN gpkg_geometry_columns g ON g.table_name = c.table_name "
@@ -144,7 +144,7 @@ def _contents(path: str) -> Sequence[np.ndarray]:
 
 
 def _stated(path: str, layer: str, found: str | None) -> str:
-    """The CRS that a file itself states, where pyogrio's guess at a code would be another one."""
+    """The CRS that a file itself states, if pyogrio's guess at a code differs."""
     kind, projection = Path(path).suffix.lower(), Path(path).with_suffix(".prj")
     text = ""
     try:

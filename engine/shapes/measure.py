@@ -1,4 +1,4 @@
-"""Area and perimeter of polygons on the ellipsoid, of all polygons at once."""
+"""Area and perimeter on the ellipsoid, of all polygons at once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ STEP_M = 50.0
 def measured(polygons: np.ndarray, crs: pyproj.CRS) -> tuple[np.ndarray, np.ndarray]:
     """Areas in m², and lengths of the outer rings in m, on the ellipsoid of the CRS.
 
-    Edges are straight where the polygons are drawn. An area is the plane one times the scale of the CRS in its middle:
-    for polygons of less than 10 km, good to a few millionths.
+    Edges are straight in the CRS. An area is the planar one times the scale of the CRS at its centroid: for polygons
+    of less than 10 km, accurate to a few millionths.
 
     Args:
         polygons: `(N,)`, in the CRS.
@@ -28,7 +28,7 @@ def measured(polygons: np.ndarray, crs: pyproj.CRS) -> tuple[np.ndarray, np.ndar
 
 
 def _scales(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
-    """Square metres on the ellipsoid of a square unit of the CRS around places `(N, 2)`."""
+    """Square metres on the ellipsoid per square unit of the CRS at places `(N, 2)`."""
     half = STEP_M / (angle_unit(crs, ellipsoid(crs)[1].a) if crs.is_geographic else 1.0)
     around = [_radians(places + step, crs) for step in ((-half, 0), (half, 0), (0, -half), (0, half))]
     pairs = (np.stack(pair, axis=2).reshape(2, -1) for pair in (around[:2], around[2:]))
@@ -43,7 +43,7 @@ def _radians(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
 
 
 def _steps(places: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
-    """Metres to the east and to the north `(2, N)` from each place `(2, N)` to the next; the last one is of no use.
+    """Metres to the east and to the north `(2, N)` from each place `(2, N)` to the next; the last is meaningless.
 
     By the radii of curvature at their middle latitude (Snyder 1987, Map Projections, equations 4-18 and 4-20).
     """

@@ -15,28 +15,28 @@ from scipy.sparse import coo_array, csgraph
 from shapely import Geometry
 
 THREADS = os.cpu_count() or 1
-"""shapely lets others work while it computes on arrays."""
+"""shapely releases the GIL while it computes on arrays."""
 STAIRCASE_PX = 1.0
-"""A slanted edge drawn on pixels strays this far from the straight line; what is smaller is no shape."""
+"""A slanted edge drawn on pixels strays this far from the straight line; smaller detail is not shape."""
 SNAP_PX = 2.0
 """Parallel walls closer than this become one wall."""
 SQUARE_IOU = 0.8
-"""A squared outline that overlaps the pixels' by less is not used."""
+"""A squared outline with a smaller IoU to the pixels' is not used."""
 ALIGNED_SHARE = 0.7
 """Share of the outline, by length, that must run within 20 degrees of the two axes; else it has other directions."""
 RECTANGLE_IOU = 0.9
-"""A building that its smallest rectangle fits this well is that rectangle."""
+"""A building that its smallest rectangle fits this well becomes it."""
 
 GROUPED = 256
-"""About so many polygons are simplified together where they do not touch others."""
+"""About this many polygons are simplified together if they do not touch others."""
 
 
 def squared(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons `(N,)` with right angles along their main directions, and which are so: not where that would hurt.
+    """Polygons `(N,)`, squared along their main directions where that fits, and which of them are.
 
-    The main direction is that of the edges' lengths, averaged modulo 90 degrees; edges are then moved onto the two axes
+    The main direction is the edges' weighted mean direction modulo 90 degrees; edges are then moved onto the two axes
     and neighbouring edges on one axis merged. The result must overlap the original well (IoU), be valid and have
-    as many holes. The others are only rid of the staircase of their pixels (Douglas and Peucker 1973).
+    as many holes. The others only lose the staircase of their pixels (Douglas and Peucker 1973).
     """
     result = _in_threads(_simplified, polygons)
     rectangles = _in_threads(shapely.oriented_envelope, result)
@@ -58,8 +58,8 @@ def squared(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def share_borders(polygons: Sequence[Geometry]) -> np.ndarray:
     """Simplify polygons that touch, so that neighbours keep one common border (Visvalingam and Whyatt 1993).
 
-    The edges run along pixels; cut at every pixel corner they match their neighbours' vertex by vertex. Polygons whose
-    boxes are apart cannot touch, before or after: such groups are simplified on their own, which takes much less time.
+    The edges run along pixels; split at every pixel corner, they match their neighbours' vertex by vertex. Polygons
+    whose boxes are apart cannot touch, before or after: such groups are simplified separately, which is much faster.
     """
     whole = np.array(polygons, object)
     one, other = shapely.STRtree(whole).query(whole)
@@ -77,13 +77,13 @@ def share_borders(polygons: Sequence[Geometry]) -> np.ndarray:
 
 
 def _in_threads(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    """What a function of arrays gives for each of their elements, on all cores."""
+    """Apply an elementwise function to arrays, on all cores."""
     with ThreadPoolExecutor(THREADS) as executor:
         return np.concatenate(list(executor.map(function, *(np.array_split(array, THREADS) for array in arrays))))
 
 
 def _simplified(polygons: np.ndarray) -> np.ndarray:
-    """Polygons without the staircase of their pixels: ring by ring, and with GEOS's care where that would break one."""
+    """Polygons without their pixels' staircase: ring by ring, or topology-preserving where that would break one."""
     rings, polygon = shapely.get_rings(polygons, return_index=True)
     simple = shapely.simplify(rings, STAIRCASE_PX, preserve_topology=False)
     is_lost = shapely.get_type_id(simple) != shapely.GeometryType.LINEARRING
@@ -98,7 +98,7 @@ def _simplified(polygons: np.ndarray) -> np.ndarray:
 
 
 def _overlap(some: np.ndarray, others: np.ndarray, least: float) -> np.ndarray:
-    """Which pairs of polygons have an IoU of at least so much; it is never more than the ratio of their areas.
+    """Which pairs of polygons have an IoU of at least `least`; it never exceeds the ratio of their areas.
 
     Args:
         some: polygons `(N,)` with right angles, of which those with four corners are rectangles.
@@ -115,10 +115,10 @@ def _overlap(some: np.ndarray, others: np.ndarray, least: float) -> np.ndarray:
 
 
 def _area_within(rectangles: np.ndarray, polygons: np.ndarray) -> np.ndarray:
-    """The area that each polygon has in common with its rectangle, for much less than their intersection costs.
+    """The area that each polygon shares with its rectangle, much faster than by their intersection.
 
-    The rectangle is made the unit square. Each edge of the polygon is cut at the square's sides, and counts with the
-    area between it and the base within the square; going back, it counts as negative (Green's theorem).
+    The rectangle becomes the unit square. Each edge of the polygon is clipped at the square's sides, and contributes
+    the area between it and the base within the square; running backwards, it counts as negative (Green's theorem).
     """
     corners = shapely.get_coordinates(rectangles).reshape(-1, 5, 2)
     sides = corners[:, [1, 3]] - corners[:, :1]
@@ -131,7 +131,7 @@ def _area_within(rectangles: np.ndarray, polygons: np.ndarray) -> np.ndarray:
     ends = np.clip([along[:-1], along[1:]], 0, 1)
     slope = np.divide(rise, run, out=np.zeros_like(run), where=run != 0)
     heights = up[:-1] + (ends - along[:-1]) * slope
-    below = np.clip(heights, 0, 1) ** 2 / 2 + np.maximum(heights - 1, 0)  # the integral of the height, cut
+    below = np.clip(heights, 0, 1) ** 2 / 2 + np.maximum(heights - 1, 0)  # the integral of the clipped height
     change = heights[1] - heights[0]
     is_steep = np.abs(change) > 1e-6
     flat = np.clip(heights.mean(axis=0), 0, 1)
@@ -179,9 +179,9 @@ class _Walls(NamedTuple):
 
 
 def _right_angled(polygons: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons with every edge on one of two perpendicular axes, and the places of those they were made of.
+    """Polygons with every edge on one of two perpendicular axes, and the indices of their originals.
 
-    Left out are those of which fewer than four edges of a ring remain.
+    Those with fewer than four edges left in a ring are omitted.
     """
     rings, polygon = shapely.get_rings(polygons, return_index=True)
     corners, ring = shapely.get_coordinates(rings, return_index=True)
@@ -200,9 +200,9 @@ def _right_angled(polygons: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray,
 
 
 def _walls(places: np.ndarray, ring: np.ndarray) -> _Walls:
-    """Edges between places `(N,)`, complex, as walls: each on the axis that is nearer, those in a row made one.
+    """Edges between places `(N,)`, complex, as walls: each on the nearer axis, consecutive ones merged.
 
-    Rings all of whose edges are on one axis have none.
+    Rings with all edges on one axis have none.
     """
     is_edge = np.diff(ring) == 0
     step, middle, ring = np.diff(places)[is_edge], ((places[1:] + places[:-1]) / 2)[is_edge], ring[:-1][is_edge]
@@ -244,7 +244,7 @@ def _without_jogs(walls: _Walls) -> _Walls:
 
 
 def _neighbours(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The places before and after each place of closed rings, which lie ring by ring."""
+    """The indices before and after each element of closed rings, stored ring by ring."""
     before, after = np.arange(len(ring)) - 1, np.arange(len(ring)) + 1
     first = np.flatnonzero(np.diff(ring, prepend=-1))
     last = np.append(first, len(ring))[1:] - 1

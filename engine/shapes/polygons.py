@@ -1,4 +1,4 @@
-"""Polygons from a probability raster: objects cleaned, measured and written, some thousands at a time."""
+"""Polygons from a probability raster: objects cleaned, measured and written, thousands at a time."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from .tracing import Objects, Part, traced
 
 FIELDS = ("id", "class", "class_value", "confidence", "area_m2", "perimeter_m", "outline", "run")
 CACHE_BYTES = 16 << 20
-"""GDAL's block cache while the raster is read, of which each block is read once."""
+"""GDAL's block cache while the raster is read, each block once."""
 WRITE_BYTES = 16 << 20
-"""Polygons are written when they have so many bytes: each time the file is brought onto the disk."""
+"""Polygons are written when they reach this many bytes: every write flushes the file to disk."""
 
 
 def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
@@ -102,7 +102,7 @@ def write(
 
 
 class _Layer:
-    """The layer `polygons` of a GeoPackage, made anew, to which many polygons are written at a time."""
+    """The new layer `polygons` of a GeoPackage, to which many polygons are written at a time."""
 
     def __init__(self, target: Path, crs: pyproj.CRS) -> None:
         self.count = 0
@@ -112,7 +112,7 @@ class _Layer:
         target.unlink(missing_ok=True)
 
     def add(self, columns: dict[str, np.ndarray]) -> None:
-        """Take in polygons, `geometry` as WKB, with their attributes; they are numbered as they come."""
+        """Add polygons, `geometry` as WKB, with their attributes; they are numbered in order."""
         number = len(columns["geometry"])
         self._held.append({"id": np.arange(self.count + 1, self.count + number + 1), **columns})
         self.count += number
@@ -121,7 +121,7 @@ class _Layer:
             self.write()
 
     def write(self) -> None:
-        """Write what has been taken in."""
+        """Write what has been added."""
         if not self._held:
             return
         columns = {name: np.concatenate([held[name] for held in self._held]) for name in (*FIELDS, "geometry")}
@@ -140,7 +140,7 @@ class _Finisher:
         """Prepare for a raster.
 
         Args:
-            near_x: where longitudes are counted from in the source, which may have them across or beyond 180°.
+            near_x: longitude that the source's are counted around, which may cross or exceed 180°.
         """
         self.crs, self.area_m2, self._near_x = crs, 0.0, near_x
         self._names, self._outlines = np.full((2, 1 + max(info.value for info in classes)), "", object)
@@ -164,7 +164,7 @@ class _Finisher:
         return SPECK_PX if area_m2 is None else area_m2 / self._pixel_m2
 
     def finished(self, objects: Objects, pending: Sequence[Part]) -> dict[str, np.ndarray]:
-        """The attributes of objects but their numbers, and their outlines as WKB in the CRS of the source."""
+        """The attributes of objects except `id`, and their outlines as WKB in the CRS of the source."""
         polygons, outline = self._drawn(objects, pending)
         moved = self._in_source_crs(polygons)
         areas, perimeters = measured(moved, self.crs)
@@ -181,7 +181,7 @@ class _Finisher:
         }
 
     def _drawn(self, objects: Objects, pending: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
-        """Outlines in raster pixels, and how each was drawn: buildings are squared where that does not hurt."""
+        """Outlines in raster pixels, and how each was drawn: buildings are squared where that fits."""
         polygons, outline = objects.polygons.copy(), self._outlines[objects.values]
         shared, squared = (np.flatnonzero(outline == kind.value) for kind in (Outline.SHARED, Outline.SQUARED))
         if len(shared):
@@ -194,8 +194,8 @@ class _Finisher:
     def _shared(self, finished: np.ndarray, pending: Sequence[Part]) -> np.ndarray:
         """Outlines of fields with common borders. Neighbours that are not written now take part as context.
 
-        A border comes out the same on both sides, since all that touches it takes part both times, and the side that
-        is written first comes first both times. What has been written is kept until all that it touches is.
+        A border comes out the same on both sides, since everything that touches it takes part both times, and the
+        side written first comes first both times. Written polygons are kept until all neighbours are.
         """
         going = [part for part in pending if self._outlines[part.value] == Outline.SHARED.value]
         pieces = np.array(list(chain.from_iterable(part.shapes for part in going)), object)
@@ -222,7 +222,7 @@ class _Finisher:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """What a run wrote into its probability raster, with the provenance beside it where it is still there."""
+    """What a run recorded in its probability raster, with the provenance next to it if that still exists."""
     try:
         with rasterio.open(path) as dataset:
             record: dict[str, Any] = json.loads(dataset.tags().get("ORTHOMASK", "{}"))
@@ -238,7 +238,7 @@ def _record(path: Path) -> dict[str, Any]:
         ) from error
     try:
         whole: dict[str, Any] = json.loads(path.with_name("run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # gone or damaged: what the raster itself says is enough
+    except (OSError, ValueError):  # gone or damaged: the raster's own record is enough
         return record
     return {**record, **whole} if whole.get("run_id") == record["run_id"] else record
 

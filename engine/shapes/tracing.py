@@ -1,7 +1,7 @@
 """Objects of a probability raster: 4-connected pixels of one class, traced tile by tile and joined across seams.
 
-What lies within a tile is finished with it; what reaches a tile's edge waits for the end of its row of tiles, and for
-longer where it goes on below. So what is held is a few tiles, and the objects at the edges of one row of tiles: these
+Objects within a tile are finished with it; those that reach a tile's edge wait for the end of its row of tiles, or
+longer if they continue below. So memory holds a few tiles, and the objects at the edges of one row of tiles: these
 are few, and grow with the raster's width, not with its height. An object itself is held until it is whole.
 """
 
@@ -30,7 +30,7 @@ TILE_PX = 1024
 TILES_AHEAD = 2
 """Tiles that a thread traces while the objects of earlier ones are finished."""
 BATCH_CORNERS = 1 << 17
-"""Finished objects are handed on when they have so many corners together."""
+"""Finished objects are passed on when they have this many corners in total."""
 TOP, LEFT, RIGHT, BOTTOM = EDGES = np.s_[0, :], np.s_[:, 0], np.s_[:, -1], np.s_[-1, :]
 
 
@@ -59,7 +59,7 @@ class Part:
     """An object that reaches a tile's edge, or as much of it as has been seen so far.
 
     Attributes:
-        shapes: pixel-edge polygons in raster pixels, one for each tile it lies in, or for several.
+        shapes: pixel-edge polygons in raster pixels, one for each tile it is in, or for several.
         pixels: number of pixels.
         probability: sum of their probabilities, 0 to `SCALE` each.
     """
@@ -71,7 +71,7 @@ class Part:
 
     @property
     def polygon(self) -> Polygon:
-        """The whole of it in raster pixels, without the vertices that seams leave on straight edges."""
+        """The whole object in raster pixels, without the vertices that seams leave on straight edges."""
         if len(self.shapes) > 1:
             self.shapes = contours.in_order(np.array([shapely.union_all(self.shapes).simplify(0)])).tolist()
         return self.shapes[0]
@@ -86,7 +86,7 @@ class Part:
 def traced(
     dataset: DatasetReader, threshold: float, min_pixels: float, progress: Progress
 ) -> Iterator[tuple[Objects, list[Part]]]:
-    """Objects of a probability raster, some at a time, each time with those that still go on.
+    """Objects of a probability raster, some at a time, each time with those still unfinished.
 
     Args:
         min_pixels: objects of fewer pixels are left out.
@@ -125,7 +125,7 @@ class _Tile(NamedTuple):
     """The objects of one tile.
 
     Attributes:
-        right, bottom: column and row behind its last pixel.
+        right, bottom: column and row after its last pixel.
         at_edge: which objects reach its edge `(N,)`.
         edges: along each of `EDGES`, the objects' places, from 1 (0 is background), and their classes `(2, L)`.
     """
@@ -139,7 +139,7 @@ class _Tile(NamedTuple):
 
 
 def _traced(read: _Read, threshold: float, min_pixels: float) -> _Tile:
-    """Classify, label and outline a tile; what is too small and does not reach the tile's edge is left out."""
+    """Classify, label and outline a tile; omit what is too small and does not reach the tile's edge."""
     classes = classify(read.bands, threshold)
     labels, values = _labelled(classes, len(read.bands))
     inside = np.flatnonzero(labels)
@@ -184,7 +184,7 @@ class _Seam:
         self.beside = np.zeros((2, 0), np.int64)
 
     def add(self, tile: _Tile) -> Objects:
-        """Take in the next tile of the row; return the objects that do not reach its edge."""
+        """Add the next tile of the row; return the objects that do not reach its edge."""
         number = np.zeros(len(tile.at_edge) + 1, np.int64)
         for place in np.flatnonzero(tile.at_edge).tolist():
             number[place + 1] = identity = next(self.numbers)
@@ -211,12 +211,12 @@ class _Seam:
         return _whole([part for part in done if part.pixels >= min_pixels])
 
     def open_parts(self) -> list[Part]:
-        """The objects at edges of tiles that have not been finished."""
+        """The unfinished objects at edges of tiles."""
         self._merge()
         return list(self.parts.values())
 
     def _merge(self) -> None:
-        """Make one part of those that have turned out to be one object."""
+        """Merge parts that have turned out to be one object."""
         for identity in list(self.parts):
             root = self._root(identity)
             if root != identity:
