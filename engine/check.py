@@ -181,7 +181,7 @@ def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
 
 def _percent(share: float) -> str:
     """A share in percent; 0% and 100% only if exact."""
-    if 0 < share < 0.005:
+    if 0 < share < 0.01:
         return tr("less than 1%")
     return f"{min(round(share * 100), 99 if share < 1 else 100)}%"
 

@@ -178,7 +178,9 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterNumber(
                 "NODATA", tr("No data value"), QgsProcessingParameterNumber.Type.Double, optional=True
             ),
-            tr("Pixels with this value in all bands are left out. Used only if the image itself marks no missing data."),
+            tr(
+                "Pixels with this value in all bands are left out. Used only if the image itself marks no missing data."
+            ),
             advanced=True,
         )
 
