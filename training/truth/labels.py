@@ -239,8 +239,8 @@ def open_truth(
         _refuse_elsewhere(labels, drawn)
         found, of_areas = read_areas(areas, grid) if areas else (None, ())
         warnings = told + [warning for tally in drawn.tallies for warning in tally.warnings()]
-        warnings += named_otherwise(labels, known)
-        yield Truth(grid, known, drawn, found, touch, (*warnings, *of_areas, *_without_labels(known, drawn)))
+        warnings += [*named_otherwise(labels, known), *of_areas, *_without_labels(known, drawn)]
+        yield Truth(grid, known, drawn, found, touch, tuple(dict.fromkeys(warnings)))
 
 
 def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:

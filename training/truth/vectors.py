@@ -11,7 +11,7 @@ import pyproj
 import shapely
 
 from ...engine.images import regions
-from ...engine.images.georeference import full_turn
+from ...engine.images.georeference import doubt, full_turn
 from ...protocol import ErrorCode, OrthomaskError
 from ...protocol.words import tr
 from .placing import Grid, placed, surroundings
@@ -36,6 +36,7 @@ class Tally:
     mended: int = 0
     lost: int = 0
     kept: int = 0
+    doubts: tuple[str, ...] = ()
 
     @property
     def outside(self) -> int:
@@ -54,7 +55,7 @@ class Tally:
             (self.lost, tr("{} of {} features in “{}” cannot be projected to the CRS of the image and were left out.")),
             (self.outside, tr("{} of {} features in “{}” lie outside the image.")),
         )
-        return tuple(words.format(count, self.features, self.name) for count, words in told if count)
+        return (*(words.format(count, self.features, self.name) for count, words in told if count), *self.doubts)
 
 
 class Polygons(NamedTuple):
@@ -87,6 +88,9 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
     box = _footprint(grid, source, info["total_bounds"]) if tally.features > MANY else None
     drafted = info["driver"] in CAD
     read = [_on_grid(wkb, data, source, grid, tally, drafted) for wkb, data in batches(path, layer, columns, box)]
+    if tally.kept:
+        outline = regions.transformed(grid.box, grid.transform)
+        tally.doubts = doubt(source, pyproj.CRS.from_user_input(grid.crs), outline.bounds)
     if tally.features and tally.not_polygons == tally.features - tally.without_geometry:
         raise _no_polygons(layer)
     geometries = np.concatenate([part[0] for part in read]) if read else np.empty(0, object)

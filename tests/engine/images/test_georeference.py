@@ -279,3 +279,13 @@ def test_a_resampled_run_that_an_older_version_began_is_not_mixed_with_a_new_one
     again = predict.run(replace(request, existing=Existing.OVERWRITE), Progress())
     fresh = predict.run(replace(request, output_dir=str(tmp_path / "fresh")), Progress())
     assert Path(again.probabilities_path).read_bytes() == Path(fresh.probabilities_path).read_bytes()
+
+
+def test_labels_say_that_their_shift_is_not_known_well(tmp_path: Path) -> None:
+    path = tmp_path / "labels.gpkg"
+    square = shapely.box(-93.001, 39.749, -92.999, 39.751)
+    write_layer(path, "labels", {"id": np.array([1])}, shapely.to_wkb(np.array([square])), "Polygon", "EPSG:4267")
+    grid = Grid(pyproj.CRS(32615).to_wkt(), Affine(1, 0, 499_500, 0, -1, 4_400_500), 1000, 1000)
+    (told,) = read_polygons(str(path), "labels", [], "", grid).tally.warnings()
+    assert "NAD27" in told
+    assert " m here" in told
