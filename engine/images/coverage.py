@@ -169,9 +169,17 @@ def _on_image(wanted: shapely.Geometry, lattice: Lattice, region: Region) -> flo
 
 
 def _ground_m2(geometry: shapely.Geometry, crs: pyproj.CRS) -> float:
+    """Area on the ellipsoid, up to the whole globe: by an equal-area cylindrical projection (Snyder 1987, eq. 3-12)."""
     _, geod = ellipsoid(crs)
     left, bottom, right, top = geometry.bounds
     dense = shapely.segmentize(geometry, max(right - left, top - bottom) / STEPS)
-    in_degrees = shapely.transform(dense, lambda places: degrees(places, crs).T)
-    placed = shapely.orient_polygons(in_degrees)  # holes and parts count by their direction
-    return abs(float(geod.geometry_area_perimeter(placed)[0]))
+
+    def flat(places: np.ndarray) -> np.ndarray:
+        longitude, latitude = np.radians(degrees(places, crs))
+        if crs.is_projected:  # in one piece across 180 degrees
+            longitude = longitude[0] + np.remainder(longitude - longitude[0] + np.pi, 2 * np.pi) - np.pi
+        sine, e = np.sin(latitude), max(geod.es, 1e-12) ** 0.5
+        q = (1 - e**2) * (sine / (1 - e**2 * sine**2) + np.arctanh(e * sine) / e)
+        return np.column_stack([geod.a * longitude, geod.a * q / 2])
+
+    return float(shapely.area(shapely.transform(dense, flat)))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -14,6 +15,7 @@ from affine import Affine
 from conftest import UTM, scene
 from orthomask.engine import check, predict
 from orthomask.engine.images import coverage
+from orthomask.engine.images.georeference import degrees
 from orthomask.engine.images.grid import select
 from orthomask.engine.images.raster import open_image
 from orthomask.engine.images.regions import to_lattice
@@ -132,10 +134,24 @@ def test_only_what_lies_on_the_image_counts(make_raster: Callable[..., Path], ti
     assert beside.reason == "33% of the region lies on the image; 100% of that has data. The rest is left out."
     pair = shapely.box(-WIDTH, 0, -10, HEIGHT).union(shapely.box(10, 0, WIDTH, HEIGHT)).reverse()
     assert light(path, tiny, drawn(pair)).reason.startswith("50% of the region lies on the image")
-    world = shapely.segmentize(shapely.box(80, 20, 95, 35), 1).wkt
-    speck = light(path, tiny, Region(world, "EPSG:4326"))
-    assert speck.level is Level.AMBER
-    assert speck.reason.startswith("less than 1% of the region lies on the image")
+    for bounds in ((80, 20, 95, 35), (-180, 0, 180, 90), (-180, -90, 180, 90)):
+        speck = light(path, tiny, Region(shapely.box(*bounds).wkt, "EPSG:4326"))
+        assert speck.level is Level.AMBER
+        assert speck.reason.startswith("less than 1% of the region lies on the image")
+
+
+@pytest.mark.parametrize(
+    ("code", "box"),
+    [
+        (4326, (10, 40, 12, 42)), (32632, (500_000, 4e6, 600_000, 4.1e6)), (32660, (700_000, 4e6, 900_000, 4.1e6)),
+        (4807, (2, 50, 3, 51)),
+    ],
+)  # fmt: skip
+def test_areas_are_those_of_the_ellipsoid(code: int, box: tuple[float, ...]) -> None:
+    crs = pyproj.CRS(code)
+    corners = shapely.get_coordinates(shapely.segmentize(shapely.box(*box), (box[2] - box[0]) / 200))
+    expected = abs(crs.get_geod().polygon_area_perimeter(*degrees(corners, crs))[0])
+    assert coverage._ground_m2(shapely.box(*box), crs) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_value_that_no_pixel_can_have_is_refused(make_raster: Callable[..., Path]) -> None:
