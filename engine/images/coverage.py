@@ -21,6 +21,8 @@ POINTS, FEW_POINTS = 256, 64
 """Points sampled along the longer side; fewer if that would decode much of a large file."""
 DECODED_PX = 4096**2
 """As many pixels may be decoded for `POINTS`."""
+WHOLE = 0.999
+"""A region of which this share is on the image is on it: edges bend when they are reprojected."""
 STEPS = 32
 """An edge is cut this many times before it is reprojected."""
 
@@ -165,7 +167,7 @@ def _on_image(wanted: shapely.Geometry, lattice: Lattice, region: Region) -> flo
     """The share of a region that is on the image."""
     found = _ground_m2(transformed(wanted, lattice.transform), pyproj.CRS(lattice.crs))
     drawn = _ground_m2(mended(shapely.from_wkt(region.wkt)), pyproj.CRS.from_user_input(region.crs))
-    return min(1.0, found / drawn) if drawn else 1.0
+    return found / drawn if found < WHOLE * drawn else 1.0
 
 
 def _ground_m2(geometry: shapely.Geometry, crs: pyproj.CRS) -> float:

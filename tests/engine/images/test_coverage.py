@@ -18,7 +18,7 @@ from orthomask.engine.images import coverage
 from orthomask.engine.images.georeference import degrees
 from orthomask.engine.images.grid import select
 from orthomask.engine.images.raster import open_image
-from orthomask.engine.images.regions import to_lattice
+from orthomask.engine.images.regions import reprojected, to_lattice
 from orthomask.engine.progress import Progress
 from orthomask.protocol import CheckRequest, Image, Level, Light, OrthomaskError, PredictRequest, Region
 
@@ -138,6 +138,13 @@ def test_only_what_lies_on_the_image_counts(make_raster: Callable[..., Path], ti
         speck = light(path, tiny, Region(shapely.box(*bounds).wkt, "EPSG:4326"))
         assert speck.level is Level.AMBER
         assert speck.reason.startswith("less than 1% of the region lies on the image")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", UTM])
+def test_a_region_inside_the_image_lies_on_it_in_any_crs(make_raster: Callable[..., Path], crs: str) -> None:
+    path = make_raster(bright())
+    inside = reprojected(shapely.from_wkt(drawn(shapely.box(20, 20, WIDTH - 20, HEIGHT - 20)).wkt), UTM, crs)
+    assert measured(path, Region(inside.wkt, crs)).on_image == 1
 
 
 @pytest.mark.parametrize(
