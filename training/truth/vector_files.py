@@ -138,14 +138,17 @@ def require_field(path: str, layer: str, field: str) -> None:
         )
 
 
-def info_of(path: str, layer: str) -> dict[str, Any]:
+def info_of(path: str, layer: str, **forced: bool) -> dict[str, Any]:
     """What pyogrio reports about a layer.
+
+    Args:
+        forced: what it shall report although that may mean to read the whole file; see `pyogrio.read_info`.
 
     Raises:
         OrthomaskError: it cannot be read.
     """
     try:
-        return layer_info(path, layer, force_feature_count=True, **_options(path))
+        return layer_info(path, layer, **forced, **_options(path))
     except NOT_READ as error:
         raise unreadable(path, error) from error
 
@@ -184,7 +187,7 @@ def crs_of(path: str, layer: str, assumed: str = "") -> pyproj.CRS:
 
 def _are_angles(path: str, layer: str, turn: float) -> bool:
     """Whether any coordinates of a layer can be longitudes and latitudes."""
-    bounds = layer_info(path, layer, force_total_bounds=True, **_options(path))["total_bounds"]
+    bounds = info_of(path, layer, force_total_bounds=True)["total_bounds"]
     if bounds is None:
         return True
     left, bottom, right, top = bounds

@@ -80,7 +80,7 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
     Raises:
         OrthomaskError: the layer cannot be read, has no CRS, or holds only points and lines.
     """
-    info = info_of(path, layer)
+    info = info_of(path, layer, force_feature_count=True)
     if info["geometry_type"] is None:
         raise _no_polygons(layer)
     source = crs_of(path, layer, crs)
