@@ -1,0 +1,1 @@
+"""The loop: learn from checked areas, and compare with the base."""

@@ -1,0 +1,178 @@
+"""Replay sets: small chips of a model's own training, so that learning from a new place does not make it forget.
+
+A set is two files: `NAME.tif`, a JPEG-compressed sheet whose tiles are the chips, and `NAME.png`, their masks on the
+same grid. The sheet's `orthomask_replay` item holds a `Contents` as JSON.
+
+    python -m orthomask.training.loop.replay RECIPE MODEL OUT.tif --data FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import rasterio
+from rasterio.io import MemoryFile
+
+from ...engine.models import bundle as bundles
+from ...engine.models.bundle import Bundle, Card
+from ...engine.outputs import write_atomically
+from ...engine.progress import Progress
+from ...protocol import UNKNOWN, ErrorCode, OrthomaskError, from_json, to_json
+from ...protocol.words import tr
+from ..data import material as materials
+from ..data.scenes import VALID, Scene, Source, make_scene
+from ..fit import recipe as recipes
+from ..fit.augment import placement, warp
+
+FOLDER = Path(__file__).resolve().parents[2] / "resources" / "replay"
+ITEM = "orthomask_replay"
+CHIP_PX = 192
+"""Side of a chip: the training chips of `LEARNING` fit in at any angle."""
+COUNT = 140
+COLUMNS = 12
+KEPT_OUT = 4
+"""One chip in so many is never learnt from, and shows what was forgotten."""
+QUALITY = 75
+"""Of JPEG: 140 chips are 0.9 MB."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a sheet holds.
+
+    Attributes:
+        models: SHA-256 of the bundles whose training the chips are from.
+        places: of each chip, in the order of the sheet's tiles.
+    """
+
+    models: tuple[str, ...]
+    gsd_m: float
+    places: tuple[str, ...]
+    attribution: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The chips of a set: those to learn from, and those kept out of it."""
+
+    learnt: tuple[Scene, ...]
+    kept_out: tuple[Scene, ...]
+    attribution: str
+
+
+def replay_of(bundle: Bundle, folder: Path = FOLDER) -> Replay | None:
+    """The replay set of a model, or of the model it was trained from; None if there is none.
+
+    Raises:
+        OrthomaskError: the set is damaged.
+    """
+    parent = bundle.card.training.get("parent") or {}
+    for path in sorted(folder.glob("*.tif")):
+        try:
+            replay = _read(path, {bundle.sha256, parent.get("sha256", "")}, bundle.card)
+        except (OSError, ValueError, KeyError, rasterio.errors.RasterioError) as error:
+            raise OrthomaskError(
+                ErrorCode.TRAINING_DATA,
+                tr("The replay set “{}” is damaged.").format(path.name),
+                tr("Install Orthomask again."),
+                str(error),
+            ) from error
+        if replay:
+            return replay
+    return None
+
+
+def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
+    """The set of a file, if it is of one of the wanted models."""
+    with rasterio.open(path) as dataset:
+        contents = from_json(Contents, json.loads(dataset.tags()[ITEM]))
+        if not wanted & set(contents.models):
+            return None
+        sheet, masks = dataset.read(), _mask_sheet(path.with_suffix(".png"))
+    names = len(contents.places)
+    if sheet.shape != (len(card.bands), *masks.shape) or names * CHIP_PX**2 > masks.size:
+        raise ValueError(f"{sheet.shape}, {masks.shape}, {names} chips")
+    scenes = [
+        make_scene(sheet[:, rows, columns], masks[rows, columns] != UNKNOWN, masks[rows, columns], contents.gsd_m, place)
+        for place, (rows, columns) in zip(contents.places, _tiles(names))
+    ]
+    kept_out = tuple(scene for number, scene in enumerate(scenes) if number % KEPT_OUT == 0)
+    learnt = tuple(scene for number, scene in enumerate(scenes) if number % KEPT_OUT)
+    return Replay(learnt, kept_out, contents.attribution)
+
+
+def _mask_sheet(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return np.asarray(dataset.read(1))
+
+
+def _tiles(count: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the first `count` tiles of a sheet."""
+    for number in range(count):
+        row, column = (place * CHIP_PX for place in divmod(number, COLUMNS))
+        yield slice(row, row + CHIP_PX), slice(column, column + CHIP_PX)
+
+
+def write(path: Path, card: Card, models: Sequence[str], sources: Sequence[Source], seed: int = 1) -> None:
+    """Draw chips from sources, in proportion to their weights, and write them as a set."""
+    rng = np.random.default_rng(seed)
+    total = sum(source.weight for source in sources)
+    chips = [
+        _chip(source, card.gsd_m, rng)
+        for source in sources
+        for _ in range(max(1, round(COUNT * source.weight / total)))
+    ]
+    mixed = [chips[number] for number in rng.permutation(len(chips))]
+    shape = (math.ceil(len(mixed) / COLUMNS) * CHIP_PX, COLUMNS * CHIP_PX)
+    sheet, masks = np.zeros((len(card.bands), *shape), np.uint8), np.full(shape, UNKNOWN, np.uint8)
+    for (pixels, mask, _), (rows, columns) in zip(mixed, _tiles(len(mixed))):
+        sheet[:, rows, columns], masks[rows, columns] = pixels, mask
+    contents = Contents(tuple(models), card.gsd_m, tuple(place for _, _, place in mixed), card.attribution)
+    tiled = {"tiled": True, "blockxsize": CHIP_PX, "blockysize": CHIP_PX}
+    jpeg = {"compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": QUALITY}
+    write_atomically(path, _encoded(sheet, {ITEM: json.dumps(to_json(contents))}, driver="GTiff", **tiled, **jpeg))
+    write_atomically(path.with_suffix(".png"), _encoded(masks[None], {}, driver="PNG", zlevel=9))
+
+
+def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
+    """A random part of a source's scenes, upright, at `gsd_m`: pixels `(bands, H, W)`, mask `(H, W)` and place."""
+    known = np.array([scene.known_px for scene in source.scenes], float)
+    scene = source.scenes[rng.choice(len(known), p=known / known.sum())]
+    ratio = gsd_m / scene.gsd_m
+    half = np.full(2, CHIP_PX * ratio / 2)
+    centre = rng.uniform(half, np.maximum(half, np.array(scene.mask.shape[::-1]) - half))
+    chip = warp(scene, placement(centre, ratio, 0.0, 1.0, CHIP_PX), CHIP_PX)
+    mask = np.where(chip.pixels[-1] == VALID, chip.mask, UNKNOWN)
+    return chip.pixels[:-1].round().clip(0, 255), mask, scene.place
+
+
+def _encoded(pixels: np.ndarray, tags: dict[str, str], **profile: object) -> bytes:
+    bands, height, width = pixels.shape
+    with MemoryFile() as memory:
+        with memory.open(count=bands, height=height, width=width, dtype="uint8", **profile) as dataset:
+            dataset.write(pixels)
+            dataset.update_tags(**tags)
+        return bytes(memory.read())
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--data", default="", type=click.Path(), help="Folder that the recipe's paths start at.")
+def main(recipe: Path, model: str, out: Path, data: str) -> None:
+    """Write the replay set OUT of MODEL, which was trained by RECIPE."""
+    bundle = bundles.load(model)
+    request = recipes.load(recipe, str(out.parent), data)
+    material = materials.read(request, bundle, Progress())
+    write(out, bundle.card, [bundle.sha256], material.sources)
+
+
+if __name__ == "__main__":
+    main()
