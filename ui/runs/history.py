@@ -192,7 +192,7 @@ def _ending(record: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[st
         yield tr("Result"), tr("None yet: the run is unfinished. Resume continues where it stopped.")
         yield tr("Device"), device
         return
-    count, area = result["polygon_count"], area_in_words(result["polygon_area_m2"])
+    count, area = int(result["polygon_count"]), area_in_words(result["polygon_area_m2"])
     found = tr_n("{} polygon, {}", "{} polygons, {}", count).format(in_digits(count), area)
     yield tr("Result"), found
     yield tr("Duration"), tr("{} on {}").format(time_in_words(result["seconds"]), device)
