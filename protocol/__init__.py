@@ -29,6 +29,9 @@ from .ground_truth import (
     Sampling,
 )
 from .labelled import (
+    AREA_CHECKED,
+    AREA_STATE,
+    AREA_TODO,
     BACKGROUND,
     UNKNOWN,
     Areas,
@@ -90,6 +93,9 @@ from .values import SPECK_PX, ClassInfo, Existing, Image, Level, Outline, Polygo
 from .wire import REQUESTS, from_json, to_json, to_wire
 
 __all__ = [
+    "AREA_CHECKED",
+    "AREA_STATE",
+    "AREA_TODO",
     "BACKGROUND",
     "FINE_TUNING",
     "OVERLAP_PX",
