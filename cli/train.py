@@ -142,6 +142,9 @@ def _say_trained(result: TrainResult) -> None:
     for warning in result.warnings:
         click.echo(f"Note: {warning}")
     scores = ", ".join(f"{name} {value:.3f}" for name, value in result.scores.items())
+    if result.base_scores:
+        base = ", ".join(f"{name} {value:.3f}" for name, value in result.base_scores.items())
+        click.echo(f"The model it started from: {base}")
     click.echo(f"Epoch {result.best_epoch} of {result.epochs} is the best: {scores}, threshold {result.threshold:g}")
     click.echo(f"{result.images_per_second:.1f} images/s, {result.waiting_share:.0%} of the time waiting for them")
     click.echo(result.model_path)

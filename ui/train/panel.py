@@ -31,7 +31,7 @@ from .data_box import TrainingDataBox
 from .finished_box import FinishedBox
 from .job import TrainingJob
 from .options_box import TrainingOptionsBox
-from .run import Epoch, RunWatcher, best_epoch, read_epochs
+from .run import Epoch, RunWatcher, best_epoch, read_base, read_epochs
 from .start_box import StartBox
 from .view import TrainingView
 
@@ -187,7 +187,7 @@ class TrainPanel(QWidget):
             self.bar.show_paused(words.format(request.title, done, request.schedule.epochs))
 
     def _show_epochs(self, epochs: Sequence[Epoch]) -> None:
-        self.view.show_epochs(epochs, self._total)
+        self.view.show_epochs(epochs, self._total, read_base(self._run_dir))
 
     def _pause(self) -> None:
         self.bar.show_ending(tr("Pausing…"))
@@ -211,7 +211,7 @@ class TrainPanel(QWidget):
             show_error(self._iface.messageBar(), error)
             return
         self._title = request.title
-        words = _ending(request, result, read_epochs(self._run_dir))
+        words = _ending(request, result, read_epochs(self._run_dir), read_base(self._run_dir))
         self.finished.show_words(words)
         show_success(self._iface.messageBar(), words)
         self.models_changed.emit()
@@ -223,8 +223,10 @@ class TrainPanel(QWidget):
             self.engine_failed.emit(error)
 
 
-def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch]) -> str:
-    """How a training ended, and its best model's scores."""
+def _ending(
+    request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch], base: Optional[Epoch]
+) -> str:
+    """How a training ended, and its best model's scores beside those of the model it started from."""
     reasons = {
         "early": tr("stopped early, as it no longer improved"),
         "diverged": tr("stopped, as the loss was no longer a number; try a lower learning rate"),
@@ -236,4 +238,9 @@ def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequen
         return words
     scores = tr("Best in epoch {} of {}: IoU {}, F1 {} on the validation areas.")
     iou, f1 = in_digits(best.iou, 3), in_digits(best.f1, 3)
-    return f"{words} {scores.format(best.epoch, request.schedule.epochs, iou, f1)}"
+    words = f"{words} {scores.format(best.epoch, request.schedule.epochs, iou, f1)}"
+    if base is None:
+        return words
+    return tr("{} The model it started from: IoU {}, F1 {}.").format(
+        words, in_digits(base.iou, 3), in_digits(base.f1, 3)
+    )

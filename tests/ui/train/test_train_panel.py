@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPixmap
+from qgis.PyQt.QtTest import QTest
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
@@ -58,12 +60,14 @@ def ready(panel, town):
     return panel
 
 
-def write_epochs(folder, *ious, tail=""):
+def write_epochs(folder, *ious, tail="", base=None, waiting=0.08):
     with open(folder / "metrics.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
+        if base is not None:
+            writer.writerow([0, 0, "", base, base + 0.1, 0.6, 0.7, "", ""])
         for number, iou in enumerate(ious, start=1):
-            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, 0.08])
+            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, waiting])
         file.write(tail)
 
 
@@ -235,10 +239,51 @@ def test_curves_pictures_and_numbers_follow_the_run_folder(ready, engine):
     write_picture(folder / "preview.png")
     wait_until(lambda: "best 0.450 in epoch 2" in ready.view.facts.text())
     assert f"Epoch 3 of {FINE_TUNING.epochs}" in ready.view.facts.text()
-    assert "31.5 images/s, 8% waiting for them" in ready.view.facts.text()
+    assert "images" not in ready.view.facts.text()  # the bar below says how fast it is
     wait_until(ready.view.picture.isVisible)
     write_picture(folder / "preview.png", "blue")
     wait_until(lambda: ready.view.picture.pixels.toImage().pixelColor(5, 5).blue() == 255)
+
+
+def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, engine):
+    folder = begin(ready, engine)
+    write_epochs(folder, 0.3, 0.45)
+    wait_until(lambda: "best 0.450" in ready.view.facts.text())
+    without = ready.view.curves.grab().toImage()
+    write_epochs(folder, 0.3, 0.45, base=0.4)
+    ready.watcher.look()
+    assert "best 0.450 in epoch 2" in ready.view.facts.text()
+    assert ready.view.curves.grab().toImage() != without
+    (folder / "my-model.safetensors").write_bytes(b"best")
+    press(ready.bar.stop_button)
+    wait_until(ready.finished.isVisible)
+    assert "IoU 0.450, F1 0.550 on the validation areas." in ready.finished.words.text()
+    assert "The model it started from: IoU 0.400, F1 0.500." in ready.finished.words.text()
+
+
+def test_a_device_that_waits_for_images_is_told(ready, engine):
+    write_epochs(begin(ready, engine), 0.3, waiting=0.6)
+    wait_until(lambda: "waiting for images 60% of the time" in ready.view.facts.text())
+
+
+def test_a_click_on_the_pictures_opens_a_window_that_follows(ready, engine):
+    folder = begin(ready, engine)
+    write_picture(folder / "preview.png")
+    wait_until(ready.view.picture.isVisible)
+    QTest.mouseClick(ready.view.picture, Qt.MouseButton.LeftButton)
+    window = ready.view.picture.window_of_own
+    assert window.isVisible()
+    assert not window.isModal()
+    assert window.height() > ready.view.picture.height()
+    write_picture(folder / "preview.png", "blue")
+    wait_until(lambda: window.grab().toImage().pixelColor(window.rect().center()).blue() == 255)
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.isVisible()
+    ready.view.picture.setFocus()
+    QTest.keyClick(ready.view.picture, Qt.Key.Key_Space)
+    assert window.isVisible()
+    ready.view.begin()
+    assert not window.isVisible()
 
 
 def test_training_leaves_the_other_panels_free(ready, dock, engine):
