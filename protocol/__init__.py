@@ -89,6 +89,7 @@ from .training import (
     TrainResult,
     Trial,
 )
+from .training_check import CheckTrainingRequest, CheckTrainingResult
 from .values import SPECK_PX, ClassInfo, Existing, Image, Level, Outline, PolygonOptions, Region, Rendered
 from .wire import REQUESTS, from_json, to_json, to_wire
 
@@ -116,6 +117,8 @@ __all__ = [
     "Catalogue",
     "CheckRequest",
     "CheckResult",
+    "CheckTrainingRequest",
+    "CheckTrainingResult",
     "ChipFormat",
     "ChipSet",
     "ChipsRequest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import shapely
 
 from ...protocol import AREA_STATE, AREA_TODO, Areas, ErrorCode, OrthomaskError, Split
@@ -18,13 +19,13 @@ class TruthArea(NamedTuple):
     """An area, in pixels of the grid.
 
     Attributes:
-        undrawn: nobody has said so far that everything in it is drawn.
+        state: `todo`, `checked`, or something that says nothing.
     """
 
     name: str
     split: Split
     polygon: shapely.Geometry
-    undrawn: bool = False
+    state: str = ""
 
 
 def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
@@ -51,8 +52,7 @@ def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[s
     states = read.columns.get(AREA_STATE, [""] * count)
     named = zip(names, splits, read.geometries, states)
     found = (
-        TruthArea(name or f"area {n}", split, area, state == AREA_TODO)
-        for n, (name, split, area, state) in enumerate(named, 1)
+        TruthArea(name or f"area {n}", split, area, state) for n, (name, split, area, state) in enumerate(named, 1)
     )
     return tuple(found), read.tally.warnings()
 
@@ -60,7 +60,7 @@ def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[s
 def settled(
     areas: Sequence[TruthArea], labels: Sequence[shapely.Geometry]
 ) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
-    """The areas, to do where they are undrawn and hold no label, and a warning that counts these.
+    """The areas, left to do if their state says so and no label lies in them, and a warning that counts these.
 
     Other values of the state, or none, say nothing: other programs have columns of that name.
 
@@ -68,24 +68,25 @@ def settled(
         OrthomaskError: none is left.
     """
     tree = shapely.STRtree(labels)
-    empty = [area.split is not Split.TODO and area.undrawn and not _holds(area, tree) for area in areas]
+    started = [area.split is not Split.TODO and area.state == AREA_TODO for area in areas]
+    empty = [begun and not len(labels_in(area.polygon, tree)) for area, begun in zip(areas, started)]
     count = sum(empty)
     left = tuple(area._replace(split=Split.TODO) if gone else area for area, gone in zip(areas, empty))
     if count and all(area.split is Split.TODO for area in left):
         remedy = tr("Draw what is in them; if nothing is there, confirm that in the Label panel.")
         raise OrthomaskError(ErrorCode.AREAS_EMPTY, _all_to_do(len(areas)), remedy)
     words = tr_n(
-        "{} area contains no label and is not confirmed as empty: it was left out.",
-        "{} areas contain no label and are not confirmed as empty: they were left out.",
+        "{} area without labels is left out: is nothing there, or not drawn yet?",
+        "{} areas without labels are left out: is nothing there, or not drawn yet?",
         count,
     )
     return left, (words.format(count),) if count else ()
 
 
-def _holds(area: TruthArea, labels: shapely.STRtree) -> bool:
-    """Whether a label covers part of the area; one that only touches it belongs to a neighbour."""
-    near = labels.geometries[labels.query(area.polygon, predicate="intersects")]
-    return not shapely.touches(area.polygon, near).all()
+def labels_in(area: shapely.Geometry, labels: shapely.STRtree) -> np.ndarray:
+    """Numbers of the labels that cover part of an area; one that only touches it belongs to a neighbour."""
+    near = labels.query(area, predicate="intersects")
+    return np.asarray(near[~shapely.touches(area, labels.geometries[near])])
 
 
 def _all_to_do(count: int) -> str:

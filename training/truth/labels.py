@@ -78,6 +78,7 @@ class Truth:
 
     Attributes:
         areas: empty if the whole image is labelled.
+        has_rasters: whether a source of labels is a raster, which says of every pixel what is there.
         object_values: `(N + 1,)` uint8: class value of each drawn object, by its number.
         warnings: what was repaired, left out or is missing, with counts.
     """
@@ -97,7 +98,7 @@ class Truth:
         self._layers, self._touch, self._limited = drawn.layers, touch, areas is not None
         self._labelled = [area.polygon for area in self.areas if area.split is not Split.TODO]
         self._tree = shapely.STRtree(self._polygons)
-        self._has_rasters = any(layer.raster for layer in drawn.layers)
+        self.has_rasters = any(layer.raster for layer in drawn.layers)
         # a polygon layer is complete: outside its polygons there is background
         self._complete = any(not layer.raster and not layer.subtract for layer in drawn.layers)
         self._height = strip_height(grid)
@@ -125,7 +126,7 @@ class Truth:
         """
         result = self._looked_up(window, lambda strip: strip.objects)
         count = len(self._polygons)
-        for value in np.unique(result[result < 0]) if self._has_rasters else ():
+        for value in np.unique(result[result < 0]) if self.has_rasters else ():
             parts, found = ndimage.label(result == value)
             result = np.where(parts > 0, parts + count, result).astype(np.int32)
             count += found
@@ -150,7 +151,7 @@ class Truth:
             for number, value in classes
             if BACKGROUND < value < UNKNOWN
         ]
-        return found + (self._raster_polygons(window) if self._has_rasters else [])
+        return found + (self._raster_polygons(window) if self.has_rasters else [])
 
     def _raster_polygons(self, window: Window) -> list[TruthPolygon]:
         objects, classes = self.objects(window), self._looked_up(window, lambda strip: strip.classes)

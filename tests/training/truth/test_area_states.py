@@ -46,7 +46,7 @@ ROOF = [box(5, 5, 10)]
 def test_an_area_to_do_counts_once_it_holds_a_label(tmp_path: Path, states: list[str] | None, left_out: int) -> None:
     mask, warnings = burned(tmp_path, states, ROOF)
     assert np.count_nonzero(mask != UNKNOWN) == (3 - left_out) * 400
-    told = [words for words in warnings if "not confirmed as empty" in words]
+    told = [words for words in warnings if "is nothing there, or not drawn yet?" in words]
     assert [words.split()[0] for words in told] == [str(left_out)] * bool(left_out)
 
 
