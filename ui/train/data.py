@@ -41,8 +41,11 @@ class FrozenLayers:
         """What must be rendered; None if the image is a file."""
         return self.truth.image if isinstance(self.truth.image, Picture) else None
 
-    def write(self, folder: Path, feedback: Feedback) -> LabelledData:
+    def write(self, folder: Path, feedback: Feedback, *, rendered: bool = True) -> LabelledData:
         """Write the copies into `folder`; any thread.
+
+        Args:
+            rendered: if false, a picture is not rendered but left empty, for what needs no pixels.
 
         Raises:
             Cancelled: the feedback was cancelled.
@@ -53,7 +56,10 @@ class FrozenLayers:
         except OSError as error:
             sentence, remedy = tr("The folder {} cannot be created."), tr("Choose a folder that you can write to.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(folder), remedy, str(error)) from error
-        return LabelledData(projects=(replace(self.truth.write(folder, feedback), place=self.name),))
+        truth, picture = self.truth, self.picture
+        if picture is not None and not rendered:
+            truth = replace(truth, image=picture.empty(folder))
+        return LabelledData(projects=(replace(truth.write(folder, feedback), place=self.name),))
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class FrozenChips:
         """The folder's own name."""
         return Path(self.path).name
 
-    def write(self, folder: Path, feedback: Feedback) -> LabelledData:
+    def write(self, folder: Path, feedback: Feedback, *, rendered: bool = True) -> LabelledData:
         """The engine's input; there is nothing to write."""
         return LabelledData(chips=(ChipSet(self.path),))
 

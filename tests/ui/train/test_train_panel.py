@@ -11,6 +11,7 @@ from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsVe
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPixmap
 from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QLabel
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
@@ -116,6 +117,50 @@ def test_without_labels_or_training_areas_one_sentence_says_so(panel, layer, tmp
     open_project(QgsProject.instance(), other)
     assert "There is no area for training." in panel.data.words.text()
     assert panel.bar.main_button.toolTip() == panel.data.words.text()
+
+
+def lights_of(panel):
+    return [label.text() for label in panel.check.findChildren(QLabel) if label.isVisible() and label.text()]
+
+
+def test_lights_say_whether_the_data_can_teach_before_the_training(ready, engine, town):
+    wait_until(lambda: "About 6 min on Test processor" in lights_of(ready))
+    assert lights_of(ready)[:2] == ["Is nothing there, or not drawn yet?", "Enough to learn from."]
+    asked = engine.asked("check_training")[-1]["training"]
+    assert asked["model"] == "/models/buildings.safetensors"
+    assert asked["data"]["projects"][0]["areas"]["split_field"] == "split"
+    assert ready.bar.main_button.isEnabled()
+    assert not ready.bar.status.isVisible()
+    count = len(engine.asked("check_training"))
+    ready.options.epochs.setValue(33)
+    wait_until(
+        lambda: len(engine.asked("check_training")) > count and "About 6 min on Test processor" in lights_of(ready)
+    )
+    assert engine.asked("check_training")[-1]["training"]["schedule"]["epochs"] == 33
+    assert not engine.asked("train")
+
+
+def test_what_would_fail_is_said_beside_train_and_not_begun(ready, engine):
+    red = {"name": "objects", "level": "red", "reason": "There is nothing to learn from."}
+    engine.script(check_training={"result": {"lights": [red], "seconds": None, "device": "cpu"}})
+    ready.data.refresh()
+    wait_until(lambda: ready.bar.status.text() == "There is nothing to learn from.")
+    assert ready.bar.status.isVisible()
+    assert not ready.bar.main_button.isEnabled()
+    engine.script()
+    ready.data.refresh()
+    wait_until(ready.bar.main_button.isEnabled)
+    assert not ready.bar.status.isVisible()
+
+
+def test_an_error_of_the_check_is_a_red_light(ready, engine, bar):
+    error = {"code": "areas_empty", "sentence": "All areas are to do.", "remedy": "Draw.", "details": ""}
+    engine.script(check_training={"error": error})
+    ready.data.refresh()
+    wait_until(lambda: "All areas are to do. Draw." in lights_of(ready))
+    assert shown(bar) == ""
+    QgsProject.instance().clear()
+    assert not ready.check.isVisible()
 
 
 def test_fine_tuning_asks_for_what_is_shown(ready, engine, photo):
