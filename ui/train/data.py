@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Union
 
 from qgis.core import QgsFeatureRequest, QgsVectorLayer
 
-from ...protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, Split, TrainRequest, from_json
+from ...protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, TrainRequest, from_json
 from ..client.engine_client import Feedback
-from ..label.project import SPLIT_FIELD
 from ..label.sources import GroundTruth
 from ..layers.rendering import Picture
-from ..layers.vector_snapshot import text_of
 from ..toolkit.words import tr
 
 DATA_DIR = "data"
@@ -99,14 +96,3 @@ def count_labels(labels: QgsVectorLayer) -> int:
     request = QgsFeatureRequest().setNoAttributes()
     request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
     return sum(1 for _ in labels.getFeatures(request))
-
-
-def count_splits(areas: QgsVectorLayer) -> dict[Split, int]:
-    """The number of areas per split. Areas without a split are for training, as in the engine."""
-    index = areas.fields().lookupField(SPLIT_FIELD)
-    if index < 0:
-        return {Split.TRAIN: areas.featureCount()}
-    request = QgsFeatureRequest().setSubsetOfAttributes([index])
-    request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
-    found = Counter(text_of(feature.attribute(index)) for feature in areas.getFeatures(request))
-    return {split: found[split.value] for split in Split if found[split.value]}
