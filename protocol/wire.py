@@ -8,7 +8,7 @@ import typing
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from . import evaluation, ground_truth, prediction, training
+from . import evaluation, ground_truth, prediction, training, training_check
 from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
@@ -31,6 +31,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "mask": (ground_truth.MaskRequest, ground_truth.MaskResult),
     "chips": (ground_truth.ChipsRequest, ground_truth.ChipsResult),
     "train": (training.TrainRequest, training.TrainResult),
+    "check_training": (training_check.CheckTrainingRequest, training_check.CheckTrainingResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }

@@ -121,13 +121,17 @@ def square(x, side=5.0):
 
 
 def write_project(path, labels=(), areas=()):
-    """A label project with the classes `CLASSES`; labels are (x, class value), areas are (x, name, split)."""
+    """A label project with the classes `CLASSES`; labels are (x, class value), areas are (x, name, split, state).
+
+    Without a state it is a project of an older version.
+    """
     dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
     reference = osr.SpatialReference()
     reference.SetFromUserInput(CRS)
     text, integer = ogr.OFTString, ogr.OFTInteger
     _fill(dataset.CreateLayer("labels", reference, ogr.wkbMultiPolygon), (("class", integer),), labels)
-    _fill(dataset.CreateLayer("areas", reference, ogr.wkbMultiPolygon), (("name", text), ("split", text)), areas)
+    fields = (("name", text), ("split", text), ("state", text))[: max((len(area) - 1 for area in areas), default=2)]
+    _fill(dataset.CreateLayer("areas", reference, ogr.wkbMultiPolygon), fields, areas)
     table = dataset.CreateLayer("orthomask_classes", None, ogr.wkbNone, options=["ASPATIAL_VARIANT=GPKG_ATTRIBUTES"])
     for name, kind in (("value", integer), ("name", text), ("color", text), ("outline", text)):
         table.CreateField(ogr.FieldDefn(name, kind))

@@ -17,7 +17,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ...protocol import Areas, ClassValue, LabelledImage, Labels, Split, Touch
+from ...protocol import AREA_STATE, Areas, ClassValue, LabelledImage, Labels, Split, Touch
 from ..client.engine_client import Feedback
 from ..layers.images import FrozenImage, frozen, is_rendered, planned, written
 from ..layers.map_view import ImageSource, MapView
@@ -91,7 +91,7 @@ class FrozenAreas:
         Raises:
             OrthomaskError: the layer cannot be used.
         """
-        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field}
+        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field, AREA_STATE: AREA_STATE}
         columns = {name: field for name, field in wanted.items() if layer.fields().lookupField(field) >= 0}
         return cls(VectorSnapshot.of(layer, columns, only_selected=only_selected))
 

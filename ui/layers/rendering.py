@@ -124,14 +124,25 @@ class Picture:
                 missing = self._render(canvas, feedback)
             os.replace(partial, path)
         except OSError as error:
-            sentence = tr("The rendered image of {} cannot be written.")
-            remedy = tr("Free some disk space, then try again.")
-            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy, str(error)) from error
+            raise _unwritable(self.name, error) from error
         finally:
             partial.unlink(missing_ok=True)
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         rendered = Rendered(self.name, self.pixels.source, round(self.gsd_m, 4), now, self.tiles, missing)
         return Image(str(path), crs_name(self.pixels.crs), ("1", "2", "3") if self.pixels.color else (), rendered)
+
+    def empty(self, folder: Path) -> Image:
+        """Write a file of its size, place and bands without pixels into the folder; any thread.
+
+        Raises:
+            OrthomaskError: the file cannot be written.
+        """
+        path = folder / f"{file_name(self.name)}.tif"
+        try:
+            with _Canvas(path, self):
+                return Image(str(path), crs_name(self.pixels.crs))
+        except OSError as error:
+            raise _unwritable(self.name, error) from error
 
     def _render(self, canvas: _Canvas, feedback: Feedback) -> int:
         """Draw all blocks, and count missing squares."""
@@ -207,6 +218,13 @@ class _Canvas:
         if errors:
             self._file = None
             raise OSError(errors[0])
+
+
+def _unwritable(name: str, error: OSError) -> OrthomaskError:
+    sentence = tr("The rendered image of {} cannot be written.").format(name)
+    return OrthomaskError(
+        ErrorCode.OUTPUT_UNWRITABLE, sentence, tr("Free some disk space, then try again."), str(error)
+    )
 
 
 def _free_step(units: Step, gsd_m: float) -> Step:

@@ -9,6 +9,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterField,
@@ -73,6 +74,11 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         self.add_nodata()
         self._add_layers(kinds)
         self._add_shares()
+        self.add(
+            QgsProcessingParameterBoolean("CHECKED", tr("Everything is labelled already"), False),
+            tr("Areas without a label are then empty; otherwise they are still to do until you confirm them."),
+            advanced=True,
+        )
         self.add_request_limit()
         self.add(
             QgsProcessingParameterVectorDestination("OUTPUT", tr("Areas"), QgsProcessing.SourceType.TypeVectorPolygon),
@@ -107,6 +113,7 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
             strata=frozen.labels if frozen else None,
             shares=tuple(self.parameterAsDouble(parameters, name, context) for name in shares),
             seed=self.parameterAsInt(parameters, "SEED", context),
+            checked=self.parameterAsBool(parameters, "CHECKED", context),
         )
         return FrozenSampling(request, image, None, snapshot, frozen)
 

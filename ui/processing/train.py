@@ -22,7 +22,17 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ...protocol import FINE_TUNING, Existing, Hardware, Schedule, TrainRequest, TrainResult
+from ...protocol import (
+    FINE_TUNING,
+    CheckTrainingRequest,
+    CheckTrainingResult,
+    Existing,
+    Hardware,
+    Level,
+    Schedule,
+    TrainRequest,
+    TrainResult,
+)
 from ..client.engine_client import EngineClient, Feedback
 from ..client.stages import Stage, told
 from ..layers.vector_snapshot import PREPARATION_PERCENT
@@ -109,7 +119,14 @@ class TrainAlgorithm(LabelledAlgorithm):
 
     def engine(self) -> Any:
         """The engine, called once the copies of labels and areas are in the run folder."""
-        return _Trainer(self._client)
+        return _Trainer(self._client, self._feedback)
+
+    def processAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> Values:
+        """Say in the log what there is to learn from, then train."""
+        self._feedback = feedback
+        return super().processAlgorithm(parameters, context, feedback)
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -223,13 +240,23 @@ class TrainAlgorithm(LabelledAlgorithm):
 
 
 class _Trainer:
-    """The engine, for a request that is complete only once its files are written."""
+    """The engine, for a request that is complete only once its files are written. It checks the data first."""
 
-    def __init__(self, client: EngineClient) -> None:
-        self._client = client
+    def __init__(self, client: EngineClient, log: QgsProcessingFeedback) -> None:
+        self._client, self._log = client, log
 
     def call(self, prepare: Callable[[Feedback], TrainRequest], feedback: Feedback) -> TrainResult:
         preparation = Stage(feedback, 0, PREPARATION_PERCENT)
         request = prepare(preparation)
+        self._say(
+            self._client.call(CheckTrainingRequest(request), Stage(feedback, preparation.reached, preparation.reached))
+        )
         result: TrainResult = told(request, self._client.call(request, Stage(feedback, preparation.reached, 100)))
         return result
+
+    def _say(self, found: CheckTrainingResult) -> None:
+        for light in found.lights:
+            say = self._log.pushInfo if light.level is Level.GREEN else self._log.pushWarning
+            say(f"{tr(light.level.value)}: {light.reason}")
+        if found.seconds is not None:
+            self._log.pushInfo(tr("About {} on {}").format(time_in_words(found.seconds), found.device))

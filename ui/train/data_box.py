@@ -13,6 +13,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSize
 
 from ...protocol import ErrorCode, OrthomaskError, Split
 from ..label.class_table import by_number, class_field_of, matched, values_of
+from ..label.empty_areas import count_splits
 from ..label.project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
 from ..label.sources import GroundTruth, LabelSource, Rendering, planned_image
 from ..layers.map_view import ImageChooser
@@ -23,7 +24,7 @@ from ..toolkit.accessible import name_widgets
 from ..toolkit.field_chooser import FieldChooser
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
-from .data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
+from .data import Frozen, FrozenChips, FrozenLayers, count_labels
 
 LAYERS, CHIPS = "layers", "chips"
 
@@ -203,9 +204,11 @@ class TrainingDataBox(QGroupBox):
         require_image(self.image.image)
         labels, _, areas = self._layers()
         _require_labels(labels)
-        if areas is not None and self.needed not in count_splits(areas):
+        if areas is not None and self.needed not in count_splits(areas, labels):
             sentence = tr("There is no area for {}.").format(tr(SPLIT_NAMES[self.needed]))
-            remedy = tr("In Label, draw areas in which everything is labelled, and set what they are for.")
+            remedy = tr(
+                "In Label, draw areas in which everything is labelled, set what they are for, confirm empty ones."
+            )
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
         planned_image(self.image.image, areas, self._rendering)
 
@@ -220,8 +223,8 @@ class TrainingDataBox(QGroupBox):
             found = f"{picture_words(planned)}\n{found}"
         if areas is None:
             return tr("{} · the image is split automatically").format(found)
-        counts = count_splits(areas)
-        words = ", ".join(f"{count} {SPLIT_NAMES[split]}" for split, count in counts.items())
+        counts = count_splits(areas, labels)
+        words = ", ".join(f"{in_digits(count)} {tr(SPLIT_NAMES[split])}" for split, count in counts.items())
         if Split.VALIDATION in counts or self.needed is not Split.TRAIN:
             return tr("{} · areas: {}").format(found, words)
         return tr("{} · areas: {}. None is for validation, so some of those for training are used for it.").format(

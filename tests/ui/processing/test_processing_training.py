@@ -73,6 +73,17 @@ def trained(engine):
     return from_json(TrainRequest, engine.asked("train")[-1])
 
 
+def test_the_log_says_first_what_there_is_to_learn_from(provider, engine, photo, town, run_dir):
+    feedback = QgsProcessingFeedback(False)
+    processing.run("orthomask:train", {"IMAGE": photo, "OUTPUT": str(run_dir), **town}, feedback=feedback)
+    asked = engine.asked("check_training")[-1]["training"]
+    assert asked == engine.asked("train")[-1]
+    log = feedback.textLog()
+    assert "green: Enough to learn from." in log
+    assert "amber: Is nothing there, or not drawn yet?" in log
+    assert log.index("About 6 min on Test processor") < log.index("1 label was mended.")
+
+
 def test_train_on_a_label_project_has_sound_defaults(provider, engine, photo, town, run_dir):
     results = train(photo, run_dir, **town)
     request = trained(engine)
