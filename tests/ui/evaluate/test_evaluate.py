@@ -101,7 +101,8 @@ def test_what_is_chosen_is_evaluated_and_the_errors_become_layers(dialog, engine
     assert "0.512" in dialog.outcome.table.text()
     assert groups() == ["Errors of Buildings", "town"]
     assert dialog.run_bar.status.text() == "Done in 12 s."
-    assert "2 labels were mended." in shown(bar)
+    assert "2 labels were mended." in dialog.outcome.table.text()
+    assert shown(bar) == ""
 
 
 def test_split_threshold_and_map_are_asked_for(dialog, engine, answered, tmp_path):
@@ -128,11 +129,13 @@ def test_an_error_is_one_message_and_it_can_be_tried_again(dialog, engine, answe
     error = {"code": "labels_empty", "sentence": "No label lies there.", "remedy": "Draw some.", "details": ""}
     engine.script(evaluate={"error": error})
     press(dialog.run_bar.run_button)
-    wait_until(lambda: "No label lies there. Draw some." in shown(bar))
+    wait_until(lambda: "No label lies there. Draw some." in shown(dialog.messages))
+    assert shown(bar) == dialog.run_bar.status.text() == ""
     assert groups() == ["town"]
     engine.script(evaluate={"result": answered})
     press(dialog.run_bar.run_button)
     wait_until(dialog.outcome.isVisible)
+    assert shown(dialog.messages) == ""
 
 
 def test_cancel_leaves_no_layers(dialog, engine, bar):
