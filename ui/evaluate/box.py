@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsGui, QgsMapLayerComboBox, QgsMessageBar
+from qgis.gui import QgisInterface, QgsGui, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
 from qgis.PyQt.QtWidgets import (
@@ -35,18 +35,18 @@ from ..runs.folder_chooser import FolderChooser
 from ..runs.folders import new_folder
 from ..toolkit.accessible import name_widgets
 from ..toolkit.help import Section, help_button
-from ..toolkit.messages import show_error, show_warning
-from ..toolkit.present import present
+from ..toolkit.messages import show_warning
 from ..toolkit.run_bar import RunBar
 from ..toolkit.scrolling import lay_out
 from ..toolkit.words import time_in_words, tr
 from ..train.data_box import DataChoice, TrainingDataBox
 from .classes_box import ClassesBox
 from .layers import add_evaluation
+from .problem import ProblemBox
 from .text import evaluation_html, threshold_origin
 
 SPLITS = (Split.TEST, Split.VALIDATION, Split.TRAIN)
-WIDTH_CHARS, SCREEN_SHARE, MARGIN_PX = 64, 0.8, 9
+WIDTH_CHARS, SCREEN_SHARE, MARGIN_PX = 72, 0.8, 9
 
 
 class EvaluateDialog(QDialog):
@@ -78,13 +78,14 @@ class EvaluateDialog(QDialog):
         self.options = EvaluationOptions()
         self.run_bar = RunBar()
         self.outcome = EvaluationOutcome()
-        self.messages = QgsMessageBar()
+        self.problem = ProblemBox()
         self._lay_out()
         self.run_bar.run_button.setDefault(True)
         self._connect()
         self._look()
         name_widgets(self)
         self._fit_screen()
+        QgsGui.enableAutoGeometryRestore(self)
 
     def begin_with(self, choice: DataChoice) -> None:
         """Choose the data of a training, and its test areas; without any, those for validation."""
@@ -92,10 +93,11 @@ class EvaluateDialog(QDialog):
         there = self.data.splits()
         self.options.choose(next((split for split in SPLITS[:2] if split in there), SPLITS[0]))
         self._look()
+        self._fit_screen()
 
     def evaluate(self) -> None:
         """Evaluate in the background."""
-        self.messages.clearWidgets()
+        self.problem.hide()
         try:
             self._look()
             frozen = self.data.frozen(self.classes.mapping)
@@ -104,7 +106,7 @@ class EvaluateDialog(QDialog):
             folder = new_folder(self.options.folder(), frozen.name, f"evaluation-{self._title}")
             split, threshold, map_path = self.options.split(), self.options.threshold(), self.options.map_path()
         except OrthomaskError as error:
-            show_error(self.messages, error)
+            self.problem.explain(error)
             return
 
         def prepare(temporary: Path, feedback: Feedback) -> EvaluateRequest:
@@ -143,7 +145,7 @@ class EvaluateDialog(QDialog):
         row.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
         row.addWidget(self.run_bar, 1)
         lay_out(self, (self.outcome, self.data, self.classes, self.options), foot)
-        present(self.layout()).insertWidget(0, self.messages)
+        self.run_bar.show_below(self.problem)
         self._scroll = self.findChild(QScrollArea)
 
     def _fit_screen(self) -> None:
@@ -151,7 +153,6 @@ class EvaluateDialog(QDialog):
         inner = self._scroll.widget().sizeHint().height() + self.run_bar.sizeHint().height() + 3 * MARGIN_PX
         highest = SCREEN_SHARE * QgsApplication.primaryScreen().availableGeometry().height()
         self.resize(WIDTH_CHARS * self.fontMetrics().averageCharWidth(), round(min(inner, highest)))
-        QgsGui.enableAutoGeometryRestore(self)
 
     def _connect(self) -> None:
         self.data.changed.connect(self._look)
@@ -204,7 +205,7 @@ class EvaluateDialog(QDialog):
         if isinstance(error, Cancelled):
             self.run_bar.stop(error.sentence)
         else:
-            show_error(self.messages, error)
+            self.problem.explain(error)
 
     def _note_closed_project(self) -> None:
         self._project_closed = True
@@ -292,6 +293,7 @@ class EvaluationOutcome(QGroupBox):
         """Show the scores."""
         self.result = result
         self.table.setText(evaluation_html(result))
+        self.best.setEnabled(result.best_iou > 0)
         self.best.setToolTip(f"{tr('Go to Segment with this model and threshold')}\n{threshold_origin(result)}")
         self.show()
 

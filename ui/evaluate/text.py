@@ -33,11 +33,18 @@ def evaluation_html(result: EvaluateResult) -> str:
             for row in result.areas
         ]
         parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
-    best = tr("Threshold {}; the best would be {}, with an IoU of {}.")
-    numbers = (in_digits(result.threshold, 2), in_digits(result.best_threshold, 2), in_digits(result.best_iou, 3))
-    parts.append(f"<p>{best.format(*numbers)} {threshold_origin(result)}</p>")
+    parts.append(f"<p>{threshold_words(result)}</p>")
     parts += [f"<p>⚠ {html.escape(warning)}</p>" for warning in result.warnings]
     return "".join(parts)
+
+
+def threshold_words(result: EvaluateResult) -> str:
+    """The threshold, and the best one if there are objects to find."""
+    if not result.best_iou:
+        return tr("Threshold {}.").format(in_digits(result.threshold, 2))
+    best = tr("Threshold {}; the best would be {}, with an IoU of {}.")
+    numbers = (in_digits(result.threshold, 2), in_digits(result.best_threshold, 2), in_digits(result.best_iou, 3))
+    return f"{best.format(*numbers)} {threshold_origin(result)}"
 
 
 def threshold_origin(result: EvaluateResult) -> str:
@@ -59,7 +66,7 @@ def _numbers(*values: float) -> list[str]:
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th align="right">&nbsp;&nbsp;{name.replace(" ", "&nbsp;")}</th>' for name in heads)
+    head = "".join(f'<th align="right">&nbsp;&nbsp;{name}</th>' for name in heads)
     body = "".join(
         f"<tr><td>{row[0]}</td>" + "".join(f'<td align="right">&nbsp;&nbsp;{cell}</td>' for cell in row[1:]) + "</tr>"
         for row in rows

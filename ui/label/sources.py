@@ -184,8 +184,8 @@ def is_labels_layer(layer: QgsMapLayer) -> bool:
 
 
 def is_areas_layer(layer: QgsMapLayer) -> bool:
-    """Whether it is the areas layer of a label project, or was made like one."""
+    """Whether it is the areas layer of a label project, or was made like one: with a name and a split, no more."""
     if not isinstance(layer, QgsVectorLayer):
         return False
-    names = set(layer.fields().names())
-    return layer.customProperty(ROLE) == AREAS or ({NAME_FIELD, SPLIT_FIELD} <= names and CLASS_FIELD not in names)
+    names = set(layer.fields().names()) - {"fid", "id"}
+    return bool(layer.customProperty(ROLE) == AREAS) or names == {NAME_FIELD, SPLIT_FIELD}

@@ -24,7 +24,7 @@ from ...protocol import ClassInfo, EvaluateRequest, EvaluateResult, PixelScores,
 from ..client.engine_client import Feedback
 from ..evaluate.classes import fit
 from ..evaluate.layers import style_errors, style_objects
-from ..evaluate.text import threshold_origin
+from ..evaluate.text import threshold_words
 from ..label.sources import LabelSource
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
@@ -148,9 +148,9 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         scores = _total(answer)
-        words = tr("IoU {}, F1 {}, precision {}, recall {}; the best threshold would be {}.")
+        words = tr("IoU {}, F1 {}, precision {}, recall {}.")
         told = [in_digits(score, 3) for score in (scores.iou, scores.f1, scores.precision, scores.recall)]
-        feedback.pushInfo(f"{words.format(*told, in_digits(answer.best_threshold, 2))} {threshold_origin(answer)}")
+        feedback.pushInfo(f"{words.format(*told)} {threshold_words(answer)}")
         if self._load:
             _load_layers(context, answer)
         return {

@@ -256,9 +256,6 @@ class TrainingDataBox(QGroupBox):
         require_image(self.image.image)
         labels, _, areas = self._layers()
         _require_labels(labels)
-        if areas is labels:
-            sentence, remedy = tr("Labels and areas are the same layer."), tr("Choose another layer for one of them.")
-            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
         if areas is not None and self.needed not in count_splits(areas):
             sentence = tr("There is no area for {}.").format(tr(SPLIT_NAMES[self.needed]))
             remedy = tr("In Label, draw areas in which everything is labelled, and set what they are for.")
@@ -277,7 +274,7 @@ class TrainingDataBox(QGroupBox):
         if areas is None:
             return tr("{} · the image is split automatically").format(found)
         counts = count_splits(areas)
-        words = ", ".join(f"{count} {SPLIT_NAMES[split]}" for split, count in counts.items())
+        words = ", ".join(f"{in_digits(count)} {tr(SPLIT_NAMES[split])}" for split, count in counts.items())
         if Split.VALIDATION in counts or self.needed is not Split.TRAIN:
             return tr("{} · areas: {}").format(found, words)
         return tr("{} · areas: {}. None is for validation, so some of those for training are used for it.").format(

@@ -160,3 +160,22 @@ def test_the_command_says_where_the_threshold_was_chosen(bright: Path, tmp_path:
     assert result.exit_code == 0, result.output
     assert said in result.output
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["tuned_on"] == split
+
+
+def test_without_objects_no_threshold_is_called_best(bright: Path, tmp_path: Path) -> None:
+    image = data.labelled(tmp_path, [SQUARE], [(100, 100, 110, 110)], {"here": (0, 0, 64, 64)})
+    command = [
+        "evaluate",
+        image.image.path,
+        "--model",
+        str(bright),
+        "--labels",
+        image.labels[0].path,
+        "--device",
+        "cpu",
+    ]
+    areas = ["--areas", f"{tmp_path / 'areas.gpkg'}|areas", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(commands, [*command, *areas])
+    assert result.exit_code == 0, result.output
+    assert "best" not in result.output
+    assert "best," not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

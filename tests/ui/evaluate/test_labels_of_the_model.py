@@ -118,12 +118,6 @@ def test_areas_are_not_offered_as_labels_nor_labels_of_a_project_as_areas(dialog
     assert plots in areas
 
 
-def test_one_layer_is_not_labels_and_areas(dialog, crops):
-    dialog.data.areas.setLayer(crops)
-    assert dialog.data.words.text().startswith("Labels and areas are the same layer.")
-    assert not dialog.run_bar.run_button.isEnabled()
-
-
 def test_classes_that_the_model_lacks_are_background_until_they_are_mapped(dialog, engine, tmp_path):
     assert "no class for “maize”" in dialog.classes.words.text()
     assert [entry.value for entry in dialog.classes.table.mapping] == [2, 0]
