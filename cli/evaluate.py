@@ -99,7 +99,10 @@ def _say(result: EvaluateResult) -> None:
         click.echo(_row(row.name, *(f"{number:.3f}" for number in numbers), row.matched, row.missed, row.false))
     click.echo(f"\naccuracy {result.accuracy:.3f}, kappa {result.kappa:.3f}, calibration error ", nl=False)
     click.echo(f"{result.calibration_error:.3f}")
-    click.echo(f"threshold {result.threshold:g}; {result.best_threshold:g} is best here, IoU {result.best_iou:.3f}")
+    best = f"{result.best_threshold:g} is best on the areas for {result.tuned_on.value}, IoU {result.best_iou:.3f} here"
+    click.echo(f"threshold {result.threshold:g}" + (f"; {best}" if result.best_iou else ""))
+    if result.best_iou and result.tuned_on is Split.TEST:
+        click.echo("With it, the score of these test areas is no longer honest; use areas for validation to choose it.")
     for area in result.areas:
         click.echo(f"{area.name}: {area.estimated_m2:,.0f} ± {area.margin_m2:,.0f} m² ({area.mapped_m2:,.0f} mapped)")
     click.echo(result.report_path)

@@ -39,10 +39,12 @@ class ClassValue:
 
     Attributes:
         source: the attribute's or raster's value as text, or a colour `#rrggbb`.
+        called: its name in messages; empty for `source`.
     """
 
     source: str
     value: int
+    called: str = ""
 
     def __post_init__(self) -> None:
         require(

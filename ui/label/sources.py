@@ -23,7 +23,7 @@ from ..layers.images import FrozenImage, frozen, is_rendered, planned, written
 from ..layers.map_view import ImageSource, MapView
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
-from .project import CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
+from .project import AREAS, CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
 
 
 @dataclass(frozen=True)
@@ -181,3 +181,11 @@ def areas_on(image: ImageSource, areas: Optional[QgsVectorLayer]) -> Iterator[tu
 def is_labels_layer(layer: QgsMapLayer) -> bool:
     """Whether it is the label layer of a label project."""
     return bool(layer.customProperty(ROLE) == LABELS)
+
+
+def is_areas_layer(layer: QgsMapLayer) -> bool:
+    """Whether it is the areas layer of a label project, or was made like one: with a name and a split, no more."""
+    if not isinstance(layer, QgsVectorLayer):
+        return False
+    names = set(layer.fields().names()) - {"fid", "id"}
+    return bool(layer.customProperty(ROLE) == AREAS) or names == {NAME_FIELD, SPLIT_FIELD}

@@ -10,10 +10,11 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qgis.core import QgsApplication
 
-from ...protocol import ErrorCode, ModelSummary, OrthomaskError
+from ...protocol import ClassInfo, ErrorCode, ModelSummary, OrthomaskError, from_json
 from ..toolkit.settings import MODEL_FILES
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
@@ -33,17 +34,31 @@ class Origin(enum.Enum):
 
 
 def gsd_of(model: str) -> float:
-    """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none.
+    """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none."""
+    try:
+        return float(_card(model)["gsd_m"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return 0.0
 
-    It is in the file's header, so the engine need not run.
-    """
+
+def classes_of(model: str) -> tuple[ClassInfo, ...]:
+    """The classes of an embedded model by name or of a bundle by path; empty if there is none."""
+    try:
+        return tuple(from_json(ClassInfo, entry) for entry in _card(model)["classes"])
+    except (KeyError, TypeError, OrthomaskError):
+        return ()
+
+
+def _card(model: str) -> dict[str, Any]:
+    """The card in a bundle's header, so the engine need not run; empty if there is none."""
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
     try:
         with open(embedded if embedded.exists() else model, "rb") as file:
             head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return float(json.loads(head["__metadata__"][CARD])["gsd_m"])
+        card = json.loads(head["__metadata__"][CARD])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
-        return 0.0
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def own_folder() -> Path:

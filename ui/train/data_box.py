@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
 from qgis.gui import QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
@@ -11,11 +11,11 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from ...protocol import ErrorCode, OrthomaskError, Split
+from ...protocol import ClassInfo, ClassValue, ErrorCode, OrthomaskError, Split
 from ..label.class_table import by_number, class_field_of, matched, values_of
 from ..label.empty_areas import count_splits
 from ..label.project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
-from ..label.sources import GroundTruth, LabelSource, Rendering, planned_image
+from ..label.sources import GroundTruth, LabelSource, Rendering, is_areas_layer, is_labels_layer, planned_image
 from ..layers.map_view import ImageChooser
 from ..layers.picture_words import picture_words
 from ..layers.rendering import Picture
@@ -27,6 +27,17 @@ from ..toolkit.words import in_digits, tr, tr_n
 from .data import Frozen, FrozenChips, FrozenLayers, count_labels
 
 LAYERS, CHIPS = "layers", "chips"
+
+
+class DataChoice(NamedTuple):
+    """What is chosen in a `TrainingDataBox`: layers by ID, empty for none, and for the image if it is the map."""
+
+    source: str
+    image: str
+    labels: str
+    class_field: str
+    areas: str
+    chips: str
 
 
 class TrainingDataBox(QGroupBox):
@@ -72,6 +83,9 @@ class TrainingDataBox(QGroupBox):
         """Offer the label projects that are open now, and count again. A new one is chosen."""
         before, chosen = set(self._projects), self.source.currentData()
         self._projects = {project.path: project for project in open_projects(QgsProject.instance())}
+        layers = list(QgsProject.instance().mapLayers().values())
+        self.labels.setExceptedLayerList(list(filter(is_areas_layer, layers)))
+        self.areas.setExceptedLayerList(list(filter(is_labels_layer, layers)))
         chosen = next((path for path in self._projects if path not in before), chosen)
         self.source.blockSignals(True)
         self.source.clear()
@@ -89,6 +103,40 @@ class TrainingDataBox(QGroupBox):
             self._rendering = Rendering(gsd_m, margin_px)
             self._look()
 
+    def choice(self) -> DataChoice:
+        """What is chosen, to choose it in another box."""
+        layers = [chooser.currentLayer() for chooser in (self.image, self.labels, self.areas)]
+        ids = [layer.id() if layer is not None else "" for layer in layers]
+        return DataChoice(
+            self.source.currentData(), ids[0], ids[1], self.class_field.field, ids[2], self.chips.filePath()
+        )
+
+    def choose(self, choice: DataChoice) -> None:
+        """Choose what was chosen in another box, as far as it is still there."""
+        self.chips.setFilePath(choice.chips)
+        for chooser, identity in zip(
+            (self.image, self.labels, self.areas), (choice.image, choice.labels, choice.areas)
+        ):
+            layer = QgsProject.instance().mapLayer(identity)
+            if layer is not None or chooser is self.areas:
+                chooser.setLayer(layer)
+        if not choice.image:
+            self.image.choose_map()
+        self.source.setCurrentIndex(max(0, self.source.findData(choice.source)))
+        self.class_field.setCurrentIndex(max(0, self.class_field.findData(choice.class_field)))
+
+    def chosen_labels(self) -> tuple[Optional[QgsVectorLayer], str, tuple[ClassInfo, ...]]:
+        """Labels, the attribute of their class, and the classes of their label project; no labels for chips."""
+        if self.source.currentData() == CHIPS:
+            return None, "", ()
+        labels, class_field, _ = self._layers()
+        return labels, class_field, self._project.classes if self._project else ()
+
+    def splits(self) -> dict[Split, int]:
+        """The number of areas for each split; empty without areas."""
+        areas = None if self.source.currentData() == CHIPS else self._layers()[2]
+        return count_splits(areas) if areas is not None else {}
+
     def problem(self) -> str:
         """Why the chosen data cannot be used, with the remedy; empty if it can."""
         try:
@@ -97,8 +145,11 @@ class TrainingDataBox(QGroupBox):
             return f"{error.sentence} {error.remedy}"
         return ""
 
-    def frozen(self) -> Frozen:
+    def frozen(self, mapping: tuple[ClassValue, ...] = ()) -> Frozen:
         """Freeze the chosen data as it is now.
+
+        Args:
+            mapping: the classes of the attribute's values; empty for those of the label project or the values.
 
         Raises:
             OrthomaskError: it is not usable.
@@ -111,8 +162,10 @@ class TrainingDataBox(QGroupBox):
         classes = self._project.classes if self._project else ()
         source = LabelSource(labels, class_field, by_number(classes) if class_field == CLASS_FIELD else ())
         if class_field and not classes and self._makes_classes:
-            numbered, mapping = matched(values_of(labels, class_field), ())
-            source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
+            numbered, found = matched(values_of(labels, class_field), ())
+            source, classes = LabelSource(labels, class_field, tuple(found)), tuple(numbered)
+        if mapping:
+            source = LabelSource(labels, class_field, mapping)
         image = require_image(self.image.image)
         return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
 

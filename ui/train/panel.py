@@ -37,7 +37,7 @@ from ..toolkit.words import in_digits, time_in_words, tr
 from .bar import TrainingBar
 from .check_box import Prepare, TrainingCheckBox
 from .data import DATA_DIR, Frozen
-from .data_box import TrainingDataBox
+from .data_box import DataChoice, TrainingDataBox
 from .finished_box import FinishedBox
 from .job import TrainingJob
 from .options_box import TrainingOptionsBox
@@ -68,6 +68,7 @@ class TrainPanel(QWidget):
         self._iface = iface
         self._run_dir = self._model_path = Path()
         self._title = ""
+        self._trained_on: Optional[DataChoice] = None
         self.job = TrainingJob(client, self)
         self.watcher = RunWatcher(self)
         self.finished = FinishedBox()
@@ -103,7 +104,13 @@ class TrainPanel(QWidget):
             return
         self.finished.hide()
         self.view.hide()
+        self._trained_on = self.data.choice()
         self.job.start(prepare)
+
+    @property
+    def trained_on(self) -> DataChoice:
+        """The data of the last training; what is chosen now if there was none."""
+        return self._trained_on or self.data.choice()
 
     def release(self) -> None:
         """Pause what runs; it is offered again after a restart of QGIS."""

@@ -166,3 +166,31 @@ def test_evaluate(provider, engine, photo, town, tmp_path):
     assert QgsVectorLayer(results["OBJECTS"], "objects").featureCount() == 3
     assert "IoU 0.550" in feedback.textLog()
     assert "2 labels were mended." in feedback.textLog()
+
+
+def test_evaluate_matches_classes_by_name_or_as_given(provider, engine, photo, town, crops, tmp_path):
+    engine.script(evaluate={"result": {**answer(tmp_path), "warnings": ["The model has no class for “wood”."]}})
+    given = {"IMAGE": photo, "MODEL": "farmland", "LABELS": crops, "CLASS_FIELD": "crop"}
+
+    def mapped(number, **parameters):
+        parameters = {**given, "OUTPUT": str(tmp_path / f"out {number}"), **parameters}
+        processing.run("orthomask:evaluate", parameters)
+        (labels,) = engine.asked("evaluate")[-1]["data"]["projects"][0]["labels"]
+        return {entry["source"]: entry["value"] for entry in labels["mapping"]}
+
+    feedback = QgsProcessingFeedback(False)
+    with pytest.raises(QgsProcessingException) as caught:
+        processing.run("orthomask:evaluate", {**given, "OUTPUT": str(tmp_path / "out 1")}, feedback=feedback)
+    assert "No value of “crop” is a class of the model: “field”" in f"{caught.value}{feedback.textLog()}"
+    assert mapped(2, MAPPING=["maize", 1, "barley", 0]) == {"maize": 1, "barley": 0}
+    crops.dataProvider().changeAttributeValues({1: {0: "Field"}})
+    assert sorted(mapped(3).values()) == [0, 1]
+
+
+def test_areas_are_refused_as_labels(provider, engine, photo, town, tmp_path):
+    given = {"IMAGE": photo, "LABELS": town["AREAS"], "OUTPUT": str(tmp_path / "out")}
+    feedback = QgsProcessingFeedback(False)
+    with pytest.raises(QgsProcessingException) as caught:
+        processing.run("orthomask:evaluate", given, feedback=feedback)
+    assert "contains areas, not labels" in f"{caught.value}{feedback.textLog()}"
+    assert not engine.asked("evaluate")
