@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protocol import OVERLAP_PX, WINDOW_PX, CheckRequest, CheckResult, ErrorCode, Level, Light, OrthomaskError, Region
-from ..protocol.words import tr
+from ..protocol.words import band_in_words, tr
 from .compute import devices
 from .estimates import estimates
 from .images import regions
@@ -99,11 +99,11 @@ def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bun
 def _bands(source: Source, bundle: Bundle) -> Light:
     numbers, assumption = source.choose([band.name for band in bundle.card.bands])
     if assumption:
-        remedy = tr("If that is wrong, specify the bands (--bands), or describe them in the image.")
+        remedy = tr("If that is wrong, choose the bands, or describe them in the image.")
         return Light("bands", Level.AMBER, f"{assumption} {remedy}")
     names = source.band_names()
     named = ", ".join(
-        tr("{} from band {}").format(band.name, _described(number, names[number - 1], band.name))
+        tr("{} from band {}").format(band_in_words(band.name), _described(number, names[number - 1], band.name))
         for band, number in zip(bundle.card.bands, numbers)
     )
     return Light("bands", Level.GREEN, tr("The model reads {}.").format(named))
@@ -117,15 +117,24 @@ def _described(number: int, name: str, wanted: str) -> str:
 def _pixel_type(source: Source, bundle: Bundle) -> Light:
     numbers = source.bands([band.name for band in bundle.card.bands])
     require_one_type(source.dataset, numbers, source.name)
-    dtype = source.dataset.dtypes[numbers[0] - 1]
+    dtype = source.pixel_type(numbers[0])
+    if dtype == bundle.card.dtype and source.stretch(numbers) is not None:
+        own = source.dataset.dtypes[numbers[0] - 1]
+        return Light("pixel type", Level.GREEN, tr("The image's {} pixels are stretched to {}.").format(own, dtype))
     if dtype == bundle.card.dtype:
         return Light("pixel type", Level.GREEN, tr("The image has {} pixels, as the model expects.").format(dtype))
     raise OrthomaskError(
         ErrorCode.IMAGE_TYPE,
         tr("“{}” has {} pixels, but the model was trained on {}.").format(source.name, dtype, bundle.card.dtype),
-        tr("Convert it to {} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.").format(
-            bundle.card.dtype
-        ),
+        _type_remedy(bundle.card.dtype),
+    )
+
+
+def _type_remedy(wanted: str) -> str:
+    if wanted == "uint8":
+        return tr("Stretch its values to 8 bits, or choose another model.")
+    return tr("Convert it to {} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.").format(
+        wanted
     )
 
 
@@ -214,7 +223,7 @@ def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Ligh
     contrasts = [s / band.std for s, band in zip(std, bands)]
     worst = int(np.argmax(shifts))
     words = tr("mean of {}: {:.0f} here, {:.0f} in the training images").format(
-        bands[worst].name, mean[worst], bands[worst].mean
+        band_in_words(bands[worst].name), mean[worst], bands[worst].mean
     )
     if max(shifts) > SHIFT[1]:
         return Light(
