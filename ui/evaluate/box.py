@@ -29,7 +29,7 @@ from ..label.project import SPLIT_NAMES
 from ..layers.picture_words import are_wanted
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
-from ..models.own_models import gsd_of
+from ..models.own_models import bands_of, gsd_of
 from ..runs.folder_chooser import FolderChooser
 from ..runs.folders import new_folder
 from ..toolkit.accessible import name_widgets
@@ -70,6 +70,7 @@ class EvaluateDialog(QDialog):
         self._project_closed = False
         self.data = TrainingDataBox(SPLITS[0], iface.mapCanvas(), makes_classes=False)
         self.data.render_at(gsd_of(path), OVERLAP_PX)
+        self.data.read_bands(bands_of(path))
         self.options = EvaluationOptions()
         self.run_bar = RunBar()
         self.outcome = EvaluationOutcome()

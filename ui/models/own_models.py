@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qgis.core import QgsApplication
 
@@ -22,6 +23,8 @@ EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
 """Key of the card in a bundle's header, as in `engine/models/bundle.py`."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+"""What reading a header may raise."""
 
 
 class Origin(enum.Enum):
@@ -39,11 +42,25 @@ def gsd_of(model: str) -> float:
     """
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
     try:
-        with open(embedded if embedded.exists() else model, "rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return float(json.loads(head["__metadata__"][CARD])["gsd_m"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return float(_card_of(str(embedded) if embedded.exists() else model)["gsd_m"])
+    except UNREADABLE:
         return 0.0
+
+
+def bands_of(path: str) -> tuple[str, ...]:
+    """The names of the bands that the model in this file reads; none if it cannot be read."""
+    try:
+        return tuple(str(band["name"]) for band in _card_of(path)["bands"])
+    except UNREADABLE:
+        return ()
+
+
+def _card_of(path: str) -> dict[str, Any]:
+    """The card in a bundle's header; raises one of `UNREADABLE` if it has none."""
+    with open(path, "rb") as file:
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    card: dict[str, Any] = json.loads(head["__metadata__"][CARD])
+    return card
 
 
 def own_folder() -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
-from qgis.gui import QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
+from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -17,6 +18,7 @@ from ..label.project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_project
 from ..label.sources import GroundTruth, LabelSource, Rendering, planned_image
 from ..layers.map_view import ImageChooser
 from ..layers.picture_words import picture_words
+from ..layers.reading_box import ReadingBox
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..toolkit.accessible import name_widgets
@@ -61,6 +63,7 @@ class TrainingDataBox(QGroupBox):
         self.chips = QgsFileWidget()
         self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.chips.setToolTip(tr("The folder that contains their manifest.json"))
+        self.reading = ReadingBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
         self._lay_out()
@@ -88,6 +91,10 @@ class TrainingDataBox(QGroupBox):
             self._rendering = Rendering(gsd_m, margin_px)
             self._look()
 
+    def read_bands(self, names: Sequence[str]) -> None:
+        """Offer a choice for each of these bands of a model; of any three if there are none."""
+        self.reading.set_bands(names)
+
     def problem(self) -> str:
         """Why the chosen data cannot be used, with the remedy; empty if it can."""
         try:
@@ -113,7 +120,8 @@ class TrainingDataBox(QGroupBox):
             numbered, mapping = matched(values_of(labels, class_field), ())
             source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
         image = require_image(self.image.image)
-        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering, bands=self.reading.count)
+        return FrozenLayers(image.name(), truth, classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""
@@ -134,6 +142,13 @@ class TrainingDataBox(QGroupBox):
         self._form = QFormLayout()
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
+        for field in (self.source, self.image, self.labels, self.class_field, self.areas, self.chips):
+            field.setParent(self)  # before the others: the order of the tab key
+            field.hide()
+        self.more = QgsCollapsibleGroupBox(tr("Bands and values"))
+        QVBoxLayout(self.more).addWidget(self.reading)
+        self.more.setCollapsed(True)
+        layout.addWidget(self.more)
         layout.addWidget(self.words)
 
     def _connect(self) -> None:
@@ -142,6 +157,8 @@ class TrainingDataBox(QGroupBox):
         for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.currentIndexChanged):
             signal.connect(self._look)
         self.chips.fileChanged.connect(self._look)
+        self.image.layerChanged.connect(self._show_reading)
+        self.reading.changed.connect(self._look)
         QgsProject.instance().layersAdded.connect(self.refresh)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget)
         QgsProject.instance().layersRemoved.connect(self.refresh)
@@ -172,8 +189,13 @@ class TrainingDataBox(QGroupBox):
             if shown:
                 self._form.addRow(words, field)
                 field.show()
+        self.more.setVisible(kind != CHIPS)
+        self._show_reading()
         name_widgets(self)
         self._take_fields()
+
+    def _show_reading(self, *_: object) -> None:
+        self.reading.set_image(self.image.image)
 
     def _take_fields(self) -> None:
         layer = self.labels.currentLayer()
