@@ -11,7 +11,6 @@ from ..protocol import (
     EvaluateRequest,
     EvaluateResult,
     Existing,
-    Image,
     LabelledData,
     LabelledImage,
     Pictures,
@@ -19,7 +18,7 @@ from ..protocol import (
     Split,
     Touch,
 )
-from .shared import json_option, listed, nodata_option, options, run
+from .shared import json_option, nodata_option, options, raster_of, run, stretch_option
 from .truth import AREAS_HELP, areas_of, class_value, labels_of, labels_options
 
 _picture_options = [
@@ -43,6 +42,7 @@ _picture_options = [
     "--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate the area of each class."
 )
 @click.option("--bands", default="", help="Bands of IMAGE to use, by name or number, separated by commas.")
+@stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
@@ -52,8 +52,8 @@ _picture_options = [
 def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, area_layer: str | None, all_touched: bool, images: str, masks: str,
-    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str,
-    nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
+    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str,
+    stretch: str, crs: str, nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare a model's results with labels.
 
@@ -68,7 +68,7 @@ def evaluate(
         if image:
             drawn = labels_of(labels, subtract, class_field, mapping, labels_crs)
             touch = Touch.ALL if all_touched else Touch.CENTRE
-            raster = Image(image, crs, listed(bands), nodata=nodata)
+            raster = raster_of(image, crs, bands, stretch, nodata)
             projects = (LabelledImage(raster, drawn, areas_of(area_layer, labels_crs), touch),)
         if images or masks:
             pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)

@@ -20,7 +20,6 @@ from ..protocol import (
     ChipSet,
     ErrorCode,
     Existing,
-    Image,
     LabelledData,
     LabelledImage,
     Level,
@@ -34,9 +33,10 @@ from ..protocol import (
 )
 from ..training.fit import recipe as recipes
 from .prediction import COLOURS
-from .shared import existing_options, json_option, nodata_option, options, run
+from .shared import existing_options, json_option, nodata_option, options, raster_of, run, stretch_option
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
+READING = ("bands", "stretch", "nodata")
 SHORTCUTS = {
     "name": "name",
     "epochs": "schedule.epochs",
@@ -52,6 +52,8 @@ SHORTCUTS = {
 _train_options: list[Callable[[Any], Any]] = [
     click.argument("recipe", required=False, type=click.Path()),
     click.option("--image", help="Image that was labelled."),
+    click.option("--bands", default="", help="Bands of the image to use, by name or number, separated by commas."),
+    stretch_option,
     nodata_option,
     *labels_options,
     click.option("--areas", help=AREAS_HELP),
@@ -137,7 +139,7 @@ def _request(given: dict[str, Any]) -> TrainRequest:
 def _data(given: dict[str, Any]) -> LabelledData:
     projects: tuple[LabelledImage, ...] = ()
     if given["image"]:
-        crs, image = given["labels_crs"], Image(given["image"], nodata=given["nodata"])
+        crs, image = given["labels_crs"], raster_of(given["image"], "", *(given[name] for name in READING))
         labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"], crs)
         projects = (LabelledImage(image, labels, areas_of(given["areas"], crs)),)
     return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])

@@ -277,7 +277,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     box = QgsRectangle(sample.extent())
     box.set(box.xMaximum() + 500, box.yMaximum() + 500, box.xMaximum() + 900, box.yMaximum() + 900)
     panel.region.pick(type(panel.region.region)(QgsGeometry.fromRect(box), sample.crs()))
-    yield lambda: panel.preflight._lights.count() > 0
+    yield panel.preflight.lights.isVisible
     yield settled()
     picture("dock-error-outside", dock)
     panel.run()
@@ -292,7 +292,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
         panel.layer_chooser.setLayer(layer)
         if layer.providerType() == "gdal":
             panel.region.pick(middle_of(layer, 0.5))
-        yield lambda: panel.preflight._lights.count() > 0 or not panel.preflight.isEnabled() or panel.image_words.text()
+        yield lambda: panel.preflight.lights.isVisible() or not panel.preflight.isEnabled() or panel.image_words.text()
         yield settled()
         picture(f"dock-error-{name}", dock)
     panel.layer_chooser.setLayer(sample)

@@ -130,7 +130,7 @@ def test_a_region_beside_the_image_is_a_red_light_and_an_error_in_words(dock, sa
     extent = sample.extent()
     far = QgsRectangle(extent.xMaximum() + 100, extent.yMinimum(), extent.xMaximum() + 200, extent.yMinimum() + 100)
     panel.region.pick(extent_region(far, sample.crs()))
-    wait_until(lambda: panel.preflight._lights.count() == 2, PATIENCE_SECONDS)
+    wait_until(lambda: panel.preflight.lights.warnings, PATIENCE_SECONDS)
     start(panel)
     finish(panel)
     words = " ".join(label.text() for label in bar.currentItem().findChildren(QLabel))

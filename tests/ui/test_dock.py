@@ -32,6 +32,11 @@ def press(button):
     QTest.mouseClick(button, LEFT)
 
 
+def reasons(box):
+    """What the lights say, from the top."""
+    return [words.text() for words in box.lights.findChildren(QLabel) if words.isVisible() and words.text()]
+
+
 def run(panel):
     """Press Run and wait for the end."""
     press(panel.run_bar.run_button)
@@ -106,7 +111,7 @@ def test_nothing_runs_without_a_region(panel):
 def test_lights_and_estimate_follow_the_choice(ready, engine):
     wait_until(lambda: ready.preflight.result is not None)
     assert "2 min" in ready.preflight.estimate.text()  # 90 s
-    assert ready.preflight._lights.count() == 4
+    wait_until(lambda: len(reasons(ready.preflight)) == 2)
     asked = len(engine.asked("check"))
     ready.model.chooser.setCurrentIndex(1)
     assert ready.preflight.result is None
@@ -132,15 +137,14 @@ def test_a_check_that_fails_is_a_red_light(panel, engine):
     error = {"code": "region_outside", "sentence": "It is outside.", "remedy": "Move it.", "details": ""}
     engine.script(check={"error": error})
     press(panel.region.extent_button)
-    wait_until(lambda: panel.preflight._lights.count() == 2)
-    assert panel.preflight._lights.itemAtPosition(0, 1).widget().text() == "It is outside. Move it."
+    wait_until(lambda: reasons(panel.preflight) == ["It is outside. Move it."])
 
 
 def test_a_check_that_failed_is_made_again(panel, engine):
     error = {"code": "image_unreadable", "sentence": "It is damaged.", "remedy": "Mend it.", "details": ""}
     engine.script(check={"error": error})
     press(panel.region.extent_button)
-    wait_until(lambda: panel.preflight._lights.count() == 2)
+    wait_until(lambda: reasons(panel.preflight))
     engine.script()
     panel.model.show_models([panel.model.model])
     wait_until(lambda: panel.preflight.result is not None)

@@ -212,7 +212,7 @@ class Reading:
     def _project_pieces(self, project: LabelledImage) -> Iterator[Piece]:
         """The areas of an image, one by one."""
         with open_image(project.image) as source:
-            self.bands = self.bands or tuple(source.pictured())
+            self.bands = self.bands or source.asked_bands()
             choice = source.choose(self.bands)
             self.warnings += filter(None, [choice.assumption])
             gsd_m = max(min(source.gsd_m), self.gsd_m / 2)
@@ -230,7 +230,7 @@ class Reading:
                 for polygon, split in _disjoint(areas):
                     window = _around(polygon, margin, lattice)
                     scene = self._area_scene(reader, truth, polygon, window, gsd_m, place)
-                    yield Piece(scene, split, source.dataset.dtypes[choice.numbers[0] - 1])
+                    yield Piece(scene, split, source.pixel_type(choice.numbers[0]))
                 self.warnings += truth.warnings
 
     def _area_scene(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
         require_field(str(target), "areas", field)
     rng = np.random.default_rng(request.seed)
     progress.report(0, tr("Placing areas"))
-    with open_image(request.image) as source:
+    with open_image(replace(request.image, stretch=())) as source:  # whether there is data, of whatever value
         grid = image_grid(source)
         lattice = Lattice(grid.crs, grid.transform, grid.width_px, grid.height_px, 512, 0)
         region, warnings = to_lattice(request.region, lattice) if request.region else (grid.box, ())

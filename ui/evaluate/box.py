@@ -30,7 +30,7 @@ from ..label.project import SPLIT_NAMES
 from ..layers.picture_words import are_wanted
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
-from ..models.own_models import classes_of, gsd_of
+from ..models.own_models import bands_of, classes_of, gsd_of
 from ..runs.folder_chooser import FolderChooser
 from ..runs.folders import new_folder
 from ..toolkit.accessible import name_widgets
@@ -75,6 +75,7 @@ class EvaluateDialog(QDialog):
         self.data = TrainingDataBox(SPLITS[0], iface.mapCanvas(), makes_classes=False)
         self.data.render_at(gsd_of(path), OVERLAP_PX)
         self.classes = ClassesBox(classes_of(path))
+        self.data.read_bands(bands_of(path))
         self.options = EvaluationOptions()
         self.run_bar = RunBar()
         self.outcome = EvaluationOutcome()

@@ -83,6 +83,7 @@ class LabelPanel(QWidget):
         self._lay_out()
         self._connect()
         self.labels.show_image(self.layer_chooser.currentLayer())
+        self._show_reading()
         self._follow_project()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
@@ -144,7 +145,8 @@ class LabelPanel(QWidget):
 
         def request() -> object:
             areas, touch = self.export.areas_layer, self.export.touch.currentData()
-            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
+            bands = self.export.chips.reading.count
+            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering, bands)
             if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):
                 raise Cancelled
             name = require_image(image).name()
@@ -192,10 +194,14 @@ class LabelPanel(QWidget):
         self.export.changed.connect(self._refresh)
         self.layer_chooser.layerChanged.connect(self.labels.show_image)
         self.layer_chooser.layerChanged.connect(self._refresh)
+        self.layer_chooser.layerChanged.connect(self._show_reading)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         self._preview_timer.timeout.connect(self._show_preview)
         QgsProject.instance().projectSaved.connect(self._refresh)
+
+    def _show_reading(self) -> None:
+        self.export.chips.reading.set_image(self._image())
 
     def _image(self) -> Optional[ImageSource]:
         return self.layer_chooser.image

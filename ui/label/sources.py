@@ -19,7 +19,7 @@ from qgis.core import (
 
 from ...protocol import AREA_STATE, Areas, ClassValue, LabelledImage, Labels, Split, Touch
 from ..client.engine_client import Feedback
-from ..layers.images import FrozenImage, frozen, is_rendered, planned, written
+from ..layers.images import FrozenImage, frozen, is_rendered, planned, read_as_chosen, written
 from ..layers.map_view import ImageSource, MapView
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
@@ -118,17 +118,20 @@ class GroundTruth:
         areas: Optional[QgsVectorLayer] = None,
         touch: Touch = Touch.CENTRE,
         rendering: Optional[Rendering] = None,
+        bands: int = 0,
     ) -> GroundTruth:
         """Freeze the layers; later sources cover earlier ones. Main thread only.
 
         Args:
             rendering: how to render a non-file image; None refuses such images.
+            bands: how many are read; 0 for any number.
 
         Raises:
             OrthomaskError: a layer cannot be used.
         """
         labels = tuple(source.freeze() for source in sources)
         whole = planned_image(image, areas, rendering) if rendering else image_of(image)
+        whole = read_as_chosen(whole, image, bands)
         return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:

@@ -23,6 +23,8 @@ EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
 """Key of the card in a bundle's header, as in `engine/models/bundle.py`."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+"""What reading a header may raise."""
 
 
 class Origin(enum.Enum):
@@ -36,29 +38,34 @@ class Origin(enum.Enum):
 def gsd_of(model: str) -> float:
     """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none."""
     try:
-        return float(_card(model)["gsd_m"])
-    except (ValueError, KeyError, TypeError, OverflowError):
+        return float(_card_of(model)["gsd_m"])
+    except UNREADABLE:
         return 0.0
 
 
-def classes_of(model: str) -> tuple[ClassInfo, ...]:
-    """The classes of an embedded model by name or of a bundle by path; empty if there is none."""
+def bands_of(model: str) -> tuple[str, ...]:
+    """The names of the bands that a model reads; none if there is no such model."""
     try:
-        return tuple(from_json(ClassInfo, entry) for entry in _card(model)["classes"])
-    except (KeyError, TypeError, OrthomaskError):
+        return tuple(str(band["name"]) for band in _card_of(model)["bands"])
+    except UNREADABLE:
         return ()
 
 
-def _card(model: str) -> dict[str, Any]:
-    """The card in a bundle's header, so the engine need not run; empty if there is none."""
-    embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
+def classes_of(model: str) -> tuple[ClassInfo, ...]:
+    """The classes of a model; none if there is no such model."""
     try:
-        with open(embedded if embedded.exists() else model, "rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        card = json.loads(head["__metadata__"][CARD])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
-        return {}
-    return card if isinstance(card, dict) else {}
+        return tuple(from_json(ClassInfo, entry) for entry in _card_of(model)["classes"])
+    except (*UNREADABLE, OrthomaskError):
+        return ()
+
+
+def _card_of(model: str) -> dict[str, Any]:
+    """The card in a bundle's header, so the engine need not run; raises one of `UNREADABLE` if it has none."""
+    embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
+    with open(embedded if embedded.exists() else model, "rb") as file:
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    card: dict[str, Any] = json.loads(head["__metadata__"][CARD])
+    return card
 
 
 def own_folder() -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
-from qgis.gui import QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
+from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -18,6 +19,7 @@ from ..label.project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_project
 from ..label.sources import GroundTruth, LabelSource, Rendering, is_areas_layer, is_labels_layer, planned_image
 from ..layers.map_view import ImageChooser
 from ..layers.picture_words import picture_words
+from ..layers.reading_box import ReadingBox
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..toolkit.accessible import name_widgets
@@ -73,6 +75,7 @@ class TrainingDataBox(QGroupBox):
         self.chips = QgsFileWidget()
         self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.chips.setToolTip(tr("The folder that contains their manifest.json"))
+        self.reading = ReadingBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
         self._lay_out()
@@ -136,6 +139,9 @@ class TrainingDataBox(QGroupBox):
         """The number of areas for each split; empty without areas."""
         areas = None if self.source.currentData() == CHIPS else self._layers()[2]
         return count_splits(areas) if areas is not None else {}
+    def read_bands(self, names: Sequence[str]) -> None:
+        """Offer a choice for each of these bands of a model; of any three if there are none."""
+        self.reading.set_bands(names)
 
     def problem(self) -> str:
         """Why the chosen data cannot be used, with the remedy; empty if it can."""
@@ -167,7 +173,8 @@ class TrainingDataBox(QGroupBox):
         if mapping:
             source = LabelSource(labels, class_field, mapping)
         image = require_image(self.image.image)
-        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering, bands=self.reading.count)
+        return FrozenLayers(image.name(), truth, classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""
@@ -188,6 +195,13 @@ class TrainingDataBox(QGroupBox):
         self._form = QFormLayout()
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
+        for field in (self.source, self.image, self.labels, self.class_field, self.areas, self.chips):
+            field.setParent(self)  # before the others: the order of the tab key
+            field.hide()
+        self.more = QgsCollapsibleGroupBox(tr("Bands and values"))
+        QVBoxLayout(self.more).addWidget(self.reading)
+        self.more.setCollapsed(True)
+        layout.addWidget(self.more)
         layout.addWidget(self.words)
 
     def _connect(self) -> None:
@@ -196,6 +210,8 @@ class TrainingDataBox(QGroupBox):
         for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.currentIndexChanged):
             signal.connect(self._look)
         self.chips.fileChanged.connect(self._look)
+        self.image.layerChanged.connect(self._show_reading)
+        self.reading.changed.connect(self._look)
         QgsProject.instance().layersAdded.connect(self.refresh)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget)
         QgsProject.instance().layersRemoved.connect(self.refresh)
@@ -226,8 +242,13 @@ class TrainingDataBox(QGroupBox):
             if shown:
                 self._form.addRow(words, field)
                 field.show()
+        self.more.setVisible(kind != CHIPS)
+        self._show_reading()
         name_widgets(self)
         self._take_fields()
+
+    def _show_reading(self, *_: object) -> None:
+        self.reading.set_image(self.image.image)
 
     def _take_fields(self) -> None:
         layer = self.labels.currentLayer()

@@ -205,7 +205,9 @@ class TrainPanel(QWidget):
         self.watcher.start(self._run_dir)
 
     def _show_start(self) -> None:
-        self.options.suit(fine_tuning=self.start.model is not None)
+        model = self.start.model
+        self.options.suit(fine_tuning=model is not None)
+        self.data.read_bands(model.bands if model else ())
         self._show_resolution()
         self._look()
 
