@@ -26,6 +26,7 @@ from qgis.PyQt.QtXml import QDomDocument
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
 from ..toolkit.present import present
 from ..toolkit.words import briefly, tr
+from . import correcting
 
 STYLES_DIR = Path(__file__).resolve().parents[2] / "resources" / "styles"
 POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilities.tif"
@@ -131,7 +132,7 @@ def probability_layers(run: Run) -> list[QgsRasterLayer]:
 
 
 def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
-    """Outline and a light fill in the class colour; readable names for the fields."""
+    """Outline and a light fill in the class colour; readable names for the fields; ready to be corrected."""
     layer.loadNamedStyle(str(STYLES_DIR / "polygons.qml"))
     template = layer.renderer().symbol()
     categories = []
@@ -140,7 +141,9 @@ def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
         symbol.setColor(_fill(info.color, template.color().alpha()))
         symbol.symbolLayer(0).setStrokeColor(QColor(info.color))
         categories.append(QgsRendererCategory(info.value, symbol, info.name))
+    categories.append(QgsRendererCategory(None, template.clone(), tr("no class")))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class_value", categories))
+    correcting.prepare(layer, run.classes, run.record["run_id"])
     _describe(layer, run, tr("Outlines of the objects found, with class, mean confidence and area."))
 
 

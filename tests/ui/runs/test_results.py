@@ -27,8 +27,8 @@ def test_one_group_on_top_with_the_polygons_shown_and_the_rasters_hidden(qgis_ne
 def test_polygons_wear_the_colours_of_their_classes(qgis_new_project, run):
     layer = results.polygon_layer(run)
     categories = layer.renderer().categories()
-    assert [(c.value(), c.label()) for c in categories] == [(1, "field"), (2, "orchard")]
-    assert [c.symbol().symbolLayer(0).strokeColor().name() for c in categories] == ["#4daf4a", "#984ea3"]
+    assert [(c.value(), c.label()) for c in categories] == [(1, "field"), (2, "orchard"), (None, "no class")]
+    assert [c.symbol().symbolLayer(0).strokeColor().name() for c in categories[:2]] == ["#4daf4a", "#984ea3"]
     assert 0 < categories[0].symbol().symbolLayer(0).fillColor().alpha() < 255
     assert layer.attributeDisplayName(layer.fields().indexOf("area_m2")) == "Area (m²)"
     assert layer.featureCount() == 2
