@@ -52,7 +52,7 @@ def test_a_rectangle_becomes_buildings_on_the_map(panel, sample, tmp_path, bar):
     start(panel)
     finish(panel)
     group = QgsProject.instance().layerTreeRoot().children()[0]
-    names = [node.layer().name() for node in group.findLayers()]
+    names = [node.layer().name().split(" · ")[0] for node in group.findLayers()]
     assert names == ["Polygons", "Classes", "Probability of building"]
     assert all(node.layer().isValid() for node in group.findLayers())
     polygons = group.findLayers()[0].layer()

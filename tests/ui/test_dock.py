@@ -231,7 +231,7 @@ def test_a_run_reports_progress_and_adds_one_styled_group(ready, engine, bar, la
     run(ready)
     assert len(values) > 5
     assert values == sorted(values)
-    assert groups() == ["photo · fields · " + time.strftime("%Y-%m-%d %H:%M", time.localtime(1795233600))]
+    assert groups() == ["fields 0.5 · " + time.strftime("%Y-%m-%d %H:%M", time.localtime(1795233600)) + " · photo"]
     assert len(QgsProject.instance().mapLayers()) == 5
     assert "2 polygons, 250 m²" in shown(bar)
     assert (layer.crs(), layer.extent(), layer.source(), layer.renderer().type()) == before

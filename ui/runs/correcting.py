@@ -59,4 +59,3 @@ def set_defaults(layer: QgsVectorLayer, classes: Sequence[ClassInfo], run_id: st
             layer.setDefaultValueDefinition(index, defaults[field.name()])
         if field.name() == "id":  # QGIS then numbers parts of a split polygon, and pasted ones, anew
             layer.setFieldConstraint(index, QgsFieldConstraints.Constraint.ConstraintUnique)
-

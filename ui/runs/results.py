@@ -27,6 +27,7 @@ from ...protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
 from ..toolkit.present import present
 from ..toolkit.words import briefly, tr
 from . import correcting
+from .naming import Naming, read_naming
 
 STYLES_DIR = Path(__file__).resolve().parents[2] / "resources" / "styles"
 POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilities.tif"
@@ -37,10 +38,11 @@ RASTER_ALPHA = 150
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and its record, `run.json`."""
+    """A run's folder, its record, `run.json`, and what a person named it."""
 
     folder: Path
     record: dict[str, Any]
+    naming: Naming = Naming()
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
@@ -55,8 +57,18 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Source, model and local time."""
-        return f"{self.image} · {self.record['model']['name']} · {_local(self.record['time'])}"
+        """Its name if it has one, model and threshold, local time, image: what differs most comes first."""
+        return " · ".join(filter(None, (self.naming.name, self._made, self.image)))
+
+    @property
+    def short_title(self) -> str:
+        """Its name, or else model, threshold and local time."""
+        return self.naming.name or self._made
+
+    @property
+    def _made(self) -> str:
+        model, threshold = self.record["model"]["name"], briefly(self.record["threshold"])
+        return f"{model} {threshold} · {_local(self.record['time'])}"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -89,7 +101,12 @@ def read_run(folder: Path) -> Run:
         sentence = tr("The folder {} contains no finished run.").format(folder)
         remedy = tr("Choose a folder with a run.json, or run again.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(error)) from error
-    return Run(folder, record)
+    return Run(folder, record, read_naming(folder))
+
+
+def layer_name(kind: str, run: Run) -> str:
+    """The name of a layer: what it shows, and of which run."""
+    return f"{kind} · {run.short_title}"
 
 
 def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
@@ -109,14 +126,14 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
 def polygon_layer(run: Run) -> QgsVectorLayer:
     """The polygons, coloured by class."""
     uri = f"{run.folder / POLYGONS}|layername=polygons"
-    layer = QgsVectorLayer(uri, tr("Polygons"), "ogr")
+    layer = QgsVectorLayer(uri, layer_name(tr("Polygons"), run), "ogr")
     style_polygons(layer, run)
     return layer
 
 
 def class_layer(run: Run) -> QgsRasterLayer:
     """The class raster, in the colours of the classes, background transparent."""
-    layer = QgsRasterLayer(str(run.folder / CLASSES), tr("Classes"))
+    layer = QgsRasterLayer(str(run.folder / CLASSES), layer_name(tr("Classes"), run))
     style_classes(layer, run)
     return layer
 
@@ -125,7 +142,8 @@ def probability_layers(run: Run) -> list[QgsRasterLayer]:
     """One heat map for each class."""
     layers = []
     for band, info in enumerate(run.classes, start=1):
-        layer = QgsRasterLayer(str(run.folder / PROBABILITIES), tr("Probability of {}").format(info.name))
+        name = layer_name(tr("Probability of {}").format(info.name), run)
+        layer = QgsRasterLayer(str(run.folder / PROBABILITIES), name)
         style_probabilities(layer, run, band)
         layers.append(layer)
     return layers
