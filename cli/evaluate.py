@@ -101,7 +101,8 @@ def _say(result: EvaluateResult) -> None:
     click.echo(f"{result.calibration_error:.3f}")
     click.echo(f"threshold {result.threshold:g}; {result.best_threshold:g} is best here, IoU {result.best_iou:.3f}")
     for area in result.areas:
-        click.echo(f"{area.name}: {area.estimated_m2:,.0f} ± {area.margin_m2:,.0f} m² ({area.mapped_m2:,.0f} mapped)")
+        margin = f" ± {area.margin_m2:,.0f}" if area.margin_m2 else ""
+        click.echo(f"{area.name}: {area.estimated_m2:,.0f}{margin} m² ({area.mapped_m2:,.0f} mapped)")
     click.echo(result.report_path)
 
 
