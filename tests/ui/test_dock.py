@@ -22,6 +22,7 @@ from scene import CRS, wait_until
 from orthomask.ui.client import environment
 from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
+from orthomask.ui.layers.sources import extent_region
 from orthomask.ui.toolkit.words import area_in_words
 
 LEFT = Qt.MouseButton.LeftButton
@@ -157,6 +158,13 @@ def test_a_rectangle_drawn_on_the_canvas_is_what_the_engine_gets(panel, canvas, 
     assert region_of(engine).symDifference(drawn).area() < 1e-6 * drawn.area()
     assert engine.asked("predict")[-1]["region"]["crs"] == CRS
     assert area_in_words(panel.region.region.area_m2) in panel.region._words.text()
+
+
+@pytest.mark.parametrize(("crs", "half_x", "half_y"), [("EPSG:4326", 180, 90), ("EPSG:3857", 2e7, 2e7)])
+def test_a_region_that_is_most_of_the_globe_is_told_not_measured(dock, crs, half_x, half_y):
+    globe = QgsRectangle(-half_x, -half_y, half_x, half_y)
+    dock.segment.region.pick(extent_region(globe, QgsCoordinateReferenceSystem(crs)))
+    assert dock.segment.region._words.text().startswith("A large part of the globe is selected.")
 
 
 def test_a_polygon_and_a_freehand_line(panel, canvas):

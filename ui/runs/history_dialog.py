@@ -28,7 +28,7 @@ from ..client.tasks import EngineTask
 from ..toolkit.help import Section, help_button
 from ..toolkit.messages import show_error, show_success
 from ..toolkit.present import present
-from ..toolkit.words import tr, tr_n
+from ..toolkit.words import in_digits, tr, tr_n
 from . import results
 from .deletion_box import delete_runs
 from .history import HistoryReader, PastRun, State
@@ -205,7 +205,7 @@ class HistoryDialog(QDialog):
     def _show(self, runs: Sequence[PastRun], folder_count: int) -> None:
         self._end_look()
         self.view.show_runs(runs, self._running())
-        found = tr_n("{} run", "{} runs", len(runs)).format(len(runs))
+        found = tr_n("{} run", "{} runs", len(runs)).format(in_digits(len(runs)))
         looked = tr_n("in {} folder", "in {} folders", folder_count).format(folder_count)
         none = tr("There are no runs yet. They will appear here.")
         self.status.setText(f"{found} {looked}" if runs else none)

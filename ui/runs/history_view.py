@@ -14,7 +14,7 @@ from .history import PastRun
 from .history_table import HistoryTable, sorted_and_filtered
 
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
-WIDEST_PX = 260
+WIDEST_PX = 180
 
 
 class HistoryView(QTableView):

@@ -25,7 +25,7 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
 from ..toolkit.present import present
-from ..toolkit.words import briefly, tr
+from ..toolkit.words import briefly, in_digits, tr
 from . import correcting
 from .naming import Naming, read_naming
 
@@ -190,7 +190,8 @@ def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
     if not rendered:
         return [(tr("Source"), source["path"])]
     words = tr("{} at {} m per pixel, {} of {} tiles missing")
-    how = words.format(_local(rendered["time"]), briefly(rendered["gsd_m"], 3), rendered["missing"], rendered["tiles"])
+    missing, tiles = (in_digits(rendered[name]) for name in ("missing", "tiles"))
+    how = words.format(_local(rendered["time"]), briefly(rendered["gsd_m"], 3), missing, tiles)
     return [(tr("Source"), f"{rendered['name']} ({rendered['source']})"), (tr("Rendered"), how)]
 
 
