@@ -104,7 +104,8 @@ def _say(result: EvaluateResult) -> None:
     if result.best_iou and result.tuned_on is Split.TEST:
         click.echo("With it, the score of these test areas is no longer honest; use areas for validation to choose it.")
     for area in result.areas:
-        click.echo(f"{area.name}: {area.estimated_m2:,.0f} ± {area.margin_m2:,.0f} m² ({area.mapped_m2:,.0f} mapped)")
+        margin = f" ± {area.margin_m2:,.0f}" if area.margin_m2 else ""
+        click.echo(f"{area.name}: {area.estimated_m2:,.0f}{margin} m² ({area.mapped_m2:,.0f} mapped)")
     click.echo(result.report_path)
 
 

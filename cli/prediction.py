@@ -191,14 +191,14 @@ def _say_predicted(result: PredictResult) -> None:
     for warning in result.warnings:
         click.echo(f"Note: {warning}")
     click.echo(
-        f"{result.polygon_count} polygons, {result.polygon_area_m2:,.0f} m², "
+        f"{result.polygon_count:,} polygons, {result.polygon_area_m2:,.0f} m², "
         f"in {result.seconds:.1f} s on {result.device}"
     )
     click.echo(str(Path(result.polygons_path).parent))
 
 
 def _say_polygonized(result: PolygonizeResult) -> None:
-    click.echo(f"{result.polygon_count} polygons, {result.polygon_area_m2:,.0f} m², in {result.seconds:.1f} s")
+    click.echo(f"{result.polygon_count:,} polygons, {result.polygon_area_m2:,.0f} m², in {result.seconds:.1f} s")
     click.echo(result.polygons_path)
 
 
@@ -210,8 +210,8 @@ def _say_checked(result: CheckResult) -> None:
         if light.level is not Level.GREEN and light.name in HINTS:
             click.echo(f"        {HINTS[light.name]}")
     if result.seconds is not None:
-        memory = f", {result.memory_mb:.0f} MB of memory" if result.memory_mb else ""
-        click.echo(f"About {result.seconds:.0f} s{memory} for {result.windows} windows on {result.device}.")
+        memory = f", {result.memory_mb:,.0f} MB of memory" if result.memory_mb else ""
+        click.echo(f"About {result.seconds:,.0f} s{memory} for {result.windows:,} windows on {result.device}.")
 
 
 def _say_info(result: InfoResult) -> None:

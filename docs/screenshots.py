@@ -80,7 +80,7 @@ def scenes() -> Iterator[Condition]:
     yield settled()
     picture("dock-probabilities")
     for node in root.children()[0].findLayers():
-        node.setItemVisibilityChecked(node.name() == "Polygons")
+        node.setItemVisibilityChecked(node.name().startswith("Polygons"))
 
     yield from cancelled(panel)
     yield from history(panel, sample)

@@ -95,7 +95,7 @@ def write_polygons(path):
     dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
     reference = osr.SpatialReference()
     reference.SetFromUserInput(CRS)
-    layer = dataset.CreateLayer("polygons", reference, ogr.wkbMultiPolygon)
+    layer = dataset.CreateLayer("polygons", reference, ogr.wkbPolygon)
     for name, kind in (
         ("id", ogr.OFTInteger), ("class", ogr.OFTString), ("class_value", ogr.OFTInteger), ("confidence", ogr.OFTReal),
         ("area_m2", ogr.OFTReal), ("perimeter_m", ogr.OFTReal), ("outline", ogr.OFTString), ("run", ogr.OFTString),
@@ -105,9 +105,10 @@ def write_polygons(path):
         x = LEFT + 10 * value
         feature = ogr.Feature(layer.GetLayerDefn())
         feature["class"], feature["class_value"] = CLASSES[value - 1]["name"], value
+        feature["id"], feature["outline"], feature["run"] = value, "squared", "0123456789ab"
         feature["confidence"], feature["area_m2"] = 0.9, 25.0
         corners = ", ".join(f"{x + dx} {TOP - 10 + dy}" for dx, dy in ((0, 0), (5, 0), (5, 5), (0, 5), (0, 0)))
-        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"MULTIPOLYGON ((({corners})))"))
+        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POLYGON (({corners}))"))
         layer.CreateFeature(feature)
     runs = dataset.CreateLayer("orthomask_runs", None, ogr.wkbNone)
     runs.CreateField(ogr.FieldDefn("run", ogr.OFTString))

@@ -22,6 +22,7 @@ from scene import CRS, wait_until
 from orthomask.ui.client import environment
 from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
+from orthomask.ui.layers.sources import extent_region
 from orthomask.ui.toolkit.words import area_in_words
 
 LEFT = Qt.MouseButton.LeftButton
@@ -163,6 +164,13 @@ def test_a_rectangle_drawn_on_the_canvas_is_what_the_engine_gets(panel, canvas, 
     assert area_in_words(panel.region.region.area_m2) in panel.region._words.text()
 
 
+@pytest.mark.parametrize(("crs", "half_x", "half_y"), [("EPSG:4326", 180, 90), ("EPSG:3857", 2e7, 2e7)])
+def test_a_region_that_is_most_of_the_globe_is_told_not_measured(dock, crs, half_x, half_y):
+    globe = QgsRectangle(-half_x, -half_y, half_x, half_y)
+    dock.segment.region.pick(extent_region(globe, QgsCoordinateReferenceSystem(crs)))
+    assert dock.segment.region._words.text().startswith("A large part of the globe is selected.")
+
+
 def test_a_polygon_and_a_freehand_line(panel, canvas):
     press(panel.region.polygon_button)
     for corner in ((100, 100), (200, 100), (200, 200)):
@@ -235,7 +243,7 @@ def test_a_run_reports_progress_and_adds_one_styled_group(ready, engine, bar, la
     run(ready)
     assert len(values) > 5
     assert values == sorted(values)
-    assert groups() == ["photo · fields · " + time.strftime("%Y-%m-%d %H:%M", time.localtime(1795233600))]
+    assert groups() == ["fields 0.5 · " + time.strftime("%Y-%m-%d %H:%M", time.localtime(1795233600)) + " · photo"]
     assert len(QgsProject.instance().mapLayers()) == 5
     assert "2 polygons, 250 m²" in shown(bar)
     assert (layer.crs(), layer.extent(), layer.source(), layer.renderer().type()) == before

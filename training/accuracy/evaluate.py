@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from ...engine.compute import devices
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
@@ -43,6 +45,8 @@ from .tally import Tally
 RECORD, REPORT, OBJECTS = "evaluation.json", "report.html", "objects.gpkg"
 FEW_AREAS = 10
 """With fewer areas than this, the interval of the area estimate is unreliable."""
+NO_SHARE = 1e-3
+"""Of a map: less than this is none."""
 
 
 def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
@@ -80,7 +84,8 @@ class _Evaluation:
         progress.report(0.04, tr("Preparing the model"))
         self._predictor = devices.prepare(bundle, self._device)
         self._threshold = request.threshold or bundle.card.threshold
-        self._tally, self._tuning = Tally(bundle.card.classes), Histogram.empty()
+        self._tally = Tally(bundle.card.classes, Path(request.map_path) if request.map_path else None)
+        self._tuning = Histogram.empty()
         self._objects = ObjectLayer(folder / OBJECTS, bundle.card.classes)
         self._rasters: list[str] = []
         self._warnings: list[str] = []
@@ -163,7 +168,7 @@ class _Evaluation:
             pixels=scores.pixel_scores(tally.confusion, tally.names),
             places=tally.places(),
             objects=object_scores(tally.matches, tally.names),
-            areas=estimate(tally.sample.counts(), mapped, classes)[1:],
+            areas=estimate(tally.sample.counts(), mapped, classes, tally.labelled_m2)[1:],
             threshold=self._threshold,
             best_threshold=round(best.threshold, 3),
             best_iou=tally.histogram.at(best.threshold).iou,
@@ -179,10 +184,16 @@ class _Evaluation:
         confusion, counts = self._tally.confusion, self._tally.sample.counts()
         if not confusion[1:].sum():
             yield tr("No objects are labelled here, so IoU, precision and recall mean nothing.")
+        areas = len(self._tally.areas())
+        if areas == 1:
+            yield tr(
+                "Everything was measured in one area, which says nothing about how scores differ from place to place: "
+                "label more areas."
+            )
         if not self._request.map_path:
             return
-        areas = len(self._tally.areas())
-        if areas < FEW_AREAS:
+        unlabelled = 1 - scores.ratio(self._tally.labelled_m2.sum(), np.sum(self._mapped_m2))
+        if areas < FEW_AREAS and unlabelled > NO_SHARE:
             yield (
                 tr(
                     "There are only {} labelled areas: unless they represent the whole map well, the confidence "
@@ -226,7 +237,7 @@ class _Evaluation:
             "data": f"Measured on {areas} {self._request.split.value} {'area' if areas == 1 else 'areas'}, "
             f"{known / 1e6:,.2f} million labelled pixels",
             "mapped": f"Of the map {mapped.parent.name}/{mapped.name}." if self._request.map_path
-            else "Of the labelled areas themselves; give the map of a run to estimate the areas on it.",
+            else "Of the labelled areas, where the truth is counted; give the map of a run to estimate its areas.",
             "sources": _sources(self._request.data),
             "split": self._request.split.value,
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -21,7 +21,7 @@ from ..label.mask_layer import style_mask
 from ..label.sources import Rendering
 from ..layers.images import kept_beside
 from ..toolkit.help import Section
-from ..toolkit.words import mark, time_in_words, tr
+from ..toolkit.words import in_digits, mark, time_in_words, tr
 from .base import Group, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 from .loading import Styler
@@ -101,7 +101,9 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         for count in answer.counts:
-            feedback.pushInfo(tr("{}: {} objects, {} pixels").format(count.name, count.objects, count.pixels))
+            feedback.pushInfo(
+                tr("{}: {} objects, {} pixels").format(count.name, in_digits(count.objects), in_digits(count.pixels))
+            )
         feedback.pushInfo(tr("Done in {}.").format(time_in_words(answer.seconds)))
         if context.willLoadLayerOnCompletion(answer.mask_path):
             style = functools.partial(style_mask, result=answer)

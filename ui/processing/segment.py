@@ -152,10 +152,12 @@ def _load(context: QgsProcessingContext, folder: Path) -> None:
     Processing loads a file once, so only the first class's probabilities are loaded.
     """
     run = results.read_run(folder)
-    name = tr("Probability of {}").format(run.classes[0].name)
+    name = results.layer_name(tr("Probability of {}").format(run.classes[0].name), run)
     style = functools.partial(results.style_probabilities, run=run)
     load_when_done(context, str(folder / results.PROBABILITIES), name, run.title, style, shown=False)
     style = functools.partial(results.style_classes, run=run)
-    load_when_done(context, str(folder / results.CLASSES), tr("Classes"), run.title, style, shown=False)
+    name = results.layer_name(tr("Classes"), run)
+    load_when_done(context, str(folder / results.CLASSES), name, run.title, style, shown=False)
     style = functools.partial(results.style_polygons, run=run)
-    load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", tr("Polygons"), run.title, style)
+    name = results.layer_name(tr("Polygons"), run)
+    load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", name, run.title, style)

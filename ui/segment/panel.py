@@ -202,6 +202,7 @@ class SegmentPanel(QWidget):
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         self.ended.connect(self.history.refresh)
+        self.undo.forgotten.connect(self._clear_summary)
         QgsProject.instance().readProject.connect(self._refresh)
         QgsProject.instance().cleared.connect(self._note_closed_project)
         news.changed.connect(self._follow_settings)
@@ -332,6 +333,11 @@ class SegmentPanel(QWidget):
             show_error(self._iface.messageBar(), error)
             return
         show_success(self._iface.messageBar(), words, self.undo.offer(group))
+
+    def _clear_summary(self) -> None:
+        """The layers that it tells of can no longer be undone, or are gone."""
+        if self._task is None:
+            self.run_bar.stop("")
 
     def _note_closed_project(self) -> None:
         self._project_closed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from qgis.core import QgsGeometry, QgsVectorLayer
+from qgis.core import QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface, QgsRubberBand
 from qgis.PyQt.QtCore import QSize, pyqtSignal
 from qgis.PyQt.QtGui import QHideEvent, QShowEvent
@@ -154,7 +154,7 @@ class RegionBox(QGroupBox):
         if self.region is None:
             self._words.setText(tr("Draw a region, or use an existing extent."))
         else:
-            self._words.setText(tr("{} selected").format(area_in_words(self.region.area_m2)))
+            self._words.setText(_words(self.region))
 
     def _show_band(self) -> None:
         """Draw the region in the map's current CRS."""
@@ -167,3 +167,10 @@ class RegionBox(QGroupBox):
         if self._band is not None:
             self._canvas.scene().removeItem(self._band)
             self._band = None
+
+
+def _words(region: PickedRegion) -> str:
+    """The size of a region, or a warning that it is a large part of the globe."""
+    if region.is_huge(QgsProject.instance().transformContext()):
+        return tr("A large part of the globe is selected. Draw a smaller region, on the image.")
+    return tr("{} selected").format(area_in_words(region.area_m2))
