@@ -31,7 +31,7 @@ from ..layers.vector_snapshot import SnapshotClient
 from ..models.own_models import classes_of, gsd_of
 from ..toolkit.help import Section
 from ..toolkit.words import in_digits, mark, tr
-from .base import Group, Values, threshold_parameter
+from .base import Group, Paths, Values, threshold_parameter
 from .exporting import mapping_in
 from .labelled import LabelledAlgorithm
 from .loading import load_when_done
@@ -113,21 +113,24 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         self._load = self.parameterAsBool(parameters, "LOAD", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], EvaluateRequest]:
-        """A function that writes the copies and makes the request."""
+    def request(
+        self, parameters: Values, context: QgsProcessingContext
+    ) -> Callable[[Paths], Callable[[Path, Feedback], EvaluateRequest]]:
+        """What the engine's client calls to write the copies and make the request."""
         model = self.model(parameters, context)
         frozen = self.frozen(parameters, context, gsd_of(model), makes_classes=False)
         map_layer = self.parameterAsRasterLayer(parameters, "MAP", context)
         given = parameters.get("THRESHOLD") is not None
         options: dict[str, Any] = {
-            "output_dir": self.parameterAsFileOutput(parameters, "OUTPUT", context),
             "split": Split(self.parameterAsEnumString(parameters, "SPLIT", context)),
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,
             "map_path": image_of(map_layer).path if map_layer else "",
             "device": self.parameterAsString(parameters, "DEVICE", context),
             "existing": self.existing(parameters, context),
         }
-        return lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), **options)
+        return lambda paths: (
+            lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), paths["OUTPUT"], **options)
+        )
 
     def source(
         self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool

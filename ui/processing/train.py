@@ -42,7 +42,7 @@ from ..toolkit.help import Section
 from ..toolkit.words import briefly, in_digits, mark, time_in_words, tr
 from ..train.data import DATA_DIR, recorded_data
 from ..train.defaults import FROM_SCRATCH
-from .base import DEFAULT_MODEL, Group, Values, model_names
+from .base import DEFAULT_MODEL, Group, Paths, Values, model_names
 from .labelled import LabelledAlgorithm
 
 SCRATCH = "from scratch"
@@ -135,18 +135,18 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._keep = self.parameterAsBool(parameters, "KEEP", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Feedback], TrainRequest]:
-        """A function that writes the copies and makes the request."""
+    def request(
+        self, parameters: Values, context: QgsProcessingContext
+    ) -> Callable[[Paths], Callable[[Feedback], TrainRequest]]:
+        """What `_Trainer` calls to write the copies and make the request."""
         title = self.parameterAsString(parameters, "NAME", context)
         start = self.parameterAsEnumString(parameters, "START", context)
         model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
         gsd_m = self.parameterAsDouble(parameters, "GSD", context)
         frozen = self.frozen(parameters, context, gsd_m or gsd_of(model), makes_classes=True)
-        folder = Path(self.parameterAsFileOutput(parameters, "OUTPUT", context))
         existing = self.existing(parameters, context)
         build = functools.partial(
             TrainRequest,
-            output_dir=str(folder),
             model=model,
             name=re.sub(r"[^\w.-]+", "-", title),
             title=title,
@@ -157,14 +157,15 @@ class TrainAlgorithm(LabelledAlgorithm):
             existing=existing,
         )
 
-        def prepare(feedback: Feedback) -> TrainRequest:
+        def prepare(paths: Paths, feedback: Feedback) -> TrainRequest:
+            folder = Path(paths["OUTPUT"])
             begun = None if existing is Existing.OVERWRITE else recorded_data(folder)
             if begun is not None:  # resume with the original data; the engine says whether it may
-                return build(begun)
+                return build(begun, str(folder))
             shutil.rmtree(folder / DATA_DIR, ignore_errors=True)
-            return build(frozen.write(folder / DATA_DIR, feedback))
+            return build(frozen.write(folder / DATA_DIR, feedback), str(folder))
 
-        return prepare
+        return lambda paths: functools.partial(prepare, paths)
 
     def results(self, answer: TrainResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The model and its scores; it is copied to the own models if chosen."""
