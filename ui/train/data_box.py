@@ -137,8 +137,10 @@ class TrainingDataBox(QGroupBox):
 
     def splits(self) -> dict[Split, int]:
         """The number of areas for each split; empty without areas."""
-        areas = None if self.source.currentData() == CHIPS else self._layers()[2]
-        return count_splits(areas) if areas is not None else {}
+        if self.source.currentData() == CHIPS:
+            return {}
+        labels, _, areas = self._layers()
+        return count_splits(areas, labels) if areas is not None else {}
     def read_bands(self, names: Sequence[str]) -> None:
         """Offer a choice for each of these bands of a model; of any three if there are none."""
         self.reading.set_bands(names)
