@@ -52,6 +52,7 @@ CAPABILITIES = {
     "mask": "training.truth.masks",
     "chips": "training.chips.chips",
     "train": "training.fit.train",
+    "check_training": "training.fit.check",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

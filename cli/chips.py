@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from ..protocol import Catalogue, ChipFormat, ChipsRequest, ChipsResult, Existing, Image, LabelledImage, Touch
-from .shared import json_option, listed, nodata_option, options, run
+from ..protocol import Catalogue, ChipFormat, ChipsRequest, ChipsResult, Existing, LabelledImage, Touch
+from .shared import json_option, nodata_option, numbers, options, raster_of, run, stretch_option
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
 _cutting_options = [
@@ -40,6 +39,7 @@ _cutting_options = [
 @options(_cutting_options)
 @click.option("--overwrite", is_flag=True, help="Overwrite existing chips.")
 @click.option("--bands", default="", help="Bands to keep, by name or number, separated by commas.")
+@stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
 @json_option
@@ -47,7 +47,8 @@ def chips(
     image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, classes: tuple[str, ...], area_layer: str | None, all_touched: bool,
     kind: str, size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool,
-    arcgis: bool, shares: str, seed: int, overwrite: bool, bands: str, crs: str, nodata: float | None, as_json: bool,
+    arcgis: bool, shares: str, seed: int, overwrite: bool, bands: str, stretch: str, crs: str, nodata: float | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Cut IMAGE and its labels into chips for training, with masks and a manifest.
 
@@ -62,23 +63,15 @@ def chips(
         return ChipsRequest(
             (
                 LabelledImage(
-                    Image(image, crs, listed(bands), nodata=nodata), drawn, areas_of(area_layer, labels_crs), touch
+                    raster_of(image, crs, bands, stretch, nodata), drawn, areas_of(area_layer, labels_crs), touch
                 ),
             ),
             out, classes_of(classes), ChipFormat(kind), tuple(catalogues), size, stride or size,
-            _numbers(gsd, "--gsd"), _numbers(rotation, "--rotation"), empty, max_unknown, _numbers(shares, "--shares"),
+            numbers(gsd, "--gsd"), numbers(rotation, "--rotation"), empty, max_unknown, numbers(shares, "--shares"),
             seed, Existing.OVERWRITE if overwrite else Existing.REFUSE,
         )  # fmt: skip
 
     run("chips", request, as_json, _say)
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
-    parts: Sequence[str] = listed(text)
-    try:
-        return tuple(map(float, parts))
-    except ValueError as error:
-        raise click.UsageError(f"“{text}” in {option} is not a list of numbers; separate numbers by commas.") from error
 
 
 def _say(result: ChipsResult) -> None:

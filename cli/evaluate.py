@@ -11,7 +11,6 @@ from ..protocol import (
     EvaluateRequest,
     EvaluateResult,
     Existing,
-    Image,
     LabelledData,
     LabelledImage,
     Pictures,
@@ -19,7 +18,7 @@ from ..protocol import (
     Split,
     Touch,
 )
-from .shared import json_option, listed, nodata_option, options, run
+from .shared import json_option, nodata_option, options, raster_of, run, stretch_option
 from .truth import AREAS_HELP, areas_of, class_value, labels_of, labels_options
 
 _picture_options = [
@@ -43,6 +42,7 @@ _picture_options = [
     "--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate the area of each class."
 )
 @click.option("--bands", default="", help="Bands of IMAGE to use, by name or number, separated by commas.")
+@stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
@@ -52,8 +52,8 @@ _picture_options = [
 def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, area_layer: str | None, all_touched: bool, images: str, masks: str,
-    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str, crs: str,
-    nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
+    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str,
+    stretch: str, crs: str, nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare a model's results with labels.
 
@@ -68,7 +68,7 @@ def evaluate(
         if image:
             drawn = labels_of(labels, subtract, class_field, mapping, labels_crs)
             touch = Touch.ALL if all_touched else Touch.CENTRE
-            raster = Image(image, crs, listed(bands), nodata=nodata)
+            raster = raster_of(image, crs, bands, stretch, nodata)
             projects = (LabelledImage(raster, drawn, areas_of(area_layer, labels_crs), touch),)
         if images or masks:
             pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)
@@ -99,9 +99,13 @@ def _say(result: EvaluateResult) -> None:
         click.echo(_row(row.name, *(f"{number:.3f}" for number in numbers), row.matched, row.missed, row.false))
     click.echo(f"\naccuracy {result.accuracy:.3f}, kappa {result.kappa:.3f}, calibration error ", nl=False)
     click.echo(f"{result.calibration_error:.3f}")
-    click.echo(f"threshold {result.threshold:g}; {result.best_threshold:g} is best here, IoU {result.best_iou:.3f}")
+    best = f"{result.best_threshold:g} is best on the areas for {result.tuned_on.value}, IoU {result.best_iou:.3f} here"
+    click.echo(f"threshold {result.threshold:g}" + (f"; {best}" if result.best_iou else ""))
+    if result.best_iou and result.tuned_on is Split.TEST:
+        click.echo("With it, the score of these test areas is no longer honest; use areas for validation to choose it.")
     for area in result.areas:
-        click.echo(f"{area.name}: {area.estimated_m2:,.0f} ± {area.margin_m2:,.0f} m² ({area.mapped_m2:,.0f} mapped)")
+        margin = f" ± {area.margin_m2:,.0f}" if area.margin_m2 else ""
+        click.echo(f"{area.name}: {area.estimated_m2:,.0f}{margin} m² ({area.mapped_m2:,.0f} mapped)")
     click.echo(result.report_path)
 
 

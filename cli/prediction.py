@@ -19,7 +19,6 @@ from ..protocol import (
     CheckResult,
     ErrorCode,
     Existing,
-    Image,
     InfoRequest,
     InfoResult,
     Level,
@@ -33,8 +32,12 @@ from ..protocol import (
     Region,
     ScaleRequest,
 )
-from .shared import existing_options, json_option, listed, nodata_option, options, run
+from .shared import existing_options, json_option, nodata_option, options, raster_of, run, stretch_option
 
+HINTS = {
+    "bands": "Add --bands to choose them.",
+    "pixel type": "Add --stretch LOW,HIGH to read it in 8 bits.",
+}
 COLOURS = {Level.GREEN: "green", Level.AMBER: "yellow", Level.RED: "red"}
 
 _model_options = [
@@ -43,6 +46,7 @@ _model_options = [
         "--region", type=click.Path(), help="Vector file, or FILE|LAYER, whose polygons bound the prediction."
     ),
     click.option("--bands", default="", help="Bands to use, by name or number, separated by commas."),
+    stretch_option,
     click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632."),
     nodata_option,
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
@@ -71,8 +75,8 @@ _polygon_options = [
 @options(_scale_options)
 @json_option
 def predict(
-    images: tuple[str, ...], model: str, region: str | None, bands: str, crs: str, nodata: float | None, device: str,
-    out: str, threshold: float | None, existing: str | None, image_date: str, min_area: float | None,
+    images: tuple[str, ...], model: str, region: str | None, bands: str, stretch: str, crs: str, nodata: float | None,
+    device: str, out: str, threshold: float | None, existing: str | None, image_date: str, min_area: float | None,
     min_hole: float | None, simplify: bool, processes: int | None, scheduler: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a model over IMAGES.
@@ -84,7 +88,7 @@ def predict(
 
     def request() -> PredictRequest | ScaleRequest:
         asked = PredictRequest(
-            Image(_joined(images, out, policy, nodata), crs, listed(bands), nodata=nodata), model, out,
+            raster_of(_joined(images, out, policy, nodata), crs, bands, stretch, nodata), model, out,
             region_of(region), threshold, policy, device=device, image_date=image_date,
             polygons=PolygonOptions(min_area, min_hole, simplify),
         )  # fmt: skip
@@ -131,7 +135,8 @@ def polygonize(
 @options(_model_options)
 @json_option
 def check(
-    image: str, model: str, region: str | None, bands: str, crs: str, nodata: float | None, device: str, as_json: bool
+    image: str, model: str, region: str | None, bands: str, stretch: str, crs: str, nodata: float | None, device: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Preflight: would this model work on IMAGE?
 
@@ -139,7 +144,7 @@ def check(
     """
 
     def request() -> CheckRequest:
-        raster = Image(image, crs, listed(bands), nodata=nodata)
+        raster = raster_of(image, crs, bands, stretch, nodata)
         return CheckRequest(raster, model, region_of(region), device, calibrate=True)
 
     result: CheckResult = run("check", request, as_json, _say_checked)
@@ -186,14 +191,14 @@ def _say_predicted(result: PredictResult) -> None:
     for warning in result.warnings:
         click.echo(f"Note: {warning}")
     click.echo(
-        f"{result.polygon_count} polygons, {result.polygon_area_m2:,.0f} m², "
+        f"{result.polygon_count:,} polygons, {result.polygon_area_m2:,.0f} m², "
         f"in {result.seconds:.1f} s on {result.device}"
     )
     click.echo(str(Path(result.polygons_path).parent))
 
 
 def _say_polygonized(result: PolygonizeResult) -> None:
-    click.echo(f"{result.polygon_count} polygons, {result.polygon_area_m2:,.0f} m², in {result.seconds:.1f} s")
+    click.echo(f"{result.polygon_count:,} polygons, {result.polygon_area_m2:,.0f} m², in {result.seconds:.1f} s")
     click.echo(result.polygons_path)
 
 
@@ -202,9 +207,11 @@ def _say_checked(result: CheckResult) -> None:
         click.echo(click.style(f"{light.level.value:>6}", fg=COLOURS[light.level]) + f"  {light.name}: {light.reason}")
         if light.nodata is not None:
             click.echo(f"        Add --nodata {light.nodata:g} to leave it out.")
+        if light.level is not Level.GREEN and light.name in HINTS:
+            click.echo(f"        {HINTS[light.name]}")
     if result.seconds is not None:
-        memory = f", {result.memory_mb:.0f} MB of memory" if result.memory_mb else ""
-        click.echo(f"About {result.seconds:.0f} s{memory} for {result.windows} windows on {result.device}.")
+        memory = f", {result.memory_mb:,.0f} MB of memory" if result.memory_mb else ""
+        click.echo(f"About {result.seconds:,.0f} s{memory} for {result.windows:,} windows on {result.device}.")
 
 
 def _say_info(result: InfoResult) -> None:

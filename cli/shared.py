@@ -13,12 +13,16 @@ import click
 
 from .. import worker
 from ..engine.progress import Progress
-from ..protocol import Cancelled, ErrorCode, OrthomaskError, to_json
+from ..protocol import Cancelled, ErrorCode, Image, OrthomaskError, to_json
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; no progress bar.")
 nodata_option = click.option(
     "--nodata", type=float, help="Value to treat as no data, such as 0; used only if the image has no no data value."
 )
+stretch_option = click.option(
+    "--stretch", default="", metavar="LOW,HIGH,…",
+    help="Values that become 0 and 255 of 8-bit pixels, for all bands or for each.",
+)  # fmt: skip
 existing_options = [
     click.option("--overwrite", "existing", flag_value="overwrite", help="Overwrite existing results."),
     click.option("--resume", "existing", flag_value="resume", help="Resume a cancelled run; keep a finished one."),
@@ -97,6 +101,19 @@ def _end(bar: _Bar, error: OrthomaskError, as_json: bool) -> NoReturn:
     if error.code is ErrorCode.INTERNAL:
         click.echo(error.details, err=True)
     sys.exit(exit_status(error.code))
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """The comma-separated numbers of an option."""
+    try:
+        return tuple(map(float, listed(text)))
+    except ValueError as error:
+        raise click.UsageError(f"“{text}” in {option} is not a list of numbers; separate numbers by commas.") from error
+
+
+def raster_of(path: str, crs: str, bands: str, stretch: str, nodata: float | None) -> Image:
+    """An image by the options that say how it is read."""
+    return Image(path, crs, listed(bands), nodata=nodata, stretch=numbers(stretch, "--stretch"))
 
 
 def listed(text: str) -> tuple[str, ...]:

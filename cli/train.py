@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import replace
@@ -14,12 +15,14 @@ import click
 
 from ..protocol import (
     FINE_TUNING,
+    CheckTrainingRequest,
+    CheckTrainingResult,
     ChipSet,
     ErrorCode,
     Existing,
-    Image,
     LabelledData,
     LabelledImage,
+    Level,
     OrthomaskError,
     Schedule,
     SearchOption,
@@ -29,9 +32,11 @@ from ..protocol import (
     TrainResult,
 )
 from ..training.fit import recipe as recipes
-from .shared import existing_options, json_option, nodata_option, options, run
+from .prediction import COLOURS
+from .shared import existing_options, json_option, nodata_option, options, raster_of, run, stretch_option
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
+READING = ("bands", "stretch", "nodata")
 SHORTCUTS = {
     "name": "name",
     "epochs": "schedule.epochs",
@@ -47,6 +52,8 @@ SHORTCUTS = {
 _train_options: list[Callable[[Any], Any]] = [
     click.argument("recipe", required=False, type=click.Path()),
     click.option("--image", help="Image that was labelled."),
+    click.option("--bands", default="", help="Bands of the image to use, by name or number, separated by commas."),
+    stretch_option,
     nodata_option,
     *labels_options,
     click.option("--areas", help=AREAS_HELP),
@@ -71,11 +78,18 @@ _train_options: list[Callable[[Any], Any]] = [
 
 @click.command()
 @options(_train_options)
-def train(as_json: bool, **given: Any) -> None:
+@click.option("--check", is_flag=True, help="Only say what there is to learn from, and how long it will take.")
+def train(as_json: bool, check: bool, **given: Any) -> None:
     """Train a model from a RECIPE, or an image with labels and areas, or chips.
 
     Curves, images, the checkpoint and the best model so far go into the folder OUT; --resume continues after a crash.
+    --check trains nothing, and exits with 2 if a light is red.
     """
+    if check:
+        found: CheckTrainingResult = run(
+            "check_training", lambda: CheckTrainingRequest(_request(given)), as_json, _say_checked
+        )
+        sys.exit(2 if found.level is Level.RED else 0)
     with _one_voice():
         run("train", lambda: _request(given), as_json, _say_trained)
 
@@ -125,7 +139,7 @@ def _request(given: dict[str, Any]) -> TrainRequest:
 def _data(given: dict[str, Any]) -> LabelledData:
     projects: tuple[LabelledImage, ...] = ()
     if given["image"]:
-        crs, image = given["labels_crs"], Image(given["image"], nodata=given["nodata"])
+        crs, image = given["labels_crs"], raster_of(given["image"], "", *(given[name] for name in READING))
         labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"], crs)
         projects = (LabelledImage(image, labels, areas_of(given["areas"], crs)),)
     return LabelledData(projects, chips=tuple(map(ChipSet, given["chips"])), root=given["root"])
@@ -138,10 +152,20 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _say_checked(result: CheckTrainingResult) -> None:
+    for light in result.lights:
+        click.echo(click.style(f"{light.level.value:>6}", fg=COLOURS[light.level]) + f"  {light.reason}")
+    if result.seconds is not None:
+        click.echo(f"About {max(1, round(result.seconds / 60))} min on {result.device}.")
+
+
 def _say_trained(result: TrainResult) -> None:
     for warning in result.warnings:
         click.echo(f"Note: {warning}")
     scores = ", ".join(f"{name} {value:.3f}" for name, value in result.scores.items())
+    if result.base_scores:
+        base = ", ".join(f"{name} {value:.3f}" for name, value in result.base_scores.items())
+        click.echo(f"The model it started from: {base}")
     click.echo(f"Epoch {result.best_epoch} of {result.epochs} is the best: {scores}, threshold {result.threshold:g}")
     click.echo(f"{result.images_per_second:.1f} images/s, {result.waiting_share:.0%} of the time waiting for them")
     click.echo(result.model_path)

@@ -134,6 +134,7 @@ def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], ove
 )
 @click.option("--strata", help="Labels or classes to stratify by: FILE or FILE|LAYER|field=NAME.")
 @click.option("--shares", default="0,0,0", show_default=True, help="Train, validation and test; the rest is todo.")
+@click.option("--checked", is_flag=True, help="Everything is labelled already: areas without a label are empty.")
 @click.option("--seed", default=1, show_default=True, help="The same seed places the same areas.")
 @click.option("--labels-crs", default="", help="CRS of strata and weights that have none, such as EPSG:32632.")
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
@@ -141,8 +142,8 @@ def project(out: str, crs: str, image: str | None, classes: tuple[str, ...], ove
 @json_option
 def areas(
     image: str, out: str, count: int, size: float, method: str, min_distance: float, region: str | None,
-    weights: str | None, strata: str | None, shares: str, seed: int, labels_crs: str, crs: str, nodata: float | None,
-    as_json: bool,
+    weights: str | None, strata: str | None, shares: str, checked: bool, seed: int, labels_crs: str, crs: str,
+    nodata: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Place square areas to label on IMAGE."""
 
@@ -152,6 +153,7 @@ def areas(
         return AreasRequest(
             Image(image, crs, nodata=nodata), out, Sampling(method), count, size, min_distance, region_of(region),
             weight.path, weight.layer, weight.extra.get("field", ""), strata_labels, _shares(shares), seed, labels_crs,
+            checked,
         )  # fmt: skip
 
     run("areas", request, as_json, _say_placed)

@@ -80,7 +80,7 @@ def scenes() -> Iterator[Condition]:
     yield settled()
     picture("dock-probabilities")
     for node in root.children()[0].findLayers():
-        node.setItemVisibilityChecked(node.name() == "Polygons")
+        node.setItemVisibilityChecked(node.name().startswith("Polygons"))
 
     yield from cancelled(panel)
     yield from history(panel, sample)
@@ -188,7 +188,8 @@ def label_project(dock, photograph):
     image = protocol.Image(photograph.source())
     grid, shares = protocol.Sampling.GRID, (0.5, 0.25, 0.25)
     dock._client.call(protocol.ProjectRequest(path, photograph.crs().authid(), (roof,)))
-    dock._client.call(protocol.AreasRequest(image, path, grid, count=24, size_m=32, shares=shares, seed=4))
+    areas = protocol.AreasRequest(image, path, grid, count=24, size_m=32, shares=shares, seed=4, checked=True)
+    dock._client.call(areas)
     project = projects.open_project(QgsProject.instance(), path)
     buildings = QgsVectorLayer(str(TUTORIAL / "kampala-buildings.gpkg"), "buildings", "ogr")
     project.labels.startEditing()
@@ -276,7 +277,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
     box = QgsRectangle(sample.extent())
     box.set(box.xMaximum() + 500, box.yMaximum() + 500, box.xMaximum() + 900, box.yMaximum() + 900)
     panel.region.pick(type(panel.region.region)(QgsGeometry.fromRect(box), sample.crs()))
-    yield lambda: panel.preflight._lights.count() > 0
+    yield panel.preflight.lights.isVisible
     yield settled()
     picture("dock-error-outside", dock)
     panel.run()
@@ -291,7 +292,7 @@ def errors(plugin, dock, panel, sample) -> Iterator[Condition]:
         panel.layer_chooser.setLayer(layer)
         if layer.providerType() == "gdal":
             panel.region.pick(middle_of(layer, 0.5))
-        yield lambda: panel.preflight._lights.count() > 0 or not panel.preflight.isEnabled() or panel.image_words.text()
+        yield lambda: panel.preflight.lights.isVisible() or not panel.preflight.isEnabled() or panel.image_words.text()
         yield settled()
         picture(f"dock-error-{name}", dock)
     panel.layer_chooser.setLayer(sample)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protocol import OVERLAP_PX, WINDOW_PX, CheckRequest, CheckResult, ErrorCode, Level, Light, OrthomaskError, Region
-from ..protocol.words import tr
+from ..protocol.words import band_in_words, tr
 from .compute import devices
 from .estimates import estimates
 from .images import regions
@@ -52,7 +52,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
     progress.report(0, tr("Opening the image"))
     bundle = load(request.model)
     with open_image(request.image) as source:
-        findings = list(_findings(source, bundle))
+        findings, numbers = list(_findings(source, bundle)), _readable(source, bundle)
         lattice = source.lattice(bundle.card.gsd_m, WINDOW_PX, OVERLAP_PX)
         geometry, doubts = regions.to_lattice(request.region, lattice) if request.region else (None, ())
         findings += [Finding(Light("place", Level.AMBER, words)) for words in source.notes + doubts]
@@ -73,7 +73,16 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         device.name,
         expected.memory_mb,
         work if speed is None or speed.activations_mb is None else None,
+        numbers,
     )
+
+
+def _readable(source: Source, bundle: Bundle) -> tuple[int, ...]:
+    """Numbers of the bands that the model reads; none if the image does not have them."""
+    try:
+        return source.bands([band.name for band in bundle.card.bands])
+    except OrthomaskError:
+        return ()
 
 
 def refuse(source: Source, bundle: Bundle) -> None:
@@ -93,20 +102,20 @@ def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bun
         return Finding(look(source, bundle))
     except OrthomaskError as error:
         name = look.__name__.strip("_").replace("_", " ")
-        return Finding(Light(name, Level.RED, f"{error.sentence} {error.remedy}"), error)
+        return Finding(Light(name, Level.RED, f"{error.sentence} {error.remedy}", refuses=True), error)
 
 
 def _bands(source: Source, bundle: Bundle) -> Light:
     numbers, assumption = source.choose([band.name for band in bundle.card.bands])
     if assumption:
-        remedy = tr("If that is wrong, specify the bands (--bands), or describe them in the image.")
+        remedy = tr("If that is wrong, choose the bands, or describe them in the image.")
         return Light("bands", Level.AMBER, f"{assumption} {remedy}")
     names = source.band_names()
     named = ", ".join(
-        tr("{} from band {}").format(band.name, _described(number, names[number - 1], band.name))
+        tr("{} from band {}").format(band_in_words(band.name), _described(number, names[number - 1], band.name))
         for band, number in zip(bundle.card.bands, numbers)
     )
-    return Light("bands", Level.GREEN, tr("The model reads {}.").format(named))
+    return Light("bands", Level.GREEN, tr("OK: the model reads {}.").format(named))
 
 
 def _described(number: int, name: str, wanted: str) -> str:
@@ -117,15 +126,26 @@ def _described(number: int, name: str, wanted: str) -> str:
 def _pixel_type(source: Source, bundle: Bundle) -> Light:
     numbers = source.bands([band.name for band in bundle.card.bands])
     require_one_type(source.dataset, numbers, source.name)
-    dtype = source.dataset.dtypes[numbers[0] - 1]
+    dtype = source.pixel_type(numbers[0])
+    if dtype == bundle.card.dtype and source.stretch(numbers) is not None:
+        own = source.dataset.dtypes[numbers[0] - 1]
+        return Light("pixel type", Level.GREEN, tr("OK: the image's {} pixels are stretched to {}.").format(own, dtype))
     if dtype == bundle.card.dtype:
-        return Light("pixel type", Level.GREEN, tr("The image has {} pixels, as the model expects.").format(dtype))
+        return Light("pixel type", Level.GREEN, tr("OK: the image has {} pixels, as the model expects.").format(dtype))
     raise OrthomaskError(
         ErrorCode.IMAGE_TYPE,
         tr("“{}” has {} pixels, but the model was trained on {}.").format(source.name, dtype, bundle.card.dtype),
-        tr("Convert it to {} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.").format(
-            bundle.card.dtype
-        ),
+        _type_remedy(source, bundle.card.dtype),
+    )
+
+
+def _type_remedy(source: Source, wanted: str) -> str:
+    if source.image.stretch:
+        return tr("Read its values without a stretch, or choose another model.")
+    if wanted == "uint8":
+        return tr("Stretch its values to 8 bits, or choose another model.")
+    return tr("Convert it to {} first (in QGIS: Raster ‣ Conversion ‣ Translate), or choose another model.").format(
+        wanted
     )
 
 
@@ -146,7 +166,8 @@ def _resolution(source: Source, bundle: Bundle) -> Light:
             Level.AMBER,
             tr("{}: the image is downsampled by averaging, and finer detail is not used.").format(words),
         )
-    return Light("resolution", Level.GREEN, f"{words}.")
+    words = tr("OK: pixels of {:.2g} m suit the model, which was trained on {:.2g} m.")
+    return Light("resolution", Level.GREEN, words.format(image, model))
 
 
 def _values(
@@ -173,7 +194,8 @@ def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
         reason = words.format(on_image, share)
     level = Level.GREEN if min(coverage.share, coverage.on_image) > HALF else Level.AMBER
     if coverage.margin < MARGIN:
-        return Light("data", level, reason)
+        judged = tr("OK: {}") if level is Level.GREEN else tr("Only {}")
+        return Light("data", level, judged.format(reason))
     words = tr("{} is a margin where all bands are {:g}; the model treats it as ground.")
     reason = f"{reason} {words.format(_percent(coverage.margin), coverage.value)}"
     return Light("data", Level.AMBER, reason, None if source.tells_nodata else coverage.value)
@@ -214,7 +236,7 @@ def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Ligh
     contrasts = [s / band.std for s, band in zip(std, bands)]
     worst = int(np.argmax(shifts))
     words = tr("mean of {}: {:.0f} here, {:.0f} in the training images").format(
-        bands[worst].name, mean[worst], bands[worst].mean
+        band_in_words(bands[worst].name), mean[worst], bands[worst].mean
     )
     if max(shifts) > SHIFT[1]:
         return Light(
@@ -224,8 +246,10 @@ def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Ligh
         )
     if max(shifts) > SHIFT[0] or min(contrasts) < CONTRAST[0] or max(contrasts) > CONTRAST[1]:
         return Light(
-            "values", Level.AMBER, tr("Brightness or contrast differs from the training images ({}).").format(words)
+            "values",
+            Level.AMBER,
+            tr("Brightness or contrast differs from the training images ({}): try a small region first.").format(words),
         )
     return Light(
-        "values", Level.GREEN, tr("Brightness and contrast are similar to the training images ({}).").format(words)
+        "values", Level.GREEN, tr("OK: brightness and contrast are similar to the training images ({}).").format(words)
     )

@@ -29,6 +29,9 @@ from .ground_truth import (
     Sampling,
 )
 from .labelled import (
+    AREA_CHECKED,
+    AREA_STATE,
+    AREA_TODO,
     BACKGROUND,
     UNKNOWN,
     Areas,
@@ -86,10 +89,14 @@ from .training import (
     TrainResult,
     Trial,
 )
+from .training_check import CheckTrainingRequest, CheckTrainingResult
 from .values import SPECK_PX, ClassInfo, Existing, Image, Level, Outline, PolygonOptions, Region, Rendered
 from .wire import REQUESTS, from_json, to_json, to_wire
 
 __all__ = [
+    "AREA_CHECKED",
+    "AREA_STATE",
+    "AREA_TODO",
     "BACKGROUND",
     "FINE_TUNING",
     "OVERLAP_PX",
@@ -110,6 +117,8 @@ __all__ = [
     "Catalogue",
     "CheckRequest",
     "CheckResult",
+    "CheckTrainingRequest",
+    "CheckTrainingResult",
     "ChipFormat",
     "ChipSet",
     "ChipsRequest",

@@ -90,7 +90,9 @@ class EvaluateResult:
         errors_path: raster of right, false and missed pixels of the first image (those of the others are named
             `errors-2.tif` and so on); empty for pictures without georeference.
         objects_path: GeoPackage of matched, missed and false objects; empty for pictures without georeference.
-        best_threshold: the one with the highest IoU.
+        best_threshold: the one with the highest IoU on the areas of `tuned_on`.
+        best_iou: that of the evaluated areas at this threshold.
+        tuned_on: validation if a test has such areas too; else the evaluated split, whose score it flatters.
         calibration_error: mean gap between probability and frequency, weighted by pixels (Guo et al. 2017).
     """
 
@@ -112,6 +114,7 @@ class EvaluateResult:
     objects_path: str = ""
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    tuned_on: Split = Split.TEST
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class AreasRequest:
         strata: labels or classes of which each class gets the same number of areas (for stratified sampling).
         shares: of train, validation and test; the rest up to 1 becomes todo.
         weight_crs: the CRS to assume where the weights have none.
+        checked: everything there is labelled already, so areas without a label are empty; else they are to do.
     """
 
     image: Image
@@ -75,6 +76,7 @@ class AreasRequest:
     shares: tuple[float, ...] = (0.0, 0.0, 0.0)
     seed: int = 1
     weight_crs: str = ""
+    checked: bool = False
 
     def __post_init__(self) -> None:
         require(

@@ -13,6 +13,8 @@ from .words import tr
 BACKGROUND = 0
 UNKNOWN = 255
 """Value in a mask of pixels whose class is not known: outside every area, or without image."""
+AREA_STATE, AREA_TODO, AREA_CHECKED = "state", "todo", "checked"
+"""An area's attribute, and its values: to do until a label lies in it, or checked by a person."""
 
 
 class Split(str, enum.Enum):
@@ -37,10 +39,12 @@ class ClassValue:
 
     Attributes:
         source: the attribute's or raster's value as text, or a colour `#rrggbb`.
+        called: its name in messages; empty for `source`.
     """
 
     source: str
     value: int
+    called: str = ""
 
     def __post_init__(self) -> None:
         require(
@@ -83,6 +87,8 @@ class Labels:
 @dataclass(frozen=True)
 class Areas:
     """Polygons within which every object is labelled. Only what is inside one is ground truth.
+
+    An area whose attribute `state` is `todo` counts only once it holds a label: it may be empty, or not drawn yet.
 
     Attributes:
         layer: name in the file; empty for `areas` if there is one, else the first.

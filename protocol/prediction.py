@@ -207,12 +207,14 @@ class Light:
 
     Attributes:
         nodata: the value of a margin that shows nothing, where it would help to treat it as no data.
+        refuses: a run would be refused for this reason, and not only give a bad result.
     """
 
     name: str
     level: Level
     reason: str
     nodata: Optional[float] = None
+    refuses: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,7 @@ class CheckResult:
     Attributes:
         memory_mb: the most that the engine's process takes at once.
         workload: for a `CalibrateRequest`; None if that would add nothing.
+        bands: numbers of the image's bands that the model reads, in its order; empty if it cannot.
     """
 
     lights: tuple[Light, ...]
@@ -269,6 +272,7 @@ class CheckResult:
     device: str
     memory_mb: Optional[float] = None
     workload: Optional[Workload] = None
+    bands: tuple[int, ...] = ()
 
     @property
     def level(self) -> Level:

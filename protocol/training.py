@@ -305,6 +305,8 @@ class TrainResult:
 
     Attributes:
         scores: of the best epoch on the validation areas: `iou`, `f1`, `precision`, `recall`.
+        base_scores: of the model it started from, on the same areas, before it learnt; empty if from scratch, or if
+            that model knows none of the classes.
         waiting_share: part of the training time in which the device waited for chips.
         stopped: why it ended: `finished`, `early` (patience), `diverged`.
     """
@@ -320,6 +322,7 @@ class TrainResult:
     seconds: float
     stopped: str = "finished"
     warnings: tuple[str, ...] = ()
+    base_scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

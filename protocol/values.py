@@ -75,6 +75,8 @@ class Image:
         rendered: what the file shows where it is a temporary picture of something else.
         access: GDAL's options to open it, such as user and password of a server. They are secret: never recorded.
         nodata: value to treat as no data in all bands, if the raster itself does not mark missing data.
+        stretch: values that become 0 and 255 of 8-bit pixels: a low and a high one for all bands, or for each band that
+            is read, in their order; empty to read the values as they are.
     """
 
     path: str
@@ -83,11 +85,19 @@ class Image:
     rendered: Optional[Rendered] = None
     access: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
     nodata: Optional[float] = None
+    stretch: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         require(bool(self.path), tr("No image was given."), tr("Choose a raster file."))
         finite = self.nodata is None or math.isfinite(self.nodata)
         require(finite, tr("The no data value is not a number."), tr("Use a number, such as 0 or 255."))
+        pairs = list(zip(self.stretch[::2], self.stretch[1::2]))
+        rising = all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs)
+        require(
+            rising and len(self.stretch) % 2 == 0,
+            tr("The stretch is not a list of low and high values."),
+            tr("Use a low and a higher value, such as 0 and 3000, for all bands or for each."),
+        )
 
 
 SPECK_PX = 64

@@ -8,7 +8,7 @@ import typing
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from . import evaluation, ground_truth, prediction, training
+from . import evaluation, ground_truth, prediction, training, training_check
 from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
@@ -31,6 +31,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "mask": (ground_truth.MaskRequest, ground_truth.MaskResult),
     "chips": (ground_truth.ChipsRequest, ground_truth.ChipsResult),
     "train": (training.TrainRequest, training.TrainResult),
+    "check_training": (training_check.CheckTrainingRequest, training_check.CheckTrainingResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }
@@ -50,8 +51,10 @@ def to_wire(request: object) -> dict[str, Any]:
 
 
 def _needed(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a dataclass, without those of an image that have their usual values."""
-    ordinary: tuple[tuple[str, Any], ...] = (("rendered", None), ("access", {}), ("nodata", None))
+    """The fields of a dataclass, without those of an image or a class value that have their usual values."""
+    ordinary: tuple[tuple[str, Any], ...] = (
+        ("rendered", None), ("access", {}), ("nodata", None), ("stretch", ()), ("called", ""),
+    )  # fmt: skip
     return {name: value for name, value in items if (name, value) not in ordinary}
 
 

@@ -47,4 +47,16 @@ def mark(text: str) -> str:
     return text
 
 
+BANDS = (
+    mark("red"), mark("green"), mark("blue"), mark("nir"), mark("rededge"), mark("coastal"), mark("yellow"),
+    mark("swir1"), mark("swir2"), mark("alpha"),
+)  # fmt: skip
+"""What models and images call bands, by the colours of STAC's electro-optical extension."""
+
+
+def band_in_words(name: str) -> str:
+    """What a band is called in the user's language; any other name as it is."""
+    return tr(name) if name in BANDS else name
+
+
 speak(os.environ.get(LANGUAGE_VARIABLE, ""))

@@ -130,6 +130,7 @@ class OrthomaskDock(QgsDockWidget):
     def evaluate(self, path: str, title: str) -> None:
         """Open the window that evaluates the model in this file."""
         dialog = EvaluateDialog(self._iface, self._client, path, title, self)
+        dialog.begin_with(self.train.trained_on)
         dialog.threshold_wanted.connect(self.segment_with)
         dialog.show()
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...protocol import ErrorCode, GpuProblem, InfoRequest, InfoResult, OrthomaskError
-from ...protocol.words import mark, tr
+from ...protocol.words import mark, tr, tr_n
 from ..models.bundle import Bundle
 from ..models.unet import fused, mixed
 from ..progress import Progress
@@ -183,7 +183,8 @@ def _processor() -> str:
         lines = []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     title = named[0] if named else platform.processor() or platform.machine()
-    return f"{title}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return tr_n("{}, {} thread", "{}, {} threads", threads).format(title, threads)
 
 
 def keep_pages() -> None:

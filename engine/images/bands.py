@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 
 from ...protocol import ErrorCode, OrthomaskError
-from ...protocol.words import tr
+from ...protocol.words import band_in_words, tr
 from .spectral import Meaning, by_code, by_wavelength, meaning, wavelength_um
 
 NAMELESS = ("undefined", "gray", "palette")
@@ -131,7 +131,8 @@ def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str
     for name, band in zip(wanted, taken):
         if band.is_told and meaning(name).colour not in ("", band.colour):
             raise _missing(found, asked, wanted, image)
-    listed = ", ".join(tr("{} from band {}").format(name, band.number) for name, band in zip(wanted, taken))
+    pairs = zip(map(band_in_words, wanted), taken)
+    listed = ", ".join(tr("{} from band {}").format(name, band.number) for name, band in pairs)
     words = tr("The image does not name its bands; assumed by their order: {}.").format(listed)
     return Choice(tuple(band.number for band in taken), words)
 
@@ -153,7 +154,7 @@ def _code_colour(wanted: str) -> str:
 
 def _assumed_codes(bands: Sequence[BandName]) -> str:
     unsure = [band for band in bands if not band.is_sure]
-    listed = ", ".join(tr("“{}” is {}").format(band.name, band.colour) for band in unsure)
+    listed = ", ".join(tr("“{}” is {}").format(band.name, band_in_words(band.colour)) for band in unsure)
     return tr("Satellites number their bands differently. Assumed: {}.").format(listed) if unsure else ""
 
 
@@ -164,14 +165,15 @@ def _missing(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[s
         sentence = tr("The model reads {} bands ({}), but “{}” has {} ({}), and bands {} were requested.")
     return OrthomaskError(
         ErrorCode.IMAGE_BANDS,
-        sentence.format(len(wanted), ", ".join(wanted), image, len(found), names, ", ".join(asked)),
+        sentence.format(len(wanted), ", ".join(map(band_in_words, wanted)), image, len(found), names, ", ".join(asked)),
         tr("Choose an image with these bands, or specify the bands to use."),
     )
 
 
 def _described(band: BandName) -> str:
     """The name of a band, and what it means."""
-    return f"{band.name} ({band.colour})" if band.colour and band.colour != band.name.casefold() else band.name
+    name, colour = band_in_words(band.name), band_in_words(band.colour)
+    return f"{name} ({colour})" if colour and band.colour != band.name.casefold() else name
 
 
 def corrected(dataset: DatasetReader, found: Sequence[BandName], nodata: float | None) -> str:

@@ -82,6 +82,25 @@ class Source:
         """Whether it has a mask, or a value for no data."""
         return not is_whole(self.dataset.mask_flag_enums)
 
+    def pixel_type(self, number: int) -> str:
+        """NumPy's name for the type in which a band is read."""
+        return "uint8" if self.image.stretch else str(self.dataset.dtypes[number - 1])
+
+    def stretch(self, numbers: Sequence[int]) -> np.ndarray | None:
+        """Lowest and highest value `(bands, 2)` of the bands' stretch to 8 bits; None to read the values as they are.
+
+        Raises:
+            OrthomaskError: there are not as many as bands.
+        """
+        limits = self.image.stretch
+        if not limits:
+            return None
+        if len(limits) not in (2, 2 * len(numbers)):
+            sentence = tr("The stretch has {} pairs of values, but {} bands are read.")
+            remedy = tr("Use a low and a high value for all bands, or for each.")
+            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(len(limits) // 2, len(numbers)), remedy)
+        return np.broadcast_to(np.reshape(limits, (-1, 2)), (len(numbers), 2))
+
     def stamp(self) -> str:
         """Identifies the current state of all files that the pixels come from, by size and time."""
         return files.stamp(self.files)
@@ -109,6 +128,15 @@ class Source:
     def pictured(self) -> list[str]:
         """Names of all bands except masks."""
         return [band.name for band in self.named_bands if not band.is_mask]
+
+    def asked_bands(self) -> tuple[str, ...]:
+        """Names of the bands that the request asks for, or else of all except masks.
+
+        Raises:
+            OrthomaskError: the raster has none of that name.
+        """
+        names = self.band_names()
+        return tuple(names[number - 1] for number in self.bands(self.image.bands or self.pictured()))
 
     @property
     def center(self) -> tuple[float, float]:
@@ -164,6 +192,7 @@ class Reader:
 
     Attributes:
         turn: from pixels of the lattice to those of the dataset: shifts, mirrors and quarter turns.
+        limits: lowest and highest value of the stretch to 8 bits, of all bands or of each `(bands, 2)`; None for none.
         busy: held while it reads.
     """
 
@@ -172,10 +201,11 @@ class Reader:
     lattice: Lattice
     numbers: tuple[int, ...]
     turn: Affine = Affine.identity()
+    limits: np.ndarray | None = None
     busy: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels `(bands, height, width)` in the raster's own type, and their validity `(height, width)`.
+        """Pixels `(bands, height, width)`, stretched or in the raster's own type, and their validity `(height, width)`.
 
         Beyond the raster's edge, and where it has no data, pixels are 0 and not valid.
 
@@ -183,7 +213,8 @@ class Reader:
             OrthomaskError: the file is damaged there.
         """
         inside = _clip(window, self.lattice)
-        pixels = np.zeros((len(self.numbers), window.height, window.width), self.dataset.dtypes[self.numbers[0] - 1])
+        kind = self.source.pixel_type(self.numbers[0])
+        pixels = np.zeros((len(self.numbers), window.height, window.width), kind)
         valid = np.zeros((window.height, window.width), bool)
         rows = slice(inside.y - window.y, inside.y - window.y + inside.height)
         columns = slice(inside.x - window.x, inside.x - window.x + inside.width)
@@ -198,6 +229,8 @@ class Reader:
             raise damaged(self.source, inside.y, error) from error
         if part.dtype.kind == "f":
             mask &= np.isfinite(part).all(axis=0)
+        if self.limits is not None:
+            part = stretched(part, self.limits)
         if not mask.all():
             part[:, ~mask] = 0
         pixels[:, rows, columns] = part
@@ -217,6 +250,17 @@ class Reader:
     def _is_whole(self) -> bool:
         """Whether GDAL says that the raster has a value everywhere."""
         return is_whole(self.dataset.mask_flag_enums)
+
+
+def stretched(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Pixels `(bands, H, W)` in 8 bits: the limits `(bands, 2)` become 0 and 255, and what is beyond them likewise.
+
+    What is not finite gets any value: it is masked.
+    """
+    low, high = limits.T[:, :, None, None]
+    with np.errstate(invalid="ignore"):
+        scaled = (pixels.astype(np.float32) - low) * (255 / (high - low))
+        return np.asarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8))
 
 
 def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
@@ -285,7 +329,7 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
         turn = _turn(source, lattice)
         if turn is None:
             dataset = opening.enter_context(_warped(source, dataset, lattice))
-        reader = Reader(source, dataset, lattice, numbers, turn or Affine.identity())
+        reader = Reader(source, dataset, lattice, numbers, turn or Affine.identity(), source.stretch(numbers))
         try:
             yield reader
         finally:

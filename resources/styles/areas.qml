@@ -85,14 +85,32 @@
         </config>
       </editWidget>
     </field>
+    <field name="state">
+      <editWidget type="ValueMap">
+        <config>
+          <Option type="Map">
+            <Option name="map" type="List">
+              <Option type="Map">
+                <Option name="to do" type="QString" value="todo"/>
+              </Option>
+              <Option type="Map">
+                <Option name="checked" type="QString" value="checked"/>
+              </Option>
+            </Option>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
   </fieldConfiguration>
   <aliases>
     <alias field="name" name="Name" index="1"/>
     <alias field="split" name="Split" index="2"/>
+    <alias field="state" name="State" index="3"/>
   </aliases>
   <defaults>
     <default field="name" expression="'area ' || (count(1) + 1)" applyOnUpdate="0"/>
     <default field="split" expression="'train'" applyOnUpdate="0"/>
+    <default field="state" expression="'todo'" applyOnUpdate="0"/>
   </defaults>
   <editform tolerant="1"></editform>
   <featformsuppress>1</featformsuppress>

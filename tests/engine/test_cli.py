@@ -134,6 +134,23 @@ IMAGES: dict[str, tuple[Callable[[Callable[..., Path], Path], Path], str]] = {
 }
 
 
+def test_16_bits_are_stretched_for_a_model_of_8(
+    invoke: Invoke, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
+    plain = make_raster(scene(150, 130), name="plain.tif")
+    deep = make_raster(scene(150, 130).astype(np.uint16) * 16 + 100, name="deep.tif")
+    checked = invoke("check", deep)
+    assert checked.exit_code == 2
+    assert "Stretch its values to 8 bits" in checked.stdout
+    assert "--stretch LOW,HIGH" in checked.stdout
+    assert invoke("check", deep, "--stretch", "100,4180").exit_code == 0
+    assert invoke("predict", plain, "--out", tmp_path / "plain").exit_code == 0
+    assert invoke("predict", deep, "--out", tmp_path / "deep", "--stretch", "100,4180").exit_code == 0
+    found = [rasterio.open(tmp_path / name / "probabilities.tif").read() for name in ("plain", "deep")]
+    np.testing.assert_array_equal(*found)
+    assert json.loads((tmp_path / "deep/run.json").read_text())["request"]["image"]["stretch"] == [100, 4180]
+
+
 def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path

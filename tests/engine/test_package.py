@@ -53,6 +53,14 @@ def test_its_metadata_say_what_the_repository_asks(package: zipfile.ZipFile) -> 
     assert "orthomask/" + general["icon"] in package.namelist()
 
 
+def test_its_metadata_let_it_into_every_qgis_of_qt_6(package: zipfile.ZipFile) -> None:
+    metadata = ConfigParser(interpolation=None)
+    metadata.read_string(package.read("orthomask/metadata.txt").decode())
+    # QGIS 4 and its repository read the versions (qgis/QGIS#65146); QGIS 3.36 to 3.44 built with Qt 6 also the key.
+    assert tuple(map(int, metadata["general"]["qgisMaximumVersion"].split("."))) >= (4, 0)
+    assert metadata["general"]["supportsQt6"].upper() in {"TRUE", "YES"}
+
+
 def test_what_qgis_imports_is_python_of_its_oldest_version(package: zipfile.ZipFile) -> None:
     for name in package.namelist():
         if name.endswith(".py") and PurePosixPath(name).parts[1] in {"__init__.py", "plugin.py", "protocol", "ui"}:

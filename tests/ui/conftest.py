@@ -6,7 +6,7 @@ import json
 
 import pytest
 from map_servers import SAMPLE, serving
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
 from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
@@ -60,6 +60,7 @@ def _no_settings():
     for setting in settings.ALL:
         setting.reset()
     settings.SEEN.set(True)
+    QgsSettings().remove("Windows/OrthomaskEvaluate")
 
 
 @pytest.fixture

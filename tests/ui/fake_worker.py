@@ -47,6 +47,14 @@ CHECK = {
     "windows": 12, "seconds": 90.0, "device": "Test processor",
 }  # fmt: skip
 
+CHECK_TRAINING = {
+    "lights": [
+        {"name": "objects", "level": "green", "reason": "Enough to learn from."},
+        {"name": "areas", "level": "amber", "reason": "Is nothing there, or not drawn yet?"},
+    ],
+    "seconds": 360.0, "device": "Test processor",
+}  # fmt: skip
+
 cancelled = set()
 
 
@@ -123,6 +131,7 @@ ANSWERS = {
     "predict": predict,
     "polygonize": polygonize,
     "check": lambda params: CHECK,
+    "check_training": lambda params: CHECK_TRAINING,
     "calibrate": lambda params: {"seconds": 45.0, "memory_mb": 1230.0},
     "models": lambda params: MODELS if not params["model"] else {"models": [MODELS["models"][1]]},
     "info": lambda params: INFO,

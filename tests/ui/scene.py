@@ -95,7 +95,7 @@ def write_polygons(path):
     dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
     reference = osr.SpatialReference()
     reference.SetFromUserInput(CRS)
-    layer = dataset.CreateLayer("polygons", reference, ogr.wkbMultiPolygon)
+    layer = dataset.CreateLayer("polygons", reference, ogr.wkbPolygon)
     for name, kind in (
         ("id", ogr.OFTInteger), ("class", ogr.OFTString), ("class_value", ogr.OFTInteger), ("confidence", ogr.OFTReal),
         ("area_m2", ogr.OFTReal), ("perimeter_m", ogr.OFTReal), ("outline", ogr.OFTString), ("run", ogr.OFTString),
@@ -105,9 +105,10 @@ def write_polygons(path):
         x = LEFT + 10 * value
         feature = ogr.Feature(layer.GetLayerDefn())
         feature["class"], feature["class_value"] = CLASSES[value - 1]["name"], value
+        feature["id"], feature["outline"], feature["run"] = value, "squared", "0123456789ab"
         feature["confidence"], feature["area_m2"] = 0.9, 25.0
         corners = ", ".join(f"{x + dx} {TOP - 10 + dy}" for dx, dy in ((0, 0), (5, 0), (5, 5), (0, 5), (0, 0)))
-        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"MULTIPOLYGON ((({corners})))"))
+        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POLYGON (({corners}))"))
         layer.CreateFeature(feature)
     runs = dataset.CreateLayer("orthomask_runs", None, ogr.wkbNone)
     runs.CreateField(ogr.FieldDefn("run", ogr.OFTString))
@@ -121,13 +122,17 @@ def square(x, side=5.0):
 
 
 def write_project(path, labels=(), areas=()):
-    """A label project with the classes `CLASSES`; labels are (x, class value), areas are (x, name, split)."""
+    """A label project with the classes `CLASSES`; labels are (x, class value), areas are (x, name, split, state).
+
+    Without a state it is a project of an older version.
+    """
     dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
     reference = osr.SpatialReference()
     reference.SetFromUserInput(CRS)
     text, integer = ogr.OFTString, ogr.OFTInteger
     _fill(dataset.CreateLayer("labels", reference, ogr.wkbMultiPolygon), (("class", integer),), labels)
-    _fill(dataset.CreateLayer("areas", reference, ogr.wkbMultiPolygon), (("name", text), ("split", text)), areas)
+    fields = (("name", text), ("split", text), ("state", text))[: max((len(area) - 1 for area in areas), default=2)]
+    _fill(dataset.CreateLayer("areas", reference, ogr.wkbMultiPolygon), fields, areas)
     table = dataset.CreateLayer("orthomask_classes", None, ogr.wkbNone, options=["ASPATIAL_VARIANT=GPKG_ATTRIBUTES"])
     for name, kind in (("value", integer), ("name", text), ("color", text), ("outline", text)):
         table.CreateField(ogr.FieldDefn(name, kind))

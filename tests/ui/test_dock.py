@@ -22,6 +22,7 @@ from scene import CRS, wait_until
 from orthomask.ui.client import environment
 from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
+from orthomask.ui.layers.sources import extent_region
 from orthomask.ui.toolkit.words import area_in_words
 
 LEFT = Qt.MouseButton.LeftButton
@@ -30,6 +31,11 @@ LEFT = Qt.MouseButton.LeftButton
 def press(button):
     assert button.isEnabled()
     QTest.mouseClick(button, LEFT)
+
+
+def reasons(box):
+    """What the lights say, from the top."""
+    return [words.text() for words in box.lights.findChildren(QLabel) if words.isVisible() and words.text()]
 
 
 def run(panel):
@@ -106,7 +112,7 @@ def test_nothing_runs_without_a_region(panel):
 def test_lights_and_estimate_follow_the_choice(ready, engine):
     wait_until(lambda: ready.preflight.result is not None)
     assert "2 min" in ready.preflight.estimate.text()  # 90 s
-    assert ready.preflight._lights.count() == 4
+    wait_until(lambda: len(reasons(ready.preflight)) == 2)
     asked = len(engine.asked("check"))
     ready.model.chooser.setCurrentIndex(1)
     assert ready.preflight.result is None
@@ -132,15 +138,14 @@ def test_a_check_that_fails_is_a_red_light(panel, engine):
     error = {"code": "region_outside", "sentence": "It is outside.", "remedy": "Move it.", "details": ""}
     engine.script(check={"error": error})
     press(panel.region.extent_button)
-    wait_until(lambda: panel.preflight._lights.count() == 2)
-    assert panel.preflight._lights.itemAtPosition(0, 1).widget().text() == "It is outside. Move it."
+    wait_until(lambda: reasons(panel.preflight) == ["It is outside. Move it."])
 
 
 def test_a_check_that_failed_is_made_again(panel, engine):
     error = {"code": "image_unreadable", "sentence": "It is damaged.", "remedy": "Mend it.", "details": ""}
     engine.script(check={"error": error})
     press(panel.region.extent_button)
-    wait_until(lambda: panel.preflight._lights.count() == 2)
+    wait_until(lambda: reasons(panel.preflight))
     engine.script()
     panel.model.show_models([panel.model.model])
     wait_until(lambda: panel.preflight.result is not None)
@@ -157,6 +162,13 @@ def test_a_rectangle_drawn_on_the_canvas_is_what_the_engine_gets(panel, canvas, 
     assert region_of(engine).symDifference(drawn).area() < 1e-6 * drawn.area()
     assert engine.asked("predict")[-1]["region"]["crs"] == CRS
     assert area_in_words(panel.region.region.area_m2) in panel.region._words.text()
+
+
+@pytest.mark.parametrize(("crs", "half_x", "half_y"), [("EPSG:4326", 180, 90), ("EPSG:3857", 2e7, 2e7)])
+def test_a_region_that_is_most_of_the_globe_is_told_not_measured(dock, crs, half_x, half_y):
+    globe = QgsRectangle(-half_x, -half_y, half_x, half_y)
+    dock.segment.region.pick(extent_region(globe, QgsCoordinateReferenceSystem(crs)))
+    assert dock.segment.region._words.text().startswith("A large part of the globe is selected.")
 
 
 def test_a_polygon_and_a_freehand_line(panel, canvas):
@@ -231,7 +243,7 @@ def test_a_run_reports_progress_and_adds_one_styled_group(ready, engine, bar, la
     run(ready)
     assert len(values) > 5
     assert values == sorted(values)
-    assert groups() == ["photo · fields · " + time.strftime("%Y-%m-%d %H:%M", time.localtime(1795233600))]
+    assert groups() == ["fields 0.5 · " + time.strftime("%Y-%m-%d %H:%M", time.localtime(1795233600)) + " · photo"]
     assert len(QgsProject.instance().mapLayers()) == 5
     assert "2 polygons, 250 m²" in shown(bar)
     assert (layer.crs(), layer.extent(), layer.source(), layer.renderer().type()) == before

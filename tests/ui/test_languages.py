@@ -141,3 +141,11 @@ def test_the_language_is_that_of_qgis(tmp_path, settings, environment, said):
         [sys.executable, "-c", textwrap.dedent(code)], env=variables, capture_output=True, check=False
     )
     assert done.stdout.decode().strip().endswith(said), done.stderr.decode()
+
+
+def test_thousands_are_separated_though_qgis_leaves_that_out(speak):
+    locale = QLocale("en_US")
+    locale.setNumberOptions(QLocale.NumberOption.OmitGroupSeparator)
+    QLocale.setDefault(locale)
+    assert in_digits(1_234_567) == "1,234,567"
+    assert area_in_words(1.36550853e14) == "136,550,853 km²"

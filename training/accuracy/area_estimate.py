@@ -20,9 +20,9 @@ from rasterio.windows import Window as Block
 
 from ...engine.images import regions
 from ...engine.images.georeference import degrees, ellipsoid
-from ...engine.images.grid import Window
+from ...engine.images.grid import Lattice, Window
 from ...engine.progress import Progress
-from ...protocol import AreaEstimate, ClassInfo, ErrorCode, OrthomaskError, from_json
+from ...protocol import UNKNOWN, AreaEstimate, ClassInfo, ErrorCode, OrthomaskError, from_json
 from ...protocol.words import tr
 from .scores import ratio
 
@@ -31,6 +31,8 @@ SAMPLE = 300
 ROWS = 1024
 """Rows of a map counted at a time, with the mean ground size of their pixels."""
 Z_95 = 1.96
+OFF_PX = 1e-3
+"""Pixels of two grids that differ by less are the same."""
 
 
 class Sample:
@@ -58,19 +60,28 @@ class Sample:
         return np.stack([np.bincount(truth, minlength=len(self._truth)) for truth in self._truth])
 
 
-def estimate(counts: np.ndarray, mapped_m2: np.ndarray, names: Sequence[str]) -> tuple[AreaEstimate, ...]:
+def estimate(
+    counts: np.ndarray, mapped_m2: np.ndarray, names: Sequence[str], labelled_m2: np.ndarray | None = None
+) -> tuple[AreaEstimate, ...]:
     """The area of each class with half of its 95% confidence interval (equations 9, 10 and 11).
+
+    What is labelled is counted, and only the rest of the map is estimated. The variance shrinks by the labelled share
+    of each class (finite population correction; Cochran 1977, Sampling Techniques, section 2.6): where everything is
+    labelled, the area is known, and the interval has no width.
 
     Args:
         counts: sampled pixels, row = class of the map, column = true class.
         mapped_m2: area of each class on the map. A class without samples is taken as mapped.
+        labelled_m2: the part of that which is labelled, row and column like `counts`; None for a negligible part.
     """
-    total = mapped_m2.sum()
-    weights = mapped_m2 / max(total, 1e-9)
+    labelled = np.zeros(counts.shape) if labelled_m2 is None else labelled_m2
+    labelled = labelled * np.minimum(1, mapped_m2 / np.maximum(labelled.sum(axis=1), 1e-9))[:, None]
+    rest = mapped_m2 - labelled.sum(axis=1)
     sizes = counts.sum(axis=1)
     shares = np.where(sizes[:, None] > 0, counts / np.maximum(sizes, 1)[:, None], np.eye(len(counts)))
-    variance = weights[:, None] ** 2 * shares * (1 - shares) / np.maximum(sizes - 1, 1)[:, None]
-    estimated, margin = total * (weights @ shares), total * Z_95 * np.sqrt(variance.sum(axis=0))
+    variance = (mapped_m2 * rest)[:, None] * shares * (1 - shares) / np.maximum(sizes - 1, 1)[:, None]
+    estimated = labelled.sum(axis=0) + rest @ shares
+    margin = Z_95 * np.sqrt(np.maximum(variance.sum(axis=0), 0))
     return tuple(
         AreaEstimate(name, round(float(mapped_m2[i]), 1), round(float(estimated[i]), 1), round(float(margin[i]), 1))
         for i, name in enumerate(names)
@@ -104,6 +115,24 @@ def map_areas(path: Path, classes: Sequence[ClassInfo], progress: Progress) -> n
                     crs, dataset.transform, window
                 )
             return areas
+    except RasterioError as error:
+        raise _no_map(path, str(error)) from error
+
+
+def map_at(path: Path, lattice: Lattice, window: Window) -> np.ndarray | None:
+    """Class values `(H, W)` of the map of a run in a window of a lattice, 255 beyond it; None if its pixels are others.
+
+    Raises:
+        OrthomaskError: it cannot be read.
+    """
+    try:
+        with rasterio.open(path) as dataset:
+            step = ~dataset.transform @ lattice.transform
+            same_crs = pyproj.CRS.from_user_input(dataset.crs.to_wkt()) == pyproj.CRS.from_user_input(lattice.crs)
+            if not same_crs or not np.allclose(step[:6], np.round((1, 0, step.c, 0, 1, step.f)), atol=OFF_PX):
+                return None
+            place = Block(window.x + round(step.c), window.y + round(step.f), window.width, window.height)
+            return np.asarray(dataset.read(1, window=place, boundless=True, fill_value=UNKNOWN))
     except RasterioError as error:
         raise _no_map(path, str(error)) from error
 

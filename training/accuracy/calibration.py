@@ -83,6 +83,10 @@ class Histogram:
         equal = [row for row in rows if row.iou == highest]
         return equal[len(equal) // 2]
 
+    def at(self, threshold: float) -> Operating:
+        """The scores at a threshold of `sweep`."""
+        return next(row for row in self.sweep() if row.threshold == threshold)
+
     def reliability(self) -> list[Bin]:
         """Mean probability and observed frequency in `BINS` bins of equal width; empty bins are left out."""
         steps = np.arange(SCALE + 1)

@@ -86,6 +86,10 @@ class Ground:
         """Bounding box of the areas, in lattice pixels."""
         return select(self.lattice, shapely.union_all([area.polygon for area in self.areas])).extent
 
+    def of(self, split: Split) -> Ground:
+        """The same image with the areas of another split; none if all of it is labelled."""
+        return replace(self, areas=_wanted(self.truth, split))
+
     def compare(self, predictor: Predictor, threshold: float, progress: Progress) -> Iterator[Comparison]:
         """Predict the areas and pair them with the truth; skip pieces in which nothing is known."""
         pieces = [(area.name, piece) for area in self.areas for piece in _pieces(area.polygon)]
@@ -152,12 +156,12 @@ def open_ground(
             open_reader(source, lattice, plan.numbers) as reader,
         ):
             whole = (Area(name or stem, grid.box),)
-            areas = whole if image.areas is None else _wanted(truth, request.split, grid)
+            areas = whole if image.areas is None else _wanted(truth, request.split)
             yield Ground(plan, reader, truth, areas, image.place or stem, georeferenced)
 
 
-def _wanted(truth: Truth, split: Split, grid: Grid) -> tuple[Area, ...]:
-    areas = (Area(area.name, area.polygon.intersection(grid.box)) for area in truth.areas if area.split is split)
+def _wanted(truth: Truth, split: Split) -> tuple[Area, ...]:
+    areas = (Area(area.name, area.polygon.intersection(truth.grid.box)) for area in truth.areas if area.split is split)
     return tuple(area for area in areas if area.polygon.area > 0)
 
 

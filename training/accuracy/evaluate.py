@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from ...engine.compute import devices
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
@@ -32,8 +34,10 @@ from ..chips.pictures import Tile, read_chips, read_pictures
 from ..data.material import rooted
 from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
+from .calibration import Histogram
 from .comparison import PIECE_PX, Ground, open_ground, open_tile
 from .error_layers import ObjectLayer, open_errors
+from .fitting import fit_chips, fit_data, notes, translated
 from .objects import object_scores
 from .report import render
 from .tally import Tally
@@ -41,6 +45,8 @@ from .tally import Tally
 RECORD, REPORT, OBJECTS = "evaluation.json", "report.html", "objects.gpkg"
 FEW_AREAS = 10
 """With fewer areas than this, the interval of the area estimate is unreliable."""
+NO_SHARE = 1e-3
+"""Of a map: less than this is none."""
 
 
 def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
@@ -53,8 +59,8 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
             exists or cannot be written.
     """
     started = time.monotonic()
-    request = replace(request, data=rooted(request.data))
     bundle, final = bundles.load(request.model), Path(request.output_dir)
+    request = replace(request, data=fit_data(rooted(request.data), bundle.card.classes))
     with building(final, keep=_is_foreign) as folder:
         _refuse(final, request.existing)
         evaluation = _Evaluation(request, bundle, folder, progress)
@@ -78,36 +84,53 @@ class _Evaluation:
         progress.report(0.04, tr("Preparing the model"))
         self._predictor = devices.prepare(bundle, self._device)
         self._threshold = request.threshold or bundle.card.threshold
-        self._tally = Tally(bundle.card.classes)
+        self._tally = Tally(bundle.card.classes, Path(request.map_path) if request.map_path else None)
+        self._tuning = Histogram.empty()
         self._objects = ObjectLayer(folder / OBJECTS, bundle.card.classes)
         self._rasters: list[str] = []
         self._warnings: list[str] = []
 
     def compare(self, progress: Progress) -> None:
-        """Predict and count everything that is labelled."""
+        """Predict and count everything that is labelled; with a test also the validation areas, for the threshold."""
         images = self._request.data.projects
         share = len(images) / (len(images) + bool(self._request.data.pictures or self._request.data.chips))
         for index, image in enumerate(images):
             part = progress.part(share * index / len(images), share * (index + 1) / len(images))
+            for labels in image.labels:
+                self._warnings += notes(labels.mapping, self._bundle.card.classes)
             with open_ground(image, self._request) as ground:
-                self._add(ground, part)
+                tuning = ground.of(Split.VALIDATION) if self._tunes else replace(ground, areas=())
+                counted = len(ground.areas) / max(1, len(ground.areas) + len(tuning.areas))
+                self._add(ground, part.part(0, counted))
+                self._tune(tuning, part.part(counted, 1))
         for number, (tile, bands) in enumerate(self._tiles(), start=1):
             done = share + (1 - share) * number / (number + 20)  # their number is unknown
             progress.report(done, tr("Image {}: {}").format(number, tile.name))
             with open_tile(tile, bands, self._request) as ground:
-                self._add(ground, progress.part(done, done))
+                add = self._add if tile.split is self._request.split else self._tune
+                add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
             raise _nothing(self._request.split)
 
+    @property
+    def _tunes(self) -> bool:
+        """Whether validation areas choose the best threshold, so that the score of the others stays honest."""
+        return self._request.split is Split.TEST
+
     def _tiles(self) -> Iterator[tuple[Tile, tuple[str, ...]]]:
-        """The pictures of the requested split, each with its band names if an export gives them."""
-        data = self._request.data
+        """The pictures of the requested split and for tuning, each with its band names if an export gives them."""
+        data, classes = self._request.data, self._bundle.card.classes
+        splits = {self._request.split, *([Split.VALIDATION] if self._tunes else [])}
         for pictures in data.pictures:
             tiles = read_pictures(pictures, data.root, self._warnings.append)
-            yield from ((tile, ()) for tile in tiles if tile.split is self._request.split)
+            yield from ((tile, ()) for tile in tiles if tile.split in splits)
         for chips in data.chips:
-            bands = load_manifest(Path(data.root, chips.path)).bands
-            yield from ((tile, bands) for tile in read_chips(chips, data.root) if tile.split is self._request.split)
+            manifest = load_manifest(Path(data.root, chips.path))
+            mapping = fit_chips(manifest.classes, classes)
+            self._warnings += notes(mapping, classes)
+            for tile in read_chips(chips, data.root):
+                if tile.split in splits:
+                    yield tile._replace(mask=translated(tile.mask, mapping)), manifest.bands
 
     def _add(self, ground: Ground, progress: Progress) -> None:
         pieces = ground.compare(self._predictor, self._threshold, progress.part(0, 0.95))
@@ -124,10 +147,15 @@ class _Evaluation:
                 raster.write(piece)
                 self._objects.write(ground, piece, self._tally.add(ground, piece))
 
+    def _tune(self, ground: Ground, progress: Progress) -> None:
+        for piece in ground.compare(self._predictor, self._threshold, progress):
+            self._tuning.add(piece.probabilities, piece.truth)
+
     def result(self) -> EvaluateResult:
         """All scores."""
         tally, final = self._tally, Path(self._request.output_dir)
-        best = tally.histogram.best()
+        tuned = bool(self._tuning.found[:, 1].any())
+        best = (self._tuning if tuned else tally.histogram).best()
         mapped = tally.mapped_m2 if self._mapped_m2 is None else self._mapped_m2
         classes = ("background", *tally.names)
         return EvaluateResult(
@@ -140,10 +168,11 @@ class _Evaluation:
             pixels=scores.pixel_scores(tally.confusion, tally.names),
             places=tally.places(),
             objects=object_scores(tally.matches, tally.names),
-            areas=estimate(tally.sample.counts(), mapped, classes)[1:],
+            areas=estimate(tally.sample.counts(), mapped, classes, tally.labelled_m2)[1:],
             threshold=self._threshold,
             best_threshold=round(best.threshold, 3),
-            best_iou=best.iou,
+            best_iou=tally.histogram.at(best.threshold).iou,
+            tuned_on=Split.VALIDATION if tuned else self._request.split,
             calibration_error=tally.histogram.error(),
             errors_path=str(final / self._rasters[0]) if self._rasters else "",
             objects_path=str(final / OBJECTS) if self._rasters else "",
@@ -155,10 +184,16 @@ class _Evaluation:
         confusion, counts = self._tally.confusion, self._tally.sample.counts()
         if not confusion[1:].sum():
             yield tr("No objects are labelled here, so IoU, precision and recall mean nothing.")
+        areas = len(self._tally.areas())
+        if areas == 1:
+            yield tr(
+                "Everything was measured in one area, which says nothing about how scores differ from place to place: "
+                "label more areas."
+            )
         if not self._request.map_path:
             return
-        areas = len(self._tally.areas())
-        if areas < FEW_AREAS:
+        unlabelled = 1 - scores.ratio(self._tally.labelled_m2.sum(), np.sum(self._mapped_m2))
+        if areas < FEW_AREAS and unlabelled > NO_SHARE:
             yield (
                 tr(
                     "There are only {} labelled areas: unless they represent the whole map well, the confidence "
@@ -202,8 +237,9 @@ class _Evaluation:
             "data": f"Measured on {areas} {self._request.split.value} {'area' if areas == 1 else 'areas'}, "
             f"{known / 1e6:,.2f} million labelled pixels",
             "mapped": f"Of the map {mapped.parent.name}/{mapped.name}." if self._request.map_path
-            else "Of the labelled areas themselves; give the map of a run to estimate the areas on it.",
+            else "Of the labelled areas, where the truth is counted; give the map of a run to estimate its areas.",
             "sources": _sources(self._request.data),
+            "split": self._request.split.value,
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": devices.version(),
             "device": self._device.name,

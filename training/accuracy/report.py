@@ -65,7 +65,8 @@ def _plots(histogram: Histogram, result: EvaluateResult) -> list[tuple[str, str,
     return [
         (
             "Threshold",
-            "How the scores of all classes together change with the threshold. Choosing it on these areas flatters.",
+            "How the scores of all classes together change with the threshold on these areas. Best on those for "
+            f"{result.tuned_on.value}: {result.best_threshold:.2f}.",
             _plot(lambda axes: _sweep(axes, histogram, result)),
         ),
         (

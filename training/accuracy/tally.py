@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise, product
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from ...engine.images.grid import Window
 from ...engine.runs.runs import SCALE
 from ...protocol import SPECK_PX, UNKNOWN, ClassInfo, PixelScores
 from ..truth.components import components
-from .area_estimate import Sample, pixel_m2
+from .area_estimate import Sample, map_at, pixel_m2
 from .calibration import Histogram
 from .comparison import Comparison, Ground
 from .objects import Matches, match
@@ -64,14 +65,22 @@ class Tally:
     Attributes:
         confusion: pixel counts, row = truth, column = prediction, background first.
         mapped_m2: predicted ground area of background and each class.
+        labelled_m2: labelled ground area on the map, row = class there, column = true class.
         worst: the examples with the most wrong pixels, the worst first.
     """
 
-    def __init__(self, classes: Sequence[ClassInfo]) -> None:
+    def __init__(self, classes: Sequence[ClassInfo], map_path: Path | None = None) -> None:
+        """Start with nothing.
+
+        Args:
+            map_path: the class raster whose areas are to be estimated; None for the predictions themselves.
+        """
+        self._map_path = map_path
         count = len(classes) + 1
         self.names = tuple(info.name for info in classes)
         self.confusion = np.zeros((count, count), np.int64)
         self.mapped_m2 = np.zeros(count)
+        self.labelled_m2 = np.zeros((count, count))
         self.histogram, self.sample = Histogram.empty(), Sample(count)
         self.matches: list[Matches] = []
         self.worst: list[Example] = []
@@ -90,8 +99,18 @@ class Tally:
         self.sample.add(found, truth)
         size_m2 = pixel_m2(pyproj.CRS.from_user_input(ground.lattice.crs), ground.lattice.transform, piece.window)
         self.mapped_m2 += np.bincount(found, minlength=len(self.confusion)) * size_m2
+        self.labelled_m2 += self._labelled(ground, piece) * size_m2
         self._keep_worst(ground, piece)
         return self._match(piece, size_m2)
+
+    def _labelled(self, ground: Ground, piece: Comparison) -> np.ndarray:
+        """Labelled pixels on the map: row = class there, column = true class."""
+        count = len(self.confusion)
+        mapped = map_at(self._map_path, ground.lattice, piece.window) if self._map_path else piece.found
+        if mapped is None:
+            return np.zeros((count, count))
+        known = (piece.truth != UNKNOWN) & (mapped < count)
+        return _confusion(mapped[known], piece.truth[known], count).T
 
     def _match(self, piece: Comparison, size_m2: float) -> Matched:
         numbers = components(piece.found)

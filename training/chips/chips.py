@@ -247,8 +247,8 @@ def _style_of(source: Source, request: ChipsRequest) -> Style:
     dataset, numbers = source.dataset, source.bands(source.image.bands or source.pictured())
     names = source.band_names()
     bands, colours = zip(*((names[number - 1], dataset.colorinterp[number - 1]) for number in numbers))
-    dtype = dataset.dtypes[numbers[0] - 1]
-    return Style(request.format, request.chip_px, (), bands, colours, dtype, dataset.nodatavals[numbers[0] - 1])
+    nodata = None if source.image.stretch else dataset.nodatavals[numbers[0] - 1]
+    return Style(request.format, request.chip_px, (), bands, colours, source.pixel_type(numbers[0]), nodata)
 
 
 @lru_cache

@@ -17,7 +17,8 @@ from ...engine.images.grid import Lattice, Window
 from ...engine.images.raster import Source, open_image
 from ...protocol import Areas, ChipsRequest, LabelledImage, Split
 from ...protocol.words import tr
-from ..truth.labels import open_truth, read_areas
+from ..truth.area_states import read_areas
+from ..truth.labels import open_truth
 from ..truth.placing import Grid
 
 BLOCKS = 20

@@ -81,7 +81,7 @@ def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Ma
     Raises:
         OrthomaskError: something is missing or cannot be read, or there is nothing to learn from it.
     """
-    reading = _Reading(request, parent)
+    reading = Reading(request, parent)
     groups = reading.groups(progress)
     dtypes = sorted({piece.dtype for group in groups for piece in group.pieces})
     if len(dtypes) > 1:
@@ -121,16 +121,16 @@ def _path(path: str, root: str) -> str:
     return below if root and os.path.exists(below) else path
 
 
-class _Reading:
+class Reading:
     """Reads the data part by part, after settling classes, bands and resolution."""
 
     def __init__(self, request: TrainRequest, parent: Bundle | None) -> None:
         self._data, self._request = rooted(request.data), request
         self._inherited = parent.card.classes if parent else ()
-        self._manifests = [load_manifest(Path(self._data.root, chips.path)) for chips in self._data.chips]
+        self.manifests = [load_manifest(Path(self._data.root, chips.path)) for chips in self._data.chips]
         self.classes = request.classes or self._named_classes()
         self.bands = request.bands or (tuple(band.name for band in parent.card.bands) if parent else ())
-        self.bands = self.bands or next((manifest.bands for manifest in self._manifests), ())
+        self.bands = self.bands or next((manifest.bands for manifest in self.manifests), ())
         self.gsd_m = request.gsd_m or (parent.card.gsd_m if parent else self._finest())
         self.warnings: list[str] = []
 
@@ -139,7 +139,7 @@ class _Reading:
         labels = [each for project in self._data.projects for each in project.labels]
         if any(map(names_classes, labels)):
             return resolve_classes(labels)
-        named = next((manifest.classes for manifest in self._manifests), ())
+        named = next((manifest.classes for manifest in self.manifests), ())
         if named or self._inherited or not self._data.projects:
             return named
         return resolve_classes(labels)
@@ -147,7 +147,7 @@ class _Reading:
     def _finest(self) -> float:
         """The resolution of the finest image, to three digits."""
         found = [pictures.gsd_m for pictures in self._data.pictures]
-        found += [chip.gsd_m for manifest in self._manifests for chip in manifest.chips]
+        found += [chip.gsd_m for manifest in self.manifests for chip in manifest.chips]
         for project in self._data.projects:
             with open_image(project.image) as source:
                 found.append(min(source.gsd_m))
@@ -163,7 +163,7 @@ class _Reading:
             ),
             *(
                 (part.weight, map(partial(self._tile_piece, bands=manifest.bands), read_chips(part, root)))
-                for part, manifest in zip(data.chips, self._manifests)
+                for part, manifest in zip(data.chips, self.manifests)
             ),
             *((project.weight, self._project_pieces(project)) for project in data.projects),
         ]
@@ -212,7 +212,7 @@ class _Reading:
     def _project_pieces(self, project: LabelledImage) -> Iterator[Piece]:
         """The areas of an image, one by one."""
         with open_image(project.image) as source:
-            self.bands = self.bands or tuple(source.pictured())
+            self.bands = self.bands or source.asked_bands()
             choice = source.choose(self.bands)
             self.warnings += filter(None, [choice.assumption])
             gsd_m = max(min(source.gsd_m), self.gsd_m / 2)
@@ -230,7 +230,7 @@ class _Reading:
                 for polygon, split in _disjoint(areas):
                     window = _around(polygon, margin, lattice)
                     scene = self._area_scene(reader, truth, polygon, window, gsd_m, place)
-                    yield Piece(scene, split, source.dataset.dtypes[choice.numbers[0] - 1])
+                    yield Piece(scene, split, source.pixel_type(choice.numbers[0]))
                 self.warnings += truth.warnings
 
     def _area_scene(

@@ -11,6 +11,7 @@ from statistics import fmean, harmonic_mean
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from ...engine.models import bundle
 from ...engine.models.bundle import Card
@@ -29,6 +30,9 @@ EXAMPLES = 4
 """Rows of the preview."""
 ACCURACY = "validation areas"
 """Name of the validation scores in the card."""
+SCORES = ("iou", "f1", "precision", "recall")
+COLUMNS = ("epoch", "step", "loss", *SCORES, "threshold", "learning_rate", "images_per_second", "waiting_share")
+"""Of `metrics.csv`."""
 
 
 class Keeper(Callback):
@@ -38,6 +42,7 @@ class Keeper(Callback):
 
     Attributes:
         rows: one for each epoch, as in `metrics.csv`.
+        base: row 0 there: the scores of the model that the training starts from; empty if they were not measured.
         best: the row of the best epoch; empty before the first.
         seconds: time of training and validation so far.
     """
@@ -49,6 +54,7 @@ class Keeper(Callback):
         self._schedule, self._threshold = request.schedule, request.threshold
         self._views, self._usual = views, usual
         self.rows: list[dict[str, float]] = []
+        self.base: dict[str, float] = {}
         self.best: dict[str, float] = {}
         self.seconds = 0.0
         self._clock = _Clock()
@@ -56,11 +62,12 @@ class Keeper(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """State needed to resume."""
-        return {"rows": self.rows, "best": self.best, "seconds": self.seconds}
+        return {"rows": self.rows, "base": self.base, "best": self.best, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state."""
         self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
+        self.base = state.get("base", {})  # trainings of older versions have none
 
     def on_train_epoch_start(self, _trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and choose the views to show."""
@@ -77,18 +84,27 @@ class Keeper(Callback):
         schedule, epoch = self._schedule, trainer.current_epoch + 1
         message = tr("Epoch {} of {}, {:.0f} images/s").format(epoch, schedule.epochs, self._clock.images_per_second)
         if self.best:
-            message = tr("{}, IoU {:.3f}").format(message, self.best["iou"])
+            message = tr("{}, best IoU {:.3f}").format(message, self.best["iou"])
         self._progress.report(min(trainer.global_step / (schedule.epochs * schedule.steps), 1.0), message)
         self._clock.wait()
+
+    def on_validation_start(self, trainer: Trainer, _pl_module: LightningModule) -> None:
+        """Say that the base is being scored."""
+        if trainer.state.fn is TrainerFn.VALIDATING:
+            self._progress.report(0, tr("Scoring the model it starts from"))
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """Let the user cancel here, too."""
         self._progress.check_cancelled()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the weights if they are the best so far, and show examples."""
+        """Keep the weights if they are the best so far, and show examples; before the training, score the base."""
         learner = cast(Learner, pl_module)
         scores = self._scores = learner.board.best(self._threshold)
+        if trainer.state.fn is TrainerFn.VALIDATING:
+            self.base = _rounded({"epoch": 0, "step": 0, **_named(scores)})
+            self._write_metrics()
+            return
         learner.scores.append(scores.iou)
         learner.log_dict({name: float(value) for name, value in asdict(scores).items()})
         if not self._folder.leads:
@@ -117,21 +133,16 @@ class Keeper(Callback):
             "epoch": len(self.rows) + 1,
             "step": trainer.global_step,
             "loss": sum(learner.losses) / len(learner.losses),
-            "iou": scores.iou,
-            "f1": scores.f1,
-            "precision": scores.precision,
-            "recall": scores.recall,
-            "threshold": scores.threshold,
+            **_named(scores),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "images_per_second": self._clock.images_per_second,
             "waiting_share": self._clock.waiting_share,
         }
-        self.rows.append({name: float(f"{value:.6g}") for name, value in row.items()})
+        self.rows.append(_rounded(row))
         if scores.iou > self.best.get("iou", -1.0):
             self.best = self.rows[-1]
         self.seconds += self._clock.seconds
-        if self._folder.leads:
-            write_atomically(self._folder.metrics, _table(self.rows))
+        self._write_metrics()
         partial = self._folder.checkpoint.with_name("last.ckpt.partial")
         with writing(self._folder.checkpoint):
             trainer.save_checkpoint(partial)
@@ -148,14 +159,26 @@ class Keeper(Callback):
             run_dir=str(self._folder.path),
             epochs=len(self.rows),
             best_epoch=int(self.best["epoch"]),
-            scores={name: self.best[name] for name in ("iou", "f1", "precision", "recall")},
+            scores={name: self.best[name] for name in SCORES},
             threshold=self.best["threshold"],
             images_per_second=round(harmonic_mean(speeds), 2),
             waiting_share=round(fmean(row["waiting_share"] for row in self.rows), 4),
             seconds=round(self.seconds, 1),
             stopped=stopped,
-            warnings=warnings,
+            warnings=(*warnings, *self._no_better()),
+            base_scores={name: self.base[name] for name in SCORES} if self.base else {},
         )
+
+    def _write_metrics(self) -> None:
+        if self._folder.leads:
+            write_atomically(self._folder.metrics, _table([self.base, *self.rows] if self.base else self.rows))
+
+    def _no_better(self) -> tuple[str, ...]:
+        """A warning if the training has not improved the model it started from."""
+        if not self.base or self.best["iou"] > self.base["iou"]:
+            return ()
+        words = tr("No epoch scored better than the model it started from (IoU {:.3f}): keep using that one.")
+        return (words.format(self.base["iou"]),)
 
     @property
     def stale(self) -> bool:
@@ -198,10 +221,18 @@ class _Clock:
 
 def _table(rows: list[dict[str, float]]) -> bytes:
     text = io.StringIO()
-    writer: csv.DictWriter[str] = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode()
+
+
+def _named(scores: Scores) -> dict[str, float]:
+    return {name: getattr(scores, name) for name in (*SCORES, "threshold")}
+
+
+def _rounded(row: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in row.items()}
 
 
 def _plain(value: float) -> float | int:

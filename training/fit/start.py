@@ -183,6 +183,12 @@ def _class_rows(
     return {0: 0} | {info.value: known[_plain(info.name)] for info in classes if _plain(info.name) in known}
 
 
+def shared_classes(card: Card, before: Card) -> set[str]:
+    """The classes that two models have in common, by name."""
+    known, wanted = ({_plain(info.name) for info in each.classes} for each in (before, card))
+    return known & wanted
+
+
 def _plain(name: str) -> str:
     """A class's name, ignoring case and a plural s."""
     return name.strip().casefold().removesuffix("s")

@@ -33,7 +33,7 @@ from .folder import TrainingFolder
 from .keeper import Keeper
 from .learner import Average, Diverged, Learner
 from .loggers import loggers
-from .start import begin, parent_of
+from .start import begin, parent_of, shared_classes
 
 LOG_EVERY = 25
 """Steps between points of the trackers' loss curves."""
@@ -70,7 +70,9 @@ def _trained(
     keeper = Keeper(folder, card, request, views, usual, progress.part(0.05, 1))
     trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
     folder.begin()
-    stopped = fit(trainer, learner, keeper, loader(chips, request.schedule, folder.finished_epochs()), views, folder)
+    batches = loader(chips, request.schedule, folder.finished_epochs())
+    has_base = parent is not None and bool(shared_classes(card, parent.card))
+    stopped = fit(trainer, learner, keeper, batches, views, folder, has_base=has_base)
     said = [*material.warnings, *notes, *_diverged(stopped, keeper)]
     result = keeper.result(stopped, tuple(said))
     folder.finish(result)
@@ -152,9 +154,13 @@ def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
 
 
 def fit(
-    trainer: Trainer, learner: Learner, keeper: Keeper, batches: DataLoader[Any], views: Views, folder: TrainingFolder
-) -> str:
+    trainer: Trainer, learner: Learner, keeper: Keeper, batches: DataLoader[Any], views: Views, folder: TrainingFolder,
+    *, has_base: bool = False,
+) -> str:  # fmt: skip
     """Train to the end, from the last checkpoint if there is one; return why it ended.
+
+    Args:
+        has_base: score the network before it learns.
 
     Raises:
         OrthomaskError: memory or disk ran out, also while loggers write.
@@ -163,7 +169,10 @@ def fit(
     try:
         with warnings.catch_warnings(), writing(folder.path):
             warnings.simplefilter("ignore")
-            trainer.fit(learner, batches, DataLoader(views, batch_size=1), ckpt_path=checkpoint, weights_only=True)
+            scored = DataLoader(views, batch_size=1)
+            if has_base and checkpoint is None:
+                trainer.validate(learner, scored, verbose=False)
+            trainer.fit(learner, batches, scored, ckpt_path=checkpoint, weights_only=True)
     except Diverged:
         return "diverged"
     except (RuntimeError, MemoryError) as error:

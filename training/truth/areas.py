@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,23 @@ from ...engine.images.raster import open_image, open_reader
 from ...engine.images.regions import reprojected, to_lattice, transformed
 from ...engine.outputs import refuse_in_use, writing
 from ...engine.progress import Progress
-from ...protocol import AreasRequest, AreasResult, ErrorCode, OrthomaskError, Sampling, Split
+from ...protocol import (
+    AREA_CHECKED,
+    AREA_STATE,
+    AREA_TODO,
+    AreasRequest,
+    AreasResult,
+    ErrorCode,
+    OrthomaskError,
+    Sampling,
+    Split,
+)
 from ...protocol.words import tr
 from .chances import chances
 from .labels import Grid, image_grid
 from .placement import Site, anywhere, evenly
 from .project import write_areas
-from .vector_files import crs_of, layers_of, read_column, require_field
+from .vector_files import crs_of, fields_of, layers_of, read_column, require_field
 from .vectors import read_polygons
 
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
@@ -41,7 +52,7 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
         require_field(str(target), "areas", field)
     rng = np.random.default_rng(request.seed)
     progress.report(0, tr("Placing areas"))
-    with open_image(request.image) as source:
+    with open_image(replace(request.image, stretch=())) as source:  # whether there is data, of whatever value
         grid = image_grid(source)
         lattice = Lattice(grid.crs, grid.transform, grid.width_px, grid.height_px, 512, 0)
         region, warnings = to_lattice(request.region, lattice) if request.region else (grid.box, ())
@@ -67,7 +78,8 @@ def run(request: AreasRequest, progress: Progress) -> AreasResult:
     if len(places) < request.count:
         warnings += (_too_few(request, len(places)),)
     splits = _dealt(len(places), request.shares, rng)
-    _append(target, places, splits, grid, has_areas)
+    state = AREA_CHECKED if request.checked else AREA_TODO
+    _append(target, places, splits, state, grid, has_areas)
     return AreasResult(str(target), len(places), warnings)
 
 
@@ -100,7 +112,8 @@ def _dealt(count: int, shares: tuple[float, ...], rng: np.random.Generator) -> l
     return [splits[index] for index in rng.permutation(count)]
 
 
-def _append(target: Path, places: list[Window], splits: list[Split], grid: Grid, has_areas: bool) -> None:
+def _append(target: Path, places: list[Window], splits: list[Split], state: str, grid: Grid, has_areas: bool) -> None:
+    """Write the areas; a layer from before areas had a state gets none."""
     path = str(target)
     first = len(read_column(path, "areas", "split")) + 1 if has_areas else 1
     names = [f"area {number}" for number in range(first, first + len(places))]
@@ -111,4 +124,7 @@ def _append(target: Path, places: list[Window], splits: list[Split], grid: Grid,
         drawn = reprojected(drawn, grid.crs, crs)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    write_areas(target, shapely.to_wkb(shapely.multipolygons(drawn[:, None])), names, splits, crs)
+    columns = {"name": names, "split": [split.value for split in splits]}
+    if not has_areas or AREA_STATE in fields_of(path, "areas"):
+        columns[AREA_STATE] = [state] * len(places)
+    write_areas(target, shapely.to_wkb(shapely.multipolygons(drawn[:, None])), columns, crs)

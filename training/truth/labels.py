@@ -18,6 +18,7 @@ from ...engine.images.grid import Window
 from ...engine.images.raster import Source
 from ...protocol import BACKGROUND, UNKNOWN, Areas, ClassInfo, ErrorCode, Labels, OrthomaskError, Split, Touch
 from ...protocol.words import tr, tr_n
+from .area_states import TruthArea, read_areas, settled
 from .burning import burn, strip_height
 from .classes import (
     PROJECT_FIELD,
@@ -35,21 +36,13 @@ from .label_rasters import RasterLabels, open_labels
 from .mask_values import yes_no_note
 from .placing import Grid
 from .strips import Strip, code_type, distinct, looked_up, tables
-from .vector_files import choose_layer, fields_of, is_vector, read_column, require_field
+from .vector_files import choose_layer, is_vector, read_column, require_field
 from .vectors import Tally, read_polygons
 
 __all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]
 
 STRIPS = 3
 """Burned strips kept in memory: one, and its neighbours for margins."""
-
-
-class TruthArea(NamedTuple):
-    """An area, in pixels of the grid."""
-
-    name: str
-    split: Split
-    polygon: shapely.Geometry
 
 
 class TruthPolygon(NamedTuple):
@@ -85,6 +78,7 @@ class Truth:
 
     Attributes:
         areas: empty if the whole image is labelled.
+        has_rasters: whether a source of labels is a raster, which says of every pixel what is there.
         object_values: `(N + 1,)` uint8: class value of each drawn object, by its number.
         warnings: what was repaired, left out or is missing, with counts.
     """
@@ -104,7 +98,7 @@ class Truth:
         self._layers, self._touch, self._limited = drawn.layers, touch, areas is not None
         self._labelled = [area.polygon for area in self.areas if area.split is not Split.TODO]
         self._tree = shapely.STRtree(self._polygons)
-        self._has_rasters = any(layer.raster for layer in drawn.layers)
+        self.has_rasters = any(layer.raster for layer in drawn.layers)
         # a polygon layer is complete: outside its polygons there is background
         self._complete = any(not layer.raster and not layer.subtract for layer in drawn.layers)
         self._height = strip_height(grid)
@@ -132,7 +126,7 @@ class Truth:
         """
         result = self._looked_up(window, lambda strip: strip.objects)
         count = len(self._polygons)
-        for value in np.unique(result[result < 0]) if self._has_rasters else ():
+        for value in np.unique(result[result < 0]) if self.has_rasters else ():
             parts, found = ndimage.label(result == value)
             result = np.where(parts > 0, parts + count, result).astype(np.int32)
             count += found
@@ -157,7 +151,7 @@ class Truth:
             for number, value in classes
             if BACKGROUND < value < UNKNOWN
         ]
-        return found + (self._raster_polygons(window) if self._has_rasters else [])
+        return found + (self._raster_polygons(window) if self.has_rasters else [])
 
     def _raster_polygons(self, window: Window) -> list[TruthPolygon]:
         objects, classes = self.objects(window), self._looked_up(window, lambda strip: strip.classes)
@@ -238,50 +232,13 @@ def open_truth(
             drawn.layers.append(_Layer(first, len(drawn.polygons), raster, source.subtract))
         _refuse_elsewhere(labels, drawn)
         found, of_areas = read_areas(areas, grid) if areas else (None, ())
+        if found and not any(layer.raster for layer in drawn.layers):
+            objects = [polygon for polygon, value in zip(drawn.polygons, drawn.values) if value != BACKGROUND]
+            found, undrawn = settled(found, objects)
+            of_areas += undrawn
         warnings = told + [warning for tally in drawn.tallies for warning in tally.warnings()]
         warnings += [*named_otherwise(labels, known), *of_areas, *_without_labels(known, drawn)]
         yield Truth(grid, known, drawn, found, touch, tuple(dict.fromkeys(warnings)))
-
-
-def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
-    """The areas that touch a grid, and warnings on those repaired or left out.
-
-    Raises:
-        OrthomaskError: none has complete labels, or a split is not known.
-    """
-    layer = choose_layer(areas.path, areas.layer, "areas")
-    columns = [name for name in ("name", areas.split_field) if name in fields_of(areas.path, layer)]
-    read = read_polygons(areas.path, layer, columns, areas.crs, grid)
-    count = len(read.geometries)
-    names = read.columns.get("name", [""] * count)
-    splits = [_split(text) for text in read.columns.get(areas.split_field, [Split.TRAIN.value] * count)]
-    if all(split is Split.TODO for split in splits):
-        why = (
-            tr("All {} areas on the image are still to do.").format(count)
-            if count
-            else tr("No area lies on the image.")
-        )
-        remedy = tr("Set the split of the labelled areas to train, validation or test.")
-        raise OrthomaskError(
-            ErrorCode.AREAS_EMPTY,
-            why if read.tally.features else tr("There are no areas in “{}”.").format(layer),
-            remedy if count else tr("Draw an area on the image and label everything inside it, or work without areas."),
-        )
-    named = zip(names, splits, read.geometries)
-    found = (TruthArea(name or f"area {n}", split, area) for n, (name, split, area) in enumerate(named, 1))
-    return tuple(found), read.tally.warnings()
-
-
-def _split(text: str) -> Split:
-    """The split with this name; an area without one is still to do."""
-    try:
-        return Split(text.lower() or Split.TODO)
-    except ValueError as error:
-        raise OrthomaskError(
-            ErrorCode.LABELS_CLASSES,
-            tr("“{}” is not a valid split for an area.").format(text),
-            tr("Use train, validation, test or todo."),
-        ) from error
 
 
 def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Drawn) -> None:

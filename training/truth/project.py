@@ -11,7 +11,7 @@ import pyproj
 from ...engine.outputs import refuse_in_use, writing
 from ...engine.progress import Progress
 from ...engine.shapes.layers import write_layer
-from ...protocol import ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult, Split
+from ...protocol import AREA_STATE, ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult
 from ...protocol.words import tr
 from .vector_files import CLASS_TABLE
 
@@ -42,7 +42,7 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
         partial.unlink(missing_ok=True)
     try:
         write_layer(partial, "labels", {"class": np.empty(0, np.int32)}, NOTHING, GEOMETRY, crs)
-        write_areas(partial, NOTHING, [], [], crs)
+        write_areas(partial, NOTHING, {"name": [], "split": [], AREA_STATE: []}, crs)
         columns = {
             "value": np.array([info.value for info in request.classes], np.int32),
             "name": np.array([info.name for info in request.classes], object),
@@ -57,13 +57,10 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
     return ProjectResult(str(target))
 
 
-def write_areas(target: Path, geometry: np.ndarray, names: list[str], splits: list[Split], crs: str) -> None:
+def write_areas(target: Path, geometry: np.ndarray, columns: dict[str, list[str]], crs: str) -> None:
     """Append areas, as WKB in `crs`, to the layer `areas` of a GeoPackage; all or none."""
-    columns = {
-        "name": np.array(names, object),
-        "split": np.array([split.value for split in splits], object),
-    }
-    write_layer(target, "areas", columns, geometry, GEOMETRY, crs)
+    texts = {name: np.array(values, object) for name, values in columns.items()}
+    write_layer(target, "areas", texts, geometry, GEOMETRY, crs)
 
 
 def _known_crs(text: str) -> str:

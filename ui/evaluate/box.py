@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsMapLayerComboBox
+from qgis.gui import QgisInterface, QgsGui, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
 from qgis.PyQt.QtWidgets import (
@@ -18,6 +18,7 @@ from qgis.PyQt.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -29,20 +30,23 @@ from ..label.project import SPLIT_NAMES
 from ..layers.picture_words import are_wanted
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
-from ..models.own_models import gsd_of
+from ..models.own_models import bands_of, classes_of, gsd_of
 from ..runs.folder_chooser import FolderChooser
 from ..runs.folders import new_folder
 from ..toolkit.accessible import name_widgets
 from ..toolkit.help import Section, help_button
-from ..toolkit.messages import show_error, show_warning
+from ..toolkit.messages import show_warning
 from ..toolkit.run_bar import RunBar
+from ..toolkit.scrolling import lay_out
 from ..toolkit.words import time_in_words, tr
-from ..train.data_box import TrainingDataBox
+from ..train.data_box import DataChoice, TrainingDataBox
+from .classes_box import ClassesBox
 from .layers import add_evaluation
-from .text import evaluation_html
+from .problem import ProblemBox
+from .text import evaluation_html, threshold_origin
 
 SPLITS = (Split.TEST, Split.VALIDATION, Split.TRAIN)
-WIDTH_PX = 460
+WIDTH_CHARS, SCREEN_SHARE, MARGIN_PX = 72, 0.8, 9
 
 
 class EvaluateDialog(QDialog):
@@ -62,40 +66,48 @@ class EvaluateDialog(QDialog):
         self, iface: QgisInterface, client: EngineClient, path: str, title: str, parent: Optional[QWidget] = None
     ) -> None:
         super().__init__(parent)
+        self.setObjectName("OrthomaskEvaluate")
         self.setWindowTitle(tr("Evaluate {}").format(title))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.resize(WIDTH_PX, self.sizeHint().height())
         self._iface, self._client, self._path, self._title = iface, client, path, title
         self._task: Optional[EngineTask] = None
         self._project_closed = False
         self.data = TrainingDataBox(SPLITS[0], iface.mapCanvas(), makes_classes=False)
         self.data.render_at(gsd_of(path), OVERLAP_PX)
+        self.classes = ClassesBox(classes_of(path))
+        self.data.read_bands(bands_of(path))
         self.options = EvaluationOptions()
         self.run_bar = RunBar()
         self.outcome = EvaluationOutcome()
-        layout = QVBoxLayout(self)
-        for widget in (self.data, self.options, self.outcome):
-            layout.addWidget(widget)
-        layout.addStretch()
-        foot = QHBoxLayout()
-        foot.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
-        foot.addWidget(self.run_bar, 1)
-        layout.addLayout(foot)
+        self.problem = ProblemBox()
+        self._lay_out()
         self.run_bar.run_button.setDefault(True)
         self._connect()
-        self._refresh()
+        self._look()
         name_widgets(self)
+        self._fit_screen()
+        QgsGui.enableAutoGeometryRestore(self)
+
+    def begin_with(self, choice: DataChoice) -> None:
+        """Choose the data of a training, and its test areas; without any, those for validation."""
+        self.data.choose(choice)
+        there = self.data.splits()
+        self.options.choose(next((split for split in SPLITS[:2] if split in there), SPLITS[0]))
+        self._look()
+        self._fit_screen()
 
     def evaluate(self) -> None:
         """Evaluate in the background."""
+        self.problem.hide()
         try:
-            frozen = self.data.frozen()
+            self._look()
+            frozen = self.data.frozen(self.classes.mapping)
             if frozen.picture is not None and not are_wanted(frozen.picture, self):
                 return
             folder = new_folder(self.options.folder(), frozen.name, f"evaluation-{self._title}")
             split, threshold, map_path = self.options.split(), self.options.threshold(), self.options.map_path()
         except OrthomaskError as error:
-            show_error(self._iface.messageBar(), error)
+            self.problem.explain(error)
             return
 
         def prepare(temporary: Path, feedback: Feedback) -> EvaluateRequest:
@@ -127,21 +139,48 @@ class EvaluateDialog(QDialog):
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
         super().done(status)
 
+    def _lay_out(self) -> None:
+        foot = QWidget()
+        row = QHBoxLayout(foot)
+        row.setContentsMargins(MARGIN_PX, 0, MARGIN_PX, MARGIN_PX)
+        row.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
+        row.addWidget(self.run_bar, 1)
+        lay_out(self, (self.outcome, self.data, self.classes, self.options), foot)
+        self.run_bar.show_below(self.problem)
+        self._scroll = self.findChild(QScrollArea)
+
+    def _fit_screen(self) -> None:
+        """Open as high as the boxes need, within the screen; later as the user left it."""
+        inner = self._scroll.widget().sizeHint().height() + self.run_bar.sizeHint().height() + 3 * MARGIN_PX
+        highest = SCREEN_SHARE * QgsApplication.primaryScreen().availableGeometry().height()
+        self.resize(WIDTH_CHARS * self.fontMetrics().averageCharWidth(), round(min(inner, highest)))
+
     def _connect(self) -> None:
-        self.data.changed.connect(self._refresh)
+        self.data.changed.connect(self._look)
+        self.classes.changed.connect(self._refresh)
         self.options.split_chooser.currentIndexChanged.connect(self._need_split)
         self.run_bar.run_wanted.connect(self.evaluate)
         self.run_bar.cancel_wanted.connect(self._cancel)
-        self.outcome.best_threshold_wanted.connect(lambda value: self.threshold_wanted.emit(self._path, value))
+        self.outcome.best_threshold_wanted.connect(self._want_threshold)
         QgsProject.instance().cleared.connect(self._note_closed_project)
 
     def _need_split(self) -> None:
         self.data.needed = self.options.split()
         self.data.refresh()
 
+    def _look(self) -> None:
+        """Match the classes of the chosen labels with the model's."""
+        self.classes.look(*self.data.chosen_labels())
+        self._refresh()
+
+    def _want_threshold(self, result: EvaluateResult) -> None:
+        self.threshold_wanted.emit(self._path, result.best_threshold)
+        if result.tuned_on is Split.TEST:
+            show_warning(self._iface.messageBar(), threshold_origin(result))
+
     def _refresh(self) -> None:
         if self._task is None:
-            problem = self.data.problem()
+            problem = self.data.problem() or self.classes.problem()
             self.run_bar.set_ready(
                 not problem, tr("Evaluate"), problem or tr("Measure the accuracy; errors are added as layers")
             )
@@ -155,8 +194,7 @@ class EvaluateDialog(QDialog):
     def _finish(self, result: EvaluateResult) -> None:
         self._task = None
         self.outcome.show_result(result)
-        for warning in result.warnings:
-            show_warning(self._iface.messageBar(), warning)
+        self._scroll.verticalScrollBar().setValue(0)
         if not self._project_closed:  # the layers do not belong in the project open now
             add_evaluation(QgsProject.instance(), result, tr("Errors of {}").format(self._title))
         self._refresh()
@@ -165,9 +203,10 @@ class EvaluateDialog(QDialog):
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
         self._refresh()
-        self.run_bar.stop(error.sentence)
-        if not isinstance(error, Cancelled):
-            show_error(self._iface.messageBar(), error)
+        if isinstance(error, Cancelled):
+            self.run_bar.stop(error.sentence)
+        else:
+            self.problem.explain(error)
 
     def _note_closed_project(self) -> None:
         self._project_closed = True
@@ -200,6 +239,10 @@ class EvaluationOptions(QGroupBox):
         form.addRow(tr("Area estimate"), self.map_chooser)
         form.addRow(tr("Save in"), self.folder_chooser)
 
+    def choose(self, split: Split) -> None:
+        """Choose which areas count."""
+        self.split_chooser.setCurrentIndex(self.split_chooser.findData(split.value))
+
     def split(self) -> Split:
         """Which areas count."""
         return Split(self.split_chooser.currentData())
@@ -225,7 +268,8 @@ class EvaluationOptions(QGroupBox):
 class EvaluationOutcome(QGroupBox):
     """The main scores; hidden until there are some."""
 
-    best_threshold_wanted = pyqtSignal(float)
+    best_threshold_wanted = pyqtSignal(object)
+    """Use the best threshold of this `EvaluateResult`."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Result"), parent)
@@ -237,7 +281,6 @@ class EvaluationOutcome(QGroupBox):
         self.report.setToolTip(tr("All numbers, curves and images, in the browser"))
         self.report.clicked.connect(self._open_report)
         self.best = QPushButton(tr("Use best threshold"))
-        self.best.setToolTip(tr("Go to Segment with this model and threshold"))
         self.best.clicked.connect(self._want_best)
         buttons = QHBoxLayout()
         buttons.addWidget(self.report)
@@ -251,11 +294,13 @@ class EvaluationOutcome(QGroupBox):
         """Show the scores."""
         self.result = result
         self.table.setText(evaluation_html(result))
+        self.best.setEnabled(result.best_iou > 0)
+        self.best.setToolTip(f"{tr('Go to Segment with this model and threshold')}\n{threshold_origin(result)}")
         self.show()
 
     def _want_best(self) -> None:
         if self.result is not None:
-            self.best_threshold_wanted.emit(self.result.best_threshold)
+            self.best_threshold_wanted.emit(self.result)
 
     def _open_report(self) -> None:
         if self.result is not None:

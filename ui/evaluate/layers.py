@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    QgsLayerTreeGroup,
+    QgsMapLayer,
+    QgsPalettedRasterRenderer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
 
 from ...protocol import EvaluateResult
 from ..runs.results import STYLES_DIR
-from ..toolkit.words import tr
+from ..toolkit.words import mark, tr
+
+KINDS = (mark("right"), mark("false"), mark("missed"), mark("matched"), mark("wrong class"))
+"""What the legends of the style files say, for the catalogues."""
 
 
 def add_evaluation(project: QgsProject, result: EvaluateResult, title: str) -> Optional[QgsLayerTreeGroup]:
@@ -45,10 +55,17 @@ def error_layer(result: EvaluateResult) -> Optional[QgsRasterLayer]:
 
 
 def style_objects(layer: QgsMapLayer) -> None:
-    """Blue for missed, red for false."""
+    """Blue for missed, red for false, with a legend in the user's language."""
     layer.loadNamedStyle(str(STYLES_DIR / "objects.qml"))
+    renderer = layer.renderer()
+    for index, category in enumerate(renderer.categories()):
+        renderer.updateCategoryLabel(index, tr(category.label()))
 
 
 def style_errors(layer: QgsMapLayer) -> None:
-    """Green for correct, blue for missed, red for false, yellow for the wrong class."""
+    """Green for correct, blue for missed, red for false, yellow for the wrong class; a legend as in `style_objects`."""
     layer.loadNamedStyle(str(STYLES_DIR / "errors.qml"))
+    classes = layer.renderer().classes()
+    for entry in classes:
+        entry.label = tr(entry.label)
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from ...protocol import EvaluateResult
+from ...protocol import EvaluateResult, Split
+from ..label.project import SPLIT_NAMES
 from ..toolkit.words import area_in_words, in_digits, tr
 
 ALL = "all"
@@ -32,10 +33,28 @@ def evaluation_html(result: EvaluateResult) -> str:
             for row in result.areas
         ]
         parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
+    parts.append(f"<p>{threshold_words(result)}</p>")
+    parts += [f"<p>⚠ {html.escape(warning)}</p>" for warning in result.warnings]
+    return "".join(parts)
+
+
+def threshold_words(result: EvaluateResult) -> str:
+    """The threshold, and the best one if there are objects to find."""
+    if not result.best_iou:
+        return tr("Threshold {}.").format(in_digits(result.threshold, 2))
     best = tr("Threshold {}; the best would be {}, with an IoU of {}.")
     numbers = (in_digits(result.threshold, 2), in_digits(result.best_threshold, 2), in_digits(result.best_iou, 3))
-    parts.append(f"<p>{best.format(*numbers)}</p>")
-    return "".join(parts)
+    return f"{best.format(*numbers)} {threshold_origin(result)}"
+
+
+def threshold_origin(result: EvaluateResult) -> str:
+    """On which areas the best threshold was chosen, and what using it costs."""
+    if result.tuned_on is Split.TEST:
+        return tr(
+            "It was chosen on the test areas: once you use it, their score is no longer honest. "
+            "Set some areas to validation to choose it there."
+        )
+    return tr("It was chosen on the areas for {}.").format(tr(SPLIT_NAMES[result.tuned_on]))
 
 
 def _class(name: str) -> str:
@@ -47,7 +66,7 @@ def _numbers(*values: float) -> list[str]:
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th align="right">&nbsp;&nbsp;{name.replace(" ", "&nbsp;")}</th>' for name in heads)
+    head = "".join(f'<th align="right">&nbsp;&nbsp;{name}</th>' for name in heads)
     body = "".join(
         f"<tr><td>{row[0]}</td>" + "".join(f'<td align="right">&nbsp;&nbsp;{cell}</td>' for cell in row[1:]) + "</tr>"
         for row in rows

@@ -66,4 +66,4 @@ def _own_certificates() -> str:
     manager = QgsApplication.authManager()
     if manager.isDisabled() or not (manager.extraFileCAs() or manager.databaseCAs()):
         return ""
-    return bytes(manager.trustedCaCertsPemText()).decode("ascii", "ignore")
+    return manager.trustedCaCertsPemText().data().decode("ascii", "ignore")

@@ -15,7 +15,7 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 
-from ...protocol import AreasRequest, AreasResult, ErrorCode, OrthomaskError
+from ...protocol import AREA_STATE, AREA_TODO, AreasRequest, AreasResult, ErrorCode, OrthomaskError
 from ..client.engine_client import EngineClient, Feedback, NoFeedback
 from ..layers.images import FrozenImage, written
 from ..layers.sources import image_of
@@ -119,9 +119,10 @@ def add_areas(layer: QgsVectorLayer, new: NewAreas) -> None:
         OrthomaskError: they cannot be added.
     """
     fields = layer.fields()
-    name, split = fields.lookupField(NAME_FIELD), fields.lookupField(SPLIT_FIELD)
+    name, split, state = (fields.lookupField(field) for field in (NAME_FIELD, SPLIT_FIELD, AREA_STATE))
+    undone = {state: AREA_TODO} if state >= 0 else {}
     features = [
-        QgsVectorLayerUtils.createFeature(layer, geometry, {name: label, split: part})
+        QgsVectorLayerUtils.createFeature(layer, geometry, {name: label, split: part, **undone})
         for label, part, geometry in new.areas
     ]
     if layer.isEditable():

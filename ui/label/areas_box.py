@@ -20,7 +20,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...protocol import AreasRequest, Cancelled, Sampling
-from ..layers.images import frozen, is_rendered, places_of, planned
+from ..layers.images import frozen, is_rendered, places_of, planned, read_as_chosen
 from ..layers.map_view import ImageSource
 from ..layers.picture_words import are_wanted
 from ..layers.rendering import Picture
@@ -94,7 +94,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         settings = self._iface.mapCanvas().mapSettings()
         visible = extent_region(settings.visibleExtent(), settings.destinationCrs())
         places = places_of(visible, image.crs()) if image is not None and is_rendered(image) else []
-        looked_at = planned(image, self.side.value() / PIXELS_ACROSS, places, 0)
+        looked_at = read_as_chosen(planned(image, self.side.value() / PIXELS_ACROSS, places, 0), image)
         if isinstance(looked_at, Picture) and not are_wanted(looked_at, self):
             raise Cancelled
         request = AreasRequest(

@@ -246,7 +246,7 @@ class MappingTable(FittedTable):
         """Show it."""
         self.setRowCount(len(mapping))
         for row, entry in enumerate(mapping):
-            item = QTableWidgetItem(entry.source or tr("(empty)"))
+            item = QTableWidgetItem(entry.called or entry.source or tr("(empty)"))
             item.setData(_SOURCE, entry.source)
             self.setItem(row, 0, item)
             chooser = QComboBox()

@@ -30,6 +30,7 @@ from ...protocol import (
     OrthomaskError,
 )
 from ..layers.images import kept_beside
+from ..layers.reading_box import ReadingBox
 from ..toolkit.words import mark, tr
 from .export_preview import ChipGrid
 from .sources import Rendering
@@ -123,6 +124,7 @@ class ChipOptions(QWidget):
         self.empty = _percent(100, tr("Chips without objects to keep, as a share of those with objects"))
         self.unknown = _percent(50, tr("Chips with more unknown or missing pixels are left out"))
         self.unknown.setMaximum(99)
+        self.reading = ReadingBox()
         self.catalogues = {catalogue: QCheckBox(name) for catalogue, name in CATALOGUES.items()}
         self._lay_out()
         for signal in (self.side.valueChanged, self.stride.valueChanged, self.gsd.textChanged):
@@ -179,6 +181,7 @@ class ChipOptions(QWidget):
         form.addRow(tr("Keep empty chips"), self.empty)
         form.addRow(tr("Maximum unknown"), self.unknown)
         form.addRow(tr("Catalogues"), ticks)
+        form.addRow(self.reading)
 
 
 def numbers_in(text: str) -> tuple[float, ...]:

@@ -83,7 +83,10 @@ class LabelLayersBox(QGroupBox):
         return [self._source(row) for row in reversed(range(self.list.count()))]
 
     def add(self, layer: QgsMapLayer) -> None:
-        """Add a layer above the others, with the classes of its legend or label project."""
+        """Add a layer, with the classes of its legend or label project.
+
+        It goes above the others, but below what was drawn by hand: that corrects other sources.
+        """
         field = CLASS_FIELD if is_labels_layer(layer) else class_field_of(layer)
         try:
             source = self._mapped(LabelSource(layer, field))
@@ -92,8 +95,9 @@ class LabelLayersBox(QGroupBox):
             return
         item = QListWidgetItem(layer.name())
         item.setData(_SOURCE, source)
-        self.list.insertItem(0, item)
-        self.list.setCurrentRow(0)
+        row = self._row_for(layer)
+        self.list.insertItem(row, item)
+        self.list.setCurrentRow(row)
         self._show_chosen()
         self.changed.emit()
 
@@ -161,6 +165,11 @@ class LabelLayersBox(QGroupBox):
     def _source(self, row: int) -> LabelSource:
         source: LabelSource = present(self.list.item(row)).data(_SOURCE)
         return source
+
+    def _row_for(self, layer: QgsMapLayer) -> int:
+        """Where a new layer goes in the list."""
+        drawn = [row for row in range(self.list.count()) if is_labels_layer(self._source(row).layer)]
+        return 0 if is_labels_layer(layer) else max(drawn, default=-1) + 1
 
     def _mapped(self, source: LabelSource) -> LabelSource:
         """The source with its values mapped by name; new names become classes."""
@@ -243,6 +252,8 @@ class LabelLayersBox(QGroupBox):
         self._put(replace(source, mapping=mapping, class_value=value, subtract=subtract, only_selected=only_selected))
         if source.subtract != subtract:
             self._show_chosen()
+        if subtract and self.list.count() > 1 and self.list.currentRow() == self.list.count() - 1:
+            self._move(-1)  # below all others it would take nothing away
 
     def _take_classes(self) -> None:
         """Show changed names and colours in the choosers too."""

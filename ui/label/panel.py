@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -42,7 +43,7 @@ from .export_preview import ExportPreview, chip_outlines, mask_outlines
 from .layers_box import LabelLayersBox
 from .mask_layer import mask_layer
 from .new_project_dialog import NewProjectDialog
-from .project import SPLIT_NAMES, open_project
+from .project import SPLIT_NAMES, LabelProject, open_project
 from .project_box import ProjectBox
 from .sources import GroundTruth, planned_image
 
@@ -82,6 +83,7 @@ class LabelPanel(QWidget):
         self._lay_out()
         self._connect()
         self.labels.show_image(self.layer_chooser.currentLayer())
+        self._show_reading()
         self._follow_project()
 
     def show_models(self, models: Sequence[ModelSummary]) -> None:
@@ -125,11 +127,15 @@ class LabelPanel(QWidget):
 
     def make_areas(self) -> None:
         """Place areas and add them to the label project."""
-        title, project = tr("Orthomask: areas"), self.project.project
+        project = self.project.project
         if project is None:
             return
-        sampler = AreaSampler(self._client)
-        self._start(title, sampler, lambda: self.areas.freeze(self._image(), project), self._finish_areas)
+        self._start(
+            tr("Orthomask: areas"),
+            AreaSampler(self._client),
+            lambda: self.areas.freeze(self._image(), project),
+            partial(self._finish_areas, project),
+        )
 
     def run(self) -> None:
         """Export in the background."""
@@ -139,7 +145,8 @@ class LabelPanel(QWidget):
 
         def request() -> object:
             areas, touch = self.export.areas_layer, self.export.touch.currentData()
-            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
+            bands = self.export.chips.reading.count
+            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering, bands)
             if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):
                 raise Cancelled
             name = require_image(image).name()
@@ -187,10 +194,14 @@ class LabelPanel(QWidget):
         self.export.changed.connect(self._refresh)
         self.layer_chooser.layerChanged.connect(self.labels.show_image)
         self.layer_chooser.layerChanged.connect(self._refresh)
+        self.layer_chooser.layerChanged.connect(self._show_reading)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         self._preview_timer.timeout.connect(self._show_preview)
         QgsProject.instance().projectSaved.connect(self._refresh)
+
+    def _show_reading(self) -> None:
+        self.export.chips.reading.set_image(self._image())
 
     def _image(self) -> Optional[ImageSource]:
         return self.layer_chooser.image
@@ -286,11 +297,13 @@ class LabelPanel(QWidget):
     def _finish_project(self, result: ProjectResult) -> None:
         self.open_project(result.project_path)
 
-    def _finish_areas(self, new: NewAreas) -> None:
-        project = self.project.project
+    def _finish_areas(self, project: LabelProject, new: NewAreas) -> None:
+        """Add the areas to the project that they were made for, whichever is chosen by now."""
         try:
-            if project is not None:
-                add_areas(project.areas, new)
+            add_areas(project.areas, new)
+        except RuntimeError:  # its layer has been removed from QGIS
+            self.run_bar.stop(tr("The areas were not added: “{}” has been closed.").format(project.name))
+            return
         except OrthomaskError as error:
             self._fail(error)
             return

@@ -90,6 +90,19 @@ def set_value(layer: QgsVectorLayer, field: str, value: object, expression: str)
     layer.triggerRepaint()
 
 
+def edit(layer: QgsVectorLayer) -> None:
+    """Start editing a layer of a label project, unless it is edited already.
+
+    Raises:
+        OrthomaskError: its file cannot be written.
+    """
+    if layer.isEditable() or layer.startEditing():
+        return
+    sentence = tr("The file of {} cannot be written.").format(Path(file_of(layer)).stem)
+    remedy = tr("Copy the label project to a folder of your own, and open it there.")
+    raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy)
+
+
 def open_projects(project: QgsProject) -> list[LabelProject]:
     """The label projects with both layers in the QGIS project, unless their file is gone."""
     found: dict[str, dict[str, QgsVectorLayer]] = {}

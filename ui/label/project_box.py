@@ -28,8 +28,9 @@ from ..layers.vector_snapshot import text_of
 from ..toolkit.icons import icon
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
+from .empty_areas import EmptyAreasRow, count_splits, empty_areas
 from .keys import LabelKeys
-from .project import AREAS, CLASS_FIELD, LABELS, SPLIT_FIELD, SPLIT_NAMES, LabelProject, open_projects
+from .project import AREAS, CLASS_FIELD, LABELS, SPLIT_NAMES, LabelProject, edit, open_projects
 from .snapping import LabelSnapping
 
 SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
@@ -77,6 +78,7 @@ class ProjectBox(QGroupBox):
         self.label_button = QPushButton(icon("polygon"), tr("Draw label"))
         self.area_button = QPushButton(icon("rectangle"), tr("Draw area"))
         self.save_button = QPushButton(tr("Save"))
+        self.empty_areas = EmptyAreasRow(iface)
         for chooser in (self.chooser, self.split_chooser):
             chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lay_out()
@@ -124,6 +126,7 @@ class ProjectBox(QGroupBox):
         layout.addWidget(self.legend)
         layout.addLayout(drawing)
         layout.addWidget(self.words)
+        layout.addWidget(self.empty_areas)
         self.label_button.setToolTip(tr("Click corners on the map, right-click to finish; the class is the one above"))
         self.area_button.setToolTip(tr("Draw around a place where you label everything"))
         self.save_button.setToolTip(tr("Save what you have drawn to the file"))
@@ -137,6 +140,7 @@ class ProjectBox(QGroupBox):
         self.label_button.clicked.connect(lambda: self._draw(LABELS))
         self.area_button.clicked.connect(lambda: self._draw(AREAS))
         self.save_button.clicked.connect(self._save)
+        self.empty_areas.failed.connect(self.failed)
         self._timer.timeout.connect(self._count)
         QgsProject.instance().layersAdded.connect(self.find_projects)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget_removed)
@@ -169,7 +173,7 @@ class ProjectBox(QGroupBox):
         for layer in (project.labels, project.areas):
             for signal in (
                 layer.featureAdded, layer.featureDeleted, layer.attributeValueChanged, layer.geometryChanged,
-                layer.editingStarted, layer.editingStopped, layer.dataChanged,
+                layer.editingStarted, layer.editingStopped, layer.dataChanged, layer.selectionChanged,
             ):  # fmt: skip
                 signal.connect(self._wait) if on else signal.disconnect(self._wait)
 
@@ -207,15 +211,15 @@ class ProjectBox(QGroupBox):
         project = self.project
         if project is None:
             self.words.setText(tr("Make a label project, or open one, to draw labels."))
+            self.empty_areas.show_empty(None, [])
             return
-        labels, areas = _counts(project.labels, CLASS_FIELD), _counts(project.areas, SPLIT_FIELD)
+        labels, areas = _counts(project.labels, CLASS_FIELD), count_splits(project.areas, project.labels)
         for row, info in enumerate(project.classes):
             key = f"{row + 1}   " if row < KEYS else "     "
             text = f"{key}{info.name}  ({in_digits(labels[str(info.value)])})"
             present(self.legend.item(row)).setText(text)
-        told = [
-            f"{in_digits(areas[split.value])} {tr(name)}" for split, name in SPLIT_NAMES.items() if areas[split.value]
-        ]
+        self.empty_areas.show_empty(project, sorted(empty_areas(project.areas, project.labels)))
+        told = [f"{in_digits(areas[split])} {tr(name)}" for split, name in SPLIT_NAMES.items() if split in areas]
         count = sum(labels.values())
         words = tr_n("{} label; areas: {}.", "{} labels; areas: {}.", count).format(in_digits(count), ", ".join(told))
         self.words.setText(words if told else tr("Draw an area first: labels are complete only inside areas."))
@@ -242,10 +246,10 @@ class ProjectBox(QGroupBox):
         if self.project is None:
             return
         layer = self.project.labels if what == LABELS else self.project.areas
-        if not layer.isEditable() and not layer.startEditing():
-            sentence = tr("The file of {} cannot be written.").format(self.project.name)
-            remedy = tr("Copy the label project to a folder of your own, and open it there.")
-            self.failed.emit(OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence, remedy))
+        try:
+            edit(layer)
+        except OrthomaskError as error:
+            self.failed.emit(error)
             return
         self._iface.setActiveLayer(layer)
         self._iface.actionAddFeature().trigger()

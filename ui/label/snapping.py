@@ -58,7 +58,7 @@ class LabelSnapping:
         for layer, settings in config.individualLayerSettings().items():
             settings.setEnabled(layer == self._layer)
             if layer == self._layer:
-                settings.setTypeFlag(QgsSnappingConfig.VertexFlag | QgsSnappingConfig.SegmentFlag)
+                settings.setTypeFlag(config.VertexFlag | config.SegmentFlag)
                 settings.setTolerance(TOLERANCE_PX)
                 settings.setUnits(QgsTolerance.UnitType.Pixels)
             config.setIndividualLayerSettings(layer, settings)

@@ -17,13 +17,13 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ...protocol import Areas, ClassValue, LabelledImage, Labels, Split, Touch
+from ...protocol import AREA_STATE, Areas, ClassValue, LabelledImage, Labels, Split, Touch
 from ..client.engine_client import Feedback
-from ..layers.images import FrozenImage, frozen, is_rendered, planned, written
+from ..layers.images import FrozenImage, frozen, is_rendered, planned, read_as_chosen, written
 from ..layers.map_view import ImageSource, MapView
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
-from .project import CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
+from .project import AREAS, CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class FrozenAreas:
         Raises:
             OrthomaskError: the layer cannot be used.
         """
-        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field}
+        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field, AREA_STATE: AREA_STATE}
         columns = {name: field for name, field in wanted.items() if layer.fields().lookupField(field) >= 0}
         return cls(VectorSnapshot.of(layer, columns, only_selected=only_selected))
 
@@ -118,17 +118,20 @@ class GroundTruth:
         areas: Optional[QgsVectorLayer] = None,
         touch: Touch = Touch.CENTRE,
         rendering: Optional[Rendering] = None,
+        bands: int = 0,
     ) -> GroundTruth:
         """Freeze the layers; later sources cover earlier ones. Main thread only.
 
         Args:
             rendering: how to render a non-file image; None refuses such images.
+            bands: how many are read; 0 for any number.
 
         Raises:
             OrthomaskError: a layer cannot be used.
         """
         labels = tuple(source.freeze() for source in sources)
         whole = planned_image(image, areas, rendering) if rendering else image_of(image)
+        whole = read_as_chosen(whole, image, bands)
         return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
@@ -181,3 +184,11 @@ def areas_on(image: ImageSource, areas: Optional[QgsVectorLayer]) -> Iterator[tu
 def is_labels_layer(layer: QgsMapLayer) -> bool:
     """Whether it is the label layer of a label project."""
     return bool(layer.customProperty(ROLE) == LABELS)
+
+
+def is_areas_layer(layer: QgsMapLayer) -> bool:
+    """Whether it is the areas layer of a label project, or was made like one: with a name and a split, no more."""
+    if not isinstance(layer, QgsVectorLayer):
+        return False
+    names = set(layer.fields().names()) - {"fid", "id"}
+    return bool(layer.customProperty(ROLE) == AREAS) or names == {NAME_FIELD, SPLIT_FIELD}

@@ -23,6 +23,7 @@ from ..client.engine_client import Feedback
 from ..toolkit.words import tr
 from .map_view import ImageSource, MapView
 from .pixels import MapPixels, Pixels, ProviderPixels
+from .reading import reading_of
 from .rendering import Picture
 from .sources import PickedRegion, image_of, is_file, require_image
 
@@ -33,6 +34,11 @@ FrozenImage = Union[Image, Picture]
 def is_rendered(source: Optional[ImageSource]) -> bool:
     """Whether it must be rendered because the engine cannot open it."""
     return source is not None and source.isValid() and not is_file(source)
+
+
+def is_drawn(source: Optional[ImageSource]) -> bool:
+    """Whether it comes as a picture in colours, not as bands."""
+    return source is not None and is_rendered(source) and pixels_of(source).color
 
 
 def has_end(source: Optional[ImageSource]) -> bool:
@@ -105,6 +111,18 @@ def kept_beside(image: Image, path: str) -> Image:
             ErrorCode.OUTPUT_UNWRITABLE, sentence.format(image.rendered.name), remedy, str(error)
         ) from error
     return replace(image, path=str(target))
+
+
+def read_as_chosen(image: FrozenImage, source: Optional[ImageSource], count: int = 0) -> FrozenImage:
+    """The image of a layer, read as chosen for the layer. Main thread only.
+
+    Args:
+        count: how many bands are read; 0 for any number.
+    """
+    reading = reading_of(source).fitting(count)
+    if isinstance(image, Image):
+        return reading.applied(image)
+    return image if image.pixels.color else replace(image, reading=reading)
 
 
 def with_nodata(image: FrozenImage, value: Optional[float]) -> FrozenImage:

@@ -182,7 +182,7 @@ class ProviderPixels:
         block = QgsRasterBlock(self.data_type, width_px, height_px)
         block.setNoDataValue(self.nodata)
         block.setIsNoData()
-        return bytes(block.data())
+        return block.data().data()
 
     def frozen(self) -> ProviderPixels:
         return replace(self, provider=self.provider.clone())

@@ -25,6 +25,7 @@ from .block_reader import COLOR_BANDS, BlockReader
 from .ground import ground_units
 from .picture_grid import Block, Grid, blocks_of
 from .pixels import CELL_PX, Pixels, Step
+from .reading import Reading
 from .sources import crs_name
 from .vector_snapshot import file_name
 
@@ -41,12 +42,14 @@ class Picture:
     Attributes:
         gsd_m: pixel size in true metres on the ground.
         blocks: the parts needed.
+        reading: how the engine reads its bands.
     """
 
     pixels: Pixels = field(repr=False)
     grid: Grid
     gsd_m: float
     blocks: tuple[Block, ...] = field(repr=False)
+    reading: Reading = Reading()
 
     @classmethod
     def of(cls, pixels: Pixels, gsd_m: float, places: Sequence[QgsGeometry], margin_px: int = 0) -> Picture:
@@ -93,7 +96,8 @@ class Picture:
     def key(self) -> Image:
         """Placeholder in a request until the picture is rendered: the same for the same layer, level and place."""
         box = self.grid.extent
-        return Image(f"{self.pixels.source} {box.toString(3)} {self.gsd_m:.6g}", crs_name(self.pixels.crs))
+        image = Image(f"{self.pixels.source} {box.toString(3)} {self.gsd_m:.6g}", crs_name(self.pixels.crs))
+        return self.reading.applied(image)
 
     def windows(self, gsd_m: float) -> int:
         """Approximate number of windows for a model of this resolution."""
@@ -124,14 +128,26 @@ class Picture:
                 missing = self._render(canvas, feedback)
             os.replace(partial, path)
         except OSError as error:
-            sentence = tr("The rendered image of {} cannot be written.")
-            remedy = tr("Free some disk space, then try again.")
-            raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(self.name), remedy, str(error)) from error
+            raise _unwritable(self.name, error) from error
         finally:
             partial.unlink(missing_ok=True)
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         rendered = Rendered(self.name, self.pixels.source, round(self.gsd_m, 4), now, self.tiles, missing)
-        return Image(str(path), crs_name(self.pixels.crs), ("1", "2", "3") if self.pixels.color else (), rendered)
+        bands = ("1", "2", "3") if self.pixels.color else ()
+        return self.reading.applied(Image(str(path), crs_name(self.pixels.crs), bands, rendered))
+
+    def empty(self, folder: Path) -> Image:
+        """Write a file of its size, place and bands without pixels into the folder; any thread.
+
+        Raises:
+            OrthomaskError: the file cannot be written.
+        """
+        path = folder / f"{file_name(self.name)}.tif"
+        try:
+            with _Canvas(path, self):
+                return Image(str(path), crs_name(self.pixels.crs))
+        except OSError as error:
+            raise _unwritable(self.name, error) from error
 
     def _render(self, canvas: _Canvas, feedback: Feedback) -> int:
         """Draw all blocks, and count missing squares."""
@@ -207,6 +223,13 @@ class _Canvas:
         if errors:
             self._file = None
             raise OSError(errors[0])
+
+
+def _unwritable(name: str, error: OSError) -> OrthomaskError:
+    sentence = tr("The rendered image of {} cannot be written.").format(name)
+    return OrthomaskError(
+        ErrorCode.OUTPUT_UNWRITABLE, sentence, tr("Free some disk space, then try again."), str(error)
+    )
 
 
 def _free_step(units: Step, gsd_m: float) -> Step:

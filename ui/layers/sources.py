@@ -11,7 +11,6 @@ from typing import Optional
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
-    QgsDistanceArea,
     QgsGeometry,
     QgsProject,
     QgsRasterLayer,
@@ -24,8 +23,10 @@ from ...protocol import ErrorCode, Image, OrthomaskError, Region
 from ..toolkit.present import present
 from ..toolkit.words import tr
 from .credentials import public_source, without_access
+from .ground import measuring, share_of_globe
 from .map_view import ImageSource
 
+HUGE_SHARE = 0.1
 FOREIGN_STARTS = ("pg:", "hdf4", "ecwp", "ogcapi:", "ngw:", "georaster:")
 FOREIGN_ENDS = (".ecw", ".sid", ".heic", ".heif", ".avif", ".hdf")
 """What QGIS's GDAL may read, but the engine's cannot."""
@@ -45,10 +46,11 @@ class PickedRegion:
 
     def measured_m2(self, context: QgsCoordinateTransformContext) -> float:
         """The same, with the transformations of a context; any thread."""
-        measure = QgsDistanceArea()
-        measure.setSourceCrs(self.crs, context)
-        measure.setEllipsoid(self.crs.ellipsoidAcronym())
-        return float(measure.measureArea(self.geometry))
+        return float(measuring(self.crs, context).measureArea(self.geometry))
+
+    def is_huge(self, context: QgsCoordinateTransformContext) -> bool:
+        """Whether it is a large part of the globe: nobody's region, and beyond what QGIS measures."""
+        return share_of_globe(self.crs, self.geometry.boundingBox(), context) > HUGE_SHARE
 
     def request(self) -> Region:
         """The region for the engine."""

@@ -10,10 +10,11 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qgis.core import QgsApplication
 
-from ...protocol import ErrorCode, ModelSummary, OrthomaskError
+from ...protocol import ClassInfo, ErrorCode, ModelSummary, OrthomaskError, from_json
 from ..toolkit.settings import MODEL_FILES
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
@@ -22,6 +23,8 @@ EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
 """Key of the card in a bundle's header, as in `engine/models/bundle.py`."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+"""What reading a header may raise."""
 
 
 class Origin(enum.Enum):
@@ -33,17 +36,36 @@ class Origin(enum.Enum):
 
 
 def gsd_of(model: str) -> float:
-    """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none.
-
-    It is in the file's header, so the engine need not run.
-    """
-    embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
+    """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none."""
     try:
-        with open(embedded if embedded.exists() else model, "rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return float(json.loads(head["__metadata__"][CARD])["gsd_m"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return float(_card_of(model)["gsd_m"])
+    except UNREADABLE:
         return 0.0
+
+
+def bands_of(model: str) -> tuple[str, ...]:
+    """The names of the bands that a model reads; none if there is no such model."""
+    try:
+        return tuple(str(band["name"]) for band in _card_of(model)["bands"])
+    except UNREADABLE:
+        return ()
+
+
+def classes_of(model: str) -> tuple[ClassInfo, ...]:
+    """The classes of a model; none if there is no such model."""
+    try:
+        return tuple(from_json(ClassInfo, entry) for entry in _card_of(model)["classes"])
+    except (*UNREADABLE, OrthomaskError):
+        return ()
+
+
+def _card_of(model: str) -> dict[str, Any]:
+    """The card in a bundle's header, so the engine need not run; raises one of `UNREADABLE` if it has none."""
+    embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
+    with open(embedded if embedded.exists() else model, "rb") as file:
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    card: dict[str, Any] = json.loads(head["__metadata__"][CARD])
+    return card
 
 
 def own_folder() -> Path:

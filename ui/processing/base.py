@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessing,
@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
+    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -42,6 +43,8 @@ MILESTONE_PERCENT = 5.0
 
 Values = dict[str, Any]
 """Parameters or results of an algorithm, by name."""
+Paths = dict[str, str]
+"""Files and folders that an algorithm writes, by output; empty if it is not wanted."""
 
 
 class Group(enum.Enum):
@@ -56,7 +59,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     """Freezes its parameters into a request on the main thread, and calls the engine in the background.
 
     A subclass sets its `NAME`, which is also its icon's, `TITLE`, `HELP`, `EXAMPLE`, `TAGS` (separated by commas),
-    `GROUP` and the `SECTION` of the user guide; it adds its parameters, makes the `request` from them and
+    `GROUP` and the `SECTION` of the user guide; it adds its parameters, freezes them for the `request` and makes
     the `results` from the engine's answer.
 
     Args:
@@ -74,7 +77,8 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def __init__(self, client: EngineClient) -> None:
         super().__init__()
         self._client = client
-        self._request: Any = None
+        self._build: Callable[[Paths], Any] = dict
+        self._paths: Paths = {}
 
     def name(self) -> str:
         return self.NAME
@@ -106,8 +110,8 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def createInstance(self) -> OrthomaskAlgorithm:
         return type(self)(self._client)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
-        """Make the request from the parameters. Main thread only."""
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Paths], Any]:
+        """Freeze the parameters; returns what makes the request, given the outputs. Main thread only."""
         raise NotImplementedError
 
     def results(self, answer: Any, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
@@ -123,7 +127,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     ) -> bool:
         """Read the layers while on the main thread."""
         try:
-            self._request = self.request(parameters, context)
+            self._build = self.request(parameters, context)
         except OrthomaskError as error:
             raise _exception(error, feedback) from error
         return True
@@ -133,7 +137,9 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     ) -> Values:
         """Call the engine. A cancelled algorithm has no results."""
         try:
-            found = self.results(self.engine().call(self._request, _Milestones(feedback)), context, feedback)
+            self._paths = self._destinations(parameters, context)
+            request = self._build(self._paths)
+            found = self.results(self.engine().call(request, _Milestones(feedback)), context, feedback)
         except Cancelled:
             return {}
         except OrthomaskError as error:
@@ -142,6 +148,18 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             words = tr("These results are temporary: QGIS deletes them when it closes. Choose a folder to keep them.")
             feedback.pushWarning(words)
         return found
+
+    def _destinations(self, parameters: Values, context: QgsProcessingContext) -> Paths:
+        """Where each output goes; called once, because a temporary one is somewhere else each time.
+
+        QGIS loads the layers that it is told of here: a dialog's task has another context while preparing.
+        """
+        return {
+            output.name(): self.parameterAsFileOutput(parameters, output.name(), context)
+            if isinstance(output, QgsProcessingParameterFolderDestination)
+            else self.parameterAsOutputLayer(parameters, output.name(), context)
+            for output in self.destinationParameterDefinitions()
+        }
 
     def add(self, parameter: QgsProcessingParameterDefinition, description: str, *, advanced: bool = False) -> None:
         """Add a parameter with its help."""

@@ -21,7 +21,7 @@ from ..layers.vector_snapshot import SnapshotClient
 from ..models.own_models import gsd_of
 from ..toolkit.help import Section
 from ..toolkit.words import mark, megabytes_in_words, time_in_words, tr
-from .base import OrthomaskAlgorithm, Values
+from .base import OrthomaskAlgorithm, Paths, Values
 
 
 class CheckAlgorithm(OrthomaskAlgorithm):
@@ -56,16 +56,18 @@ class CheckAlgorithm(OrthomaskAlgorithm):
         """The engine; first renders a sample of a non-file image."""
         return SnapshotClient(self._client)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], CheckRequest]:
-        """A function that makes the check request."""
+    def request(
+        self, parameters: Values, context: QgsProcessingContext
+    ) -> Callable[[Paths], Callable[[Path, Feedback], CheckRequest]]:
+        """What the engine's client calls to make the request."""
         model, device = self.model(parameters, context), self.parameterAsString(parameters, "DEVICE", context)
         image = self.planned(parameters, context, gsd_of(model))
         if isinstance(image, Picture):
             sample, windows = image.sample(), image.windows(gsd_of(model))
             build = functools.partial(CheckRequest, model=model, device=device, windows=windows, calibrate=True)
-            return lambda folder, feedback: build(image=sample.write(folder, feedback))
+            return lambda _: lambda folder, feedback: build(image=sample.write(folder, feedback))
         request = CheckRequest(image, model, self.region(parameters, context), device, calibrate=True)
-        return lambda *_: request
+        return lambda _: lambda *_: request
 
     def results(self, answer: CheckResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The lights, also in the log."""

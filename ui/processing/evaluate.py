@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -15,18 +16,23 @@ from qgis.core import (
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterMatrix,
     QgsProcessingParameterRasterLayer,
 )
 
-from ...protocol import EvaluateRequest, EvaluateResult, PixelScores, Split
+from ...protocol import ClassInfo, EvaluateRequest, EvaluateResult, PixelScores, Split
 from ..client.engine_client import Feedback
+from ..evaluate.classes import fit
 from ..evaluate.layers import style_errors, style_objects
+from ..evaluate.text import threshold_words
+from ..label.sources import LabelSource
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
-from ..models.own_models import gsd_of
+from ..models.own_models import classes_of, gsd_of
 from ..toolkit.help import Section
 from ..toolkit.words import in_digits, mark, tr
-from .base import Group, Values, threshold_parameter
+from .base import Group, Paths, Values, threshold_parameter
+from .exporting import mapping_in
 from .labelled import LabelledAlgorithm
 from .loading import load_when_done
 
@@ -75,6 +81,14 @@ class EvaluateAlgorithm(LabelledAlgorithm):
             QgsProcessingParameterRasterLayer("MAP", tr("Map for the area estimate"), optional=True),
             tr("The classes.tif of a run with this model. Leave empty to estimate only the labelled areas."),
         )
+        self.add(
+            QgsProcessingParameterMatrix("MAPPING", tr("Classes"), 1, False, [tr("Value"), tr("Class")], optional=True),
+            tr(
+                "The class of each value of the class field: the number of a class of the model, 0 for background or "
+                "255 for unknown. Leave empty to match them by name; classes that the model lacks count as background."
+            ),
+            advanced=True,
+        )
         self.add_device()
         self.add_request_limit()
         self.add_existing(tr("If the folder already contains an evaluation"), resumable=False)
@@ -99,30 +113,47 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         self._load = self.parameterAsBool(parameters, "LOAD", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Path, Feedback], EvaluateRequest]:
-        """A function that writes the copies and makes the request."""
+    def request(
+        self, parameters: Values, context: QgsProcessingContext
+    ) -> Callable[[Paths], Callable[[Path, Feedback], EvaluateRequest]]:
+        """What the engine's client calls to write the copies and make the request."""
         model = self.model(parameters, context)
         frozen = self.frozen(parameters, context, gsd_of(model), makes_classes=False)
         map_layer = self.parameterAsRasterLayer(parameters, "MAP", context)
         given = parameters.get("THRESHOLD") is not None
         options: dict[str, Any] = {
-            "output_dir": self.parameterAsFileOutput(parameters, "OUTPUT", context),
             "split": Split(self.parameterAsEnumString(parameters, "SPLIT", context)),
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,
             "map_path": image_of(map_layer).path if map_layer else "",
             "device": self.parameterAsString(parameters, "DEVICE", context),
             "existing": self.existing(parameters, context),
         }
-        return lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), **options)
+        return lambda paths: (
+            lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), paths["OUTPUT"], **options)
+        )
+
+    def source(
+        self, parameters: Values, context: QgsProcessingContext, *, makes_classes: bool
+    ) -> tuple[LabelSource, tuple[ClassInfo, ...]]:
+        """The labels, with the model's class for each of their values.
+
+        Raises:
+            OrthomaskError: there are no labels, or none is of a class of the model.
+        """
+        source, own = super().source(parameters, context, makes_classes=makes_classes)
+        given = mapping_in(self.parameterAsMatrix(parameters, "MAPPING", context))
+        if given:
+            return replace(source, mapping=given), own
+        return fit(source, own, classes_of(self.model(parameters, context))), own
 
     def results(self, answer: EvaluateResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """Numbers and files; the layers are loaded if chosen."""
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         scores = _total(answer)
-        words = tr("IoU {}, F1 {}, precision {}, recall {}; the best threshold would be {}.")
+        words = tr("IoU {}, F1 {}, precision {}, recall {}.")
         told = [in_digits(score, 3) for score in (scores.iou, scores.f1, scores.precision, scores.recall)]
-        feedback.pushInfo(words.format(*told, in_digits(answer.best_threshold, 2)))
+        feedback.pushInfo(f"{words.format(*told)} {threshold_words(answer)}")
         if self._load:
             _load_layers(context, answer)
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -23,7 +23,7 @@ from ..label.export_options import CATALOGUES, FORMATS, numbers_in
 from ..label.sources import Rendering
 from ..toolkit.help import Section
 from ..toolkit.words import in_digits, mark, time_in_words, tr, tr_n
-from .base import Group, Values
+from .base import Group, Paths, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 
 
@@ -93,12 +93,11 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         self.addOutput(QgsProcessingOutputString("COUNTS", tr("Chips of each split, as JSON")))
         self.addOutput(QgsProcessingOutputString("LEFT_OUT", tr("Chips left out, by reason, as JSON")))
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
-        """A function that writes the layers and makes the request."""
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Paths], Any]:
+        """What writes the layers and makes the request."""
         shares = [self.parameterAsDouble(parameters, f"SHARE_{split.name}", context) for split in _SHARED]
         catalogues = self.parameterAsEnums(parameters, "CATALOGUES", context)
         options: dict[str, Any] = {
-            "output_dir": self.parameterAsFileOutput(parameters, "OUTPUT", context),
             "format": list(FORMATS)[self.parameterAsEnum(parameters, "FORMAT", context)],
             "catalogues": tuple(list(CATALOGUES)[index] for index in catalogues),
             "chip_px": self.parameterAsInt(parameters, "SIZE", context),
@@ -113,7 +112,10 @@ class ExportChipsAlgorithm(ExportAlgorithm):
         }
         rendering = Rendering(min(options["gsd_m"], default=0.0), options["chip_px"])
         return self.prepared(
-            parameters, context, lambda data, classes: ChipsRequest((data,), classes=classes, **options), rendering
+            parameters,
+            context,
+            lambda data, classes, paths: ChipsRequest((data,), paths["OUTPUT"], classes=classes, **options),
+            rendering,
         )
 
     def results(self, answer: ChipsResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:

@@ -21,7 +21,7 @@ from ..label.sources import GroundTruth, LabelSource, Rendering
 from ..layers.images import with_nodata
 from ..layers.vector_snapshot import SnapshotClient
 from ..toolkit.words import tr
-from .base import Values
+from .base import Paths, Values
 from .labelled import LabelledAlgorithm
 
 TOUCHES = (Touch.CENTRE, Touch.ALL)
@@ -80,10 +80,10 @@ class ExportAlgorithm(LabelledAlgorithm):
         self,
         parameters: Values,
         context: QgsProcessingContext,
-        build: Callable[[LabelledImage, tuple[ClassInfo, ...]], object],
+        build: Callable[[LabelledImage, tuple[ClassInfo, ...], Paths], object],
         rendering: Rendering,
-    ) -> Any:
-        """The function that `SnapshotClient` calls; `build` makes the request. Main thread only.
+    ) -> Callable[[Paths], Any]:
+        """What makes the function that `SnapshotClient` calls; `build` makes the request. Main thread only.
 
         Args:
             rendering: how a non-file image is rendered.
@@ -112,7 +112,7 @@ class ExportAlgorithm(LabelledAlgorithm):
         )
         truth = replace(truth, image=with_nodata(truth.image, self.nodata(parameters, context)))
         self.require_few(truth.image, parameters, context)
-        return truth.request(lambda data: build(data, classes))
+        return lambda paths: truth.request(lambda data: build(data, classes, paths))
 
 
 def mapping_in(cells: Optional[list[Any]]) -> tuple[ClassValue, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -21,8 +21,8 @@ from ..label.mask_layer import style_mask
 from ..label.sources import Rendering
 from ..layers.images import kept_beside
 from ..toolkit.help import Section
-from ..toolkit.words import mark, time_in_words, tr
-from .base import Group, Values
+from ..toolkit.words import in_digits, mark, time_in_words, tr
+from .base import Group, Paths, Values
 from .exporting import REAL, WHOLE, ExportAlgorithm
 from .loading import Styler
 
@@ -76,22 +76,19 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("UNKNOWN_PIXELS", tr("Unknown pixels")))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", tr("Seconds it took")))
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Any:
-        """A function that writes the layers and makes the request."""
-        self._weights_path = self.parameterAsOutputLayer(parameters, "WEIGHTS", context) or ""
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Paths], Any]:
+        """What writes the layers and makes the request."""
         options: dict[str, Any] = {
             "border_px": self.parameterAsInt(parameters, "BORDER", context),
-            "weights_path": self._weights_path,
             "region": self.extent(parameters, context),
             "existing": Existing.OVERWRITE,
         }
-        path = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         return self.prepared(
             parameters,
             context,
-            lambda data, classes: MaskRequest(
-                kept_beside(data.image, path), data.labels, path,
-                areas=data.areas, classes=classes, touch=data.touch, **options,
+            lambda data, classes, paths: MaskRequest(
+                kept_beside(data.image, paths["OUTPUT"]), data.labels, paths["OUTPUT"], areas=data.areas,
+                classes=classes, touch=data.touch, weights_path=paths["WEIGHTS"], **options,
             ),
             Rendering(self.parameterAsDouble(parameters, "GSD", context), 0),
         )  # fmt: skip
@@ -101,14 +98,16 @@ class ExportMaskAlgorithm(ExportAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         for count in answer.counts:
-            feedback.pushInfo(tr("{}: {} objects, {} pixels").format(count.name, count.objects, count.pixels))
+            feedback.pushInfo(
+                tr("{}: {} objects, {} pixels").format(count.name, in_digits(count.objects), in_digits(count.pixels))
+            )
         feedback.pushInfo(tr("Done in {}.").format(time_in_words(answer.seconds)))
         if context.willLoadLayerOnCompletion(answer.mask_path):
             style = functools.partial(style_mask, result=answer)
             context.layerToLoadOnCompletionDetails(answer.mask_path).setPostProcessor(Styler(style))
         return {
             "OUTPUT": answer.mask_path,
-            "WEIGHTS": self._weights_path,
+            "WEIGHTS": self._paths["WEIGHTS"],
             "COUNTS": json.dumps(to_json(answer)["counts"]),
             "UNKNOWN_PIXELS": answer.unknown_px,
             "SECONDS": answer.seconds,

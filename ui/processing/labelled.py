@@ -17,7 +17,7 @@ from qgis.core import (
 from ...protocol import OVERLAP_PX, ClassInfo, ErrorCode, Existing, OrthomaskError
 from ..label.class_table import by_number, matched, values_of
 from ..label.project import CLASS_FIELD, file_of, read_classes
-from ..label.sources import GroundTruth, LabelSource, Rendering
+from ..label.sources import GroundTruth, LabelSource, Rendering, is_areas_layer
 from ..layers.images import with_nodata
 from ..layers.sources import require_image
 from ..toolkit.words import tr
@@ -105,6 +105,9 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         if labels is None:
             sentence, remedy = tr("The labels cannot be read."), tr("Choose a layer of polygons.")
             raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence, remedy)
+        if is_areas_layer(labels):
+            sentence = tr("The layer {} contains areas, not labels.").format(labels.name())
+            raise OrthomaskError(ErrorCode.LABELS_UNREADABLE, sentence, tr("Choose the layer of the labels."))
         classes = () if field else _project_classes(labels)
         field = CLASS_FIELD if classes else field
         if field and not classes and makes_classes:

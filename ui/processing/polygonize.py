@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessing,
@@ -19,7 +19,7 @@ from ...protocol import Existing, PolygonizeRequest, PolygonizeResult
 from ..runs import results
 from ..toolkit.help import Section
 from ..toolkit.words import area_in_words, in_digits, mark, tr, tr_n
-from .base import OrthomaskAlgorithm, Values, threshold_parameter
+from .base import OrthomaskAlgorithm, Paths, Values, threshold_parameter
 from .loading import Styler
 
 DEFAULT_THRESHOLD = 0.5
@@ -60,16 +60,16 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", tr("Number of polygons")))
         self.addOutput(QgsProcessingOutputNumber("POLYGON_AREA_M2", tr("Area of all polygons (m²)")))
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> PolygonizeRequest:
-        """Make the request from the parameters."""
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Paths], PolygonizeRequest]:
+        """What makes the request."""
         layer = self.parameterAsRasterLayer(parameters, "PROBABILITIES", context)
-        return PolygonizeRequest(
-            probabilities_path=layer.source() if layer else "",
-            output_path=self.parameterAsOutputLayer(parameters, "OUTPUT", context),
-            threshold=self.parameterAsDouble(parameters, "THRESHOLD", context),
-            existing=Existing.OVERWRITE,
-            polygons=self.polygon_options(parameters, context),
-        )
+        self._source = layer.source() if layer else ""
+        options: dict[str, Any] = {
+            "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),
+            "existing": Existing.OVERWRITE,
+            "polygons": self.polygon_options(parameters, context),
+        }
+        return lambda paths: PolygonizeRequest(self._source, paths["OUTPUT"], **options)
 
     def results(
         self, answer: PolygonizeResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -78,7 +78,7 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
         area = area_in_words(answer.polygon_area_m2)
         words = tr_n("{} polygon, {}.", "{} polygons, {}.", answer.polygon_count)
         feedback.pushInfo(words.format(in_digits(answer.polygon_count), area))
-        folder = Path(self._request.probabilities_path).parent
+        folder = Path(self._source).parent
         if context.willLoadLayerOnCompletion(answer.polygons_path) and (folder / "run.json").exists():
             style = functools.partial(results.style_polygons, run=results.read_run(folder))
             context.layerToLoadOnCompletionDetails(answer.polygons_path).setPostProcessor(Styler(style))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+import functools
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterField,
@@ -24,7 +26,7 @@ from ..label.project import AREAS, style_areas
 from ..layers.rendering import Picture
 from ..toolkit.help import Section
 from ..toolkit.words import mark, tr
-from .base import Group, OrthomaskAlgorithm, Values
+from .base import Group, OrthomaskAlgorithm, Paths, Values
 from .exporting import REAL, WHOLE
 from .loading import Styler
 
@@ -73,6 +75,11 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         self.add_nodata()
         self._add_layers(kinds)
         self._add_shares()
+        self.add(
+            QgsProcessingParameterBoolean("CHECKED", tr("Everything is labelled already"), False),
+            tr("Areas without a label are then empty; otherwise they are still to do until you confirm them."),
+            advanced=True,
+        )
         self.add_request_limit()
         self.add(
             QgsProcessingParameterVectorDestination("OUTPUT", tr("Areas"), QgsProcessing.SourceType.TypeVectorPolygon),
@@ -84,8 +91,8 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         """The engine, called once the copies of the layers are written."""
         return AreaSampler(self._client)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> FrozenSampling:
-        """Make the request from the parameters."""
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Paths], FrozenSampling]:
+        """What makes the request, with its layers frozen."""
         weights = self.parameterAsLayer(parameters, "WEIGHTS", context)
         strata = self.parameterAsLayer(parameters, "STRATA", context)
         field = self.parameterAsString(parameters, "STRATA_FIELD", context)
@@ -95,9 +102,9 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
         image = self.planned(parameters, context, size_m / PIXELS_ACROSS)
         self.require_few(image, parameters, context)
         path, snapshot = frozen_weights(weights, self.parameterAsString(parameters, "WEIGHT_FIELD", context))
-        request = AreasRequest(
+        build = functools.partial(
+            AreasRequest,
             image=image.key if isinstance(image, Picture) else image,
-            output_path=self.parameterAsOutputLayer(parameters, "OUTPUT", context),
             sampling=WAYS[self.parameterAsEnum(parameters, "SAMPLING", context)],
             count=self.parameterAsInt(parameters, "COUNT", context),
             size_m=size_m,
@@ -107,8 +114,9 @@ class SampleAreasAlgorithm(OrthomaskAlgorithm):
             strata=frozen.labels if frozen else None,
             shares=tuple(self.parameterAsDouble(parameters, name, context) for name in shares),
             seed=self.parameterAsInt(parameters, "SEED", context),
+            checked=self.parameterAsBool(parameters, "CHECKED", context),
         )
-        return FrozenSampling(request, image, None, snapshot, frozen)
+        return lambda paths: FrozenSampling(build(output_path=paths["OUTPUT"]), image, None, snapshot, frozen)
 
     def results(self, answer: NewAreas, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The layer of areas, styled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsProcessingContext,
@@ -27,7 +27,7 @@ from ..runs import results
 from ..runs.folders import remember_parent
 from ..toolkit.help import Section
 from ..toolkit.words import area_in_words, in_digits, mark, time_in_words, tr, tr_n
-from .base import OrthomaskAlgorithm, Values, threshold_parameter
+from .base import OrthomaskAlgorithm, Paths, Values, threshold_parameter
 from .loading import load_when_done
 
 EXISTING = (Existing.REFUSE, Existing.OVERWRITE, Existing.RESUME)
@@ -87,15 +87,15 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         """The engine; first renders the picture of a non-file image."""
         return PictureClient(self._client)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> FrozenRun:
-        """Make the request from the parameters."""
+    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Paths], FrozenRun]:
+        """What makes the request, with its image frozen."""
         given, model = parameters.get("THRESHOLD") is not None, self.model(parameters, context)
         image = self.planned(parameters, context, gsd_of(model))
         self.require_few(image, parameters, context)
-        request = PredictRequest(
+        build = functools.partial(
+            PredictRequest,
             image=image.key if isinstance(image, Picture) else image,
             model=model,
-            output_dir=self.parameterAsFileOutput(parameters, "OUTPUT", context),
             region=self.region(parameters, context),
             threshold=self.parameterAsDouble(parameters, "THRESHOLD", context) if given else None,
             existing=EXISTING[self.parameterAsEnum(parameters, "EXISTING", context)],
@@ -103,7 +103,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
             image_date=self.parameterAsString(parameters, "IMAGE_DATE", context),
             polygons=self.polygon_options(parameters, context),
         )
-        return FrozenRun(request, image)
+        return lambda paths: FrozenRun(build(output_dir=paths["OUTPUT"]), image)
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -152,10 +152,12 @@ def _load(context: QgsProcessingContext, folder: Path) -> None:
     Processing loads a file once, so only the first class's probabilities are loaded.
     """
     run = results.read_run(folder)
-    name = tr("Probability of {}").format(run.classes[0].name)
+    name = results.layer_name(tr("Probability of {}").format(run.classes[0].name), run)
     style = functools.partial(results.style_probabilities, run=run)
     load_when_done(context, str(folder / results.PROBABILITIES), name, run.title, style, shown=False)
     style = functools.partial(results.style_classes, run=run)
-    load_when_done(context, str(folder / results.CLASSES), tr("Classes"), run.title, style, shown=False)
+    name = results.layer_name(tr("Classes"), run)
+    load_when_done(context, str(folder / results.CLASSES), name, run.title, style, shown=False)
     style = functools.partial(results.style_polygons, run=run)
-    load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", tr("Polygons"), run.title, style)
+    name = results.layer_name(tr("Polygons"), run)
+    load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", name, run.title, style)

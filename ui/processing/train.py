@@ -22,7 +22,17 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ...protocol import FINE_TUNING, Existing, Hardware, Schedule, TrainRequest, TrainResult
+from ...protocol import (
+    FINE_TUNING,
+    CheckTrainingRequest,
+    CheckTrainingResult,
+    Existing,
+    Hardware,
+    Level,
+    Schedule,
+    TrainRequest,
+    TrainResult,
+)
 from ..client.engine_client import EngineClient, Feedback
 from ..client.stages import Stage, told
 from ..layers.vector_snapshot import PREPARATION_PERCENT
@@ -32,7 +42,7 @@ from ..toolkit.help import Section
 from ..toolkit.words import briefly, in_digits, mark, time_in_words, tr
 from ..train.data import DATA_DIR, recorded_data
 from ..train.defaults import FROM_SCRATCH
-from .base import DEFAULT_MODEL, Group, Values, model_names
+from .base import DEFAULT_MODEL, Group, Paths, Values, model_names
 from .labelled import LabelledAlgorithm
 
 SCRATCH = "from scratch"
@@ -109,7 +119,14 @@ class TrainAlgorithm(LabelledAlgorithm):
 
     def engine(self) -> Any:
         """The engine, called once the copies of labels and areas are in the run folder."""
-        return _Trainer(self._client)
+        return _Trainer(self._client, self._feedback)
+
+    def processAlgorithm(
+        self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> Values:
+        """Say in the log what there is to learn from, then train."""
+        self._feedback = feedback
+        return super().processAlgorithm(parameters, context, feedback)
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -118,18 +135,18 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._keep = self.parameterAsBool(parameters, "KEEP", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
-    def request(self, parameters: Values, context: QgsProcessingContext) -> Callable[[Feedback], TrainRequest]:
-        """A function that writes the copies and makes the request."""
+    def request(
+        self, parameters: Values, context: QgsProcessingContext
+    ) -> Callable[[Paths], Callable[[Feedback], TrainRequest]]:
+        """What `_Trainer` calls to write the copies and make the request."""
         title = self.parameterAsString(parameters, "NAME", context)
         start = self.parameterAsEnumString(parameters, "START", context)
         model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
         gsd_m = self.parameterAsDouble(parameters, "GSD", context)
         frozen = self.frozen(parameters, context, gsd_m or gsd_of(model), makes_classes=True)
-        folder = Path(self.parameterAsFileOutput(parameters, "OUTPUT", context))
         existing = self.existing(parameters, context)
         build = functools.partial(
             TrainRequest,
-            output_dir=str(folder),
             model=model,
             name=re.sub(r"[^\w.-]+", "-", title),
             title=title,
@@ -140,14 +157,15 @@ class TrainAlgorithm(LabelledAlgorithm):
             existing=existing,
         )
 
-        def prepare(feedback: Feedback) -> TrainRequest:
+        def prepare(paths: Paths, feedback: Feedback) -> TrainRequest:
+            folder = Path(paths["OUTPUT"])
             begun = None if existing is Existing.OVERWRITE else recorded_data(folder)
             if begun is not None:  # resume with the original data; the engine says whether it may
-                return build(begun)
+                return build(begun, str(folder))
             shutil.rmtree(folder / DATA_DIR, ignore_errors=True)
-            return build(frozen.write(folder / DATA_DIR, feedback))
+            return build(frozen.write(folder / DATA_DIR, feedback), str(folder))
 
-        return prepare
+        return lambda paths: functools.partial(prepare, paths)
 
     def results(self, answer: TrainResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:
         """The model and its scores; it is copied to the own models if chosen."""
@@ -223,13 +241,23 @@ class TrainAlgorithm(LabelledAlgorithm):
 
 
 class _Trainer:
-    """The engine, for a request that is complete only once its files are written."""
+    """The engine, for a request that is complete only once its files are written. It checks the data first."""
 
-    def __init__(self, client: EngineClient) -> None:
-        self._client = client
+    def __init__(self, client: EngineClient, log: QgsProcessingFeedback) -> None:
+        self._client, self._log = client, log
 
     def call(self, prepare: Callable[[Feedback], TrainRequest], feedback: Feedback) -> TrainResult:
         preparation = Stage(feedback, 0, PREPARATION_PERCENT)
         request = prepare(preparation)
+        self._say(
+            self._client.call(CheckTrainingRequest(request), Stage(feedback, preparation.reached, preparation.reached))
+        )
         result: TrainResult = told(request, self._client.call(request, Stage(feedback, preparation.reached, 100)))
         return result
+
+    def _say(self, found: CheckTrainingResult) -> None:
+        for light in found.lights:
+            say = self._log.pushInfo if light.level is Level.GREEN else self._log.pushWarning
+            say(f"{tr(light.level.value)}: {light.reason}")
+        if found.seconds is not None:
+            self._log.pushInfo(tr("About {} on {}").format(time_in_words(found.seconds), found.device))

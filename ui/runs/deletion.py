@@ -14,10 +14,17 @@ from ...protocol import ErrorCode, OrthomaskError
 from ..layers.picture_client import PICTURE_DIR, WORK_DIR
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
+from .naming import NAME_FILE
 from .results import CLASSES, POLYGONS, PROBABILITIES, RECORD
 
 HIDDEN = (WORK_DIR, PICTURE_DIR)
-BESIDE = {CLASSES: (".aux.xml",), PROBABILITIES: (".aux.xml",), POLYGONS: ("-wal", "-shm", "-journal"), RECORD: ()}
+BESIDE = {
+    CLASSES: (".aux.xml",),
+    PROBABILITIES: (".aux.xml",),
+    POLYGONS: ("-wal", "-shm", "-journal"),
+    NAME_FILE: (),
+    RECORD: (),
+}
 """Extra files that GDAL and SQLite leave next to the results; the record, which makes it a run, is last."""
 
 

@@ -23,11 +23,12 @@ from ..client.engine_client import Feedback
 from ..layers.picture_client import PICTURE_DIR, WORK_DIR
 from ..layers.sources import picked_region
 from ..toolkit.words import area_in_words, briefly, in_digits, time_in_words, tr, tr_n
+from .naming import NAME_FILE, Naming, read_naming
 from .results import CLASSES, LAYERS, PROBABILITIES, RECORD, Run
 
 STATE = "state.json"
 """The record of an unfinished run, in its hidden folder, as in `engine/runs/runs.py`."""
-RESULTS = (*LAYERS, RECORD)
+RESULTS = (*LAYERS, NAME_FILE, RECORD)
 MB = 1_000_000
 
 
@@ -68,6 +69,12 @@ class PastRun:
     device: str = ""
     seconds: Optional[float] = None
     polygons: Optional[int] = None
+    threshold: Optional[float] = None
+
+    @property
+    def naming(self) -> Naming:
+        """What a person named it."""
+        return self.run.naming if self.run is not None else Naming()
 
     @property
     def text(self) -> str:
@@ -139,11 +146,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: int) -> PastRun:
     """A run by its record; raises various errors if that is not ours."""
-    run, result = Run(folder, record), record["result"] if state is State.FINISHED else {}
+    run, result = Run(folder, record, read_naming(folder)), record["result"] if state is State.FINISHED else {}
     request, area = _request(record), _area_m2(record)
     region = tr("whole image") if record["request"].get("region") is None else tr("unknown")
     region = region if area is None else area_in_words(area)
+    named = ((tr("Name"), run.naming.name), (tr("Note"), run.naming.note))
     facts = (
+        *((what, words) for what, words in named if words),
         *_ending(record, result),
         (tr("Region"), region),
         (tr("Classes"), ", ".join(info.name for info in run.classes)),
@@ -156,6 +165,7 @@ def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: i
         folder, state, datetime.fromisoformat(record["time"]).astimezone(timezone.utc), size_bytes, run.title,
         run.image, facts, run, request, str(record["model"]["title"]), region, area, str(record["device"]["name"]),
         float(result["seconds"]) if result else None, int(result["polygon_count"]) if result else None,
+        float(record["threshold"]),
     )  # fmt: skip
 
 
@@ -192,7 +202,7 @@ def _ending(record: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[st
         yield tr("Result"), tr("None yet: the run is unfinished. Resume continues where it stopped.")
         yield tr("Device"), device
         return
-    count, area = result["polygon_count"], area_in_words(result["polygon_area_m2"])
+    count, area = int(result["polygon_count"]), area_in_words(result["polygon_area_m2"])
     found = tr_n("{} polygon, {}", "{} polygons, {}", count).format(in_digits(count), area)
     yield tr("Result"), found
     yield tr("Duration"), tr("{} on {}").format(time_in_words(result["seconds"]), device)

@@ -26,6 +26,7 @@ class HistoryActions(QWidget):
             tr("Fill in the Segment panel with the image, region, model and options of this run; then press Run"),
         )
         self.resume = self._button("run", tr("Resume"), tr("Resume this run where it stopped, with its own settings"))
+        self.name = self._button("name", tr("Name and note…"), tr("Give this run a name and a note (F2)"))
         self.folder = self._button("open", tr("Open folder"), tr("Show the files of the run in the file manager"))
         self.copy = self._button("copy", tr("Copy details"), tr("Copy the run's details to the clipboard"))
         self._layout.addStretch()
@@ -44,6 +45,7 @@ class HistoryActions(QWidget):
         self.repeat.setEnabled(known)
         begun = one is not None and one.state is State.UNFINISHED and str(one.folder) != running
         self.resume.setEnabled(known and begun)
+        self.name.setEnabled(one is not None and one.run is not None)
         self.folder.setEnabled(one is not None)
         self.copy.setEnabled(bool(chosen))
         self.delete.setEnabled(bool(chosen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Callable, Optional
@@ -27,12 +28,14 @@ from ..client.tasks import EngineTask
 from ..toolkit.help import Section, help_button
 from ..toolkit.messages import show_error, show_success
 from ..toolkit.present import present
-from ..toolkit.words import tr, tr_n
+from ..toolkit.words import in_digits, tr, tr_n
 from . import results
 from .deletion_box import delete_runs
 from .history import HistoryReader, PastRun, State
 from .history_actions import HistoryActions
 from .history_view import HistoryView
+from .naming import write_naming
+from .naming_dialog import NamingDialog, rename
 
 SIZE = QSize(1160, 620)
 LEAST_BOX_PX = 90
@@ -110,6 +113,20 @@ class HistoryDialog(QDialog):
             return
         self.added.emit(results.add_run(QgsProject.instance(), present(run.run)))
 
+    def name(self) -> None:
+        """Ask for name and note of the chosen run, and keep them in its folder."""
+        (chosen,) = self.view.chosen()
+        run, dialog = present(chosen.run), NamingDialog(chosen.naming, self)
+        if not dialog.exec() or dialog.naming == run.naming:
+            return
+        try:
+            write_naming(run.folder, dialog.naming)
+        except OrthomaskError as error:
+            show_error(self.bar, error)
+        else:
+            rename(QgsProject.instance(), run, replace(run, naming=dialog.naming))
+        self.refresh()
+
     def open_folder(self) -> None:
         """Show the folder of the chosen run in the file manager."""
         (run,) = self.view.chosen()
@@ -174,11 +191,13 @@ class HistoryDialog(QDialog):
         self.filter.returnPressed.connect(self.view.setFocus)
         self.view.chosen_changed.connect(self._show_chosen)
         self.view.add_wanted.connect(self.buttons.add.click)  # nothing if the button is disabled
+        self.view.name_wanted.connect(self.buttons.name.click)
         self.view.delete_wanted.connect(self.buttons.delete.click)
         buttons = self.buttons
         buttons.add.clicked.connect(self.add)
         buttons.repeat.clicked.connect(lambda: self.repeat_wanted.emit(*self.view.chosen()))
         buttons.resume.clicked.connect(lambda: self.resume_wanted.emit(*self.view.chosen()))
+        buttons.name.clicked.connect(self.name)
         buttons.folder.clicked.connect(self.open_folder)
         buttons.copy.clicked.connect(self.copy_details)
         buttons.delete.clicked.connect(self.delete)
@@ -186,7 +205,7 @@ class HistoryDialog(QDialog):
     def _show(self, runs: Sequence[PastRun], folder_count: int) -> None:
         self._end_look()
         self.view.show_runs(runs, self._running())
-        found = tr_n("{} run", "{} runs", len(runs)).format(len(runs))
+        found = tr_n("{} run", "{} runs", len(runs)).format(in_digits(len(runs)))
         looked = tr_n("in {} folder", "in {} folders", folder_count).format(folder_count)
         none = tr("There are no runs yet. They will appear here.")
         self.status.setText(f"{found} {looked}" if runs else none)

@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple, Optional
 from qgis.PyQt.QtCore import QAbstractTableModel, QDateTime, QLocale, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
 from ..toolkit.icons import icon
-from ..toolkit.words import in_digits, time_in_words, tr
+from ..toolkit.words import briefly, in_digits, time_in_words, tr
 from .history import PastRun, State, size_in_words
 
 Role = Qt.ItemDataRole
@@ -108,18 +108,25 @@ def sorted_and_filtered(table: HistoryTable, parent: QObject) -> QSortFilterProx
 def _columns() -> tuple[Column, ...]:
     return (
         Column(tr("Time"), lambda run: _time_in_words(run.time), lambda run: run.time.timestamp()),
-        Column(tr("Image"), lambda run: run.image, lambda run: run.image.lower()),
+        Column(tr("Name"), lambda run: run.naming.name, lambda run: run.naming.name.lower()),
         Column(tr("Model"), lambda run: run.model, lambda run: run.model.lower()),
+        Column(tr("Threshold"), _threshold, lambda run: _number(run.threshold), number=True),
+        Column(tr("Image"), lambda run: run.image, lambda run: run.image.lower()),
         Column(tr("Region"), lambda run: run.region, lambda run: _number(run.region_m2), number=True),
         Column(tr("Polygons"), _polygons, lambda run: _number(run.polygons), number=True),
         Column(tr("Duration"), _duration, lambda run: _number(run.seconds), number=True),
         Column(tr("Device"), lambda run: run.device, lambda run: run.device.lower()),
         Column(tr("Size"), lambda run: size_in_words(run.size_bytes), lambda run: float(run.size_bytes), number=True),
+        Column(tr("Note"), lambda run: " ".join(run.naming.note.split()), lambda run: run.naming.note.lower()),
     )
 
 
 def _number(value: Optional[float]) -> float:
     return LEAST if value is None else float(value)
+
+
+def _threshold(run: PastRun) -> str:
+    return "" if run.threshold is None else briefly(run.threshold)
 
 
 def _polygons(run: PastRun) -> str:

@@ -1,4 +1,4 @@
-"""The table of past runs: sorted by any column, filtered by any word; Enter adds, Delete deletes."""
+"""The table of past runs: sorted by any column, filtered by any word; Enter adds, F2 names, Delete deletes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .history import PastRun
 from .history_table import HistoryTable, sorted_and_filtered
 
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
-WIDEST_PX = 260
+WIDEST_PX = 180
 
 
 class HistoryView(QTableView):
@@ -23,6 +23,7 @@ class HistoryView(QTableView):
     chosen_changed = pyqtSignal()
     add_wanted = pyqtSignal()
     delete_wanted = pyqtSignal()
+    name_wanted = pyqtSignal()
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -64,11 +65,13 @@ class HistoryView(QTableView):
         return [self._run(row) for row in sorted(index.row() for index in self.selectionModel().selectedRows())]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter adds to the map, Delete deletes."""
+        """Enter adds to the map, F2 names, Delete deletes."""
         if event.key() in ENTER:
             self.add_wanted.emit()
         elif event.key() == Qt.Key.Key_Delete:
             self.delete_wanted.emit()
+        elif event.key() == Qt.Key.Key_F2:
+            self.name_wanted.emit()
         else:
             super().keyPressEvent(event)
 

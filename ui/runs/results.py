@@ -25,7 +25,9 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
 from ..toolkit.present import present
-from ..toolkit.words import briefly, tr
+from ..toolkit.words import briefly, in_digits, tr
+from . import correcting
+from .naming import Naming, read_naming
 
 STYLES_DIR = Path(__file__).resolve().parents[2] / "resources" / "styles"
 POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilities.tif"
@@ -36,10 +38,11 @@ RASTER_ALPHA = 150
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and its record, `run.json`."""
+    """A run's folder, its record, `run.json`, and what a person named it."""
 
     folder: Path
     record: dict[str, Any]
+    naming: Naming = Naming()
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
@@ -54,8 +57,18 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Source, model and local time."""
-        return f"{self.image} · {self.record['model']['name']} · {_local(self.record['time'])}"
+        """Its name if it has one, model and threshold, local time, image: what differs most comes first."""
+        return " · ".join(filter(None, (self.naming.name, self._made, self.image)))
+
+    @property
+    def short_title(self) -> str:
+        """Its name, or else model, threshold and local time."""
+        return self.naming.name or self._made
+
+    @property
+    def _made(self) -> str:
+        model, threshold = self.record["model"]["name"], briefly(self.record["threshold"])
+        return f"{model} {threshold} · {_local(self.record['time'])}"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -88,7 +101,12 @@ def read_run(folder: Path) -> Run:
         sentence = tr("The folder {} contains no finished run.").format(folder)
         remedy = tr("Choose a folder with a run.json, or run again.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy, str(error)) from error
-    return Run(folder, record)
+    return Run(folder, record, read_naming(folder))
+
+
+def layer_name(kind: str, run: Run) -> str:
+    """The name of a layer: what it shows, and of which run."""
+    return f"{kind} · {run.short_title}"
 
 
 def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
@@ -108,14 +126,14 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
 def polygon_layer(run: Run) -> QgsVectorLayer:
     """The polygons, coloured by class."""
     uri = f"{run.folder / POLYGONS}|layername=polygons"
-    layer = QgsVectorLayer(uri, tr("Polygons"), "ogr")
+    layer = QgsVectorLayer(uri, layer_name(tr("Polygons"), run), "ogr")
     style_polygons(layer, run)
     return layer
 
 
 def class_layer(run: Run) -> QgsRasterLayer:
     """The class raster, in the colours of the classes, background transparent."""
-    layer = QgsRasterLayer(str(run.folder / CLASSES), tr("Classes"))
+    layer = QgsRasterLayer(str(run.folder / CLASSES), layer_name(tr("Classes"), run))
     style_classes(layer, run)
     return layer
 
@@ -124,14 +142,15 @@ def probability_layers(run: Run) -> list[QgsRasterLayer]:
     """One heat map for each class."""
     layers = []
     for band, info in enumerate(run.classes, start=1):
-        layer = QgsRasterLayer(str(run.folder / PROBABILITIES), tr("Probability of {}").format(info.name))
+        name = layer_name(tr("Probability of {}").format(info.name), run)
+        layer = QgsRasterLayer(str(run.folder / PROBABILITIES), name)
         style_probabilities(layer, run, band)
         layers.append(layer)
     return layers
 
 
 def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
-    """Outline and a light fill in the class colour; readable names for the fields."""
+    """Outline and a light fill in the class colour; readable names for the fields; ready to be corrected."""
     layer.loadNamedStyle(str(STYLES_DIR / "polygons.qml"))
     template = layer.renderer().symbol()
     categories = []
@@ -140,7 +159,9 @@ def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
         symbol.setColor(_fill(info.color, template.color().alpha()))
         symbol.symbolLayer(0).setStrokeColor(QColor(info.color))
         categories.append(QgsRendererCategory(info.value, symbol, info.name))
+    categories.append(QgsRendererCategory(None, template.clone(), tr("no class")))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class_value", categories))
+    correcting.prepare(layer, run.classes, run.record["run_id"])
     _describe(layer, run, tr("Outlines of the objects found, with class, mean confidence and area."))
 
 
@@ -169,7 +190,8 @@ def _source_facts(source: dict[str, Any]) -> list[tuple[str, str]]:
     if not rendered:
         return [(tr("Source"), source["path"])]
     words = tr("{} at {} m per pixel, {} of {} tiles missing")
-    how = words.format(_local(rendered["time"]), briefly(rendered["gsd_m"], 3), rendered["missing"], rendered["tiles"])
+    missing, tiles = (in_digits(rendered[name]) for name in ("missing", "tiles"))
+    how = words.format(_local(rendered["time"]), briefly(rendered["gsd_m"], 3), missing, tiles)
     return [(tr("Source"), f"{rendered['name']} ({rendered['source']})"), (tr("Rendered"), how)]
 
 

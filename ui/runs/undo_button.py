@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from qgis.core import QgsApplication, QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsVectorLayer
-from qgis.gui import QgisInterface
+from qgis.gui import QgisInterface, QgsMessageBarItem
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QMessageBox, QPushButton, QWidget
 
@@ -28,6 +28,7 @@ class UndoButton(QPushButton):
     """
 
     forgotten = pyqtSignal()
+    """It is no longer offered; the message that it was offered in is gone."""
 
     def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
         super().__init__(QgsApplication.getThemeIcon("/mActionUndo.svg"), tr("Undo: remove the layers"), parent)
@@ -46,10 +47,10 @@ class UndoButton(QPushButton):
         QgsProject.instance().cleared.connect(self.forget)
         QgsProject.instance().layersRemoved.connect(self._note_removed)
         self.show()
-        button = QPushButton(tr("Undo"))
+        button = _MessageButton(tr("Undo"))
         button.setToolTip(self.toolTip())
         button.clicked.connect(self.undo)
-        self.forgotten.connect(button.hide)
+        self.forgotten.connect(button.dismiss)
         return button
 
     def forget(self) -> None:
@@ -90,6 +91,18 @@ class UndoButton(QPushButton):
     def _note_removed(self) -> None:
         if not self._layers():
             self.forget()
+
+
+class _MessageButton(QPushButton):
+    """A button in a message, which it can take away."""
+
+    def dismiss(self) -> None:
+        """Remove the message from its bar, if it is in one."""
+        item: Optional[QWidget] = self
+        while item is not None and not isinstance(item, QgsMessageBarItem):
+            item = item.parentWidget()
+        if item is not None:
+            item.dismiss()
 
 
 def _groups(parent: QgsLayerTreeGroup) -> Iterator[QgsLayerTreeGroup]:

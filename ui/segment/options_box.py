@@ -9,6 +9,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
 
 from ...protocol import PolygonOptions
+from ..layers.reading_box import ReadingBox
 from ..runs.folder_chooser import FolderChooser
 from ..toolkit.words import tr
 
@@ -29,6 +30,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
         self.simplify.setToolTip(tr("Straight walls and right angles instead of pixel steps"))
+        self.reading = ReadingBox()
         self.image_date = QLineEdit()
         self.image_date.setPlaceholderText(tr("unknown"))
         self.image_date.setToolTip(tr("When the image was taken; stored with the run"))
@@ -59,6 +61,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         layout.addRow(tr("Smallest hole"), self.min_hole)
         layout.addRow(tr("Image date"), self.image_date)
         layout.addRow(self.simplify)
+        layout.addRow(self.reading)
         self.setCollapsed(True)
 
     def _connect(self) -> None:
@@ -67,6 +70,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.min_hole.valueChanged.connect(self.changed)
         self.simplify.toggled.connect(self.changed)
         self.image_date.editingFinished.connect(self.changed)
+        self.reading.changed.connect(self.changed)
 
 
 def _area(tip: str) -> QDoubleSpinBox:

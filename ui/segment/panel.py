@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from qgis.core import QgsApplication, QgsProject
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QMessageBox, QVBoxLayout, QWidget
@@ -23,13 +23,14 @@ from ...protocol import (
 )
 from ..client.engine_client import EngineClient
 from ..client.tasks import EngineTask
-from ..layers.images import FrozenImage, frozen, is_rendered, places_of, with_nodata
+from ..layers.images import FrozenImage, frozen, is_rendered, places_of, read_as_chosen
 from ..layers.images import planned as planned_image
 from ..layers.map_view import ImageChooser, MapView
 from ..layers.picture_client import FrozenRun, PictureClient
 from ..layers.picture_words import are_wanted, picture_words
+from ..layers.reading import reading_of, remember
 from ..layers.rendering import Picture
-from ..layers.sources import image_of, is_file, require_image
+from ..layers.sources import require_image
 from ..models.model_box import ModelBox
 from ..runs import folders as run_folders
 from ..runs import results
@@ -40,13 +41,14 @@ from ..runs.undo_button import UndoButton
 from ..toolkit.messages import show_error, show_success, show_warning
 from ..toolkit.present import present
 from ..toolkit.run_bar import RunBar
-from ..toolkit.scrolling import lay_out
+from ..toolkit.scrolling import lay_out, scroll_to
 from ..toolkit.settings import DEVICE, news
 from ..toolkit.words import area_in_words, in_digits, time_in_words, tr, tr_n
 from . import repeating
 from .options_box import OptionsBox
 from .preflight_box import PreflightBox
 from .region_box import RegionBox
+from .warnings_button import WarningsButton
 
 
 class SegmentPanel(QWidget):
@@ -72,7 +74,7 @@ class SegmentPanel(QWidget):
         self.running_folder = ""
         self._project_closed = False
         self._look: Optional[EngineTask] = None
-        self._nodata: dict[str, Optional[float]] = {}
+        self._problem = self._purpose = ""
         self.layer_chooser = ImageChooser(iface.mapCanvas(), tr("The orthophoto, map service or map to segment"))
         self.image_words = QLabel()
         self.region = RegionBox(iface)
@@ -134,15 +136,14 @@ class SegmentPanel(QWidget):
 
     def treat_as_nodata(self, value: Optional[float]) -> None:
         """Treat this value of the chosen image as no data from now on; None to use the image's own."""
-        if is_file(self.layer_chooser.image):
-            self._nodata[image_of(self.layer_chooser.image).path] = value
-            self._refresh()
+        layer = self.layer_chooser.image
+        if isinstance(layer, QgsRasterLayer):
+            remember(layer, replace(reading_of(layer), nodata=value))
 
     def repeat(self, run: PastRun) -> None:
         """Fill in the choices of a past run, for editing; runs nothing."""
         self.wanted.emit()
         notes = repeating.fill(self._boxes, run, self._may_load)
-        self._take_nodata(run)
         self.history.put_away()
         bar = self._iface.messageBar()
         if notes:
@@ -159,19 +160,12 @@ class SegmentPanel(QWidget):
                 sentence, remedy = tr("Another run is in progress."), tr("Wait until it ends, or cancel it.")
                 raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
             frozen_run = repeating.begun(self._boxes, run)
-            self._take_nodata(run)
         except OrthomaskError as error:
             self.history.explain(error)
             return
         self.start(frozen_run, run.model, run.image)
         self.wanted.emit()
         self.history.put_away()
-
-    def _take_nodata(self, run: PastRun) -> None:
-        """Use the nodata value of the run."""
-        if run.request is not None:
-            self._nodata[run.request.image.path] = run.request.image.nodata
-            self._refresh()
 
     def cancel(self) -> None:
         """Cancel the run, within a second."""
@@ -187,6 +181,8 @@ class SegmentPanel(QWidget):
         image_layout.addWidget(self.layer_chooser)
         image_layout.addWidget(self.image_words)
         self.run_bar.show_below(self.undo)
+        self.warnings = WarningsButton(self.preflight)
+        self.run_bar.add_button(self.warnings)
         self.run_bar.add_button(self.history)
         self.place = MakeshiftWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
@@ -200,10 +196,13 @@ class SegmentPanel(QWidget):
         self.model.file_wanted.connect(self._look_at_model)
         self.model.threshold.valueChanged.connect(self._refresh)
         self.options.changed.connect(self._refresh)
-        self.preflight.nodata_wanted.connect(self.treat_as_nodata)
+        self.preflight.lights.nodata_wanted.connect(self.treat_as_nodata)
+        self.preflight.lights.reading_wanted.connect(self._show_reading)
+        self.preflight.checked.connect(self._show_check)
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         self.ended.connect(self.history.refresh)
+        self.undo.forgotten.connect(self._clear_summary)
         QgsProject.instance().readProject.connect(self._refresh)
         QgsProject.instance().cleared.connect(self._note_closed_project)
         news.changed.connect(self._follow_settings)
@@ -219,6 +218,7 @@ class SegmentPanel(QWidget):
 
     def _set_image(self) -> None:
         self.region.set_image(self.layer_chooser.image)
+        self.options.reading.set_image(self.layer_chooser.image)
         self._refresh()
 
     def _follow_map(self) -> None:
@@ -226,25 +226,40 @@ class SegmentPanel(QWidget):
         if isinstance(self.layer_chooser.image, MapView) or self.layer_chooser.currentLayer() is None:
             self._set_image()
 
+    def _show_check(self) -> None:
+        """Show which bands the engine takes, and whether a red light stops the run."""
+        if self.preflight.result is not None:
+            self.options.reading.show_taken(self.preflight.result.bands)
+        if self._task is None:
+            problem = self._problem or self.preflight.problem
+            self.run_bar.enable(not problem, problem or self._purpose)
+
+    def _show_reading(self, stretch: bool) -> None:
+        """Lead to the choice of bands, or of the stretch."""
+        self.options.setCollapsed(False)
+        scroll_to(self.options.reading.focus_on(stretch))
+
     def _follow_settings(self, changed: object) -> None:
         if changed is DEVICE:
             self._refresh()
 
     def _refresh(self, *_: object) -> None:
         """Update the panel for the current choices: whether they can run, and the preflight."""
+        self.options.reading.set_bands(self.model.model.bands if self.model.model else ())
         if self._task is not None:
             return
         planned, problem = self._look_at_image()
         self.image_words.setText(problem or _words(planned))
         self.image_words.setVisible(bool(self.image_words.text()))
-        missing = problem or self._missing()
-        request = self._request(planned) if planned is not None and not missing else None
+        self._problem = problem or self._missing()
+        request = self._request(planned) if planned is not None and not self._problem else None
         unfinished = request is not None and run_folders.unfinished_folder(request) is not None
-        reason = missing or (
+        self._purpose = (
             tr("Resume this run where it stopped") if unfinished else tr("Start; results are added as layers")
         )
-        self.run_bar.set_ready(not missing, tr("Resume") if unfinished else tr("Run"), reason)
+        self.run_bar.set_ready(not self._problem, tr("Resume") if unfinished else tr("Run"), self._problem)
         self._check(planned)
+        self._show_check()
 
     def _look_at_image(self) -> tuple[Optional[FrozenImage], str]:
         """What the chosen image would be read from, if known yet; or why it cannot be, with the remedy."""
@@ -260,7 +275,7 @@ class SegmentPanel(QWidget):
         image, model = require_image(self.layer_chooser.image), self.model.model
         places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
         planned = planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
-        return planned if isinstance(planned, Picture) else with_nodata(planned, self._nodata.get(planned.path))
+        return read_as_chosen(planned, image, len(model.bands) if model else 0)
 
     def _missing(self) -> str:
         """What must still be chosen."""
@@ -318,6 +333,11 @@ class SegmentPanel(QWidget):
             show_error(self._iface.messageBar(), error)
             return
         show_success(self._iface.messageBar(), words, self.undo.offer(group))
+
+    def _clear_summary(self) -> None:
+        """The layers that it tells of can no longer be undone, or are gone."""
+        if self._task is None:
+            self.run_bar.stop("")
 
     def _note_closed_project(self) -> None:
         self._project_closed = True

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
-from qgis.PyQt.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ...protocol import (
     CalibrateRequest,
@@ -24,14 +24,10 @@ from ..client.engine_client import EngineClient, Feedback
 from ..client.tasks import EngineTask
 from ..layers.rendering import Picture
 from ..layers.vector_snapshot import SnapshotClient
-from ..toolkit.icons import icon
-from ..toolkit.words import briefly, mark, megabytes_in_words, time_in_words, tr
+from ..toolkit.words import megabytes_in_words, time_in_words, tr
+from .lights import LightsView
 
 DEBOUNCE_MS = 400
-LIGHT_PX = 14
-ASPECTS = (mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"), mark("memory"))
-"""The engine's names for its checks; the colours of its lights are below."""
-COLOURS = (mark("green"), mark("amber"), mark("red"))
 
 
 class PreflightBox(QGroupBox):
@@ -42,9 +38,7 @@ class PreflightBox(QGroupBox):
     """
 
     checked = pyqtSignal()
-    """There is a new `result`, or none."""
-    nodata_wanted = pyqtSignal(object)
-    """Treat this value of the image as no data; None to use the image's own."""
+    """There is a new `result`, or none, or `problem` has changed."""
 
     def __init__(self, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Before you run"), parent)
@@ -61,11 +55,22 @@ class PreflightBox(QGroupBox):
         self._timer.timeout.connect(self._start)
         self.estimate = QLabel()
         self.estimate.setWordWrap(True)
-        self._lights = QGridLayout()
-        self._lights.setColumnStretch(1, 1)
+        self.lights = LightsView()
+        self.overruled = QCheckBox(tr("Run all the same"))
+        self.overruled.setToolTip(tr("Run in spite of the red light; expect a bad result"))
+        self.overruled.toggled.connect(self.checked)
         layout = QVBoxLayout(self)
-        layout.addLayout(self._lights)
-        layout.addWidget(self.estimate)
+        for widget in (self.lights, self.overruled, self.estimate):
+            layout.addWidget(widget)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing should run; empty if it can, or is not known yet, or the user overrules it."""
+        if self.result is None or self.result.level is not Level.RED:
+            return ""
+        if any(light.refuses for light in self.result.lights):
+            return tr("The red light says why this cannot run.")
+        return "" if self.overruled.isChecked() else tr("A red light: tick “Run all the same” to run in spite of it.")
 
     def check(self, request: CheckRequest, sample: Optional[Picture] = None) -> None:
         """Check this soon, unless another check replaces it by then.
@@ -165,43 +170,16 @@ class PreflightBox(QGroupBox):
     def _forget(self, text: str) -> None:
         self._end_calibration()
         self.result = None
+        self.overruled.setChecked(False)
         self._show((), text)
         self.checked.emit()
 
     def _show(self, lights: tuple[Light, ...], estimate: str) -> None:
-        while self._lights.count():
-            gone = self._lights.takeAt(0).widget()
-            gone.hide()  # else visible until it is deleted
-            gone.deleteLater()
-        row = 0
-        for light in lights:
-            lamp = QLabel()
-            lamp.setPixmap(icon(f"light-{light.level.value}").pixmap(LIGHT_PX, LIGHT_PX))
-            lamp.setToolTip(tr(light.level.value))
-            lamp.setAccessibleName(tr(light.level.value))
-            words = QLabel(light.reason)
-            words.setWordWrap(True)
-            words.setToolTip(tr(light.name))
-            self._lights.addWidget(lamp, row, 0)
-            self._lights.addWidget(words, row, 1)
-            button = self._nodata_button(light)
-            if button is not None:
-                self._lights.addWidget(button, row + 1, 1)
-            row += 1 if button is None else 2
+        self.lights.show_lights(lights, self._wanted.image.nodata if self._wanted is not None else None)
+        reds = [light for light in lights if light.level is Level.RED]
+        self.overruled.setVisible(bool(reds) and self.result is not None and not any(red.refuses for red in reds))
         self.estimate.setText(estimate)
         self.estimate.setVisible(bool(estimate))
-
-    def _nodata_button(self, light: Light) -> Optional[QPushButton]:
-        """A button that treats a margin as no data, or as data again."""
-        treated = self._wanted.image.nodata if self._wanted is not None and light.name == "data" else None
-        if light.nodata is not None:
-            button = QPushButton(tr("Treat {} as no data").format(briefly(light.nodata)))
-        elif treated is not None:
-            button = QPushButton(tr("Treat {} as data again").format(briefly(treated)))
-        else:
-            return None
-        button.clicked.connect(lambda: self.nodata_wanted.emit(light.nodata))
-        return button
 
 
 def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback], CheckRequest]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from qgis.core import QgsGeometry, QgsVectorLayer
+from qgis.core import QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface, QgsRubberBand
 from qgis.PyQt.QtCore import QSize, pyqtSignal
 from qgis.PyQt.QtGui import QHideEvent, QShowEvent
@@ -69,7 +69,7 @@ class RegionBox(QGroupBox):
         """Remove rubber band and tools from the canvas; the box is unusable afterwards."""
         self._canvas.destinationCrsChanged.disconnect(self._show_band)
         for tool in self._tools:
-            self._canvas.unsetMapTool(tool)
+            tool.leave()
             tool.deleteLater()
         self._hide_band()
 
@@ -118,15 +118,15 @@ class RegionBox(QGroupBox):
     def _add_tool(self, name: str, tip: str, tool: RegionTool) -> QToolButton:
         button = self._add_button(name, tip)
         button.setCheckable(True)
-        button.clicked.connect(lambda on: self._canvas.setMapTool(tool) if on else self._canvas.unsetMapTool(tool))
+        button.clicked.connect(lambda on: self._canvas.setMapTool(tool) if on else tool.leave())
         tool.activated.connect(lambda: button.setChecked(True))
         tool.deactivated.connect(lambda: button.setChecked(False))
         tool.drawn.connect(lambda geometry: self._take_drawn(tool, geometry))
-        tool.given_up.connect(lambda: self._canvas.unsetMapTool(tool))
+        tool.given_up.connect(tool.leave)
         return button
 
     def _take_drawn(self, tool: RegionTool, geometry: QgsGeometry) -> None:
-        self._canvas.unsetMapTool(tool)
+        tool.leave()
         self._take(lambda: region_of([geometry], self._canvas.mapSettings().destinationCrs()))
 
     def _take(self, source: Callable[[], PickedRegion]) -> None:
@@ -154,7 +154,7 @@ class RegionBox(QGroupBox):
         if self.region is None:
             self._words.setText(tr("Draw a region, or use an existing extent."))
         else:
-            self._words.setText(tr("{} selected").format(area_in_words(self.region.area_m2)))
+            self._words.setText(_words(self.region))
 
     def _show_band(self) -> None:
         """Draw the region in the map's current CRS."""
@@ -167,3 +167,10 @@ class RegionBox(QGroupBox):
         if self._band is not None:
             self._canvas.scene().removeItem(self._band)
             self._band = None
+
+
+def _words(region: PickedRegion) -> str:
+    """The size of a region, or a warning that it is a large part of the globe."""
+    if region.is_huge(QgsProject.instance().transformContext()):
+        return tr("A large part of the globe is selected. Draw a smaller region, on the image.")
+    return tr("{} selected").format(area_in_words(region.area_m2))

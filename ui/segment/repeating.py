@@ -12,9 +12,10 @@ from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, 
 
 from ...protocol import WINDOW_PX, ErrorCode, Image, OrthomaskError, PredictRequest
 from ..client.engine_client import on_chosen_device
-from ..layers.images import is_rendered, pixels_of
+from ..layers.images import is_drawn, is_rendered, pixels_of
 from ..layers.map_view import ImageChooser
 from ..layers.picture_client import FrozenRun
+from ..layers.reading import Reading, remember
 from ..layers.sources import extent_region, image_of, is_file, picked_region
 from ..models.model_box import ModelBox
 from ..runs import folders as run_folders
@@ -89,6 +90,8 @@ def _fill_image(chooser: ImageChooser, image: Image, load: Load) -> Iterator[str
         found = _loaded(image)
     if found is not None:
         chooser.setLayer(found)
+        if isinstance(found, QgsRasterLayer) and not is_drawn(found):
+            remember(found, Reading(image.bands, image.stretch, image.nodata))
     elif image.rendered is not None and image.rendered.name == chooser.map_name:
         chooser.choose_map()
         yield tr("The map is taken as it looks now; the run used {}.").format(image.rendered.source)
@@ -98,8 +101,6 @@ def _fill_image(chooser: ImageChooser, image: Image, load: Load) -> Iterator[str
         yield tr("The image “{}” no longer exists: choose another.").format(image.path)
     else:
         yield tr("The image “{}” is not in the project: choose an image.").format(image.path)
-    if image.bands:
-        yield tr("The run read the bands {}; in the panel, the model chooses them.").format(", ".join(image.bands))
 
 
 def _fill_region(region: RegionBox, request: PredictRequest) -> Iterator[str]:

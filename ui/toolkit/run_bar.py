@@ -53,10 +53,14 @@ class RunBar(QWidget):
 
     def set_ready(self, ready: bool, label: str, reason: str) -> None:
         """Set whether Run is enabled; `reason` says why not, or what it would do. Clears the last run's status."""
-        self.run_button.setEnabled(ready)
         self.run_button.setText(label)
-        self.run_button.setToolTip(reason)
+        self.enable(ready, reason)
         self.stop("")
+
+    def enable(self, ready: bool, reason: str) -> None:
+        """Set only whether Run is enabled, and why."""
+        self.run_button.setEnabled(ready)
+        self.run_button.setToolTip(reason)
 
     def start(self) -> None:
         """Show a new run."""

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+
+def scroll_to(widget: QWidget) -> None:
+    """Bring a widget of a panel into view, once it is laid out: what it is in may just have been opened."""
+    area = widget.parentWidget()
+    while area is not None and not isinstance(area, QScrollArea):
+        area = area.parentWidget()
+    if area is not None:
+        QTimer.singleShot(0, partial(area.ensureWidgetVisible, widget))
 
 
 def lay_out(panel: QWidget, boxes: Iterable[QWidget], bar: QWidget) -> None:

@@ -14,7 +14,7 @@ M2_PER_KM2 = 1_000_000.0
 
 def in_digits(number: float, decimals: int = 0) -> str:
     """A number in the user's locale: 1,234.5 or 1.234,5."""
-    return QLocale().toString(float(number), "f", decimals)
+    return _locale().toString(float(number), "f", decimals)
 
 
 def briefly(number: float, figures: int = 6) -> str:
@@ -46,6 +46,13 @@ def megabytes_in_words(megabytes: float) -> str:
     if megabytes < 1000:
         return tr("{} MB").format(in_digits(megabytes))
     return tr("{} GB").format(in_digits(megabytes / 1000, 1))
+
+
+def _locale() -> QLocale:
+    """The user's, with its separators of thousands, which QGIS leaves out unless its settings ask for them."""
+    locale = QLocale()
+    locale.setNumberOptions(locale.numberOptions() & ~QLocale.NumberOption.OmitGroupSeparator)
+    return locale
 
 
 def _three_digits(number: float) -> str:

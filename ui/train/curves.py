@@ -49,6 +49,7 @@ class Curves(QLabel):
         super().__init__(parent)
         self._epochs: Sequence[Epoch] = ()
         self._total = 1
+        self._base: Optional[Epoch] = None
         self._curves = (
             Curve(tr("Validation IoU"), "#1b9e77", lambda epoch: epoch.iou, 0.0, 0.1),
             Curve(tr("Loss"), "#d95f02", lambda epoch: epoch.loss, 0.0, 0.1),
@@ -56,9 +57,9 @@ class Curves(QLabel):
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
-    def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
-        """Draw these epochs, out of `total`."""
-        self._epochs, self._total = epochs, total
+    def show_epochs(self, epochs: Sequence[Epoch], total: int, base: Optional[Epoch] = None) -> None:
+        """Draw these epochs, out of `total`, and as a dashed line the score of the model before it learnt."""
+        self._epochs, self._total, self._base = epochs, total, base
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -102,19 +103,23 @@ class Curves(QLabel):
 
     def _draw(self, painter: QPainter, curve: Curve, plot: QRectF) -> None:
         drawn = [epoch for epoch in self._epochs if math.isfinite(curve.value(epoch))]
-        ticks = nice_ticks([curve.low, curve.high, *(curve.value(epoch) for epoch in drawn)])
+        base = math.nan if self._base is None else curve.value(self._base)
+        bases = [base] if math.isfinite(base) else []
+        ticks = nice_ticks([curve.low, curve.high, *bases, *(curve.value(epoch) for epoch in drawn)])
 
         def y(value: float) -> float:
             return plot.bottom() - plot.height() * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
         self._draw_grid(painter, plot, ticks, y)
+        for value in bases:
+            self._draw_base(painter, plot, value, y(value))
         painter.setPen(QPen(QColor(curve.color), 2))
         painter.drawPolyline(QPolygonF([QPointF(self._x(epoch.epoch), y(curve.value(epoch))) for epoch in drawn]))
         best = best_epoch(drawn)
         if best is not None:
             painter.setBrush(QColor(curve.color))
             painter.drawEllipse(QPointF(self._x(best.epoch), y(curve.value(best))), 3.5, 3.5)
-        title = f"{curve.title}  {curve.value(drawn[-1]):.3f}" if drawn else curve.title
+        title = f"{curve.title}  {in_digits(curve.value(drawn[-1]), 3)}" if drawn else curve.title
         painter.drawText(QPointF(plot.left(), plot.top() - GAP_PX), title)
 
     def _draw_grid(self, painter: QPainter, plot: QRectF, ticks: Sequence[float], y: Callable[[float], float]) -> None:
@@ -126,6 +131,15 @@ class Curves(QLabel):
             painter.drawLine(QPointF(plot.left(), y(tick)), QPointF(plot.right(), y(tick)))
             painter.setPen(words)
             painter.drawText(QRectF(0, y(tick) - height / 2, plot.left() - 5, height), f"{tick:g}", right)
+
+    def _draw_base(self, painter: QPainter, plot: QRectF, value: float, y: float) -> None:
+        words = self.palette().windowText().color()
+        painter.setPen(QPen(words, 1, Qt.PenStyle.DashLine))
+        painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
+        painter.setPen(words)
+        text = tr("- - at the start {}").format(in_digits(value, 3))
+        left = plot.right() - painter.fontMetrics().horizontalAdvance(text)
+        painter.drawText(QPointF(left, plot.top() - GAP_PX), text)
 
     def _draw_epoch_axis(self, painter: QPainter, plot: QRectF) -> None:
         painter.setPen(self.palette().windowText().color())

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Union
 
 from qgis.core import QgsFeatureRequest, QgsVectorLayer
 
-from ...protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, Split, TrainRequest, from_json
+from ...protocol import ChipSet, ClassInfo, ErrorCode, LabelledData, OrthomaskError, TrainRequest, from_json
 from ..client.engine_client import Feedback
-from ..label.project import SPLIT_FIELD
 from ..label.sources import GroundTruth
 from ..layers.rendering import Picture
-from ..layers.vector_snapshot import text_of
 from ..toolkit.words import tr
 
 DATA_DIR = "data"
@@ -41,8 +38,11 @@ class FrozenLayers:
         """What must be rendered; None if the image is a file."""
         return self.truth.image if isinstance(self.truth.image, Picture) else None
 
-    def write(self, folder: Path, feedback: Feedback) -> LabelledData:
+    def write(self, folder: Path, feedback: Feedback, *, rendered: bool = True) -> LabelledData:
         """Write the copies into `folder`; any thread.
+
+        Args:
+            rendered: if false, a picture is not rendered but left empty, for what needs no pixels.
 
         Raises:
             Cancelled: the feedback was cancelled.
@@ -53,7 +53,10 @@ class FrozenLayers:
         except OSError as error:
             sentence, remedy = tr("The folder {} cannot be created."), tr("Choose a folder that you can write to.")
             raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, sentence.format(folder), remedy, str(error)) from error
-        return LabelledData(projects=(replace(self.truth.write(folder, feedback), place=self.name),))
+        truth, picture = self.truth, self.picture
+        if picture is not None and not rendered:
+            truth = replace(truth, image=picture.empty(folder))
+        return LabelledData(projects=(replace(truth.write(folder, feedback), place=self.name),))
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class FrozenChips:
         """The folder's own name."""
         return Path(self.path).name
 
-    def write(self, folder: Path, feedback: Feedback) -> LabelledData:
+    def write(self, folder: Path, feedback: Feedback, *, rendered: bool = True) -> LabelledData:
         """The engine's input; there is nothing to write."""
         return LabelledData(chips=(ChipSet(self.path),))
 
@@ -93,14 +96,3 @@ def count_labels(labels: QgsVectorLayer) -> int:
     request = QgsFeatureRequest().setNoAttributes()
     request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
     return sum(1 for _ in labels.getFeatures(request))
-
-
-def count_splits(areas: QgsVectorLayer) -> dict[Split, int]:
-    """The number of areas per split. Areas without a split are for training, as in the engine."""
-    index = areas.fields().lookupField(SPLIT_FIELD)
-    if index < 0:
-        return {Split.TRAIN: areas.featureCount()}
-    request = QgsFeatureRequest().setSubsetOfAttributes([index])
-    request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
-    found = Counter(text_of(feature.attribute(index)) for feature in areas.getFeatures(request))
-    return {split: found[split.value] for split in Split if found[split.value]}

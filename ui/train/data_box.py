@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
-from qgis.gui import QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
+from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from ...protocol import ErrorCode, OrthomaskError, Split
+from ...protocol import ClassInfo, ClassValue, ErrorCode, OrthomaskError, Split
 from ..label.class_table import by_number, class_field_of, matched, values_of
+from ..label.empty_areas import count_splits
 from ..label.project import CLASS_FIELD, SPLIT_NAMES, LabelProject, open_projects
-from ..label.sources import GroundTruth, LabelSource, Rendering, planned_image
+from ..label.sources import GroundTruth, LabelSource, Rendering, is_areas_layer, is_labels_layer, planned_image
 from ..layers.map_view import ImageChooser
 from ..layers.picture_words import picture_words
+from ..layers.reading_box import ReadingBox
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..toolkit.accessible import name_widgets
 from ..toolkit.field_chooser import FieldChooser
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
-from .data import Frozen, FrozenChips, FrozenLayers, count_labels, count_splits
+from .data import Frozen, FrozenChips, FrozenLayers, count_labels
 
 LAYERS, CHIPS = "layers", "chips"
+
+
+class DataChoice(NamedTuple):
+    """What is chosen in a `TrainingDataBox`: layers by ID, empty for none, and for the image if it is the map."""
+
+    source: str
+    image: str
+    labels: str
+    class_field: str
+    areas: str
+    chips: str
 
 
 class TrainingDataBox(QGroupBox):
@@ -61,6 +75,7 @@ class TrainingDataBox(QGroupBox):
         self.chips = QgsFileWidget()
         self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.chips.setToolTip(tr("The folder that contains their manifest.json"))
+        self.reading = ReadingBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
         self._lay_out()
@@ -71,6 +86,9 @@ class TrainingDataBox(QGroupBox):
         """Offer the label projects that are open now, and count again. A new one is chosen."""
         before, chosen = set(self._projects), self.source.currentData()
         self._projects = {project.path: project for project in open_projects(QgsProject.instance())}
+        layers = list(QgsProject.instance().mapLayers().values())
+        self.labels.setExceptedLayerList(list(filter(is_areas_layer, layers)))
+        self.areas.setExceptedLayerList(list(filter(is_labels_layer, layers)))
         chosen = next((path for path in self._projects if path not in before), chosen)
         self.source.blockSignals(True)
         self.source.clear()
@@ -88,6 +106,45 @@ class TrainingDataBox(QGroupBox):
             self._rendering = Rendering(gsd_m, margin_px)
             self._look()
 
+    def choice(self) -> DataChoice:
+        """What is chosen, to choose it in another box."""
+        layers = [chooser.currentLayer() for chooser in (self.image, self.labels, self.areas)]
+        ids = [layer.id() if layer is not None else "" for layer in layers]
+        return DataChoice(
+            self.source.currentData(), ids[0], ids[1], self.class_field.field, ids[2], self.chips.filePath()
+        )
+
+    def choose(self, choice: DataChoice) -> None:
+        """Choose what was chosen in another box, as far as it is still there."""
+        self.chips.setFilePath(choice.chips)
+        for chooser, identity in zip(
+            (self.image, self.labels, self.areas), (choice.image, choice.labels, choice.areas)
+        ):
+            layer = QgsProject.instance().mapLayer(identity)
+            if layer is not None or chooser is self.areas:
+                chooser.setLayer(layer)
+        if not choice.image:
+            self.image.choose_map()
+        self.source.setCurrentIndex(max(0, self.source.findData(choice.source)))
+        self.class_field.setCurrentIndex(max(0, self.class_field.findData(choice.class_field)))
+
+    def chosen_labels(self) -> tuple[Optional[QgsVectorLayer], str, tuple[ClassInfo, ...]]:
+        """Labels, the attribute of their class, and the classes of their label project; no labels for chips."""
+        if self.source.currentData() == CHIPS:
+            return None, "", ()
+        labels, class_field, _ = self._layers()
+        return labels, class_field, self._project.classes if self._project else ()
+
+    def splits(self) -> dict[Split, int]:
+        """The number of areas for each split; empty without areas."""
+        if self.source.currentData() == CHIPS:
+            return {}
+        labels, _, areas = self._layers()
+        return count_splits(areas, labels) if areas is not None else {}
+    def read_bands(self, names: Sequence[str]) -> None:
+        """Offer a choice for each of these bands of a model; of any three if there are none."""
+        self.reading.set_bands(names)
+
     def problem(self) -> str:
         """Why the chosen data cannot be used, with the remedy; empty if it can."""
         try:
@@ -96,8 +153,11 @@ class TrainingDataBox(QGroupBox):
             return f"{error.sentence} {error.remedy}"
         return ""
 
-    def frozen(self) -> Frozen:
+    def frozen(self, mapping: tuple[ClassValue, ...] = ()) -> Frozen:
         """Freeze the chosen data as it is now.
+
+        Args:
+            mapping: the classes of the attribute's values; empty for those of the label project or the values.
 
         Raises:
             OrthomaskError: it is not usable.
@@ -110,10 +170,13 @@ class TrainingDataBox(QGroupBox):
         classes = self._project.classes if self._project else ()
         source = LabelSource(labels, class_field, by_number(classes) if class_field == CLASS_FIELD else ())
         if class_field and not classes and self._makes_classes:
-            numbered, mapping = matched(values_of(labels, class_field), ())
-            source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
+            numbered, found = matched(values_of(labels, class_field), ())
+            source, classes = LabelSource(labels, class_field, tuple(found)), tuple(numbered)
+        if mapping:
+            source = LabelSource(labels, class_field, mapping)
         image = require_image(self.image.image)
-        return FrozenLayers(image.name(), GroundTruth.of(image, [source], areas, rendering=self._rendering), classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering, bands=self.reading.count)
+        return FrozenLayers(image.name(), truth, classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""
@@ -134,6 +197,13 @@ class TrainingDataBox(QGroupBox):
         self._form = QFormLayout()
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
+        for field in (self.source, self.image, self.labels, self.class_field, self.areas, self.chips):
+            field.setParent(self)  # before the others: the order of the tab key
+            field.hide()
+        self.more = QgsCollapsibleGroupBox(tr("Bands and values"))
+        QVBoxLayout(self.more).addWidget(self.reading)
+        self.more.setCollapsed(True)
+        layout.addWidget(self.more)
         layout.addWidget(self.words)
 
     def _connect(self) -> None:
@@ -142,6 +212,8 @@ class TrainingDataBox(QGroupBox):
         for signal in (self.image.layerChanged, self.areas.layerChanged, self.class_field.currentIndexChanged):
             signal.connect(self._look)
         self.chips.fileChanged.connect(self._look)
+        self.image.layerChanged.connect(self._show_reading)
+        self.reading.changed.connect(self._look)
         QgsProject.instance().layersAdded.connect(self.refresh)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget)
         QgsProject.instance().layersRemoved.connect(self.refresh)
@@ -172,8 +244,13 @@ class TrainingDataBox(QGroupBox):
             if shown:
                 self._form.addRow(words, field)
                 field.show()
+        self.more.setVisible(kind != CHIPS)
+        self._show_reading()
         name_widgets(self)
         self._take_fields()
+
+    def _show_reading(self, *_: object) -> None:
+        self.reading.set_image(self.image.image)
 
     def _take_fields(self) -> None:
         layer = self.labels.currentLayer()
@@ -203,9 +280,11 @@ class TrainingDataBox(QGroupBox):
         require_image(self.image.image)
         labels, _, areas = self._layers()
         _require_labels(labels)
-        if areas is not None and self.needed not in count_splits(areas):
+        if areas is not None and self.needed not in count_splits(areas, labels):
             sentence = tr("There is no area for {}.").format(tr(SPLIT_NAMES[self.needed]))
-            remedy = tr("In Label, draw areas in which everything is labelled, and set what they are for.")
+            remedy = tr(
+                "In Label, draw areas in which everything is labelled, set what they are for, confirm empty ones."
+            )
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
         planned_image(self.image.image, areas, self._rendering)
 
@@ -220,8 +299,8 @@ class TrainingDataBox(QGroupBox):
             found = f"{picture_words(planned)}\n{found}"
         if areas is None:
             return tr("{} · the image is split automatically").format(found)
-        counts = count_splits(areas)
-        words = ", ".join(f"{count} {SPLIT_NAMES[split]}" for split, count in counts.items())
+        counts = count_splits(areas, labels)
+        words = ", ".join(f"{in_digits(count)} {tr(SPLIT_NAMES[split])}" for split, count in counts.items())
         if Split.VALIDATION in counts or self.needed is not Split.TRAIN:
             return tr("{} · areas: {}").format(found, words)
         return tr("{} · areas: {}. None is for validation, so some of those for training are used for it.").format(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from qgis.gui import QgsCollapsibleGroupBox
+from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -28,6 +29,9 @@ CHIP_SIZES_PX = (128, 192, 256, 384, 512)
 class TrainingOptionsBox(QWidget):
     """Epochs, chips and learning rate; everything else is one click away."""
 
+    changed = pyqtSignal()
+    """Something that affects the time of a training has changed."""
+
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self._defaults: Optional[Schedule] = None
@@ -46,6 +50,7 @@ class TrainingOptionsBox(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(few)
         layout.addWidget(self.advanced)
+        self._connect()
         self.suit(fine_tuning=False)
 
     def suit(self, *, fine_tuning: bool) -> None:
@@ -61,6 +66,14 @@ class TrainingOptionsBox(QWidget):
             self.learning_rate.setValue(defaults.learning_rate)
             self.advanced.steps.setValue(defaults.steps)
             self.advanced.frozen_epochs.setValue(defaults.frozen_epochs)
+
+    def _connect(self) -> None:
+        more = self.advanced
+        for number in (self.epochs, more.steps, more.batch, more.gsd_m):
+            number.valueChanged.connect(self.changed)
+        for choice in (self.chip_px, more.network, more.loss, more.device, more.precision):
+            choice.currentIndexChanged.connect(self.changed)
+        more.attention.toggled.connect(self.changed)
 
     def schedule(self) -> Schedule:
         """The training schedule."""

@@ -14,7 +14,16 @@ from qgis.PyQt.QtCore import QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import QVBoxLayout, QWidget
 
-from ...protocol import OVERLAP_PX, ErrorCode, ModelSummary, OrthomaskError, Split, TrainRequest, TrainResult
+from ...protocol import (
+    OVERLAP_PX,
+    CheckTrainingRequest,
+    ErrorCode,
+    ModelSummary,
+    OrthomaskError,
+    Split,
+    TrainRequest,
+    TrainResult,
+)
 from ..client.engine_client import EngineClient, Feedback
 from ..client.stages import picture_warnings
 from ..layers.picture_words import are_wanted
@@ -26,13 +35,14 @@ from ..toolkit.present import present
 from ..toolkit.scrolling import lay_out
 from ..toolkit.words import in_digits, time_in_words, tr
 from .bar import TrainingBar
+from .check_box import Prepare, TrainingCheckBox
 from .data import DATA_DIR, Frozen
-from .data_box import TrainingDataBox
+from .data_box import DataChoice, TrainingDataBox
 from .finished_box import FinishedBox
 from .job import TrainingJob
 from .options_box import TrainingOptionsBox
-from .run import Epoch, RunWatcher, best_epoch, read_epochs
-from .start_box import StartBox
+from .run import Epoch, RunWatcher, best_epoch, read_base, read_epochs
+from .start_box import DEFAULT_NAME, StartBox
 from .view import TrainingView
 
 
@@ -58,6 +68,7 @@ class TrainPanel(QWidget):
         self._iface = iface
         self._run_dir = self._model_path = Path()
         self._title = ""
+        self._trained_on: Optional[DataChoice] = None
         self.job = TrainingJob(client, self)
         self.watcher = RunWatcher(self)
         self.finished = FinishedBox()
@@ -65,6 +76,7 @@ class TrainPanel(QWidget):
         self.data = TrainingDataBox(Split.TRAIN, iface.mapCanvas(), makes_classes=True)
         self.start = StartBox()
         self.options = TrainingOptionsBox()
+        self.check = TrainingCheckBox(client)
         self.bar = TrainingBar()
         self._lay_out()
         self._connect()
@@ -92,25 +104,35 @@ class TrainPanel(QWidget):
             return
         self.finished.hide()
         self.view.hide()
+        self._trained_on = self.data.choice()
         self.job.start(prepare)
+
+    @property
+    def trained_on(self) -> DataChoice:
+        """The data of the last training; what is chosen now if there was none."""
+        return self._trained_on or self.data.choice()
 
     def release(self) -> None:
         """Pause what runs; it is offered again after a restart of QGIS."""
         self.watcher.stop()
         self.data.release()
+        self.check.release()
         self.job.release()
 
     def _lay_out(self) -> None:
         self.settings = QWidget()
         settings = QVBoxLayout(self.settings)
         settings.setContentsMargins(0, 0, 0, 0)
-        for box in (self.data, self.start, self.options):
+        for box in (self.data, self.check, self.start, self.options):
             settings.addWidget(box)
         lay_out(self, (self.finished, self.view, self.settings), self.bar)
 
     def _connect(self) -> None:
-        self.data.changed.connect(self._show_readiness)
+        self.data.changed.connect(self._look)
+        self.check.checked.connect(self._show_readiness)
+        self.options.changed.connect(self._look)
         self.start.changed.connect(self._show_start)
+        self.start.named.connect(self._show_readiness)
         self.options.advanced.gsd_m.valueChanged.connect(self._show_resolution)
         self.bar.train_wanted.connect(self.train)
         self.bar.pause_wanted.connect(self._pause)
@@ -129,11 +151,24 @@ class TrainPanel(QWidget):
 
     def _preparation(self, frozen: Frozen) -> Callable[[Feedback], TrainRequest]:
         """A function that writes the data into a new run folder and makes the request; for any thread."""
-        title, model = self.start.name.text().strip(), self.start.model
+        title = self.start.name.text().strip()
         folder = Path(run_folders.new_folder(self.options.advanced.folder(), frozen.name, title))
-        build = functools.partial(
+        build = self._builder(frozen)
+
+        def prepare(feedback: Feedback) -> TrainRequest:
+            try:
+                return build(data=frozen.write(folder / DATA_DIR, feedback), output_dir=str(folder))
+            except OrthomaskError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+
+        return prepare
+
+    def _builder(self, frozen: Frozen) -> Callable[..., TrainRequest]:
+        """The request as chosen now, but for its data and folder."""
+        title, model = self.start.name.text().strip() or DEFAULT_NAME, self.start.model
+        return functools.partial(
             TrainRequest,
-            output_dir=str(folder),
             model=model.path if model else "",
             name=re.sub(r"[^\w.-]+", "-", title),
             title=title,
@@ -142,14 +177,25 @@ class TrainPanel(QWidget):
             **self.options.advanced.others(),
         )
 
-        def prepare(feedback: Feedback) -> TrainRequest:
-            try:
-                return build(data=frozen.write(folder / DATA_DIR, feedback))
-            except OrthomaskError:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+    def _look(self) -> None:
+        """Check the data that are chosen now, while they can be seen."""
+        if self.data.problem():
+            self.check.forget()
+        elif self.settings.isVisible():
+            self.check.check(self._freeze_check)
+        self._show_readiness()
 
-        return prepare
+    def _freeze_check(self) -> Prepare:
+        """The data as they are now, as a function that makes the request of their check.
+
+        Raises:
+            OrthomaskError: they are not usable.
+        """
+        frozen = self.data.frozen()
+        build = self._builder(frozen)
+        return lambda folder, feedback: CheckTrainingRequest(
+            build(data=frozen.write(folder, feedback, rendered=False), output_dir=str(folder))
+        )
 
     def _watch(self) -> None:
         """Show the run folder of the running or interrupted training."""
@@ -159,9 +205,11 @@ class TrainPanel(QWidget):
         self.watcher.start(self._run_dir)
 
     def _show_start(self) -> None:
-        self.options.suit(fine_tuning=self.start.model is not None)
+        model = self.start.model
+        self.options.suit(fine_tuning=model is not None)
+        self.data.read_bands(model.bands if model else ())
         self._show_resolution()
-        self._show_readiness()
+        self._look()
 
     def _show_resolution(self) -> None:
         """Render a non-file image at the new model's resolution."""
@@ -172,7 +220,10 @@ class TrainPanel(QWidget):
         """Show whether a training can start, unless there is one already."""
         if self.job.request is None and not self.job.running:
             named = bool(self.start.name.text().strip())
-            self.bar.show_ready(self.data.problem() or ("" if named else tr("Give the new model a name.")))
+            self.bar.show_ready(
+                self.data.problem() or self.check.problem or ("" if named else tr("Give the new model a name."))
+            )
+            self.bar.say(self.check.problem)
 
     def _show_state(self) -> None:
         """Show the button for the state: Train, Pause or Resume."""
@@ -187,7 +238,7 @@ class TrainPanel(QWidget):
             self.bar.show_paused(words.format(request.title, done, request.schedule.epochs))
 
     def _show_epochs(self, epochs: Sequence[Epoch]) -> None:
-        self.view.show_epochs(epochs, self._total)
+        self.view.show_epochs(epochs, self._total, read_base(self._run_dir))
 
     def _pause(self) -> None:
         self.bar.show_ending(tr("Pausing…"))
@@ -211,7 +262,7 @@ class TrainPanel(QWidget):
             show_error(self._iface.messageBar(), error)
             return
         self._title = request.title
-        words = _ending(request, result, read_epochs(self._run_dir))
+        words = _ending(request, result, read_epochs(self._run_dir), read_base(self._run_dir))
         self.finished.show_words(words)
         show_success(self._iface.messageBar(), words)
         self.models_changed.emit()
@@ -223,8 +274,10 @@ class TrainPanel(QWidget):
             self.engine_failed.emit(error)
 
 
-def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch]) -> str:
-    """How a training ended, and its best model's scores."""
+def _ending(
+    request: TrainRequest, result: Optional[TrainResult], epochs: Sequence[Epoch], base: Optional[Epoch]
+) -> str:
+    """How a training ended, and its best model's scores beside those of the model it started from."""
     reasons = {
         "early": tr("stopped early, as it no longer improved"),
         "diverged": tr("stopped, as the loss was no longer a number; try a lower learning rate"),
@@ -236,4 +289,9 @@ def _ending(request: TrainRequest, result: Optional[TrainResult], epochs: Sequen
         return words
     scores = tr("Best in epoch {} of {}: IoU {}, F1 {} on the validation areas.")
     iou, f1 = in_digits(best.iou, 3), in_digits(best.f1, 3)
-    return f"{words} {scores.format(best.epoch, request.schedule.epochs, iou, f1)}"
+    words = f"{words} {scores.format(best.epoch, request.schedule.epochs, iou, f1)}"
+    if base is None:
+        return words
+    return tr("{} The model it started from: IoU {}, F1 {}.").format(
+        words, in_digits(base.iou, 3), in_digits(base.f1, 3)
+    )

@@ -17,7 +17,7 @@ Stamp = Optional[tuple[int, int]]
 
 
 class Epoch(NamedTuple):
-    """A row of the curves; values that the engine did not write are NaN."""
+    """A row of the curves; values that the engine did not write are NaN. Epoch 0 is the model before it learns."""
 
     epoch: int
     loss: float
@@ -30,7 +30,17 @@ class Epoch(NamedTuple):
 
 
 def read_epochs(folder: Path) -> list[Epoch]:
-    """The complete rows of `metrics.csv`, by epoch; none if it does not exist yet."""
+    """The complete epochs in `metrics.csv`; none if it does not exist yet."""
+    return [row for row in _read(folder) if row.epoch > 0]
+
+
+def read_base(folder: Path) -> Optional[Epoch]:
+    """The scores of the model that the training started from; None if they were not measured."""
+    return next((row for row in _read(folder) if row.epoch == 0), None)
+
+
+def _read(folder: Path) -> list[Epoch]:
+    """The complete rows of `metrics.csv`, by epoch."""
     try:
         text = (folder / METRICS).read_text(encoding="utf-8")
     except OSError:

@@ -12,11 +12,16 @@ from ...protocol import ModelSummary
 from ..models.own_models import titles_of
 from ..toolkit.words import tr
 
+DEFAULT_NAME = "my-model"
+
 
 class StartBox(QGroupBox):
     """Offers all models, and a start from scratch."""
 
     changed = pyqtSignal()
+    """There is another model to start from."""
+    named = pyqtSignal()
+    """The name of the new model has changed."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("New model"), parent)
@@ -30,9 +35,9 @@ class StartBox(QGroupBox):
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.chooser.addItem(tr("From scratch"), None)
         self.chooser.currentIndexChanged.connect(self.changed)
-        self.name = QLineEdit("my-model")
+        self.name = QLineEdit(DEFAULT_NAME)
         self.name.setToolTip(tr("Name of the new model, in lists and as a file"))
-        self.name.textChanged.connect(self.changed)
+        self.name.textChanged.connect(self.named)
         layout = QFormLayout(self)
         layout.addRow(tr("Start from"), self.chooser)
         layout.addRow(tr("Name"), self.name)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Optional
 
-from qgis.PyQt.QtCore import QSize, Qt, QUrl
-from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
-from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qgis.PyQt.QtCore import QSize, Qt
+from qgis.PyQt.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+from qgis.PyQt.QtWidgets import QDialog, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr
 from .curves import Curves
 from .run import Epoch, best_epoch
 
 FOCUS_PX = 4
+SCREEN_SHARE = 0.85
+"""Of the screen's height and width, the most that the window of pictures takes."""
+WAITING_SHARE = 0.1
+"""A device that waits longer than this for images is worth a word."""
 
 
 class TrainingView(QGroupBox):
@@ -26,8 +30,9 @@ class TrainingView(QGroupBox):
         self.facts.setWordWrap(True)
         self.curves = Curves()
         self.picture = Picture()
-        self.picture.setToolTip(tr("Click for full size"))
-        self.caption = QLabel(tr("Validation: image, truth, prediction"))
+        self.picture.setToolTip(tr("Click for a window of its own"))
+        self.caption = QLabel(tr("Validation: image with true outlines, prediction"))
+        self.caption.setWordWrap(True)
         self.picture.setAccessibleName(self.caption.text())
         layout = QVBoxLayout(self)
         layout.addWidget(self.facts)
@@ -43,9 +48,9 @@ class TrainingView(QGroupBox):
         self.show_epochs((), 1)
         self.show()
 
-    def show_epochs(self, epochs: Sequence[Epoch], total: int) -> None:
-        """Show the curves so far and the latest numbers, out of `total` epochs."""
-        self.curves.show_epochs(epochs, total)
+    def show_epochs(self, epochs: Sequence[Epoch], total: int, base: Optional[Epoch] = None) -> None:
+        """Show the curves so far and the latest numbers, out of `total` epochs, beside the score before the first."""
+        self.curves.show_epochs(epochs, total, base)
         self.facts.setText(_facts(epochs, total))
 
     def show_picture(self, path: str) -> None:
@@ -55,11 +60,11 @@ class TrainingView(QGroupBox):
 
 
 class Picture(QWidget):
-    """A picture as wide as possible, opened in full size by a click or the space bar."""
+    """A picture as wide as possible, opened in a window of its own by a click or the space bar."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self._path = ""
+        self.window_of_own: Optional[PictureWindow] = None
         self._pixels = QPixmap()
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
@@ -77,13 +82,17 @@ class Picture(QWidget):
         """Show the picture in this file; if it cannot be read, keep the last one."""
         pixels = QPixmap()
         if pixels.load(path):
-            self._path, self._pixels = path, pixels
+            self._pixels = pixels
+            if self.window_of_own is not None:
+                self.window_of_own.show_pixels(pixels)
             self.show()
             self.updateGeometry()
             self.update()
 
     def forget(self) -> None:
         """Show nothing."""
+        if self.window_of_own is not None:
+            self.window_of_own.close()
         self._pixels = QPixmap()
         self.hide()
 
@@ -106,19 +115,49 @@ class Picture(QWidget):
             painter.drawRect(self.rect())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Open the file."""
+        """Open the window."""
         self._open()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the file with the space bar, as a button would."""
+        """Open the window with the space bar, as a button would."""
         if event.key() == Qt.Key.Key_Space:
             self._open()
         else:
             super().keyPressEvent(event)
 
     def _open(self) -> None:
-        """Open it in the system's image viewer."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(self._path))
+        """Open the window, or bring the open one to the front."""
+        if self.window_of_own is None:
+            self.window_of_own = PictureWindow(self.accessibleName(), self)
+        self.window_of_own.show_pixels(self._pixels)
+        self.window_of_own.show()
+        self.window_of_own.raise_()
+
+
+class PictureWindow(QDialog):
+    """A picture as large as its window allows; it follows the training."""
+
+    def __init__(self, title: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self._pixels = QPixmap()
+
+    def show_pixels(self, pixels: QPixmap) -> None:
+        """Show this picture; the first one sets the size of the window."""
+        if self._pixels.isNull():
+            room = present(self.screen()).availableSize() * SCREEN_SHARE
+            self.resize(pixels.size().scaled(room, Qt.AspectRatioMode.KeepAspectRatio))
+        self._pixels = pixels
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the picture in the middle."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        place = self.rect()
+        place.setSize(self._pixels.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio))
+        place.moveCenter(self.rect().center())
+        painter.drawPixmap(place, self._pixels)
 
 
 def _facts(epochs: Sequence[Epoch], total: int) -> str:
@@ -126,12 +165,8 @@ def _facts(epochs: Sequence[Epoch], total: int) -> str:
     if not epochs or best is None:
         return tr("The first validation comes at the end of the first epoch.")
     now = epochs[-1]
-    words = tr("Epoch {} of {} · IoU {}, best {} in epoch {} · {}")
-    return words.format(now.epoch, total, in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch, _speed(now))
-
-
-def _speed(epoch: Epoch) -> str:
-    speed = in_digits(epoch.images_per_second, 1)
-    if math.isnan(epoch.waiting_share):
-        return tr("{} images/s").format(speed)
-    return tr("{} images/s, {}% waiting for them").format(speed, in_digits(100 * epoch.waiting_share))
+    words = tr("Epoch {} of {} · IoU {}, best {} in epoch {}")
+    words = words.format(now.epoch, total, in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch)
+    if not now.waiting_share > WAITING_SHARE:
+        return words
+    return tr("{} · waiting for images {}% of the time").format(words, in_digits(100 * now.waiting_share))

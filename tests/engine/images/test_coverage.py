@@ -58,7 +58,7 @@ def test_an_image_without_gaps_holds_data_everywhere(make_raster: Callable[..., 
     """On the lattice of a geographic image lie corners that are none of it."""
     place = Affine(2.7e-6, 0, 16, 0, -2.7e-6, 48) if crs == "EPSG:4326" else Affine(0.45, 0, 1.8e6, 0, -0.45, 6.1e6)
     found = light(Image(str(make_raster(bright(), crs=crs, transform=place))), tiny)
-    assert (found.level, found.reason) == (Level.GREEN, "100% of the image has data.")
+    assert (found.level, found.reason) == (Level.GREEN, "OK: 100% of the image has data.")
 
 
 def test_a_turned_image_is_no_image_with_gaps(make_raster: Callable[..., Path], tiny: Path) -> None:
@@ -131,13 +131,13 @@ def test_only_what_lies_on_the_image_counts(make_raster: Callable[..., Path], ti
     path = Image(str(make_raster(bright())))
     beside = light(path, tiny, drawn(shapely.box(-WIDTH, 0, WIDTH / 2, HEIGHT)))
     assert beside.level is Level.AMBER
-    assert beside.reason == "33% of the region lies on the image; 100% of that has data. The rest is left out."
+    assert beside.reason == "Only 33% of the region lies on the image; 100% of that has data. The rest is left out."
     pair = shapely.box(-WIDTH, 0, -10, HEIGHT).union(shapely.box(10, 0, WIDTH, HEIGHT)).reverse()
-    assert light(path, tiny, drawn(pair)).reason.startswith("50% of the region lies on the image")
+    assert light(path, tiny, drawn(pair)).reason.startswith("Only 50% of the region lies on the image")
     for bounds in ((80, 20, 95, 35), (-180, 0, 180, 90), (-180, -90, 180, 90)):
         speck = light(path, tiny, Region(shapely.box(*bounds).wkt, "EPSG:4326"))
         assert speck.level is Level.AMBER
-        assert speck.reason.startswith("less than 1% of the region lies on the image")
+        assert speck.reason.startswith("Only less than 1% of the region lies on the image")
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", UTM])

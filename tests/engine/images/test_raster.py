@@ -46,6 +46,38 @@ def test_pixel_types_are_kept(make_raster: Callable[..., Path], dtype: str) -> N
     assert pixels.dtype == dtype
 
 
+@pytest.mark.parametrize("limits", [(100, 4180), (100, 4180, 90, 4190, 110, 4170)])
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+def test_a_stretch_reads_8_bits(make_raster: Callable[..., Path], dtype: str, limits: tuple[float, ...]) -> None:
+    values = np.stack([np.linspace(0, 5000, 3000).reshape(50, 60)] * 3).astype(dtype)
+    values[:, 0, :5] = 7
+    image = Image(str(make_raster(values)), nodata=7, stretch=limits)
+    with open_image(image) as source:
+        lattice = source.lattice(0.3, 512, 128)
+        with open_reader(source, lattice, (1, 2, 3)) as reader:
+            pixels, valid = reader.read(Window(0, 0, 60, 50))
+    low, high = np.resize(limits, (3, 2)).T[..., None, None]
+    expected = np.clip((values - low) / (high - low) * 255, 0, 255)
+    assert pixels.dtype == "uint8"
+    assert np.abs(pixels - expected)[:, valid].max() <= 0.5 + 1e-3
+    assert not valid[0, :5].any(), "no data is no data before the values are stretched"
+    assert not pixels[:, ~valid].any()
+
+
+def test_a_stretch_for_other_bands_is_refused(make_raster: Callable[..., Path]) -> None:
+    with open_image(Image(str(make_raster((9, 9))), stretch=(0, 1, 0, 1))) as source:
+        lattice = source.lattice(0.3, 512, 128)
+        opening = open_reader(source, lattice, (1, 2, 3))
+        with pytest.raises(OrthomaskError, match="2 pairs of values, but 3 bands"):
+            opening.__enter__()
+
+
+@pytest.mark.parametrize("stretch", [(1.0,), (3, 1), (0, float("inf")), (5, 5)])
+def test_a_stretch_that_makes_no_sense_is_refused(stretch: tuple[float, ...]) -> None:
+    with pytest.raises(OrthomaskError, match="low and high values"):
+        Image("a.tif", stretch=stretch)
+
+
 def test_a_window_beyond_the_edge_is_padded_and_not_valid(make_raster: Callable[..., Path]) -> None:
     path = make_raster((40, 30))
     with open_image(Image(str(path))) as source:

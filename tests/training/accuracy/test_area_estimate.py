@@ -110,3 +110,34 @@ def test_another_models_map_and_other_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(OrthomaskError) as caught:
             map_areas(path, HOUSE, Progress())
         assert caught.value.code is code
+
+
+def test_where_all_is_labelled_the_area_is_known() -> None:
+    counts, labelled = np.array([[90, 10], [40, 60]]), np.array([[450.0, 50.0], [120.0, 380.0]])
+    no, yes = estimate(counts, labelled.sum(axis=1), ("no", "yes"), labelled)
+    assert (no.estimated_m2, no.margin_m2) == (570, 0)
+    assert (yes.estimated_m2, yes.margin_m2) == (430, 0)
+
+
+def test_the_interval_narrows_with_the_labelled_share() -> None:
+    counts, mapped = np.array([[90, 10], [40, 60]]), np.array([500.0, 500.0])
+    labelled = np.array([[450.0, 50.0], [200.0, 300.0]])
+    margins = [estimate(counts, mapped, ("no", "yes"), labelled * part)[1].margin_m2 for part in (0, 0.5, 0.75, 1)]
+    assert margins[1:] == pytest.approx([margins[0] * np.sqrt(0.5), margins[0] / 2, 0], abs=0.1)
+
+
+def test_the_interval_of_a_map_that_is_mostly_labelled_holds_the_truth() -> None:
+    """All pixels of a random part of the map are labelled, as with areas; the sample is drawn from these."""
+    random = np.random.default_rng(6)
+    truth = (random.random(2000) < 0.2).astype(np.int64)
+    mapped = np.where(random.random(truth.size) < np.where(truth, 0.8, 0.1), 1, 0)
+    held = []
+    for seed in range(400):
+        known = random.permutation(truth.size) < 600
+        sample = Sample(2, seed)
+        sample.add(mapped[known], truth[known])
+        labelled = np.zeros((2, 2))
+        np.add.at(labelled, (mapped[known], truth[known]), 1)
+        row = estimate(sample.counts(), np.bincount(mapped).astype(float), ("no", "yes"), labelled)[1]
+        held.append(abs(row.estimated_m2 - truth.sum()) <= row.margin_m2)
+    assert 0.92 <= np.mean(held) <= 1

@@ -274,23 +274,27 @@ def test_messages_name_the_picture_and_no_copy_of_it(bright: Path, tmp_path: Pat
     assert "“town_1.png”" in error.sentence
 
 
-def test_the_area_on_a_map_is_corrected_by_its_errors(bright: Path, tmp_path: Path) -> None:
-    """A model that finds twice what is there: the estimate comes out at half of the map."""
+@pytest.mark.parametrize("height", [100, 400])
+def test_the_area_on_a_map_is_corrected_by_its_errors(bright: Path, tmp_path: Path, height: int) -> None:
+    """A model that finds twice what is there: the estimate comes out at half of the map; known if all is labelled."""
     image = data.labelled(tmp_path, [(0, 0, 40, 120)], [(0, 0, 20, 120)])
     classes = tmp_path / "classes.tif"
     record = {"run_id": "x", "classes": [to_json(data.CLASSES[0])]}
     with rasterio.open(
-        classes, "w", driver="GTiff", width=100, height=100, count=1, dtype="uint8", nodata=255, crs=data.CRS,
+        classes, "w", driver="GTiff", width=100, height=height, count=1, dtype="uint8", nodata=255, crs=data.CRS,
         transform=data.TRANSFORM,
     ) as dataset:  # fmt: skip
-        dataset.write((np.arange(100) < 40).astype(np.uint8)[None, None].repeat(100, axis=1))
+        dataset.write((np.arange(100) < 40).astype(np.uint8)[None, None].repeat(height, axis=1))
         dataset.update_tags(ORTHOMASK=json.dumps(record))
     result = run(bright, tmp_path, image, map_path=str(classes))
     (area,) = result.areas
-    assert area.mapped_m2 == pytest.approx(4000 * data.GSD**2, rel=2e-3)
-    assert area.estimated_m2 == pytest.approx(area.mapped_m2 / 2, abs=2 * area.margin_m2)
-    assert 0 < area.margin_m2 < area.mapped_m2 / 10
-    assert any("only 1 labelled areas" in warning or "only one labelled area" in warning for warning in result.warnings)
+    assert area.mapped_m2 == pytest.approx(40 * height * data.GSD**2, rel=2e-3)
+    assert area.estimated_m2 == pytest.approx(area.mapped_m2 / 2, rel=1e-3, abs=2 * area.margin_m2)
+    is_known = height == 100
+    assert area.margin_m2 == 0 if is_known else 0 < area.margin_m2 < area.mapped_m2 / 10
+    assert any("only 1 labelled areas" in warning for warning in result.warnings) != is_known
+    assert any("in one area, which says nothing" in warning for warning in result.warnings)
+    assert ("<td>counted</td>" in Path(result.report_path).read_text()) == is_known
 
 
 def test_the_report_is_whole_by_itself_and_shows_the_worst_first(

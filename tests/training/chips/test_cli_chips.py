@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from chip_data import labelled, noise
 from click.testing import CliRunner, Result
@@ -70,6 +71,20 @@ def test_bad_input_is_one_sentence(tmp_path: Path, change: list[object], status:
     assert result.exit_code == status
     assert words in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_16_bits_are_stretched_and_have_no_value_for_no_data(tmp_path: Path) -> None:
+    pixels = noise(dtype="uint16")
+    labelled(tmp_path, pixels)
+    with rasterio.open(tmp_path / "image.tif", "r+") as dataset:
+        dataset.nodata = 60000
+    result = invoke(tmp_path / "image.tif", "--labels", tmp_path / "labels.gpkg", "--out", tmp_path / "out",
+                    "--size", 64, "--bands", "3,1", "--stretch", "0,255,0,510")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    manifest = load_manifest(tmp_path / "out")
+    assert (manifest.dtype, manifest.nodata, len(manifest.bands)) == ("uint8", "", 2)
+    with rasterio.open(tmp_path / "out" / manifest.chips[0].image) as found:
+        assert found.dtypes == ("uint8", "uint8")
 
 
 def test_chips_that_are_there_are_kept(given: list[object]) -> None:

@@ -56,6 +56,20 @@ def test_areas_are_read_with_their_surroundings(tmp_path, dtype):
     assert not found.warnings
 
 
+def test_an_image_is_read_with_its_own_choice_of_bands_and_stretch(tmp_path):
+    project = write_project(tmp_path, HALVES, SPLITS, "uint16", bands=3)
+    image = replace(project.image, bands=("3", "1"), stretch=(0, 4000, 1000, 3000))
+    found = read(LabelledData((replace(project, image=image),)), tmp_path)
+    assert (found.dtype, found.bands) == ("uint8", ("3", "1"))
+    (scene,) = found.sources[0].scenes
+    with rasterio.open(project.image.path) as dataset:
+        third, first = dataset.read((3, 1)).astype(float)
+    rows, columns = scene.mask.shape
+    shown = scene.levels[0][:2].astype(float)
+    np.testing.assert_allclose(shown[0], np.clip(third / 4000 * 255, 0, 255)[:rows, :columns], atol=0.51)
+    np.testing.assert_allclose(shown[1], np.clip((first - 1000) / 2000 * 255, 0, 255)[:rows, :columns], atol=0.51)
+
+
 def test_pixels_of_a_test_area_are_never_read(tmp_path):
     areas = ((0, 0, 100, 120), (60, 0, 160, 60), (0, 60, 50, 120))
     project = write_project(tmp_path, areas, ("train", "validation", "test"))

@@ -25,6 +25,7 @@ from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     UNKNOWN,
     Cancelled,
+    ClassInfo,
     Decay,
     ErrorCode,
     Existing,
@@ -73,7 +74,7 @@ def trained(data, tmp_path_factory):
 
 def rows(folder):
     with open(folder / "metrics.csv", encoding="utf-8") as file:
-        return [{k: float(v) for k, v in row.items() if k not in CLOCKED} for row in csv.DictReader(file)]
+        return [{k: float(v or "nan") for k, v in row.items() if k not in CLOCKED} for row in csv.DictReader(file)]
 
 
 def weights(result):
@@ -111,7 +112,9 @@ def test_the_run_folder_is_as_agreed(trained):
     assert max(row["iou"] for row in curve) == pytest.approx(trained.scores["iou"])
     with rasterio.open(folder / "preview.png") as picture:
         assert picture.count == 3
-        assert picture.width == 3 * (60 + 6)
+        assert picture.width == 2 * (60 + 6)
+        image, prediction = np.split(picture.read(), 2, axis=2)
+        assert not np.array_equal(image, prediction)
 
 
 def test_the_bundle_predicts_what_was_measured(trained, data):
@@ -315,6 +318,29 @@ def test_fine_tuning_begins_where_the_model_stopped(trained, data, tmp_path):
     tuned = run(training(data, tmp_path, model=trained.model_path, epochs=1, learning_rate=1e-6, averaging=0.0))
     assert tuned.scores["iou"] == pytest.approx(trained.scores["iou"], abs=0.05)
     assert bundle.load(tuned.model_path).card.training["parent"]["name"] == "model"
+
+
+def test_the_base_is_scored_first_and_a_training_that_does_not_beat_it_says_so(trained, data, tmp_path):
+    """It is row 0 of the curves; a training resumed later knows it, too."""
+    request = training(
+        data, tmp_path, model=trained.model_path, epochs=2, learning_rate=1e-9, threshold=trained.threshold,
+        existing=Existing.RESUME,
+    )  # fmt: skip
+    with pytest.raises(Crash):
+        run(request, Crashing(5, 4, 2))
+    tuned = run(request)
+    base, *epochs = rows(tmp_path)
+    assert [row["epoch"] for row in (base, *epochs)] == [0, 1, 2]
+    assert base["iou"] == tuned.base_scores["iou"] == pytest.approx(trained.scores["iou"], abs=0.005)
+    assert ("keep using that one" in "".join(tuned.warnings)) == (tuned.scores["iou"] <= base["iou"])
+    assert bundle.load(tuned.model_path).card.training["best_epoch"] > 0
+
+
+def test_a_training_from_scratch_or_of_new_classes_has_no_base(trained, data, tmp_path):
+    classes = (ClassInfo(1, "orchard", "#123456"),)
+    tuned = run(training(data, tmp_path, model=trained.model_path, epochs=1, steps=1, classes=classes))
+    assert trained.base_scores == tuned.base_scores == {}
+    assert [row["epoch"] for row in rows(tmp_path)] == [1]
 
 
 def test_a_project_of_sixteen_bits_is_learnt(tmp_path):

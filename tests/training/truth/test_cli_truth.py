@@ -49,9 +49,12 @@ def test_a_project_is_made_filled_with_areas_and_burned(
     path = tmp_path / "project.gpkg"
     made = invoke("project", "--out", path, "--image", image, "--class", "building:#FF0000", "--class", "field")
     assert made.exit_code == 0, made.output
-    placed = invoke("areas", image, "--out", path, "--count", 3, "--size", 3, "--shares", "1,0,0", "--json")
+    placed = invoke(
+        "areas", image, "--out", path, "--count", 3, "--size", 3, "--shares", "1,0,0", "--checked", "--json"
+    )
     assert json.loads(placed.output)["count"] == 3
-    assert read_layer(path, "areas")[1]["split"] == ["train"] * 3
+    attributes = read_layer(path, "areas")[1]
+    assert (attributes["split"], attributes["state"]) == (["train"] * 3, ["checked"] * 3)
     arguments = ("--labels", labels, "--areas", path, "--class", "building", "--out", tmp_path / "mask.tif", "--json")
     burned = json.loads(invoke("mask", image, *arguments).output)
     assert burned["unknown_px"] == 60 * 80 - 300

@@ -8,7 +8,8 @@ from scene import GSD, LEFT, SIZE, TOP, wait_until, write_project, write_raster
 from test_dock import groups, press, shown
 
 from orthomask.protocol import EvaluateResult, from_json
-from orthomask.ui.evaluate.box import EvaluateDialog
+from orthomask.ui.evaluate import layers
+from orthomask.ui.evaluate.box import EvaluateDialog, EvaluationOutcome
 from orthomask.ui.evaluate.layers import add_evaluation, error_layer, object_layer
 from orthomask.ui.evaluate.text import evaluation_html
 from orthomask.ui.label.project import open_project
@@ -75,6 +76,21 @@ def test_missed_and_false_objects_are_shown_and_matched_ones_not(qgis_new_projec
     assert layer.attributeDisplayName(layer.fields().lookupField("area_m2")) == "Area (m²)"
 
 
+def test_legends_are_in_the_users_language(qgis_new_project, result, monkeypatch):
+    monkeypatch.setattr(layers, "tr", lambda text: f"[{text}]")
+    errors, objects = error_layer(result), object_layer(result)
+    assert [entry.label for entry in errors.renderer().classes()][:2] == ["[right]", "[false]"]
+    assert [entry.label() for entry in objects.renderer().categories()][:1] == ["[missed]"]
+
+
+def test_without_objects_there_is_no_best_threshold(answered, qgis_app):
+    nothing = from_json(EvaluateResult, {**answered, "best_iou": 0.0})
+    assert "best" not in evaluation_html(nothing)
+    outcome = EvaluationOutcome()
+    outcome.show_result(nothing)
+    assert not outcome.best.isEnabled()
+
+
 def test_one_group_on_top_with_objects_over_pixels(qgis_new_project, layer, result):
     group = add_evaluation(QgsProject.instance(), result, "Errors of Buildings")
     assert QgsProject.instance().layerTreeRoot().children()[0] == group
@@ -101,7 +117,8 @@ def test_what_is_chosen_is_evaluated_and_the_errors_become_layers(dialog, engine
     assert "0.512" in dialog.outcome.table.text()
     assert groups() == ["Errors of Buildings", "town"]
     assert dialog.run_bar.status.text() == "Done in 12 s."
-    assert "2 labels were mended." in shown(bar)
+    assert "2 labels were mended." in dialog.outcome.table.text()
+    assert shown(bar) == ""
 
 
 def test_split_threshold_and_map_are_asked_for(dialog, engine, answered, tmp_path):
@@ -128,11 +145,14 @@ def test_an_error_is_one_message_and_it_can_be_tried_again(dialog, engine, answe
     error = {"code": "labels_empty", "sentence": "No label lies there.", "remedy": "Draw some.", "details": ""}
     engine.script(evaluate={"error": error})
     press(dialog.run_bar.run_button)
-    wait_until(lambda: "No label lies there. Draw some." in shown(bar))
+    wait_until(dialog.problem.isVisible)
+    assert dialog.problem.words.text() == "No label lies there. Draw some."
+    assert shown(bar) == dialog.run_bar.status.text() == ""
     assert groups() == ["town"]
     engine.script(evaluate={"result": answered})
     press(dialog.run_bar.run_button)
     wait_until(dialog.outcome.isVisible)
+    assert not dialog.problem.isVisible()
 
 
 def test_cancel_leaves_no_layers(dialog, engine, bar):

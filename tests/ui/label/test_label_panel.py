@@ -137,6 +137,64 @@ def test_legend_and_numbers(panel, town):
     assert not panel.project.save_button.isEnabled()
 
 
+@pytest.fixture
+def village(panel, tmp_path):
+    """Four areas: one holds a label, two are to do, one is confirmed as empty."""
+    areas = [(0, "a", "train", "todo"), (20, "b", "train", "todo"), (30, "c", "validation", "todo"),
+             (40, "d", "test", "checked")]  # fmt: skip
+    panel.open_project(write_project(tmp_path / "village.gpkg", [(0, 1)], areas))
+    return panel.project.project
+
+
+def test_areas_are_to_do_until_they_hold_something_or_are_confirmed_as_empty(panel, village, canvas):
+    row, words = panel.project.empty_areas, panel.project.words
+    assert words.text() == "1 label; areas: 1 training, 1 test, 2 to do."
+    assert row.words.text() == "2 areas contain no label: is nothing there, or not drawn yet?"
+    assert not row.confirm_button.isEnabled()
+    press(row.next_button)
+    assert [area["name"] for area in village.areas.selectedFeatures()] == ["b"]
+    assert canvas.extent().contains(village.areas.boundingBoxOfSelected())
+    press(row.next_button)
+    assert [area["name"] for area in village.areas.selectedFeatures()] == ["c"]
+    wait_until(row.confirm_button.isEnabled)
+    press(row.confirm_button)
+    wait_until(lambda: words.text() == "1 label; areas: 1 training, 1 validation, 1 test, 1 to do.")
+    village.labels.startEditing()
+    draw(village.labels, 20)
+    wait_until(lambda: not row.isVisible())
+    assert words.text() == "2 labels; areas: 2 training, 1 validation, 1 test."
+    village.areas.undoStack().undo()
+    wait_until(row.isVisible)
+
+
+def test_new_areas_are_to_do_and_the_engine_learns_of_every_state(panel, engine, tmp_path):
+    panel.open_project(write_project(tmp_path / "town.gpkg", [(0, 1)], [(0, "a", "train", "checked")]))
+    areas = panel.project.project.areas
+    panel.areas.button.click()  # the engine places one more
+    finished(panel)
+    areas.startEditing()
+    draw(areas, 50)
+    assert sorted(area["state"] for area in areas.getFeatures()) == ["checked", "todo", "todo"]
+    export(panel)
+    assert sorted(row[2] for row in seen(engine)["areas"]) == ["checked", "todo", "todo"]
+
+
+def test_a_project_of_an_older_version_counts_as_before_and_can_confirm(panel, tmp_path):
+    areas = [(0, "a", "train"), (20, "b", "train"), (30, "c", "train")]
+    panel.open_project(write_project(tmp_path / "old.gpkg", [(0, 1)], areas))
+    project, row = panel.project.project, panel.project.empty_areas
+    assert panel.project.words.text() == "1 label; areas: 3 training."
+    assert row.words.text().startswith("2 areas contain no label")
+    project.areas.selectByIds([2])
+    wait_until(row.confirm_button.isEnabled)
+    press(row.confirm_button)
+    wait_until(lambda: row.words.text().startswith("1 area contains no label"))
+    assert panel.project.words.text() == "1 label; areas: 3 training."
+    press(panel.project.save_button)
+    again = QgsVectorLayer(f"{project.path}|layername=areas", "again")
+    assert [area["state"] or "" for area in again.getFeatures()] == ["", "checked", ""]
+
+
 def test_draw_starts_editing_the_right_layer(panel, town, qgis_iface):
     press(panel.project.label_button)
     assert town.labels.isEditable()
@@ -200,6 +258,21 @@ def test_areas_are_added_to_the_layer(panel, town, engine, photo):
         "train",
         "test",
     ]
+
+
+def test_areas_go_to_the_project_they_were_made_for(panel, town, engine, tmp_path):
+    engine.script(areas={"steps": 30, "step_seconds": 0.02})
+    panel.areas.button.click()
+    panel.open_project(write_project(tmp_path / "village.gpkg"))
+    village = panel.project.project
+    assert village.path != town.path
+    finished(panel)
+    assert (town.areas.featureCount(), village.areas.featureCount()) == (2, 0)
+    panel.project.choose(town.path)
+    panel.areas.button.click()
+    QgsProject.instance().removeMapLayer(town.areas.id())
+    finished(panel)
+    assert panel.run_bar.status.text() == "The areas were not added: “town” has been closed."
 
 
 def test_areas_that_cannot_be_added_are_not_said_to_be(panel, town, bar):
@@ -294,6 +367,24 @@ def test_layers_lie_over_each_other_in_the_order_of_the_list(panel, engine):
     export(panel)
     assert [entry["layer"] for entry in engine.asked("mask")[-1]["labels"]] == ["farms", "drawn", "yards"]
     assert engine.asked("mask")[-1]["existing"] == "overwrite"
+
+
+def test_a_layer_that_is_added_goes_below_what_was_drawn_by_hand(panel, town, engine):
+    for name in ("farms", "yards"):
+        panel.labels.layer_chooser.setLayer(parcels((0, "a"), name=name))
+        press(panel.labels.add_button)
+    rows = panel.labels.list
+    assert [rows.item(row).text() for row in range(3)] == ["labels", "yards", "farms"]
+    assert rows.currentItem().text() == "yards"
+    rows.setCurrentRow(2)
+    panel.labels.subtract.click()  # at the bottom it would take nothing away
+    assert [rows.item(row).text() for row in range(3)] == ["labels", "farms", "yards"]
+    assert rows.currentItem().text() == "farms"
+    export(panel)
+    labels = engine.asked("mask")[-1]["labels"]
+    assert [(entry["layer"], entry["subtract"]) for entry in labels] == [
+        ("yards", False), ("farms", True), ("labels", False),
+    ]  # fmt: skip
 
 
 def test_classes_come_from_the_values_and_can_be_remapped(panel, engine):

@@ -186,6 +186,10 @@ def test_training_on_a_map_service(dock, engine, server, box, tmp_path):
     panel.data.areas.setLayer(areas)
     assert panel.data.problem() == ""
     assert "server requests: about" in panel.data.words.text()
+    before = len(server.asked)
+    panel.check.check(panel._freeze_check)
+    wait_until(lambda: engine.asked("check_training"), 30)
+    assert len(server.asked) == before  # it needs no pixels
     engine.script(train={"error": {"code": "internal", "sentence": "Enough.", "remedy": "", "details": ""}})
     panel.train()
     wait_until(lambda: engine.asked("train"), 30)

@@ -143,3 +143,9 @@ def test_a_raster_that_only_control_points_place_is_sent_to_the_engine(tmp_path)
     dataset = None
     image = sources.image_of(QgsRasterLayer(path, "points", "gdal"))
     assert (image.path, image.crs) == (path, "")
+
+
+def test_a_region_in_a_crs_without_a_code_is_not_measured_in_degrees():
+    crs = QgsCoordinateReferenceSystem("PROJ:+proj=tmerc +lat_0=52 +lon_0=5 +k=1 +x_0=0 +y_0=0 +ellps=bessel")
+    region = sources.PickedRegion(square(0, 0, 1000), crs)
+    assert region.area_m2 == pytest.approx(1e6, rel=1e-3)

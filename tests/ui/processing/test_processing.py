@@ -168,11 +168,12 @@ def test_results_are_loaded_styled_in_the_colours_of_the_classes(provider, layer
     parameters = {"IMAGE": layer.id(), "OUTPUT": str(tmp_path / "run")}
     processing.run("orthomask:segment", parameters, context=context, feedback=feedback)
     details = context.layersToLoadOnCompletion()
-    assert {detail.name for detail in details.values()} == {"Classes", "Polygons", "Probability of field"}
-    uri = next(uri for uri, detail in details.items() if detail.name == "Polygons")
+    kinds = {detail.name.split(" · ")[0] for detail in details.values()}
+    assert kinds == {"Classes", "Polygons", "Probability of field"}
+    uri = next(uri for uri, detail in details.items() if detail.name.startswith("Polygons"))
     polygons = QgsVectorLayer(uri, "polygons")
     details[uri].postProcessor().postProcessLayer(polygons, context, feedback)
-    assert [c.label() for c in polygons.renderer().categories()] == ["field", "orchard"]
+    assert [c.label() for c in polygons.renderer().categories()] == ["field", "orchard", "no class"]
 
 
 def test_the_log_gets_no_line_for_each_window(provider, layer, engine, tmp_path):

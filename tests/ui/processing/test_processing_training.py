@@ -73,6 +73,17 @@ def trained(engine):
     return from_json(TrainRequest, engine.asked("train")[-1])
 
 
+def test_the_log_says_first_what_there_is_to_learn_from(provider, engine, photo, town, run_dir):
+    feedback = QgsProcessingFeedback(False)
+    processing.run("orthomask:train", {"IMAGE": photo, "OUTPUT": str(run_dir), **town}, feedback=feedback)
+    asked = engine.asked("check_training")[-1]["training"]
+    assert asked == engine.asked("train")[-1]
+    log = feedback.textLog()
+    assert "green: Enough to learn from." in log
+    assert "amber: Is nothing there, or not drawn yet?" in log
+    assert log.index("About 6 min on Test processor") < log.index("1 label was mended.")
+
+
 def test_train_on_a_label_project_has_sound_defaults(provider, engine, photo, town, run_dir):
     results = train(photo, run_dir, **town)
     request = trained(engine)
@@ -155,3 +166,31 @@ def test_evaluate(provider, engine, photo, town, tmp_path):
     assert QgsVectorLayer(results["OBJECTS"], "objects").featureCount() == 3
     assert "IoU 0.550" in feedback.textLog()
     assert "2 labels were mended." in feedback.textLog()
+
+
+def test_evaluate_matches_classes_by_name_or_as_given(provider, engine, photo, town, crops, tmp_path):
+    engine.script(evaluate={"result": {**answer(tmp_path), "warnings": ["The model has no class for “wood”."]}})
+    given = {"IMAGE": photo, "MODEL": "farmland", "LABELS": crops, "CLASS_FIELD": "crop"}
+
+    def mapped(number, **parameters):
+        parameters = {**given, "OUTPUT": str(tmp_path / f"out {number}"), **parameters}
+        processing.run("orthomask:evaluate", parameters)
+        (labels,) = engine.asked("evaluate")[-1]["data"]["projects"][0]["labels"]
+        return {entry["source"]: entry["value"] for entry in labels["mapping"]}
+
+    feedback = QgsProcessingFeedback(False)
+    with pytest.raises(QgsProcessingException) as caught:
+        processing.run("orthomask:evaluate", {**given, "OUTPUT": str(tmp_path / "out 1")}, feedback=feedback)
+    assert "No value of “crop” is a class of the model: “field”" in f"{caught.value}{feedback.textLog()}"
+    assert mapped(2, MAPPING=["maize", 1, "barley", 0]) == {"maize": 1, "barley": 0}
+    crops.dataProvider().changeAttributeValues({1: {0: "Field"}})
+    assert sorted(mapped(3).values()) == [0, 1]
+
+
+def test_areas_are_refused_as_labels(provider, engine, photo, town, tmp_path):
+    given = {"IMAGE": photo, "LABELS": town["AREAS"], "OUTPUT": str(tmp_path / "out")}
+    feedback = QgsProcessingFeedback(False)
+    with pytest.raises(QgsProcessingException) as caught:
+        processing.run("orthomask:evaluate", given, feedback=feedback)
+    assert "contains areas, not labels" in f"{caught.value}{feedback.textLog()}"
+    assert not engine.asked("evaluate")

@@ -9,7 +9,7 @@ from qgis.core import QgsApplication, QgsGeometry, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt, QUrl
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QLabel, QMessageBox
+from qgis.PyQt.QtWidgets import QApplication, QDialogButtonBox, QLabel, QMessageBox
 from scene import CLASSES, CRS, GSD, square, wait_until
 from test_dock import groups, press, run, shown
 
@@ -24,6 +24,7 @@ from orthomask.ui.runs import folders as run_folders
 from orthomask.ui.runs import history
 from orthomask.ui.runs.history import HistoryReader, State
 from orthomask.ui.runs.history_button import HistoryButton
+from orthomask.ui.runs.naming_dialog import NamingDialog
 from orthomask.ui.runs.undo_button import UndoButton
 from orthomask.ui.toolkit import trash
 from orthomask.ui.toolkit.settings import DEVICE, RUN_PARENTS
@@ -275,18 +276,82 @@ def test_columns_can_be_sorted_and_rows_filtered(open_history, make, make_unfini
     make("b", hours=2, image="/data/alp.tif", result={**record()["result"], "polygon_count": 9})
     make_unfinished("c", hours=3)
     dialog = open_history(3)
-    assert cells(dialog, 1) == ["photo", "alp", "zoo"]
-    assert cells(dialog, 4) == ["", "9", "1,234"]
-    assert cells(dialog, 5) == ["unfinished", "1 min", "1 min"]
+    assert cells(dialog, 4) == ["photo", "alp", "zoo"]
+    assert cells(dialog, 3) == ["0.35", "0.35", "0.35"]
+    assert cells(dialog, 6) == ["", "9", "1,234"]
+    assert cells(dialog, 7) == ["unfinished", "1 min", "1 min"]
+    dialog.view.sortByColumn(6, Qt.SortOrder.AscendingOrder)
+    assert cells(dialog, 6) == ["", "9", "1,234"]
     dialog.view.sortByColumn(4, Qt.SortOrder.AscendingOrder)
-    assert cells(dialog, 4) == ["", "9", "1,234"]
-    dialog.view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
-    assert cells(dialog, 1) == ["alp", "photo", "zoo"]
+    assert cells(dialog, 4) == ["alp", "photo", "zoo"]
     QTest.keyClicks(dialog.filter, "ZOO")
-    assert cells(dialog, 1) == ["zoo"]
+    assert cells(dialog, 4) == ["zoo"]
     assert [run.image for run in dialog.view.chosen()] == ["zoo"]
     dialog.filter.setText("nothing like it")
     assert not dialog.buttons.delete.isEnabled()
+
+
+def write_name(monkeypatch, name, note, presses=QDialogButtonBox.StandardButton.Ok):
+    """Type name and note into the window that comes next."""
+
+    def fill(dialog):
+        dialog.show()
+        dialog.name.clear()
+        QTest.keyClicks(dialog.name, name)
+        dialog.note.clear()
+        QTest.keyClicks(dialog.note, note)
+        press(dialog.findChild(QDialogButtonBox).button(presses))
+        return dialog.result()
+
+    monkeypatch.setattr(NamingDialog, "exec", fill)
+
+
+def test_a_run_is_told_by_the_name_that_a_person_gives_it(open_history, make, monkeypatch):
+    folder = make()
+    dialog = open_history(1)
+    press(dialog.buttons.add)
+    write_name(monkeypatch, " West of the river ", "pale roofs missed")
+    QTest.keyClick(dialog.view, Qt.Key.Key_F2)
+    wait_until(lambda: cells(dialog, 1) == ["West of the river"])
+    (run,) = dialog.view.chosen()
+    assert groups() == [run.title]
+    assert run.title.startswith("West of the river · fields 0.35 · 2026-11-20 ")
+    assert all(layer.name().endswith(" · West of the river") for layer in layers(folder))
+    assert "pale roofs missed" in dialog.details.toPlainText()
+    QTest.keyClicks(dialog.filter, "pale")
+    assert len(dialog.view.chosen()) == 1
+    write_name(monkeypatch, "", "", QDialogButtonBox.StandardButton.Cancel)
+    press(dialog.buttons.name)
+    assert history.look_at(folder).naming.name == "West of the river"
+
+
+def test_names_that_the_user_gave_layers_and_groups_stay(open_history, make, monkeypatch):
+    folder = make()
+    dialog = open_history(1)
+    press(dialog.buttons.add)
+    QgsProject.instance().layerTreeRoot().children()[0].setName("mine")
+    for layer in layers(folder):
+        layer.setName("my layer")
+    write_name(monkeypatch, "West", "")
+    press(dialog.buttons.name)
+    assert groups() == ["mine"]
+    assert {layer.name() for layer in layers(folder)} == {"my layer"}
+
+
+def test_a_name_that_cannot_be_kept_is_an_error(open_history, make, monkeypatch):
+    folder = make()
+    dialog = open_history(1)
+    (folder / ".name.json").mkdir()
+    write_name(monkeypatch, "West", "")
+    press(dialog.buttons.name)
+    assert "cannot be saved" in shown(dialog.bar)
+    assert history.look_at(folder).naming.name == ""
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": 3}', "\udcff"])
+def test_a_damaged_name_is_no_name(parent, make, text):
+    (make() / "name.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert found(parent)[0].naming.name == ""
 
 
 def test_only_what_suits_can_be_done(open_history, make, make_unfinished):
@@ -474,7 +539,7 @@ def test_delete_asks_and_moves_to_the_trash(open_history, make, answer, trash_fo
     asked = answer(False, True)
     QTest.keyClick(dialog.view, Qt.Key.Key_Delete)
     assert folder.exists()
-    assert "photo · fields" in asked[0][0]
+    assert "fields 0.35 · " in asked[0][0]
     assert "trash" in asked[0][1]
     QTest.keyClick(dialog.view, Qt.Key.Key_Delete)
     assert not folder.exists()
@@ -567,7 +632,7 @@ def test_unsaved_edits_are_never_lost(open_history, make, answer):
     folder = make()
     dialog = open_history(1)
     press(dialog.buttons.add)
-    polygons = next(layer for layer in layers(folder) if layer.name() == "Polygons")
+    polygons = next(layer for layer in layers(folder) if layer.name().startswith("Polygons"))
     polygons.startEditing()
     polygons.deleteFeature(1)
     asked = answer(True)

@@ -17,9 +17,8 @@ def test_one_group_on_top_with_the_polygons_shown_and_the_rasters_hidden(qgis_ne
     group = results.add_run(QgsProject.instance(), run)
     assert QgsProject.instance().layerTreeRoot().children()[0].name() == group.name() == run.title
     nodes = group.findLayers()
-    assert [node.layer().name() for node in nodes] == [
-        "Polygons", "Classes", "Probability of field", "Probability of orchard",
-    ]  # fmt: skip
+    kinds = ["Polygons", "Classes", "Probability of field", "Probability of orchard"]
+    assert [node.layer().name() for node in nodes] == [f"{kind} · {run.short_title}" for kind in kinds]
     assert [node.isVisible() for node in nodes] == [True, False, False, False]
     assert all(node.layer().isValid() for node in nodes)
 
@@ -27,8 +26,8 @@ def test_one_group_on_top_with_the_polygons_shown_and_the_rasters_hidden(qgis_ne
 def test_polygons_wear_the_colours_of_their_classes(qgis_new_project, run):
     layer = results.polygon_layer(run)
     categories = layer.renderer().categories()
-    assert [(c.value(), c.label()) for c in categories] == [(1, "field"), (2, "orchard")]
-    assert [c.symbol().symbolLayer(0).strokeColor().name() for c in categories] == ["#4daf4a", "#984ea3"]
+    assert [(c.value(), c.label()) for c in categories] == [(1, "field"), (2, "orchard"), (None, "no class")]
+    assert [c.symbol().symbolLayer(0).strokeColor().name() for c in categories[:2]] == ["#4daf4a", "#984ea3"]
     assert 0 < categories[0].symbol().symbolLayer(0).fillColor().alpha() < 255
     assert layer.attributeDisplayName(layer.fields().indexOf("area_m2")) == "Area (m²)"
     assert layer.featureCount() == 2
@@ -58,7 +57,8 @@ def test_layers_carry_their_provenance(qgis_new_project, run):
 
 def test_every_layer_says_in_its_notes_what_it_shows_and_where_it_comes_from(qgis_new_project, run):
     results.add_run(QgsProject.instance(), run)
-    notes = {layer.name(): QgsLayerNotesUtils.layerNotes(layer) for layer in QgsProject.instance().mapLayers().values()}
+    layers = QgsProject.instance().mapLayers().values()
+    notes = {layer.name().split(" · ")[0]: QgsLayerNotesUtils.layerNotes(layer) for layer in layers}
     assert len(notes) == 4
     assert all("<b>Source</b>: /data/photo.tif<br>" in text and "Farmland" in text for text in notes.values())
     assert "Outlines" in notes["Polygons"]

@@ -29,7 +29,7 @@ def layers():
 
 
 def polygons():
-    return QgsProject.instance().mapLayersByName("Polygons")[0]
+    return next(layer for layer in QgsProject.instance().mapLayers().values() if layer.name().startswith("Polygons"))
 
 
 def message_button(bar):
@@ -52,14 +52,23 @@ def answer(monkeypatch, choice):
 
 @pytest.mark.parametrize("from_message", [True, False])
 def test_undo_takes_out_what_the_run_added_and_leaves_the_files(added, bar, engine, from_message):
-    assert "Polygons" in layers()
+    assert polygons().name() in layers()
     press(message_button(bar) if from_message else added.undo)
     assert layers() == ["photo"]
     assert groups() == []
     assert "files are kept" in shown(bar)
+    assert len(bar.items()) == 1  # the run's summary went with its layers
+    assert added.run_bar.status.isHidden()
     assert added.undo.isHidden()
     folder = Path(engine.asked("predict")[-1]["output_dir"])
     assert all((folder / name).exists() for name in ("classes.tif", "polygons.gpkg", "probabilities.tif", "run.json"))
+
+
+def test_the_summary_goes_with_layers_that_were_removed_by_hand(added, bar):
+    assert "polygons" in added.run_bar.status.text()
+    QgsProject.instance().removeMapLayers([layer.id() for layer in QgsProject.instance().mapLayers().values()])
+    assert bar.items() == []
+    assert added.run_bar.status.isHidden()
 
 
 def test_the_map_is_asked_to_be_drawn_anew(added, canvas, monkeypatch):
@@ -73,13 +82,12 @@ def test_the_map_is_asked_to_be_drawn_anew(added, canvas, monkeypatch):
 def test_nothing_else_is_offered(added, bar, engine):
     added.model.threshold.setValue(0.7)
     assert added.undo.isVisible()  # other choices do not end it
-    first = message_button(bar)
+    assert message_button(bar)
     engine.script(predict={"steps": 1000, "step_seconds": 0.02})
     press(added.run_bar.run_button)
     wait_until(lambda: engine.asked("predict")[1:])
     assert added.undo.isHidden()
-    assert first.isHidden()
-    first.click()
+    assert bar.items() == []
     assert len(layers()) == 5
     press(added.run_bar.cancel_button)
     wait_until(added.run_bar.run_button.isVisible)
@@ -121,7 +129,7 @@ def test_unsaved_changes_stay_when_the_person_thinks_better_of_it(added, monkeyp
     asked, layer = answer(monkeypatch, CHOICES.Cancel), polygons()
     count = edit(layer)
     press(added.undo)
-    assert asked == [["Polygons"]]
+    assert asked == [[layer.name()]]
     assert layer.isEditable()
     assert layer.featureCount() == count
     assert len(layers()) == 5

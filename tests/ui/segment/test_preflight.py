@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 from qgis.core import QgsApplication
-from qgis.PyQt.QtWidgets import QPushButton
+from qgis.PyQt.QtCore import QPoint
+from qgis.PyQt.QtWidgets import QLabel, QPushButton, QScrollArea
 from scene import wait_until
-from test_dock import press, run
+from test_dock import press, reasons, run
 
 LIGHTS = [{"name": "bands", "level": "green", "reason": "The model reads red, green and blue."}]
 UNKNOWN = {
@@ -42,7 +43,7 @@ def test_what_is_known_is_told_at_once(ready, engine):
 
 def test_what_is_not_known_is_measured_after_the_answer(ready, engine):
     box = check_anew(ready, engine, calibrate={"steps": 20})
-    assert box._lights.count() == 2, "the lights do not wait"
+    wait_until(lambda: reasons(box) == [LIGHTS[0]["reason"]])  # the lights do not wait
     assert "Measuring" in box.estimate.text()
     wait_until(lambda: "45 s" in box.estimate.text())
     assert box.estimate.text() == "About 45 s and 1.2 GB of memory on Test processor"
@@ -53,8 +54,7 @@ def test_what_is_not_known_is_measured_after_the_answer(ready, engine):
 
 def test_a_warning_of_the_memory_becomes_a_light(ready, engine):
     box = check_anew(ready, engine, calibrate={"result": {"seconds": 45.0, "memory_mb": 9000.0, "light": LOW}})
-    wait_until(lambda: box._lights.count() == 4)
-    assert box._lights.itemAtPosition(1, 1).widget().text() == "It will not do."
+    wait_until(lambda: reasons(box) == ["It will not do.", LIGHTS[0]["reason"]])
     assert "9.0 GB" in box.estimate.text()
     assert box.result.level == "amber"
 
@@ -109,7 +109,7 @@ def test_an_engine_that_fails_to_measure_leaves_the_lights(ready, engine):
     error = {"code": "internal", "sentence": "Oh.", "remedy": "Well.", "details": ""}
     box = check_anew(ready, engine, calibrate={"error": error})
     wait_until(lambda: not QgsApplication.taskManager().activeTasks())
-    assert box._lights.count() == 2
+    wait_until(lambda: reasons(box) == [LIGHTS[0]["reason"]])
     assert box.estimate.text() == ""
 
 
@@ -144,3 +144,67 @@ def test_a_margin_is_no_data_with_one_click_and_data_again_with_another(ready, e
     press(button)
     wait_until(lambda: ready.preflight.result is not None)
     assert engine.asked("check")[-1]["image"].get("nodata") is None
+
+
+FINE = [{"name": name, "level": "green", "reason": f"OK: the {name}."} for name in ("bands", "pixel type", "values")]
+CONTRAST = {"name": "values", "level": "red", "reason": "The colours are very different."}
+COARSE = {"name": "resolution", "level": "red", "reason": "It is 20 times too coarse.", "refuses": True}
+
+
+def check_with(panel, engine, *lights):
+    """Have these lights."""
+    engine.script(check={"result": {**UNKNOWN, "lights": list(lights), "seconds": 9.0, "workload": None}})
+    panel.model.chooser.setCurrentIndex(1 - panel.model.chooser.currentIndex())
+    wait_until(lambda: panel.preflight.result is not None)
+    wait_until(lambda: len(reasons(panel.preflight)) > 0)
+
+
+def test_what_is_fine_is_one_line_that_unfolds(ready, engine):
+    check_with(ready, engine, *FINE[:2], LOW, FINE[2])
+    box = ready.preflight
+    wait_until(lambda: len(reasons(box)) == 2)
+    assert reasons(box)[0] == LOW["reason"], "what is wrong comes first"
+    assert reasons(box)[1].startswith("OK: bands, pixel type, values · <a")
+    (fold,) = [words for words in box.lights.findChildren(QLabel) if words.isVisible() and "<a" in words.text()]
+    fold.linkActivated.emit("#")
+    wait_until(lambda: reasons(box)[2:] == [light["reason"] for light in FINE])
+
+
+def test_the_number_of_warnings_is_beside_run_and_leads_to_them(dock, ready, engine):
+    assert ready.warnings.isVisible()
+    dock.resize(360, 420)
+    ready.options.setCollapsed(False)
+    area = ready.findChild(QScrollArea)
+    check_with(ready, engine, LOW, CONTRAST, *FINE)
+    assert ready.warnings.text() == "2 warnings"
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    lights = ready.preflight.lights
+    wait_until(lambda: lights.mapTo(area, QPoint(0, 0)).y() < 0)
+    press(ready.warnings)
+    wait_until(lambda: 0 <= lights.mapTo(area, QPoint(0, 0)).y() < area.height())
+    check_with(ready, engine, *FINE)
+    assert not ready.warnings.isVisible()
+
+
+def test_a_red_light_can_be_overruled_where_a_result_is_possible(ready, engine):
+    check_with(ready, engine, CONTRAST)
+    button, tick = ready.run_bar.run_button, ready.preflight.overruled
+    assert not button.isEnabled()
+    assert tick.isVisible()
+    assert tick.text() in button.toolTip()
+    tick.click()
+    assert button.isEnabled()
+    ready.model.threshold.setValue(0.77)
+    assert button.isEnabled(), "another threshold is nothing that is checked"
+    run(ready)
+    assert len(engine.asked("predict")) == 1
+    check_with(ready, engine, CONTRAST)
+    assert not button.isEnabled(), "each check is overruled by itself"
+
+
+def test_what_the_engine_refuses_cannot_be_overruled(ready, engine):
+    check_with(ready, engine, COARSE, CONTRAST)
+    assert not ready.run_bar.run_button.isEnabled()
+    assert not ready.preflight.overruled.isVisible()
+    check_with(ready, engine, *FINE)
+    assert ready.run_bar.run_button.isEnabled()

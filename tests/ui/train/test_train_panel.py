@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPixmap
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QLabel
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
@@ -58,12 +61,14 @@ def ready(panel, town):
     return panel
 
 
-def write_epochs(folder, *ious, tail=""):
+def write_epochs(folder, *ious, tail="", base=None, waiting=0.08):
     with open(folder / "metrics.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
+        if base is not None:
+            writer.writerow([0, 0, "", base, base + 0.1, 0.6, 0.7, "", ""])
         for number, iou in enumerate(ious, start=1):
-            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, 0.08])
+            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, waiting])
         file.write(tail)
 
 
@@ -112,6 +117,50 @@ def test_without_labels_or_training_areas_one_sentence_says_so(panel, layer, tmp
     open_project(QgsProject.instance(), other)
     assert "There is no area for training." in panel.data.words.text()
     assert panel.bar.main_button.toolTip() == panel.data.words.text()
+
+
+def lights_of(panel):
+    return [label.text() for label in panel.check.findChildren(QLabel) if label.isVisible() and label.text()]
+
+
+def test_lights_say_whether_the_data_can_teach_before_the_training(ready, engine, town):
+    wait_until(lambda: "About 6 min on Test processor" in lights_of(ready))
+    assert lights_of(ready)[:2] == ["Is nothing there, or not drawn yet?", "Enough to learn from."]
+    asked = engine.asked("check_training")[-1]["training"]
+    assert asked["model"] == "/models/buildings.safetensors"
+    assert asked["data"]["projects"][0]["areas"]["split_field"] == "split"
+    assert ready.bar.main_button.isEnabled()
+    assert not ready.bar.status.isVisible()
+    count = len(engine.asked("check_training"))
+    ready.options.epochs.setValue(33)
+    wait_until(
+        lambda: len(engine.asked("check_training")) > count and "About 6 min on Test processor" in lights_of(ready)
+    )
+    assert engine.asked("check_training")[-1]["training"]["schedule"]["epochs"] == 33
+    assert not engine.asked("train")
+
+
+def test_what_would_fail_is_said_beside_train_and_not_begun(ready, engine):
+    red = {"name": "objects", "level": "red", "reason": "There is nothing to learn from."}
+    engine.script(check_training={"result": {"lights": [red], "seconds": None, "device": "cpu"}})
+    ready.data.refresh()
+    wait_until(lambda: ready.bar.status.text() == "There is nothing to learn from.")
+    assert ready.bar.status.isVisible()
+    assert not ready.bar.main_button.isEnabled()
+    engine.script()
+    ready.data.refresh()
+    wait_until(ready.bar.main_button.isEnabled)
+    assert not ready.bar.status.isVisible()
+
+
+def test_an_error_of_the_check_is_a_red_light(ready, engine, bar):
+    error = {"code": "areas_empty", "sentence": "All areas are to do.", "remedy": "Draw.", "details": ""}
+    engine.script(check_training={"error": error})
+    ready.data.refresh()
+    wait_until(lambda: "All areas are to do. Draw." in lights_of(ready))
+    assert shown(bar) == ""
+    QgsProject.instance().clear()
+    assert not ready.check.isVisible()
 
 
 def test_fine_tuning_asks_for_what_is_shown(ready, engine, photo):
@@ -235,10 +284,51 @@ def test_curves_pictures_and_numbers_follow_the_run_folder(ready, engine):
     write_picture(folder / "preview.png")
     wait_until(lambda: "best 0.450 in epoch 2" in ready.view.facts.text())
     assert f"Epoch 3 of {FINE_TUNING.epochs}" in ready.view.facts.text()
-    assert "31.5 images/s, 8% waiting for them" in ready.view.facts.text()
+    assert "images" not in ready.view.facts.text()  # the bar below says how fast it is
     wait_until(ready.view.picture.isVisible)
     write_picture(folder / "preview.png", "blue")
     wait_until(lambda: ready.view.picture.pixels.toImage().pixelColor(5, 5).blue() == 255)
+
+
+def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, engine):
+    folder = begin(ready, engine)
+    write_epochs(folder, 0.3, 0.45)
+    wait_until(lambda: "best 0.450" in ready.view.facts.text())
+    without = ready.view.curves.grab().toImage()
+    write_epochs(folder, 0.3, 0.45, base=0.4)
+    ready.watcher.look()
+    assert "best 0.450 in epoch 2" in ready.view.facts.text()
+    assert ready.view.curves.grab().toImage() != without
+    (folder / "my-model.safetensors").write_bytes(b"best")
+    press(ready.bar.stop_button)
+    wait_until(ready.finished.isVisible)
+    assert "IoU 0.450, F1 0.550 on the validation areas." in ready.finished.words.text()
+    assert "The model it started from: IoU 0.400, F1 0.500." in ready.finished.words.text()
+
+
+def test_a_device_that_waits_for_images_is_told(ready, engine):
+    write_epochs(begin(ready, engine), 0.3, waiting=0.6)
+    wait_until(lambda: "waiting for images 60% of the time" in ready.view.facts.text())
+
+
+def test_a_click_on_the_pictures_opens_a_window_that_follows(ready, engine):
+    folder = begin(ready, engine)
+    write_picture(folder / "preview.png")
+    wait_until(ready.view.picture.isVisible)
+    QTest.mouseClick(ready.view.picture, Qt.MouseButton.LeftButton)
+    window = ready.view.picture.window_of_own
+    assert window.isVisible()
+    assert not window.isModal()
+    assert window.height() > ready.view.picture.height()
+    write_picture(folder / "preview.png", "blue")
+    wait_until(lambda: window.grab().toImage().pixelColor(window.rect().center()).blue() == 255)
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.isVisible()
+    ready.view.picture.setFocus()
+    QTest.keyClick(ready.view.picture, Qt.Key.Key_Space)
+    assert window.isVisible()
+    ready.view.begin()
+    assert not window.isVisible()
 
 
 def test_training_leaves_the_other_panels_free(ready, dock, engine):

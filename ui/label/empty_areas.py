@@ -1,0 +1,147 @@
+"""Areas without labels: is nothing there, or not drawn yet? Only a person can say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Optional
+
+from qgis.core import QgsCoordinateTransform, QgsFeature, QgsFeatureRequest, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ...protocol import AREA_CHECKED, AREA_STATE, AREA_TODO, OrthomaskError, Split
+from ..layers.vector_snapshot import text_of
+from ..toolkit.words import in_digits, tr, tr_n
+from .project import SPLIT_FIELD, LabelProject, edit
+
+MOST = 500
+"""More areas than this are not looked at after each edit; the engine looks at all of them before a training."""
+
+
+def empty_areas(areas: QgsVectorLayer, labels: QgsVectorLayer) -> dict[int, str]:
+    """The areas for training, validation or test that hold no label and are not confirmed: their state by ID."""
+    if areas.featureCount() > MOST:
+        return {}
+    transform = QgsCoordinateTransform(areas.crs(), labels.crs(), QgsProject.instance())
+    splits, found = _splits(areas), {}
+    for area in areas.getFeatures():
+        state = _text(area, AREA_STATE)
+        used = splits[area.id()] not in ("", Split.TODO.value)
+        if used and state != AREA_CHECKED and not _holds(area.geometry(), labels, transform):
+            found[area.id()] = state
+    return found
+
+
+def count_splits(areas: QgsVectorLayer, labels: Optional[QgsVectorLayer]) -> dict[Split, int]:
+    """The number of areas for each purpose, as the engine counts them.
+
+    Areas of layers without a split are for training; those still to do have no purpose yet.
+    """
+    undone = set() if labels is None else {n for n, state in empty_areas(areas, labels).items() if state == AREA_TODO}
+    found = Counter(Split.TODO.value if number in undone else split for number, split in _splits(areas).items())
+    return {split: found[split.value] for split in Split if found[split.value]}
+
+
+def confirm_empty(areas: QgsVectorLayer, numbers: list[int]) -> None:
+    """Say that nothing is in these areas: an edit like any other, to be saved or undone.
+
+    A project from before areas had a state gets the attribute; its other areas count as they did.
+
+    Raises:
+        OrthomaskError: the layer cannot be edited.
+    """
+    edit(areas)
+    areas.beginEditCommand(tr("Nothing is there"))
+    if areas.fields().lookupField(AREA_STATE) < 0:
+        areas.addAttribute(QgsVectorLayer(f"NoGeometry?field={AREA_STATE}:string", "", "memory").fields().at(0))
+    index = areas.fields().lookupField(AREA_STATE)
+    for number in numbers:
+        areas.changeAttributeValue(number, index, AREA_CHECKED)
+    areas.endEditCommand()
+
+
+class EmptyAreasRow(QWidget):
+    """Asks about the areas without labels, shows them one by one, and takes the answer; hidden if there are none.
+
+    Args:
+        iface: QGIS, for its map.
+    """
+
+    failed = pyqtSignal(object)
+    """The `OrthomaskError` that says why the answer cannot be kept."""
+
+    def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._iface = iface
+        self._project: Optional[LabelProject] = None
+        self._empty: list[int] = []
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self.next_button = QPushButton(tr("Show next"))
+        self.next_button.setToolTip(tr("Zoom to the next of them, and select it"))
+        self.confirm_button = QPushButton(tr("Nothing is there"))
+        self.confirm_button.setToolTip(tr("Confirm the selected areas as empty: they teach what is background"))
+        self.next_button.clicked.connect(self._show_next)
+        self.confirm_button.clicked.connect(self._confirm)
+        buttons, layout = QHBoxLayout(), QVBoxLayout(self)
+        buttons.addWidget(self.next_button)
+        buttons.addWidget(self.confirm_button)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.words)
+        layout.addLayout(buttons)
+        self.hide()
+
+    def show_empty(self, project: Optional[LabelProject], empty: list[int]) -> None:
+        """Ask about these areas of a project."""
+        self._project, self._empty = project, empty
+        words = tr_n(
+            "{} area contains no label: is nothing there, or not drawn yet?",
+            "{} areas contain no label: is nothing there, or not drawn yet?",
+            len(empty),
+        )
+        self.words.setText(words.format(in_digits(len(empty))))
+        self.setVisible(bool(empty))
+        self.confirm_button.setEnabled(bool(self._selected()))
+
+    def _selected(self) -> list[int]:
+        chosen = self._project.areas.selectedFeatureIds() if self._project else []
+        return [number for number in self._empty if number in chosen]
+
+    def _show_next(self) -> None:
+        if self._project is None or not self._empty:
+            return
+        last = max(self._selected(), default=None)
+        later = [number for number in self._empty if last is not None and number > last]
+        number = (later or self._empty)[0]
+        self._project.areas.selectByIds([number])
+        self._iface.mapCanvas().zoomToFeatureIds(self._project.areas, [number])
+
+    def _confirm(self) -> None:
+        if self._project is None:
+            return
+        try:
+            confirm_empty(self._project.areas, self._selected())
+        except OrthomaskError as error:
+            self.failed.emit(error)
+
+
+def _splits(areas: QgsVectorLayer) -> dict[int, str]:
+    """What each area is for, by ID; without such an attribute, all are for training."""
+    missing = "" if areas.fields().lookupField(SPLIT_FIELD) >= 0 else Split.TRAIN.value
+    request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    return {area.id(): _text(area, SPLIT_FIELD) or missing for area in areas.getFeatures(request)}
+
+
+def _text(feature: QgsFeature, field: str) -> str:
+    index = feature.fieldNameIndex(field)
+    return text_of(feature.attribute(index)) if index >= 0 else ""
+
+
+def _holds(area: QgsGeometry, labels: QgsVectorLayer, transform: QgsCoordinateTransform) -> bool:
+    """Whether a label covers part of an area; one that only touches it belongs to a neighbour."""
+    place = QgsGeometry(area)
+    place.transform(transform)
+    near = QgsFeatureRequest().setNoAttributes().setFilterRect(place.boundingBox())
+    shapes = (label.geometry() for label in labels.getFeatures(near))
+    return any(shape.intersects(place) and not shape.touches(place) for shape in shapes)

@@ -1,0 +1,194 @@
+"""Choosing how an image is read: a band for each of the model's, a stretch to 8 bits, a no data value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Optional
+
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.gui import QgsFilterLineEdit, QgsRasterBandComboBox
+from qgis.PyQt.QtCore import QLocale, Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+
+from ...protocol.words import band_in_words
+from ..toolkit.words import briefly, tr
+from .images import is_drawn
+from .map_view import ImageSource
+from .reading import Reading, reading_news, reading_of, remember, shown_bands, shown_stretch
+
+COLOURS = 3
+NONE, SHOWN, CHOSEN = range(3)
+"""Lines of the stretch: the last one, with its values, is there once it has been chosen."""
+
+
+class ReadingBox(QWidget):
+    """Shows, changes and remembers how the chosen image is read; automatic where nothing is chosen."""
+
+    changed = pyqtSignal()
+    """An image is read differently."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._layer_id = ""
+        self._names: tuple[str, ...] = ()
+        self._taken: tuple[int, ...] = ()
+        self.bands: list[QgsRasterBandComboBox] = []
+        self._labels: list[QLabel] = []
+        self.stretch = QComboBox()
+        self.stretch.setToolTip(tr("For images of more than 8 bits and models of 8: how their values become 0 to 255"))
+        self.stretch.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.stretch.activated.connect(self._take_stretch)
+        self.nodata = QgsFilterLineEdit()
+        self.nodata.cleared.connect(self._take_nodata)
+        self.nodata.editingFinished.connect(self._take_nodata)
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self._form.addRow(tr("Stretch"), self.stretch)
+        self._form.addRow(tr("No data value"), self.nodata)
+        reading_news.changed.connect(self._follow)
+        self.set_image(None)
+
+    @property
+    def _layer(self) -> Optional[QgsRasterLayer]:
+        """The layer, while it is in the project: another box may still be asked about one that was removed."""
+        layer = QgsProject.instance().mapLayer(self._layer_id)
+        return layer if isinstance(layer, QgsRasterLayer) else None
+
+    @property
+    def count(self) -> int:
+        """How many bands are read."""
+        most = self._layer.bandCount() if self._layer is not None else COLOURS
+        return len(self._names) or min(COLOURS, most)
+
+    def set_image(self, image: Optional[ImageSource]) -> None:
+        """Show how this image is read; what QGIS draws in colours leaves no choice."""
+        known = isinstance(image, QgsRasterLayer) and image.isValid() and not is_drawn(image)
+        layer = image if isinstance(image, QgsRasterLayer) and known else None
+        name = layer.id() if layer is not None else ""
+        if name != self._layer_id:
+            self._layer_id, self._taken = name, ()
+        self.setEnabled(layer is not None)
+        self._show()
+
+    def set_bands(self, names: Sequence[str]) -> None:
+        """Offer a band for each of a model's, by their names; three if there is no model."""
+        if tuple(names) != self._names:
+            self._names, self._taken = tuple(names), ()
+            self._show()
+
+    def show_taken(self, numbers: Sequence[int]) -> None:
+        """Show which bands the engine takes."""
+        if tuple(numbers) != self._taken and len(numbers) == self.count:
+            self._taken = tuple(numbers)
+            self._show()
+
+    def focus_on(self, stretch: bool) -> QWidget:
+        """Put the focus on the stretch, or else on the first band; returns it."""
+        widget = self.stretch if stretch else self.bands[0]
+        widget.setFocus(Qt.FocusReason.OtherFocusReason)
+        return widget
+
+    def _follow(self) -> None:
+        """Another panel may have changed the same layer."""
+        self._show()
+        self.changed.emit()
+
+    def _show(self) -> None:
+        while len(self.bands) > self.count:
+            self._form.removeRow(self.bands.pop())
+            self._labels.pop()
+        while len(self.bands) < self.count:
+            self._add_band()
+        reading = reading_of(self._layer).fitting(self.count)
+        for index, box in enumerate(self.bands):
+            self._show_band(index, box, reading)
+        self._show_stretch(reading)
+        self._show_nodata(reading)
+
+    def _show_nodata(self, reading: Reading) -> None:
+        provider = self._layer.dataProvider() if self._layer is not None else None
+        own = provider.sourceNoDataValue(1) if provider is not None and provider.sourceHasNoDataValue(1) else None
+        chosen = reading.nodata if own is None else None
+        self.nodata.setEnabled(own is None)
+        self.nodata.setText("" if chosen is None else briefly(chosen))
+        self.nodata.setPlaceholderText(tr("none") if own is None else tr("{}, as the image says").format(briefly(own)))
+        self.nodata.setToolTip(
+            tr("Pixels with this value in all bands are left out")
+            if own is None
+            else tr("The image marks its missing data itself")
+        )
+
+    def _add_band(self) -> None:
+        box = QgsRasterBandComboBox()
+        box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        box.activated.connect(lambda: self._take_bands(box))
+        label = QLabel()
+        label.setBuddy(box)
+        self._form.insertRow(len(self.bands), label, box)
+        self.bands.append(box)
+        self._labels.append(label)
+        self.setTabOrder(self.stretch, box)
+        self.setTabOrder(box, self.stretch)  # from top to bottom
+        self.setTabOrder(self.stretch, self.nodata)
+
+    def _show_band(self, index: int, box: QgsRasterBandComboBox, reading: Reading) -> None:
+        name = band_in_words(self._names[index]) if self._names else str(index + 1)
+        words = tr("Band for {}").format(name) if self._names else tr("Band {}").format(name)
+        self._labels[index].setText(words)
+        box.setAccessibleName(words)
+        chosen = reading.bands[index] if reading.bands else ""
+        taken = tr("automatic: band {}").format(self._taken[index]) if self._taken else tr("automatic")
+        box.blockSignals(True)
+        box.setLayer(self._layer)
+        box.setShowNotSetOption(True, chosen if chosen and not chosen.isdigit() else taken)
+        box.setBand(int(chosen) if chosen.isdigit() else -1)
+        box.blockSignals(False)
+
+    def _show_stretch(self, reading: Reading) -> None:
+        self.stretch.clear()
+        self.stretch.addItem(tr("none: values as they are"))
+        self.stretch.addItem(tr("as the layer is shown now"))
+        if reading.stretch:
+            pairs = list(zip(reading.stretch[::2], reading.stretch[1::2]))
+            words = ", ".join(f"{briefly(low, 4)} – {briefly(high, 4)}" for low, high in pairs)
+            self.stretch.addItem(words)
+            self.stretch.setCurrentIndex(CHOSEN)
+
+    def _chosen(self) -> tuple[str, ...]:
+        """A band for each of the model's: the chosen ones, and what the engine or QGIS takes for the others."""
+        likely = self._taken or shown_bands(self._layer, self.count) if self._layer is not None else ()
+        return tuple(
+            str(box.currentBand() if box.currentBand() > 0 else number) for box, number in zip(self.bands, likely)
+        )
+
+    def _take_bands(self, box: QgsRasterBandComboBox) -> None:
+        """All bands are chosen, or none: the engine would not know where to put a single one."""
+        bands = self._chosen() if box.currentBand() > 0 else ()
+        self._remember(bands, bool(bands) and bool(self._reading.stretch))
+
+    def _take_stretch(self, index: int) -> None:
+        if index == SHOWN:
+            self._remember(self._chosen(), stretch=True)
+        elif index == NONE:
+            self._remember(self._reading.bands, stretch=False)
+
+    def _take_nodata(self) -> None:
+        """Take the number; what is none is taken back."""
+        text = self.nodata.text().strip()
+        value, fine = QLocale().toDouble(text)
+        if self._layer is not None and (not text or (fine and math.isfinite(value))):
+            remember(self._layer, replace(self._reading, nodata=value if text else None))
+        self._show()
+
+    @property
+    def _reading(self) -> Reading:
+        return reading_of(self._layer).fitting(self.count)
+
+    def _remember(self, bands: tuple[str, ...], stretch: bool) -> None:
+        if self._layer is not None and len(bands) in (0, self.count):
+            limits = shown_stretch(self._layer, [int(band) for band in bands]) if stretch else ()
+            remember(self._layer, Reading(bands, limits, self._reading.nodata))
+        self._show()
