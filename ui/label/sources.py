@@ -25,6 +25,9 @@ from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
 from .project import AREAS, CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
 
+AREA_FIELDS = {"fid", "id", NAME_FIELD, SPLIT_FIELD, "state", "reason", "rank"}
+"""What an areas layer may have."""
+
 
 @dataclass(frozen=True)
 class LabelSource:
@@ -187,8 +190,8 @@ def is_labels_layer(layer: QgsMapLayer) -> bool:
 
 
 def is_areas_layer(layer: QgsMapLayer) -> bool:
-    """Whether it is the areas layer of a label project, or was made like one: with a name and a split, no more."""
+    """Whether it is the areas layer of a label project, or has the attributes of one and no others."""
     if not isinstance(layer, QgsVectorLayer):
         return False
-    names = set(layer.fields().names()) - {"fid", "id"}
-    return bool(layer.customProperty(ROLE) == AREAS) or names == {NAME_FIELD, SPLIT_FIELD}
+    names = set(layer.fields().names())
+    return bool(layer.customProperty(ROLE) == AREAS) or {NAME_FIELD, SPLIT_FIELD} <= names <= AREA_FIELDS

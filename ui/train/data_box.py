@@ -123,7 +123,7 @@ class TrainingDataBox(QGroupBox):
             layer = QgsProject.instance().mapLayer(identity)
             if layer is not None or chooser is self.areas:
                 chooser.setLayer(layer)
-        if not choice.image:
+        if not choice.image and self.image.count() > 1:  # the map, though there are layers
             self.image.choose_map()
         self.source.setCurrentIndex(max(0, self.source.findData(choice.source)))
         self.class_field.setCurrentIndex(max(0, self.class_field.findData(choice.class_field)))
