@@ -186,6 +186,7 @@ class LabelPanel(QWidget):
         self.project.chosen.connect(self._follow_project)
         self.project.edited.connect(self._refresh)
         self.project.failed.connect(self._show_error)
+        self.project.restored.connect(lambda words: show_warning(self._iface.messageBar(), words))
         self.areas.wanted.connect(self.make_areas)
         self.labels.failed.connect(self._show_error)
         self.labels.changed.connect(self._refresh)

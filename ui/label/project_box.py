@@ -31,6 +31,7 @@ from ..toolkit.words import in_digits, tr, tr_n
 from .empty_areas import EmptyAreasRow, count_splits, empty_areas
 from .keys import LabelKeys
 from .project import AREAS, CLASS_FIELD, LABELS, SPLIT_NAMES, LabelProject, edit, open_projects
+from .recovery import Recoveries
 from .snapping import LabelSnapping
 
 SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
@@ -53,6 +54,8 @@ class ProjectBox(QGroupBox):
     """Labels or areas have been drawn, changed or saved."""
     failed = pyqtSignal(object)
     """The `OrthomaskError` that says why nothing can be drawn."""
+    restored = pyqtSignal(str)
+    """Unsaved edits are back after a crash: a sentence about them."""
 
     def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Label project"), parent)
@@ -85,6 +88,8 @@ class ProjectBox(QGroupBox):
         self._connect()
         self._keys = LabelKeys(iface.mapCanvas(), self._keys_in_use)
         self._keys.pressed.connect(self._take_class)
+        self._recoveries = Recoveries(self)
+        self._recoveries.restored.connect(self.restored)
         self.find_projects()
 
     def release(self) -> None:
@@ -93,6 +98,7 @@ class ProjectBox(QGroupBox):
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget_removed)
         QgsProject.instance().layersRemoved.disconnect(self.find_projects)
         self._keys.release()
+        self._recoveries.release()
         self._use(None)
 
     def find_projects(self, *_: object) -> None:
@@ -106,6 +112,7 @@ class ProjectBox(QGroupBox):
             self.chooser.addItem(project.name, project)
         self.chooser.setCurrentIndex(paths.index(current) if current in paths else len(found) - 1)
         self.chooser.blockSignals(False)
+        self._recoveries.watch(found)
         self._take_chosen()
 
     def choose(self, path: str) -> None:
@@ -166,6 +173,7 @@ class ProjectBox(QGroupBox):
 
     def _forget_removed(self, identities: list[str]) -> None:
         """Drop layers while they still exist."""
+        self._recoveries.forget(identities)
         if self.project and {self.project.labels.id(), self.project.areas.id()} & set(identities):
             self._use(None)
 
