@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.core import QgsGeometry, QgsPointXY, QgsRectangle, QgsWkbTypes
+from qgis.core import QgsGeometry, QgsPointXY, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsMapMouseEvent, QgsMapTool, QgsRubberBand
-from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QKeyEvent
+from qgis.PyQt.QtCore import QPoint, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QColor, QKeyEvent, QPalette
+from qgis.PyQt.QtWidgets import QFrame, QLabel, QToolTip, QWidget
+
+from ..layers.sources import PickedRegion
+from ..toolkit.present import present
+from ..toolkit.words import area_in_words
 
 REGION_COLOR = QColor(0, 120, 212)
 DRAWING_ALPHA = 40
+BESIDE_POINTER = QPoint(16, 16)
+"""Pixels from the pointer to the words beside it."""
+ROW_PX = 1000
+"""Length of the row of screen pixels whose direction on the map is measured."""
 
 
 def region_band(canvas: QgsMapCanvas, alpha: int = 0) -> QgsRubberBand:
@@ -25,8 +34,37 @@ def region_band(canvas: QgsMapCanvas, alpha: int = 0) -> QgsRubberBand:
     return band
 
 
+class PointerWords(QLabel):
+    """Words beside the pointer, in the colours of a tool tip; never where the pointer is.
+
+    Args:
+        viewport: of the canvas.
+    """
+
+    def __init__(self, viewport: QWidget) -> None:
+        super().__init__(viewport)
+        palette = QToolTip.palette()
+        palette.setColor(QPalette.ColorRole.Window, palette.color(QPalette.ColorRole.ToolTipBase))
+        palette.setColor(QPalette.ColorRole.WindowText, palette.color(QPalette.ColorRole.ToolTipText))
+        self.setPalette(palette)
+        self.setAutoFillBackground(True)
+        self.setFrameShape(QFrame.Shape.Box)
+        self.setMargin(2)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def show_at(self, pointer: QPoint, text: str) -> None:
+        """Show the text below and right of the pointer, or on its other side near an edge."""
+        self.setText(text)
+        self.adjustSize()
+        near, far, room = pointer + BESIDE_POINTER, pointer - BESIDE_POINTER, self.parentWidget().rect()
+        x = near.x() if near.x() + self.width() <= room.right() else far.x() - self.width()
+        y = near.y() if near.y() + self.height() <= room.bottom() else far.y() - self.height()
+        self.move(x, y)
+        self.show()
+
+
 class RegionTool(QgsMapTool):
-    """Collects points and shows them as a polygon; Escape cancels."""
+    """Collects points, and shows them as a polygon with its area; Escape cancels."""
 
     drawn = pyqtSignal(QgsGeometry)
     """The polygon that was drawn, in the canvas's CRS."""
@@ -37,7 +75,18 @@ class RegionTool(QgsMapTool):
         super().__init__(canvas)
         self._points: list[QgsPointXY] = []
         self._band: Optional[QgsRubberBand] = None
+        self._words: Optional[PointerWords] = None
+        self._before: Optional[QgsMapTool] = None
         self.setCursor(Qt.CursorShape.CrossCursor)
+        canvas.mapToolSet.connect(self._note_tool)
+
+    def leave(self) -> None:
+        """Give the canvas back to the tool that was used before, if this one is in use."""
+        if self.canvas().mapTool() is not self:
+            return
+        self.canvas().unsetMapTool(self)
+        if self._before is not None:
+            self.canvas().setMapTool(self._before)
 
     def activate(self) -> None:
         """Listen to the canvas's keys: the tool itself gets none while a mouse button is down."""
@@ -60,13 +109,34 @@ class RegionTool(QgsMapTool):
             self._points.pop()
             self._show(self._points)
 
+    def _note_tool(self, now: Optional[QgsMapTool], before: Optional[QgsMapTool]) -> None:
+        """Remember which tool this one replaces; of several drawing tools in a row, the one before them."""
+        if now is not self or before is self:
+            return
+        if self._before is not None:
+            self._before.destroyed.disconnect(self._forget_tool)
+        self._before = before._before if isinstance(before, RegionTool) else before
+        if self._before is not None:
+            self._before.destroyed.connect(self._forget_tool)
+
+    def _forget_tool(self) -> None:
+        self._before = None
+
     def _show(self, points: list[QgsPointXY]) -> None:
+        canvas = self.canvas()
         if self._band is None:
-            self._band = region_band(self.canvas(), DRAWING_ALPHA)
-        self._band.setToGeometry(QgsGeometry.fromPolygonXY([points]))
+            self._band, self._words = region_band(canvas, DRAWING_ALPHA), PointerWords(canvas.viewport())
+        polygon, crs = QgsGeometry.fromPolygonXY([points]), canvas.mapSettings().destinationCrs()
+        self._band.setToGeometry(polygon)
+        if self._words is not None and crs.isValid() and len(points) > 2:
+            self._words.show_at(canvas.mouseLastXY(), area_in_words(PickedRegion(polygon, crs).area_m2))
 
     def _clear(self) -> None:
         self._points = []
+        if self._words is not None:
+            self._words.hide()  # else visible until it is deleted
+            self._words.deleteLater()
+            self._words = None
         if self._band is not None:
             self.canvas().scene().removeItem(self._band)
             self._band = None
@@ -87,12 +157,19 @@ class RectangleTool(RegionTool):
     def canvasMoveEvent(self, event: QgsMapMouseEvent) -> None:
         """Show the rectangle to the pointer."""
         if self._points:
-            self._show(_corners(self._points[0], event.mapPoint()))
+            self._show(self._corners(event.mapPoint()))
 
     def canvasReleaseEvent(self, event: QgsMapMouseEvent) -> None:
         """Set the opposite corner."""
         if self._points and event.button() == Qt.MouseButton.LeftButton:
-            self._finish(QgsGeometry.fromPolygonXY([_corners(self._points[0], event.mapPoint())]))
+            self._finish(QgsGeometry.fromPolygonXY([self._corners(event.mapPoint())]))
+
+    def _corners(self, opposite: QgsPointXY) -> list[QgsPointXY]:
+        """The corners of a rectangle that is upright on the screen, also where the map is rotated."""
+        first, view = self._points[0], present(self.canvas().getCoordinateTransform())
+        row = view.toMapCoordinates(ROW_PX, 0) - view.toMapCoordinates(0, 0)
+        across = row * ((opposite - first) * row / row.lengthSquared())
+        return [first, first + across, opposite, opposite - across]
 
 
 class PolygonTool(RegionTool):
@@ -139,9 +216,3 @@ class FreehandTool(RegionTool):
         if len(self._points) >= 3 and event.button() == Qt.MouseButton.LeftButton:
             polygon = QgsGeometry.fromPolygonXY([self._points])
             self._finish(polygon.simplify(2 * self.canvas().mapUnitsPerPixel()))
-
-
-def _corners(a: QgsPointXY, b: QgsPointXY) -> list[QgsPointXY]:
-    box = QgsRectangle(a, b)
-    left, right, bottom, top = box.xMinimum(), box.xMaximum(), box.yMinimum(), box.yMaximum()
-    return [QgsPointXY(left, bottom), QgsPointXY(right, bottom), QgsPointXY(right, top), QgsPointXY(left, top)]

@@ -69,7 +69,7 @@ class RegionBox(QGroupBox):
         """Remove rubber band and tools from the canvas; the box is unusable afterwards."""
         self._canvas.destinationCrsChanged.disconnect(self._show_band)
         for tool in self._tools:
-            self._canvas.unsetMapTool(tool)
+            tool.leave()
             tool.deleteLater()
         self._hide_band()
 
@@ -118,15 +118,15 @@ class RegionBox(QGroupBox):
     def _add_tool(self, name: str, tip: str, tool: RegionTool) -> QToolButton:
         button = self._add_button(name, tip)
         button.setCheckable(True)
-        button.clicked.connect(lambda on: self._canvas.setMapTool(tool) if on else self._canvas.unsetMapTool(tool))
+        button.clicked.connect(lambda on: self._canvas.setMapTool(tool) if on else tool.leave())
         tool.activated.connect(lambda: button.setChecked(True))
         tool.deactivated.connect(lambda: button.setChecked(False))
         tool.drawn.connect(lambda geometry: self._take_drawn(tool, geometry))
-        tool.given_up.connect(lambda: self._canvas.unsetMapTool(tool))
+        tool.given_up.connect(tool.leave)
         return button
 
     def _take_drawn(self, tool: RegionTool, geometry: QgsGeometry) -> None:
-        self._canvas.unsetMapTool(tool)
+        tool.leave()
         self._take(lambda: region_of([geometry], self._canvas.mapSettings().destinationCrs()))
 
     def _take(self, source: Callable[[], PickedRegion]) -> None:

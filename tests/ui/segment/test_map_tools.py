@@ -2,10 +2,11 @@ import pytest
 from mouse import LEFT, RIGHT, click, drag, move, on_map
 from qgis.core import QgsGeometry
 from qgis.gui import QgsMapToolPan
-from qgis.PyQt.QtCore import QPoint, Qt
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from qgis.PyQt.QtTest import QTest
 
-from orthomask.ui.segment.map_tools import FreehandTool, PolygonTool, RectangleTool
+from orthomask.ui.segment.map_tools import FreehandTool, PointerWords, PolygonTool, RectangleTool
+from orthomask.ui.segment.region_box import RegionBox
 
 
 @pytest.fixture
@@ -116,3 +117,66 @@ def test_the_canvas_is_as_it_was(looking, use):
     drag(looking, (50, 60), (200, 160))
     assert looking.extent() == extent
     assert looking.mapSettings().destinationCrs() == crs
+
+
+def test_a_rectangle_shows_its_area_while_it_is_drawn(looking, use):
+    use(RectangleTool)
+    QTest.mousePress(looking.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(50, 60))
+    move(looking, 250, 160, LEFT)
+    (words,) = looking.findChildren(PointerWords)
+    side = looking.mapUnitsPerPixel()
+    assert words.isVisible()
+    assert words.text() == f"{200 * side * 100 * side / 0.9996**2:.0f} m²", "on the ground, not on the map"
+    move(looking, 399, 299, LEFT)
+    assert looking.viewport().rect().contains(words.geometry()), "near an edge it is on the other side of the pointer"
+    QTest.mouseRelease(looking.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(399, 299))
+    assert not [words for words in looking.findChildren(PointerWords) if words.isVisible()]
+
+
+def test_on_a_rotated_map_a_rectangle_follows_the_screen(looking, use):
+    looking.setRotation(30)
+    try:
+        drawn = use(RectangleTool)
+        drag(looking, (50, 60), (120, 100), (200, 160))
+        corners = [on_map(looking, *point) for point in ((50, 60), (200, 60), (200, 160), (50, 160))]
+    finally:
+        looking.setRotation(0)
+    expected = QgsGeometry.fromPolygonXY([corners])
+    assert drawn[0].symDifference(expected).area() < 1e-6 * expected.area()
+
+
+@pytest.fixture
+def region(qgis_iface, looking):
+    box = RegionBox(qgis_iface)
+    yield box
+    box.release()
+
+
+@pytest.mark.parametrize("end", ["drawn", "escape", "button", "another of ours"])
+def test_the_tool_from_before_comes_back(looking, region, end):
+    pan = QgsMapToolPan(looking)
+    looking.setMapTool(pan)
+    region.rectangle_button.click()
+    assert looking.mapTool() is not pan
+    if end == "drawn":
+        drag(looking, (50, 60), (200, 160))
+        assert region.region is not None
+    elif end == "escape":
+        QTest.keyClick(looking, Qt.Key.Key_Escape)
+    elif end == "button":
+        region.rectangle_button.click()
+    else:
+        region.polygon_button.click()
+        QTest.keyClick(looking, Qt.Key.Key_Escape)
+    assert looking.mapTool() is pan
+    assert not region.rectangle_button.isChecked()
+
+
+def test_a_tool_that_is_gone_does_not_come_back(looking, region):
+    pan = QgsMapToolPan(looking)
+    looking.setMapTool(pan)
+    region.rectangle_button.click()
+    pan.deleteLater()
+    QCoreApplication.sendPostedEvents(pan, QEvent.Type.DeferredDelete)
+    drag(looking, (50, 60), (200, 160))
+    assert looking.mapTool() is None
