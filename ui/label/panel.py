@@ -204,6 +204,7 @@ class LabelPanel(QWidget):
     def _follow_project(self) -> None:
         """Use the label project's labels and areas, unless others have been chosen."""
         project = self.project.project
+        self.labels.show_image(self.layer_chooser.currentLayer())
         if project is not None and self.labels.use_project(project):
             self.export.areas.setLayer(project.areas)
         self._refresh()

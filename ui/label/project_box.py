@@ -11,7 +11,6 @@ from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QIcon, QPixmap, QShowEvent
 from qgis.PyQt.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -128,19 +127,19 @@ class ProjectBox(QGroupBox):
         self.chooser.setCurrentIndex(paths.index(path))
 
     def _lay_out(self) -> None:
-        top, drawing, layout = QHBoxLayout(), QGridLayout(), QVBoxLayout(self)
-        top.addWidget(self.chooser, 1)
-        top.addWidget(self.new_button)
-        top.addWidget(self.open_button)
-        drawing.addWidget(self.label_button, 0, 0, 1, 2)
-        drawing.addWidget(self.save_button, 0, 2)
-        drawing.addWidget(self.area_button, 1, 0)
-        drawing.addWidget(self.area_polygon_button, 1, 1)
-        drawing.addWidget(self.split_chooser, 1, 2)
-        drawing.setColumnStretch(2, 1)
-        layout.addLayout(top)
+        files, labels, areas, layout = QHBoxLayout(), QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
+        files.addWidget(self.new_button, 1)
+        files.addWidget(self.open_button, 1)
+        labels.addWidget(self.label_button, 1)
+        labels.addWidget(self.save_button, 1)
+        areas.addWidget(self.area_button, 1)
+        areas.addWidget(self.area_polygon_button)
+        layout.addWidget(self.chooser)
+        layout.addLayout(files)
         layout.addWidget(self.legend)
-        layout.addLayout(drawing)
+        layout.addLayout(labels)
+        layout.addLayout(areas)
+        layout.addWidget(self.split_chooser)
         layout.addWidget(self.words)
         layout.addWidget(self.empty_areas)
         self.label_button.setToolTip(tr("Click corners on the map, right-click to finish; the class is the one above"))
