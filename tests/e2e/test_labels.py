@@ -26,8 +26,8 @@ from scene import PATIENCE_SECONDS, wait_until
 from tile_server import COLUMN, ROW, color, place, serving_tiles
 
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
+from orthomask.ui.layers.map_tools import PolygonTool
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.segment.map_tools import PolygonTool
 
 
 def press(button):

@@ -180,6 +180,7 @@ def _share() -> QSpinBox:
     box.setMaximum(100)
     box.setSingleStep(5)
     box.setSuffix(" %")
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # three share a row
     return box
 
 

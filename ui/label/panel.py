@@ -188,6 +188,7 @@ class LabelPanel(QWidget):
         self.project.chosen.connect(self._follow_project)
         self.project.edited.connect(self._refresh)
         self.project.failed.connect(self._show_error)
+        self.project.restored.connect(lambda words: show_warning(self._iface.messageBar(), words))
         self.areas.wanted.connect(self.make_areas)
         self.labels.failed.connect(self._show_error)
         self.labels.changed.connect(self._refresh)
@@ -209,6 +210,7 @@ class LabelPanel(QWidget):
     def _follow_project(self) -> None:
         """Use the label project's labels and areas, unless others have been chosen."""
         project = self.project.project
+        self.labels.show_image(self.layer_chooser.currentLayer())
         if project is not None and self.labels.use_project(project):
             self.export.areas.setLayer(project.areas)
         self._refresh()

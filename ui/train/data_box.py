@@ -23,7 +23,7 @@ from ..layers.reading_box import ReadingBox
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..toolkit.accessible import name_widgets
-from ..toolkit.field_chooser import FieldChooser
+from ..toolkit.field_chooser import FieldChooser, show_whole
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
 from .data import Frozen, FrozenChips, FrozenLayers, count_labels
@@ -93,7 +93,7 @@ class TrainingDataBox(QGroupBox):
         self.source.blockSignals(True)
         self.source.clear()
         for path, project in self._projects.items():
-            self.source.addItem(tr("Label project {}").format(project.name), path)
+            self.source.addItem(tr("{} (label project)").format(project.name), path)
         self.source.addItem(tr("Layers of this project"), LAYERS)
         self.source.addItem(tr("Exported chips"), CHIPS)
         self.source.setCurrentIndex(max(0, self.source.findData(chosen)))
@@ -195,6 +195,9 @@ class TrainingDataBox(QGroupBox):
 
     def _lay_out(self) -> None:
         self._form = QFormLayout()
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        for chooser in (self.source, self.image, self.labels, self.areas):
+            show_whole(chooser)
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
         for field in (self.source, self.image, self.labels, self.class_field, self.areas, self.chips):

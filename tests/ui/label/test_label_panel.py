@@ -2,12 +2,23 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer, QgsVectorLayerUtils
-from qgis.PyQt.QtCore import Qt
+from mouse import LEFT, click, drag, move, on_map
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+    QgsVectorLayerUtils,
+)
+from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QDialog, QLabel, QPushButton
 from scene import CRS, square, wait_until, write_project
 
+from orthomask.protocol import Split
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
 from orthomask.ui.label.project import open_project
 
@@ -199,9 +210,50 @@ def test_draw_starts_editing_the_right_layer(panel, town, qgis_iface):
     press(panel.project.label_button)
     assert town.labels.isEditable()
     assert qgis_iface.activeLayer() == town.labels
-    press(panel.project.area_button)
+    press(panel.project.area_polygon_button)
     assert town.areas.isEditable()
     assert qgis_iface.activeLayer() == town.areas
+
+
+def test_areas_are_drawn_as_rectangles_until_escape(panel, town, canvas):
+    canvas.setExtent(town.areas.extent().buffered(10))
+    before = canvas.mapTool()
+    town.set_split(Split.VALIDATION)
+    press(panel.project.area_button)
+    assert panel.project.area_button.isChecked()
+    QTest.mousePress(canvas.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(50, 60))
+    move(canvas, 150, 160, LEFT)
+    shown_area = [label.text() for label in canvas.viewport().findChildren(QLabel) if label.isVisible()]
+    assert any(text.endswith(" m²") for text in shown_area)
+    QTest.mouseRelease(canvas.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(150, 160))
+    drag(canvas, (200, 60), (250, 100), (300, 160))
+    click(canvas, 20, 20)  # no rectangle
+    assert town.areas.featureCount() == 3
+    new = [area for area in town.areas.getFeatures() if area.id() < 0]
+    assert {(area["name"], area["split"]) for area in new} == {("area 2", "validation"), ("area 3", "validation")}
+    assert all(area.geometry().contains(QgsGeometry.fromPointXY(on_map(canvas, x, 110))) for area, x in
+               zip(sorted(new, key=lambda area: area["name"]), (100, 250)))  # fmt: skip
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    assert not panel.project.area_button.isChecked()
+    assert canvas.mapTool() is before
+    town.areas.undoStack().undo()
+    assert town.areas.featureCount() == 2
+
+
+def test_areas_are_drawn_in_the_crs_of_their_layer(panel, town, canvas):
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
+    canvas.zoomToFeatureExtent(
+        QgsCoordinateTransform(town.areas.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance())
+        .transformBoundingBox(town.areas.extent())
+    )  # fmt: skip
+    press(panel.project.area_button)
+    drag(canvas, (50, 60), (120, 100), (300, 200))
+    new = next(area for area in town.areas.getFeatures() if area.id() < 0)
+    assert new.geometry().intersects(QgsGeometry.fromRect(town.areas.extent()))
+    assert new.geometry().boundingBox().width() < 100
+    panel.project.choose(town.path)
+    QgsProject.instance().removeMapLayer(town.areas.id())
+    assert not panel.project.area_button.isChecked()
 
 
 def test_keys_set_the_class_while_labels_are_edited(panel, town, canvas):

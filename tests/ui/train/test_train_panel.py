@@ -103,7 +103,7 @@ def test_what_there_is_to_learn_from_is_told(ready):
     assert "2 labels" in words
     assert "2 training" in words
     assert "1 validation" in words
-    assert ready.data.source.currentText() == "Label project town"
+    assert ready.data.source.currentText() == "town (label project)"
     assert not ready.data.labels.isVisible()
 
 
@@ -284,7 +284,7 @@ def test_curves_pictures_and_numbers_follow_the_run_folder(ready, engine):
     write_picture(folder / "preview.png")
     wait_until(lambda: "best 0.450 in epoch 2" in ready.view.facts.text())
     assert f"Epoch 3 of {FINE_TUNING.epochs}" in ready.view.facts.text()
-    assert "images" not in ready.view.facts.text()  # the bar below says how fast it is
+    assert "image" not in ready.view.facts.text()  # the bar below says how fast it is
     wait_until(ready.view.picture.isVisible)
     write_picture(folder / "preview.png", "blue")
     wait_until(lambda: ready.view.picture.pixels.toImage().pixelColor(5, 5).blue() == 255)
@@ -297,7 +297,7 @@ def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, e
     without = ready.view.curves.grab().toImage()
     write_epochs(folder, 0.3, 0.45, base=0.4)
     ready.watcher.look()
-    assert "best 0.450 in epoch 2" in ready.view.facts.text()
+    assert "Dashed: IoU 0.400 of the model it starts from." in ready.view.facts.text()
     assert ready.view.curves.grab().toImage() != without
     (folder / "my-model.safetensors").write_bytes(b"best")
     press(ready.bar.stop_button)
@@ -308,7 +308,7 @@ def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, e
 
 def test_a_device_that_waits_for_images_is_told(ready, engine):
     write_epochs(begin(ready, engine), 0.3, waiting=0.6)
-    wait_until(lambda: "waiting for images 60% of the time" in ready.view.facts.text())
+    wait_until(lambda: "It waits for images 60% of the time." in ready.view.facts.text())
 
 
 def test_a_click_on_the_pictures_opens_a_window_that_follows(ready, engine):
