@@ -27,7 +27,7 @@ from ..layers.images import FrozenImage, frozen, is_rendered, places_of, read_as
 from ..layers.images import planned as planned_image
 from ..layers.map_view import ImageChooser, MapView
 from ..layers.picture_client import FrozenRun, PictureClient
-from ..layers.picture_words import are_wanted, picture_words
+from ..layers.picture_words import are_wanted, coarse_light, picture_words
 from ..layers.reading import reading_of, remember
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
@@ -288,7 +288,8 @@ class SegmentPanel(QWidget):
             self.preflight.explain(tr("Image and model are checked here before anything runs."))
         elif isinstance(planned, Picture):
             sample, windows = planned.sample(), planned.windows(model.gsd_m)
-            self.preflight.check(CheckRequest(sample.key, model.path, None, DEVICE.get(), windows), sample)
+            request = CheckRequest(sample.key, model.path, None, DEVICE.get(), windows)
+            self.preflight.check(request, planned, coarse_light(planned, model.gsd_m))
         else:
             place = region.request() if region else None
             self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
