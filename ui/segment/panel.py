@@ -244,7 +244,10 @@ class SegmentPanel(QWidget):
 
     def _refresh(self, *_: object) -> None:
         """Update the panel for the current choices: whether they can run, and the preflight."""
-        self.options.reading.set_bands(self.model.model.bands if self.model.model else ())
+        model = self.model.model
+        self.options.reading.set_bands(model.bands if model else ())
+        if model is not None:
+            self.options.show_model(model.gsd_m)
         if self._task is not None:
             return
         planned, problem = self._look_at_image()
@@ -347,16 +350,12 @@ class SegmentPanel(QWidget):
         if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model changed since: the next run is a new one
             run_folders.end()
         self._refresh()
-        self.run_bar.stop(_ending(error))
         if isinstance(error, Cancelled):
-            return
-        show_error(self._iface.messageBar(), error)
-        if error.code is ErrorCode.ENGINE_MISSING:
-            self.engine_failed.emit(error)
-
-
-def _ending(error: OrthomaskError) -> str:
-    return tr("Cancelled. Resume continues from here.") if isinstance(error, Cancelled) else error.sentence
+            self.run_bar.stop(tr("Cancelled. Resume continues from here."))
+        elif error.code is ErrorCode.ENGINE_MISSING:
+            self.engine_failed.emit(error)  # the dock says so, with a button that helps
+        else:
+            show_error(self._iface.messageBar(), error)
 
 
 def _words(planned: Optional[FrozenImage]) -> str:
