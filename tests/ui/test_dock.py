@@ -14,9 +14,10 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
+from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QFileDialog, QLabel, QPushButton
+from qgis.PyQt.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QScrollArea
 from scene import CRS, wait_until
 
 from orthomask.ui.client import environment
@@ -392,6 +393,19 @@ def test_an_empty_project_says_what_to_do(ready):
 def test_fits_a_narrow_screen(dock):
     dock.resize(320, 700)
     assert dock.widget().minimumSizeHint().width() <= 320
+
+
+def test_no_panel_scrolls_sideways(dock, ready, engine):
+    wait_until(lambda: ready.preflight.result is not None)
+    dock.resize(360, 700)
+    for index in range(dock.tabs.count()):
+        dock.tabs.setCurrentIndex(index)
+        panel = dock.tabs.widget(index)
+        for box in panel.findChildren(QgsCollapsibleGroupBox):
+            box.setCollapsed(False)
+        QApplication.processEvents()
+        wide = [area for area in panel.findChildren(QScrollArea) if area.isVisible()]
+        assert [area.horizontalScrollBar().maximum() for area in wide] == [0] * len(wide), dock.tabs.tabToolTip(index)
 
 
 def test_a_missing_engine_is_one_sentence_and_another_python_mends_it(

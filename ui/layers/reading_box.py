@@ -140,7 +140,7 @@ class ReadingBox(QWidget):
         self._labels[index].setText(words)
         box.setAccessibleName(words)
         chosen = reading.bands[index] if reading.bands else ""
-        taken = tr("automatic: band {}").format(self._taken[index]) if self._taken else tr("automatic")
+        taken = tr("{} (automatic)").format(self._taken[index]) if self._taken else tr("automatic")
         box.blockSignals(True)
         box.setLayer(self._layer)
         box.setShowNotSetOption(True, chosen if chosen and not chosen.isdigit() else taken)

@@ -56,7 +56,7 @@ def stretch_layer(layer, *limits):
 def test_what_the_engine_takes_is_shown_until_something_is_chosen(box, image):
     assert [combo.currentText() for combo in box.bands] == ["automatic"] * 3
     box.show_taken((4, 1, 2))
-    assert [combo.currentText() for combo in box.bands] == [f"automatic: band {n}" for n in (4, 1, 2)]
+    assert [combo.currentText() for combo in box.bands] == [f"{n} (automatic)" for n in (4, 1, 2)]
     assert reading_of(image) == Reading()
     choose(box.bands[0], 3)
     assert reading_of(image).bands == ("3", "1", "2"), "the others as the engine takes them"
