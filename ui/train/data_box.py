@@ -120,8 +120,8 @@ class TrainingDataBox(QGroupBox):
             numbered, mapping = matched(values_of(labels, class_field), ())
             source, classes = LabelSource(labels, class_field, tuple(mapping)), tuple(numbered)
         image = require_image(self.image.image)
-        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering, bands=self.reading.count)
-        return FrozenLayers(image.name(), truth, classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering)
+        return FrozenLayers(image.name(), truth.read_as_chosen(image, self.reading.count), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""

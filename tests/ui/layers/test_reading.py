@@ -131,7 +131,7 @@ def test_a_property_that_cannot_be_read_counts_as_none(image, stored):
 
 def test_labels_and_trainings_get_it_too(image, tmp_path):
     remember(image, Reading(("3", "2", "1"), (0, 100), 9.0))
-    truth = GroundTruth.of(image, [LabelSource(image)], bands=3)
+    truth = GroundTruth.of(image, [LabelSource(image)]).read_as_chosen(image, 3)
     assert (truth.image.bands, truth.image.stretch, truth.image.nodata) == (("3", "2", "1"), (0, 100), 9.0)
 
 
