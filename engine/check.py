@@ -187,7 +187,13 @@ def _values(
 def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
     """The light for missing data, and for a blank margin not marked as missing."""
     share, on_image = _percent(coverage.share), _percent(coverage.on_image)
-    words = tr("{} of the region has data; the rest is left out.") if region else tr("{} of the image has data.")
+    words = tr("{} of the image has data.")
+    if region:
+        words = (
+            tr("{} of the region has data.")
+            if coverage.share == 1
+            else tr("{} of the region has data; the rest is left out.")
+        )
     reason = words.format(share)
     if coverage.on_image < 1:
         words = tr("{} of the region lies on the image; {} of that has data. The rest is left out.")

@@ -146,7 +146,8 @@ class LabelPanel(QWidget):
         def request() -> object:
             areas, touch = self.export.areas_layer, self.export.touch.currentData()
             bands = self.export.chips.reading.count
-            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering, bands)
+            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
+            truth = truth.read_as_chosen(require_image(image), bands)
             if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):
                 raise Cancelled
             name = require_image(image).name()

@@ -121,21 +121,26 @@ class GroundTruth:
         areas: Optional[QgsVectorLayer] = None,
         touch: Touch = Touch.CENTRE,
         rendering: Optional[Rendering] = None,
-        bands: int = 0,
     ) -> GroundTruth:
         """Freeze the layers; later sources cover earlier ones. Main thread only.
 
         Args:
             rendering: how to render a non-file image; None refuses such images.
-            bands: how many are read; 0 for any number.
 
         Raises:
             OrthomaskError: a layer cannot be used.
         """
         labels = tuple(source.freeze() for source in sources)
         whole = planned_image(image, areas, rendering) if rendering else image_of(image)
-        whole = read_as_chosen(whole, image, bands)
         return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
+
+    def read_as_chosen(self, image: ImageSource, bands: int) -> GroundTruth:
+        """The same, with the image read as chosen for its layer. Main thread only.
+
+        Args:
+            bands: how many are read.
+        """
+        return replace(self, image=read_as_chosen(self.image, image, bands))
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
         """Write the files, for a request; any thread."""

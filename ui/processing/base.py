@@ -28,7 +28,9 @@ from qgis.PyQt.QtGui import QIcon
 
 from ...protocol import OVERLAP_PX, Cancelled, ErrorCode, Image, OrthomaskError, PolygonOptions, Region
 from ..client.engine_client import EngineClient
-from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, with_nodata
+from ..label.export_options import numbers_in
+from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, read_as
+from ..layers.reading import Reading
 from ..layers.rendering import Picture
 from ..layers.sources import PickedRegion, extent_region, image_of, region_of, require_image
 from ..models.own_models import EMBEDDED_DIR, SUFFIX
@@ -187,8 +189,22 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             tr("Run only inside this extent; with a region, only where both overlap."),
         )
-        self.add_nodata()
+        self.add_reading()
         self.add_model()
+
+    def add_reading(self) -> None:
+        """Add the parameters for how the image is read."""
+        self.add(
+            QgsProcessingParameterString("BANDS", tr("Bands"), optional=True),
+            tr("Numbers or names of the bands to read, separated by commas. Leave empty for the best match."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString("STRETCH", tr("Stretch"), optional=True),
+            tr("Values that become 0 and 255 of 8-bit pixels, for all bands or for each, such as 200, 3000."),
+            advanced=True,
+        )
+        self.add_nodata()
 
     def add_nodata(self) -> None:
         """Add the parameter for the image's nodata value."""
@@ -202,10 +218,17 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             advanced=True,
         )
 
-    def nodata(self, parameters: Values, context: QgsProcessingContext) -> Optional[float]:
-        """The nodata value; None to use the image's own."""
+    def reading(self, parameters: Values, context: QgsProcessingContext) -> Reading:
+        """How the image is read.
+
+        Raises:
+            OrthomaskError: the stretch is not a list of numbers.
+        """
+        bands, stretch = (self.parameterAsString(parameters, name, context) for name in ("BANDS", "STRETCH"))
         given = parameters.get("NODATA") is not None
-        return self.parameterAsDouble(parameters, "NODATA", context) if given else None
+        nodata = self.parameterAsDouble(parameters, "NODATA", context) if given else None
+        names = tuple(name.strip() for name in bands.split(",") if name.strip())
+        return Reading(names, numbers_in(stretch), nodata)
 
     def add_model(self) -> None:
         """Add the model, embedded or from a file."""
@@ -276,7 +299,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         if picked is None and has_end(layer):
             picked = extent_region(layer.extent(), layer.crs())
         image = planned(layer, gsd_m, places_of(picked, layer.crs()), OVERLAP_PX)
-        return frozen(with_nodata(image, self.nodata(parameters, context)))
+        return frozen(read_as(image, self.reading(parameters, context)))
 
     def require_few(self, image: FrozenImage, parameters: Values, context: QgsProcessingContext) -> None:
         """Raise if rendering an image takes more requests than allowed."""

@@ -72,7 +72,7 @@ class TrainAlgorithm(LabelledAlgorithm):
     def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
-        self.add_nodata()
+        self.add_reading()
         self.add(
             QgsProcessingParameterEnum(
                 "START", tr("Start from"), [*model_names(), SCRATCH], defaultValue=DEFAULT_MODEL, usesStaticStrings=True

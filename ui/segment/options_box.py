@@ -8,10 +8,10 @@ from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
 
-from ...protocol import PolygonOptions
+from ...protocol import SPECK_PX, PolygonOptions
 from ..layers.reading_box import ReadingBox
 from ..runs.folder_chooser import FolderChooser
-from ..toolkit.words import tr
+from ..toolkit.words import briefly, tr
 
 MAX_AREA_M2 = 1_000_000.0
 
@@ -45,6 +45,12 @@ class OptionsBox(QgsCollapsibleGroupBox):
         """How polygons are cleaned."""
         return PolygonOptions(self.min_area.value() or None, self.min_hole.value() or None, self.simplify.isChecked())
 
+    def show_model(self, gsd_m: float) -> None:
+        """Show what a model of this resolution sets."""
+        words = tr("automatic: {} m²").format(briefly(SPECK_PX * gsd_m**2, 2))
+        for box in (self.min_area, self.min_hole):
+            box.setSpecialValueText(words)
+
     def fill(self, image_date: str, polygons: PolygonOptions) -> None:
         """Show these instead of what was chosen."""
         self.min_area.setValue(polygons.min_area_m2 or 0)
@@ -76,7 +82,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
 def _area(tip: str) -> QDoubleSpinBox:
     """A spin box for an area; its minimum means the model's default."""
     box = QDoubleSpinBox()
-    box.setSpecialValueText(tr("set by the model"))
+    box.setSpecialValueText(tr("automatic"))
     box.setRange(0, MAX_AREA_M2)
     box.setDecimals(1)
     box.setSuffix(tr(" m²"))

@@ -175,8 +175,8 @@ class TrainingDataBox(QGroupBox):
         if mapping:
             source = LabelSource(labels, class_field, mapping)
         image = require_image(self.image.image)
-        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering, bands=self.reading.count)
-        return FrozenLayers(image.name(), truth, classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering)
+        return FrozenLayers(image.name(), truth.read_as_chosen(image, self.reading.count), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""

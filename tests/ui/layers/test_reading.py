@@ -56,7 +56,7 @@ def stretch_layer(layer, *limits):
 def test_what_the_engine_takes_is_shown_until_something_is_chosen(box, image):
     assert [combo.currentText() for combo in box.bands] == ["automatic"] * 3
     box.show_taken((4, 1, 2))
-    assert [combo.currentText() for combo in box.bands] == [f"automatic: band {n}" for n in (4, 1, 2)]
+    assert [combo.currentText() for combo in box.bands] == [f"{n} (automatic)" for n in (4, 1, 2)]
     assert reading_of(image) == Reading()
     choose(box.bands[0], 3)
     assert reading_of(image).bands == ("3", "1", "2"), "the others as the engine takes them"
@@ -131,7 +131,7 @@ def test_a_property_that_cannot_be_read_counts_as_none(image, stored):
 
 def test_labels_and_trainings_get_it_too(image, tmp_path):
     remember(image, Reading(("3", "2", "1"), (0, 100), 9.0))
-    truth = GroundTruth.of(image, [LabelSource(image)], bands=3)
+    truth = GroundTruth.of(image, [LabelSource(image)]).read_as_chosen(image, 3)
     assert (truth.image.bands, truth.image.stretch, truth.image.nodata) == (("3", "2", "1"), (0, 100), 9.0)
 
 

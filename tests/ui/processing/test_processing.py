@@ -25,6 +25,7 @@ from qgis.core import (
 )
 from scene import CRS, LEFT, TOP, Watcher, wait_until
 
+from orthomask.ui.layers.reading import Reading, remember
 from orthomask.ui.processing.provider import OrthomaskProvider
 
 
@@ -276,3 +277,12 @@ def test_a_value_can_be_no_data(provider, layer, engine, tmp_path):
     assert engine.asked("predict")[-1]["image"]["nodata"] == 255
     processing.run("orthomask:check", {"IMAGE": layer})
     assert engine.asked("check")[-1]["image"].get("nodata") is None
+
+
+def test_bands_and_a_stretch_can_be_chosen(provider, layer, engine, tmp_path):
+    remember(layer, Reading(("3", "2", "1"), (), 7.0))  # what the panels remember is not the toolbox's
+    processing.run("orthomask:check", {"IMAGE": layer, "BANDS": "2, 1, red", "STRETCH": "200, 3000"})
+    asked = engine.asked("check")[-1]["image"]
+    assert (asked["bands"], asked["stretch"], asked.get("nodata")) == (["2", "1", "red"], [200, 3000], None)
+    assert "not a list of numbers" in complaint(tmp_path, layer, STRETCH="all")
+    assert "low and high values" in complaint(tmp_path, layer, STRETCH="5")
