@@ -31,7 +31,7 @@ from ..layers.picture_words import are_wanted
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
 from ..models.own_models import bands_of, classes_of, gsd_of
-from ..runs.folder_chooser import FolderChooser
+from ..runs.folder_chooser import FolderChooser, FolderWords
 from ..runs.folders import new_folder
 from ..toolkit.accessible import name_widgets
 from ..toolkit.help import Section, help_button
@@ -242,6 +242,7 @@ class EvaluationOptions(QGroupBox):
         form.addRow(tr("Threshold"), self.threshold_box)
         form.addRow(tr("Area estimate"), self.map_chooser)
         form.addRow(tr("Save in"), self.folder_chooser)
+        form.addRow(FolderWords(self.folder_chooser, self))
 
     def choose(self, split: Split) -> None:
         """Choose which areas count."""

@@ -19,6 +19,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...protocol import ClassInfo, Existing, Touch
+from ..toolkit.folders import choose_folders
 from ..toolkit.settings import FOLDER, news
 from ..toolkit.words import mark, tr
 from .export_options import Build, ChipOptions, MaskOptions
@@ -52,7 +53,7 @@ class ExportBox(QGroupBox):
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file_chooser.setFilter(tr("GeoTIFF (*.tif)"))
         self.file_chooser.setConfirmOverwrite(False)  # the checkbox below does
-        self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        choose_folders(self.folder_chooser, tr("The chips are written into this folder"))
         self.overwrite = QCheckBox(tr("Overwrite existing files"))
         self.preview = QCheckBox(tr("Preview on the map"))
         self.preview.setToolTip(tr("Outlines of chips; unknown pixels of a mask are dark"))

@@ -68,6 +68,21 @@ def _card_of(model: str) -> dict[str, Any]:
     return card
 
 
+def choices() -> dict[str, str]:
+    """All models that the panel lists, without asking the engine: its name in scripts, and what the engine opens.
+
+    Embedded and own models go by their files' names; files elsewhere, and an own model named like an embedded one, by
+    their paths.
+    """
+    embedded = sorted(path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    found = {name: name for name in embedded}
+    for path in (*sorted(own_folder().glob(f"*{SUFFIX}")), *map(Path, remembered_files())):
+        is_named = path.parent == own_folder() and path.stem not in embedded
+        if gsd_of(str(path)):  # else the engine cannot read it, either
+            found[path.stem if is_named else str(path)] = str(path)
+    return found
+
+
 def own_folder() -> Path:
     """The folder of own models; it may not exist yet."""
     return Path(QgsApplication.qgisSettingsDirPath()) / "orthomask" / "models"

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
@@ -23,6 +24,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingUtils,
+    QgsProperty,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -33,7 +35,8 @@ from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of
 from ..layers.reading import Reading
 from ..layers.rendering import Picture
 from ..layers.sources import PickedRegion, extent_region, image_of, region_of, require_image
-from ..models.own_models import EMBEDDED_DIR, SUFFIX
+from ..models.own_models import choices
+from ..toolkit.folders import why_unwritable
 from ..toolkit.help import Section
 from ..toolkit.icons import icon, icon_path
 from ..toolkit.settings import ASK_FROM
@@ -123,6 +126,21 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
     def engine(self) -> Any:
         """The client for the request."""
         return self._client
+
+    def checkParameterValues(self, parameters: Values, context: QgsProcessingContext) -> tuple[bool, str]:
+        """Say before it runs that a model is gone, or a folder cannot be written."""
+        try:
+            if self.parameterDefinition("MODEL_FILE") is not None:
+                self.model(parameters, context)
+        except OrthomaskError as error:
+            return False, f"{error.sentence} {error.remedy}"
+        outputs = self.destinationParameterDefinitions()
+        folders = [_folder(output, parameters.get(output.name()), context) for output in outputs]
+        unwritable = "\n".join(filter(None, (why_unwritable(folder) for folder in folders if folder)))
+        if unwritable:
+            return False, unwritable
+        sound: tuple[bool, str] = super().checkParameterValues(parameters, context)
+        return sound
 
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -232,17 +250,16 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
 
     def add_model(self) -> None:
         """Add the model, embedded or from a file."""
-        models = model_names()
-        default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
+        names = model_names()
         self.add(
             QgsProcessingParameterEnum(
-                "MODEL", tr("Model"), options=models, defaultValue=default, usesStaticStrings=True
+                "MODEL", tr("Model"), options=names, defaultValue=names[0], usesStaticStrings=True
             ),
-            tr("An embedded model."),
+            tr("An embedded model, or one of your own."),
         )
         self.add(
             QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
-            tr("The file of another model, used instead of the embedded one."),
+            tr("The file of another model, used instead of that one."),
         )
 
     def add_polygon_options(self) -> None:
@@ -312,9 +329,13 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
 
     def model(self, parameters: Values, context: QgsProcessingContext) -> str:
-        """The name of the embedded model, or the path of the model file."""
+        """The name of the embedded model, or the path of the own one or the model file.
+
+        Raises:
+            OrthomaskError: there is no model of that name any more.
+        """
         file = self.parameterAsFile(parameters, "MODEL_FILE", context)
-        return file or self.parameterAsEnumString(parameters, "MODEL", context)
+        return file or model_named(self.parameterAsString(parameters, "MODEL", context))
 
     def region(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
         """The region's polygons, clipped to the extent, if any; None for the whole image."""
@@ -369,15 +390,38 @@ class _Milestones:
 
 
 def model_names() -> list[str]:
-    """The embedded models, by their files: the engine need not run to list them."""
-    names = (path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}"))
-    return sorted(name for name in names if not name.startswith(".")) or [DEFAULT_MODEL]
+    """The models to choose from, the default one first."""
+    return list(dict.fromkeys([DEFAULT_MODEL, *choices()]))
+
+
+def model_named(name: str) -> str:
+    """The embedded model's name or the own one's path. QGIS itself would silently use the default instead.
+
+    Raises:
+        OrthomaskError: there is none.
+    """
+    models = choices()
+    if name not in models:
+        remedy = tr("Choose one of {}, or the path of a .safetensors file.").format(", ".join(models))
+        raise OrthomaskError(ErrorCode.BUNDLE_UNREADABLE, tr("There is no model “{}”.").format(name), remedy)
+    return models[name]
 
 
 def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:
     """The parameter for the threshold; optional if it has no default."""
     number = QgsProcessingParameterNumber.Type.Double
     return QgsProcessingParameterNumber("THRESHOLD", tr("Threshold"), number, default, default is None, 0.01, 0.99)
+
+
+def _folder(output: QgsProcessingParameterDefinition, value: Any, context: QgsProcessingContext) -> str:
+    """The folder that the user chose for an output; empty for a temporary one. Tells QGIS of no layer to load."""
+    value = value.sink if isinstance(value, QgsProcessingOutputLayerDefinition) else value
+    if isinstance(value, QgsProperty):
+        value = value.valueAsString(context.expressionContext())[0]
+    path = Path(str(value or ""))
+    if not path.is_absolute():
+        return ""
+    return str(path if isinstance(output, QgsProcessingParameterFolderDestination) else path.parent)
 
 
 def _is_temporary(value: Any) -> bool:

@@ -42,7 +42,7 @@ from ..toolkit.help import Section
 from ..toolkit.words import briefly, in_digits, mark, time_in_words, tr
 from ..train.data import DATA_DIR, recorded_data
 from ..train.defaults import FROM_SCRATCH
-from .base import DEFAULT_MODEL, Group, Paths, Values, model_names
+from .base import DEFAULT_MODEL, Group, Paths, Values, model_named, model_names
 from .labelled import LabelledAlgorithm
 
 SCRATCH = "from scratch"
@@ -128,6 +128,12 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._feedback = feedback
         return super().processAlgorithm(parameters, context, feedback)
 
+    def model(self, parameters: Values, context: QgsProcessingContext) -> str:
+        """The model to start from; empty to start from scratch."""
+        file = self.parameterAsFile(parameters, "MODEL_FILE", context)
+        start = self.parameterAsString(parameters, "START", context)
+        return file or ("" if start == SCRATCH else model_named(start))
+
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
@@ -140,8 +146,7 @@ class TrainAlgorithm(LabelledAlgorithm):
     ) -> Callable[[Paths], Callable[[Feedback], TrainRequest]]:
         """What `_Trainer` calls to write the copies and make the request."""
         title = self.parameterAsString(parameters, "NAME", context)
-        start = self.parameterAsEnumString(parameters, "START", context)
-        model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
+        model = self.model(parameters, context)
         gsd_m = self.parameterAsDouble(parameters, "GSD", context)
         frozen = self.frozen(parameters, context, gsd_m or gsd_of(model), makes_classes=True)
         existing = self.existing(parameters, context)

@@ -34,7 +34,7 @@ from ..layers.sources import require_image
 from ..models.model_box import ModelBox
 from ..runs import folders as run_folders
 from ..runs import results
-from ..runs.folder_chooser import MakeshiftWords
+from ..runs.folder_chooser import FolderWords
 from ..runs.history import PastRun
 from ..runs.history_button import HistoryButton
 from ..runs.undo_button import UndoButton
@@ -184,7 +184,7 @@ class SegmentPanel(QWidget):
         self.warnings = WarningsButton(self.preflight)
         self.run_bar.add_button(self.warnings)
         self.run_bar.add_button(self.history)
-        self.place = MakeshiftWords(self.options.folder_chooser, self)
+        self.place = FolderWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
 
     def _connect(self) -> None:

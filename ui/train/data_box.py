@@ -24,6 +24,7 @@ from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..toolkit.accessible import name_widgets
 from ..toolkit.field_chooser import FieldChooser, show_whole
+from ..toolkit.folders import choose_folders
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
 from .data import Frozen, FrozenChips, FrozenLayers, count_labels
@@ -73,8 +74,7 @@ class TrainingDataBox(QGroupBox):
         )
         self.areas.setAllowEmptyLayer(True, tr("the whole image is labelled"))
         self.chips = QgsFileWidget()
-        self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.chips.setToolTip(tr("The folder that contains their manifest.json"))
+        choose_folders(self.chips, tr("The folder that contains their manifest.json"))
         self.reading = ReadingBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
