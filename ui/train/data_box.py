@@ -141,6 +141,7 @@ class TrainingDataBox(QGroupBox):
             return {}
         labels, _, areas = self._layers()
         return count_splits(areas, labels) if areas is not None else {}
+
     def read_bands(self, names: Sequence[str]) -> None:
         """Offer a choice for each of these bands of a model; of any three if there are none."""
         self.reading.set_bands(names)
