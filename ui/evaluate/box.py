@@ -300,7 +300,8 @@ class EvaluationOutcome(QGroupBox):
         self.result = result
         self.table.setText(evaluation_html(result))
         self.best.setEnabled(result.best_iou > 0)
-        self.best.setToolTip(f"{tr('Go to Segment with this model and threshold')}\n{threshold_origin(result)}")
+        goes = tr("Go to Segment with this model and threshold")
+        self.best.setToolTip("\n".join((goes, threshold_origin(result))))
         self.show()
 
     def _want_best(self) -> None:
