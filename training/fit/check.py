@@ -165,7 +165,7 @@ def _validation(tally: _Tally) -> Light:
         words = tr("No area is for validation: a part of those for training is held back, and its score says less.")
         return Light("validation", Level.AMBER, words)
     if tally.rasters:
-        return Light("validation", Level.GREEN, tr("There is something to validate on."))
+        return Light("validation", Level.GREEN, tr("There are areas for validation."))
     if not count:
         words = tr("There is no label in the areas for validation: add an area that contains some.")
         return Light("validation", Level.RED, words)
@@ -189,7 +189,7 @@ def _chip_lights(chips: Counter[Split]) -> Iterator[Light]:
         words = tr("No chip is for validation: a part of those for training is held back, and its score says less.")
         yield Light("validation", Level.AMBER, words)
     else:
-        words = tr("{} chips for training and {} for validation: both are there.")
+        words = tr("Fine: {} chips for training, {} for validation.")
         yield Light("chips", Level.GREEN, words.format(train, validation))
 
 

@@ -13,12 +13,12 @@ from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGroupBox,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from ...protocol import ClassInfo, Existing, Touch
+from ..toolkit.field_chooser import show_whole
 from ..toolkit.folders import choose_folders
 from ..toolkit.settings import FOLDER, news
 from ..toolkit.words import mark, tr
@@ -59,7 +59,7 @@ class ExportBox(QGroupBox):
         self.preview.setToolTip(tr("Outlines of chips; unknown pixels of a mask are dark"))
         self.preview.setChecked(True)
         for chooser in (self.kind, self.areas, self.touch):
-            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            show_whole(chooser)
         self._lay_out()
         self._connect()
         self._show_kind()

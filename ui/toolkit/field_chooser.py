@@ -9,7 +9,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from .words import tr
 
-WHOLE_CHARACTERS = 18
+WHOLE_CHARACTERS = 14
 
 
 def show_whole(chooser: QComboBox) -> None:

@@ -10,7 +10,7 @@ from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorL
 from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ...protocol import ClassInfo, ClassValue, ErrorCode, OrthomaskError, Split
 from ..label.class_table import by_number, class_field_of, matched, values_of
@@ -62,7 +62,6 @@ class TrainingDataBox(QGroupBox):
         self._rendering = Rendering(0.0, 0)
         self._projects: dict[str, LabelProject] = {}
         self.source = QComboBox()
-        self.source.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.source.setToolTip(tr("A label project from the Label panel, any polygon layers, or exported chips"))
         self.image = ImageChooser(canvas, tr("The orthophoto, map service or map that was labelled"))
         self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of the objects to find"))
@@ -287,7 +286,8 @@ class TrainingDataBox(QGroupBox):
         if areas is not None and self.needed not in count_splits(areas, labels):
             sentence = tr("There is no area for {}.").format(tr(SPLIT_NAMES[self.needed]))
             remedy = tr(
-                "In Label, draw areas in which everything is labelled, set what they are for, confirm empty ones."
+                "In Label, draw areas in which everything is labelled, set what they are for, and confirm those that "
+                "are empty."
             )
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
         planned_image(self.image.image, areas, self._rendering)
@@ -316,7 +316,6 @@ def _layer_chooser(kind: QgsMapLayerProxyModel.Filter, tip: str) -> QgsMapLayerC
     chooser = QgsMapLayerComboBox()
     chooser.setFilters(kind)
     chooser.setToolTip(tip)
-    chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return chooser
 
 

@@ -308,7 +308,7 @@ def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, e
 
 def test_a_device_that_waits_for_images_is_told(ready, engine):
     write_epochs(begin(ready, engine), 0.3, waiting=0.6)
-    wait_until(lambda: "It waits for images 60% of the time." in ready.view.facts.text())
+    wait_until(lambda: "The device waits for images 60% of the time." in ready.view.facts.text())
 
 
 def test_a_click_on_the_pictures_opens_a_window_that_follows(ready, engine):
