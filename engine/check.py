@@ -127,7 +127,7 @@ def _pixel_type(source: Source, bundle: Bundle) -> Light:
     numbers = source.bands([band.name for band in bundle.card.bands])
     require_one_type(source.dataset, numbers, source.name)
     dtype = source.pixel_type(numbers[0])
-    if dtype == bundle.card.dtype and source.stretch(numbers) is not None:
+    if dtype == bundle.card.dtype and source.image.stretch:
         own = source.dataset.dtypes[numbers[0] - 1]
         return Light("pixel type", Level.GREEN, tr("OK: the image's {} pixels are stretched to {}.").format(own, dtype))
     if dtype == bundle.card.dtype:

@@ -117,6 +117,6 @@ class LightsView(QWidget):
             return tr("Treat {} as data again").format(briefly(self._nodata)), lambda: self.nodata_wanted.emit(None)
         if light.name == "bands" and light.level is not Level.GREEN:
             return tr("Choose bands…"), lambda: self.reading_wanted.emit(False)
-        if light.name == "pixel type" and light.level is not Level.GREEN:
+        if light.name in ("pixel type", "values") and light.level is not Level.GREEN:
             return tr("Choose a stretch…"), lambda: self.reading_wanted.emit(True)
         return None

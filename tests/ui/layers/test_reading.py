@@ -65,6 +65,13 @@ def test_what_the_engine_takes_is_shown_until_something_is_chosen(box, image):
     assert reading_of(image) == Reading(), "one on automatic: all are"
 
 
+def test_one_band_can_be_read_as_all_three(box, tmp_path):
+    grey = QgsProject.instance().addMapLayer(QgsRasterLayer(write_raster(tmp_path / "grey.tif", [40]), "grey"))
+    box.set_image(grey)
+    choose(box.bands[0], 1)
+    assert reading_of(grey).bands == ("1", "1", "1")
+
+
 def test_it_is_remembered_with_the_project_and_shown_in_every_panel(box, image, tmp_path):
     other, changes = ReadingBox(), []
     other.set_image(image)
