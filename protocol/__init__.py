@@ -13,6 +13,7 @@ from .evaluation import (
     EvaluateResult,
     ObjectScores,
     PixelScores,
+    why_not_joined,
 )
 from .ground_truth import (
     AreasRequest,
@@ -177,4 +178,5 @@ __all__ = [
     "from_json",
     "to_json",
     "to_wire",
+    "why_not_joined",
 ]

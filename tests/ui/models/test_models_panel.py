@@ -251,3 +251,13 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path, monkeypatch
     with pytest.raises(OrthomaskError) as caught:
         own_models.make_folder()
     assert caught.value.code is ErrorCode.OUTPUT_UNWRITABLE
+
+
+def test_models_that_cannot_be_joined_are_told_apart_before_a_name_is_asked(panel, embedded, own, own_folder):
+    finer = summary(own_folder / "finer.safetensors", "Finer", gsd_m=0.1)
+    panel.show_models([embedded, own, finer])
+    panel.list.select([embedded.path, finer.path])
+    assert not panel.buttons.join.isEnabled()
+    assert panel.buttons.join.toolTip() == "“Finer” and “Buildings” work at different resolutions."
+    panel.list.select([embedded.path, own.path])
+    assert panel.buttons.join.isEnabled()
