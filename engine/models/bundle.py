@@ -34,7 +34,7 @@ from ...protocol import (
     from_json,
     to_json,
 )
-from ...protocol.words import tr
+from ...protocol.words import mark, tr
 from ..files import is_meant
 from ..progress import Progress
 from ..shortage import out_of_memory
@@ -48,6 +48,8 @@ SEAL, UNSEALED = "orthomask_seal", "0" * 64
 MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
 """Of a network: building one from a damaged description must terminate."""
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
+EMBEDDED_TITLES = (mark("Buildings, aerial, 0.3 m"), mark("Farmland, aerial, 2 m"))
+"""Titles in the embedded bundles, shown in the user's language."""
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
 
@@ -130,7 +132,7 @@ class Bundle:
         card = self.card
         return ModelSummary(
             name=card.name,
-            title=card.title,
+            title=tr(card.title) if self.path.parent == MODELS_DIR else card.title,
             path=str(self.path),
             sha256=self.sha256,
             gsd_m=card.gsd_m,

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qgis.core import QgsApplication
 
@@ -37,13 +38,26 @@ def gsd_of(model: str) -> float:
 
     It is in the file's header, so the engine need not run.
     """
+    try:
+        return float(_card_of(model)["gsd_m"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def title_of(model: str) -> str:
+    """The title of an embedded model by name, in the user's language, or of a bundle by path; empty if none."""
+    title = str(_card_of(model).get("title", ""))
+    return tr(title) if title and (EMBEDDED_DIR / f"{model}{SUFFIX}").exists() else title
+
+
+def _card_of(model: str) -> dict[str, Any]:
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
     try:
         with open(embedded if embedded.exists() else model, "rb") as file:
             head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return float(json.loads(head["__metadata__"][CARD])["gsd_m"])
+        return dict(json.loads(head["__metadata__"][CARD]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
-        return 0.0
+        return {}
 
 
 def choices() -> dict[str, str]:
