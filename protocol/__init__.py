@@ -13,6 +13,7 @@ from .evaluation import (
     EvaluateResult,
     ObjectScores,
     PixelScores,
+    why_not_joined,
 )
 from .ground_truth import (
     AreasRequest,
@@ -186,4 +187,5 @@ __all__ = [
     "from_json",
     "to_json",
     "to_wire",
+    "why_not_joined",
 ]

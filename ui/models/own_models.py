@@ -23,8 +23,6 @@ EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
 """Key of the card in a bundle's header, as in `engine/models/bundle.py`."""
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
-"""What reading a header may raise."""
 
 
 class Origin(enum.Enum):
@@ -37,35 +35,34 @@ class Origin(enum.Enum):
 
 def gsd_of(model: str) -> float:
     """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none."""
-    try:
-        return float(_card_of(model)["gsd_m"])
-    except UNREADABLE:
-        return 0.0
+    return float(_card_of(model, "gsd_m", 0))
 
 
 def bands_of(model: str) -> tuple[str, ...]:
     """The names of the bands that a model reads; none if there is no such model."""
-    try:
-        return tuple(str(band["name"]) for band in _card_of(model)["bands"])
-    except UNREADABLE:
-        return ()
+    return tuple(str(band["name"]) for band in _card_of(model, "bands", ()))
 
 
 def classes_of(model: str) -> tuple[ClassInfo, ...]:
     """The classes of a model; none if there is no such model."""
-    try:
-        return tuple(from_json(ClassInfo, entry) for entry in _card_of(model)["classes"])
-    except (*UNREADABLE, OrthomaskError):
-        return ()
+    return tuple(from_json(ClassInfo, entry) for entry in _card_of(model, "classes", ()))
 
 
-def _card_of(model: str) -> dict[str, Any]:
-    """The card in a bundle's header, so the engine need not run; raises one of `UNREADABLE` if it has none."""
+def title_of(model: str) -> str:
+    """The title of an embedded model by name, in the user's language, or of a bundle by path; empty if none."""
+    title = str(_card_of(model, "title", ""))
+    return tr(title) if title and (EMBEDDED_DIR / f"{model}{SUFFIX}").exists() else title
+
+
+def _card_of(model: str, entry: str, default: Any) -> Any:
+    """An entry of the card in a bundle's header, so the engine need not run; the default if it cannot be read."""
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
-    with open(embedded if embedded.exists() else model, "rb") as file:
-        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    card: dict[str, Any] = json.loads(head["__metadata__"][CARD])
-    return card
+    try:
+        with open(embedded if embedded.exists() else model, "rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return json.loads(head["__metadata__"][CARD])[entry]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return default
 
 
 def choices() -> dict[str, str]:

@@ -35,7 +35,7 @@ from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of
 from ..layers.reading import Reading
 from ..layers.rendering import Picture
 from ..layers.sources import PickedRegion, extent_region, image_of, region_of, require_image
-from ..models.own_models import choices
+from ..models.own_models import choices, title_of
 from ..toolkit.folders import why_unwritable
 from ..toolkit.help import Section
 from ..toolkit.icons import icon, icon_path
@@ -255,7 +255,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterEnum(
                 "MODEL", tr("Model"), options=names, defaultValue=names[0], usesStaticStrings=True
             ),
-            tr("An embedded model, or one of your own."),
+            tr("An embedded model, or one of your own.") + f" {_titles()}",
         )
         self.add(
             QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
@@ -392,6 +392,11 @@ class _Milestones:
 def model_names() -> list[str]:
     """The models to choose from, the default one first."""
     return list(dict.fromkeys([DEFAULT_MODEL, *choices()]))
+
+
+def _titles() -> str:
+    """What the models' names stand for."""
+    return "; ".join(f"{name}: {title}" for name, model in choices().items() if (title := title_of(model)))
 
 
 def model_named(name: str) -> str:
