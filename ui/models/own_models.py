@@ -8,9 +8,9 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qgis.core import QgsApplication
 
@@ -18,6 +18,8 @@ from ...protocol import ClassInfo, ErrorCode, ModelSummary, OrthomaskError, from
 from ..toolkit.settings import MODEL_FILES
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
+
+T = TypeVar("T")
 
 EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
@@ -35,33 +37,33 @@ class Origin(enum.Enum):
 
 def gsd_of(model: str) -> float:
     """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none."""
-    return float(_card_of(model, "gsd_m", 0))
+    return _from_card(model, lambda card: float(card["gsd_m"]), 0.0)
 
 
 def bands_of(model: str) -> tuple[str, ...]:
     """The names of the bands that a model reads; none if there is no such model."""
-    return tuple(str(band["name"]) for band in _card_of(model, "bands", ()))
+    return _from_card(model, lambda card: tuple(str(band["name"]) for band in card["bands"]), ())
 
 
 def classes_of(model: str) -> tuple[ClassInfo, ...]:
     """The classes of a model; none if there is no such model."""
-    return tuple(from_json(ClassInfo, entry) for entry in _card_of(model, "classes", ()))
+    return _from_card(model, lambda card: tuple(from_json(ClassInfo, entry) for entry in card["classes"]), ())
 
 
 def title_of(model: str) -> str:
     """The title of an embedded model by name, in the user's language, or of a bundle by path; empty if none."""
-    title = str(_card_of(model, "title", ""))
+    title = _from_card(model, lambda card: str(card["title"]), "")
     return tr(title) if title and (EMBEDDED_DIR / f"{model}{SUFFIX}").exists() else title
 
 
-def _card_of(model: str, entry: str, default: Any) -> Any:
-    """An entry of the card in a bundle's header, so the engine need not run; the default if it cannot be read."""
+def _from_card(model: str, taken: Callable[[dict[str, Any]], T], default: T) -> T:
+    """Something of the card in a bundle's header, so the engine need not run; the default if it cannot be read."""
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
     try:
         with open(embedded if embedded.exists() else model, "rb") as file:
             head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return json.loads(head["__metadata__"][CARD])[entry]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return taken(json.loads(head["__metadata__"][CARD]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, OrthomaskError):
         return default
 
 
