@@ -85,7 +85,7 @@ def classes_of(layer):
 def test_polygons_from_probabilities_are_opened(provider, layer, run_folder):
     run("polygonize", PROBABILITIES=f"{run_folder}/probabilities.tif", THRESHOLD=0.3)
     (polygons,) = shown().values()
-    assert (polygons.featureCount(), classes_of(polygons)) == (2, ["field", "orchard"])
+    assert (polygons.featureCount(), classes_of(polygons)) == (2, ["field", "orchard", "no class"])
 
 
 def test_areas_to_label_are_opened(provider, layer, tmp_path):
@@ -129,7 +129,7 @@ def test_a_batch_opens_the_output_of_each_row(provider, layer, run_folder, engin
     assert [asked["threshold"] for asked in engine.asked("polygonize")] == [0.3, 0.6]
     opened = {layer.source().split("|")[0]: layer for layer in QgsProject.instance().mapLayers().values()}
     assert opened.keys() - {layer.source()} == {f"{tmp_path}/at0.3.gpkg", f"{tmp_path}/at0.6.gpkg"}
-    assert classes_of(opened[f"{tmp_path}/at0.3.gpkg"]) == ["field", "orchard"]
+    assert classes_of(opened[f"{tmp_path}/at0.3.gpkg"]) == ["field", "orchard", "no class"]
 
 
 def test_a_model_hands_outputs_on_and_opens_the_last(provider, layer, engine, tmp_path):
@@ -169,7 +169,7 @@ def test_a_model_hands_outputs_on_and_opens_the_last(provider, layer, engine, tm
     assert len(asked["labels"]) == 1
     assert asked["areas"] is not None
     assert [*sorted(shown())] == ["mask", "new areas", "new polygons"]
-    assert classes_of(shown()["new polygons"]) == ["field", "orchard"]
+    assert classes_of(shown()["new polygons"]) == ["field", "orchard", "no class"]
     assert shown()["new areas"].renderer().classAttribute() == "split"
 
 
