@@ -8,7 +8,7 @@ from typing import Optional
 from qgis.core import QgsCoordinateTransform, QgsFeature, QgsFeatureRequest, QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...protocol import AREA_CHECKED, AREA_STATE, AREA_TODO, OrthomaskError, Split
 from ..layers.vector_snapshot import text_of
@@ -84,12 +84,10 @@ class EmptyAreasRow(QWidget):
         self.confirm_button.setToolTip(tr("Confirm the selected areas as empty: they teach what is background"))
         self.next_button.clicked.connect(self._show_next)
         self.confirm_button.clicked.connect(self._confirm)
-        buttons, layout = QHBoxLayout(), QVBoxLayout(self)
-        buttons.addWidget(self.next_button)
-        buttons.addWidget(self.confirm_button)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.words)
-        layout.addLayout(buttons)
+        for widget in (self.words, self.next_button, self.confirm_button):
+            layout.addWidget(widget)
         self.hide()
 
     def show_empty(self, project: Optional[LabelProject], empty: list[int]) -> None:

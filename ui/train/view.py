@@ -137,7 +137,7 @@ class Picture(QWidget):
 class PictureWindow(QDialog):
     """A picture as large as its window allows; it follows the training."""
 
-    def __init__(self, title: str, parent: QWidget) -> None:
+    def __init__(self, title: str, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
         self._pixels = QPixmap()

@@ -15,7 +15,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QDialog, QLabel, QPushButton
+from qgis.PyQt.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea
 from scene import CRS, square, wait_until, write_project
 
 from orthomask.protocol import Split
@@ -561,6 +561,17 @@ def test_a_project_opened_in_qgis_otherwise_is_found(panel, tmp_path):
     path = write_project(tmp_path / "town.gpkg")
     open_project(QgsProject.instance(), path)
     assert panel.project.project.path == path
+
+
+def test_nothing_is_cut_at_the_default_width(dock, panel, village):
+    panel.areas.setCollapsed(False)
+    dock.resize(320, 900)  # 300 with QGIS's own smaller font
+    scroll = panel.findChild(QScrollArea)
+    wait_until(lambda: dock.width() == 320 and scroll.verticalScrollBar().maximum() > 0)
+    assert scroll.horizontalScrollBar().maximum() == 0
+    assert panel.project.chooser.width() > 150
+    for chooser in (panel.areas.way, panel.export.kind):
+        assert chooser.width() >= chooser.fontMetrics().horizontalAdvance(chooser.currentText())
 
 
 def test_fits_a_narrow_screen(dock, panel, town):

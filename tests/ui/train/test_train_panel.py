@@ -11,7 +11,7 @@ from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsVe
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPixmap
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QLabel
+from qgis.PyQt.QtWidgets import QLabel, QScrollArea
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
@@ -433,6 +433,21 @@ def test_a_finished_model_is_kept_and_one_click_from_segment(ready, dock, engine
     press(ready.finished.use)
     assert dock.tabs.currentWidget() is dock.segment
     wait_until(lambda: engine.asked("models")[-1]["model"] == str(kept))
+
+
+def test_a_finished_training_fits_the_default_width(ready, dock, engine):
+    folder = begin(ready, engine)
+    write_epochs(folder, 0.3, 0.45, base=0.4)
+    write_picture(folder / "preview.png")
+    (folder / "my-model.safetensors").write_bytes(b"best")
+    press(ready.bar.stop_button)
+    wait_until(ready.finished.isVisible)
+    dock.resize(320, 700)
+    scroll = ready.findChild(QScrollArea)
+    wait_until(lambda: dock.width() == 320 and scroll.verticalScrollBar().maximum() > 0)
+    assert scroll.horizontalScrollBar().maximum() == 0
+    for chooser in (ready.data.source, ready.data.image, ready.start.chooser):
+        assert chooser.width() > 150
 
 
 def test_two_models_of_one_name_are_both_kept(own_folder, tmp_path):
