@@ -287,12 +287,12 @@ class LabelPanel(QWidget):
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
         self._refresh()
-        self.run_bar.stop(tr("Cancelled.") if isinstance(error, Cancelled) else error.sentence)
         if isinstance(error, Cancelled):
-            return
-        self._show_error(error)
-        if error.code is ErrorCode.ENGINE_MISSING:
-            self.engine_failed.emit(error)
+            self.run_bar.stop(tr("Cancelled."))
+        elif error.code is ErrorCode.ENGINE_MISSING:
+            self.engine_failed.emit(error)  # the dock says so, with a button that helps
+        else:
+            self._show_error(error)
 
     def _show_error(self, error: OrthomaskError) -> None:
         show_error(self._iface.messageBar(), error)

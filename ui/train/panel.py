@@ -269,9 +269,10 @@ class TrainPanel(QWidget):
 
     def _fail(self, error: OrthomaskError) -> None:
         self.watcher.stop()
-        show_error(self._iface.messageBar(), error)
         if error.code is ErrorCode.ENGINE_MISSING:
-            self.engine_failed.emit(error)
+            self.engine_failed.emit(error)  # the dock says so, with a button that helps
+        else:
+            show_error(self._iface.messageBar(), error)
 
 
 def _ending(
