@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..protocol import OVERLAP_PX, WINDOW_PX, CheckRequest, CheckResult, ErrorCode, Level, Light, OrthomaskError, Region
+from ..protocol import (
+    OVERLAP_PX,
+    REACH_PX,
+    WINDOW_PX,
+    CheckRequest,
+    CheckResult,
+    ErrorCode,
+    Level,
+    Light,
+    OrthomaskError,
+    Region,
+)
 from ..protocol.words import band_in_words, tr
 from .compute import devices
 from .estimates import estimates
@@ -62,6 +73,8 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
             found = _values(source, bundle, lattice, selection, request.region)
             findings += found[-1:] if request.windows else found  # a sample's coverage says nothing about the run
         device = devices.choose(request.device)
+        if geometry is not None and request.whole_objects:
+            selection = select(lattice, geometry, reach_px=REACH_PX)
         work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
     measure = request.calibrate
     speed = estimates.calibrate(bundle, device, progress.part(0.6, 1)) if measure else estimates.known(bundle, device)

@@ -47,6 +47,7 @@ from .labelled import (
 )
 from .prediction import (
     OVERLAP_PX,
+    REACH_PX,
     WINDOW_PX,
     BlockRequest,
     BlockResult,
@@ -101,6 +102,7 @@ __all__ = [
     "BACKGROUND",
     "FINE_TUNING",
     "OVERLAP_PX",
+    "REACH_PX",
     "REQUESTS",
     "SPECK_PX",
     "UNKNOWN",

@@ -30,7 +30,10 @@ class Processor(NamedTuple):
 
 def settings(request: PredictRequest, model_sha256: str) -> dict[str, Any]:
     """Everything in a request that affects its results, besides the image's pixels."""
-    return to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=model_sha256))
+    known = to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=model_sha256))
+    if not request.whole_objects:
+        del known["whole_objects"]  # runs begun before there was a choice keep their ids
+    return known
 
 
 def run_id(request: PredictRequest, bundle: Bundle) -> str:

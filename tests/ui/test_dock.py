@@ -174,6 +174,20 @@ def test_a_rectangle_drawn_on_the_canvas_is_what_the_engine_gets(panel, canvas, 
     assert area_in_words(panel.region.region.area_m2) in panel.region._words.text()
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_whole_objects_at_the_edge_are_kept_unless_switched_off(dock, engine, is_whole):
+    panel = dock.segment
+    press(panel.region.extent_button)
+    panel.options.setCollapsed(False)
+    assert panel.options.whole_objects.isChecked()
+    if not is_whole:
+        panel.options.whole_objects.click()
+    run(panel)
+    wait_until(lambda: engine.asked("predict"))
+    assert engine.asked("predict")[-1]["whole_objects"] is is_whole
+    wait_until(lambda: [check["whole_objects"] for check in engine.asked("check")][-1:] == [is_whole])
+
+
 @pytest.mark.parametrize(("crs", "half_x", "half_y"), [("EPSG:4326", 180, 90), ("EPSG:3857", 2e7, 2e7)])
 def test_a_region_that_is_most_of_the_globe_is_told_not_measured(dock, crs, half_x, half_y):
     globe = QgsRectangle(-half_x, -half_y, half_x, half_y)

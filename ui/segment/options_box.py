@@ -30,6 +30,11 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
         self.simplify.setToolTip(tr("Straight walls and right angles instead of pixel steps"))
+        self.whole_objects = QCheckBox(tr("Keep whole objects at the edge"))
+        self.whole_objects.setChecked(True)
+        self.whole_objects.setToolTip(
+            tr("An object on the region's edge is drawn whole if its middle lies inside, and left out otherwise")
+        )
         self.reading = ReadingBox()
         self.image_date = QLineEdit()
         self.image_date.setPlaceholderText(tr("unknown"))
@@ -51,11 +56,12 @@ class OptionsBox(QgsCollapsibleGroupBox):
         for box in (self.min_area, self.min_hole):
             box.setSpecialValueText(words)
 
-    def fill(self, image_date: str, polygons: PolygonOptions) -> None:
+    def fill(self, image_date: str, polygons: PolygonOptions, whole_objects: bool) -> None:
         """Show these instead of what was chosen."""
         self.min_area.setValue(polygons.min_area_m2 or 0)
         self.min_hole.setValue(polygons.min_hole_m2 or 0)
         self.simplify.setChecked(polygons.simplify)
+        self.whole_objects.setChecked(whole_objects)
         self.image_date.setText(image_date)
         self.changed.emit()
 
@@ -67,6 +73,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         layout.addRow(tr("Smallest hole"), self.min_hole)
         layout.addRow(tr("Image date"), self.image_date)
         layout.addRow(self.simplify)
+        layout.addRow(self.whole_objects)
         layout.addRow(self.reading)
         self.setCollapsed(True)
 
@@ -75,6 +82,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.min_area.valueChanged.connect(self.changed)
         self.min_hole.valueChanged.connect(self.changed)
         self.simplify.toggled.connect(self.changed)
+        self.whole_objects.toggled.connect(self.changed)
         self.image_date.editingFinished.connect(self.changed)
         self.reading.changed.connect(self.changed)
 

@@ -296,7 +296,8 @@ class SegmentPanel(QWidget):
             self.preflight.check(request, planned, coarse_light(planned, model.gsd_m))
         else:
             place = region.request() if region else None
-            self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
+            whole = self.options.whole_objects.isChecked()
+            self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get(), whole_objects=whole))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
         model, region = present(self.model.model), present(self.region.region)  # Run is disabled without them
@@ -308,7 +309,11 @@ class SegmentPanel(QWidget):
             threshold=round(self.model.threshold.value(), 2),
             device=DEVICE.get(),  # a different device means a different run
         )
-        return replace(request, image_date=self.options.image_date.text(), polygons=self.options.polygons())
+        options = self.options
+        return replace(
+            request, image_date=options.image_date.text(), polygons=options.polygons(),
+            whole_objects=options.whole_objects.isChecked(),
+        )  # fmt: skip
 
     def _look_at_model(self, path: str) -> None:
         self._look = EngineTask(tr("Orthomask: model file"), self._client, ModelsRequest(path))
