@@ -105,6 +105,9 @@ class Ensemble(nn.Module):
 class _Change(nn.Module):
     """Images `(B, bands, H, W)` normalised by other statistics. Pixels without data are 0 in all bands, and stay so."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, scale: Tensor, shift: Tensor) -> None:
         super().__init__()
         self.register_buffer("scale", scale[:, None, None], persistent=False)

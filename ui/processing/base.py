@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 from qgis.core import (
@@ -12,7 +11,6 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
@@ -23,8 +21,6 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingUtils,
-    QgsProperty,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -35,15 +31,15 @@ from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of
 from ..layers.reading import Reading
 from ..layers.rendering import Picture
 from ..layers.sources import PickedRegion, extent_region, image_of, region_of, require_image
-from ..models.own_models import choices, title_of
 from ..toolkit.folders import why_unwritable
 from ..toolkit.help import Section
 from ..toolkit.icons import icon, icon_path
 from ..toolkit.settings import ASK_FROM
 from ..toolkit.words import in_digits, mark, tr
 from .help_page import help_page
+from .model_choice import model_named, model_names, titles
+from .outputs import folder_of, is_temporary
 
-DEFAULT_MODEL = "buildings"
 MILESTONE_PERCENT = 5.0
 
 Values = dict[str, Any]
@@ -127,7 +123,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """The client for the request."""
         return self._client
 
-    def checkParameterValues(self, parameters: Values, context: QgsProcessingContext) -> tuple[bool, str]:
+    def checkParameterValues(self, parameters: Values, context: QgsProcessingContext) -> tuple[bool, Optional[str]]:
         """Say before it runs that a model is gone, or a folder cannot be written."""
         try:
             if self.parameterDefinition("MODEL_FILE") is not None:
@@ -135,11 +131,11 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         except OrthomaskError as error:
             return False, f"{error.sentence} {error.remedy}"
         outputs = self.destinationParameterDefinitions()
-        folders = [_folder(output, parameters.get(output.name()), context) for output in outputs]
+        folders = [folder_of(output, parameters.get(output.name()), context) for output in outputs]
         unwritable = "\n".join(filter(None, (why_unwritable(folder) for folder in folders if folder)))
         if unwritable:
             return False, unwritable
-        sound: tuple[bool, str] = super().checkParameterValues(parameters, context)
+        sound: tuple[bool, Optional[str]] = super().checkParameterValues(parameters, context)
         return sound
 
     def prepareAlgorithm(
@@ -164,7 +160,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             return {}
         except OrthomaskError as error:
             raise _exception(error, feedback) from error
-        if any(map(_is_temporary, found.values())):
+        if any(map(is_temporary, found.values())):
             words = tr("These results are temporary: QGIS deletes them when it closes. Choose a folder to keep them.")
             feedback.pushWarning(words)
         return found
@@ -255,7 +251,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterEnum(
                 "MODEL", tr("Model"), options=names, defaultValue=names[0], usesStaticStrings=True
             ),
-            tr("An embedded model, or one of your own.") + f" {_titles()}",
+            tr("An embedded model, or one of your own.") + f" {titles()}",
         )
         self.add(
             QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
@@ -389,49 +385,10 @@ class _Milestones:
         return bool(self._feedback.isCanceled())
 
 
-def model_names() -> list[str]:
-    """The models to choose from, the default one first."""
-    return list(dict.fromkeys([DEFAULT_MODEL, *choices()]))
-
-
-def _titles() -> str:
-    """What the models' names stand for."""
-    return "; ".join(f"{name}: {title}" for name, model in choices().items() if (title := title_of(model)))
-
-
-def model_named(name: str) -> str:
-    """The embedded model's name or the own one's path. QGIS itself would silently use the default instead.
-
-    Raises:
-        OrthomaskError: there is none.
-    """
-    models = choices()
-    if name not in models:
-        remedy = tr("Choose one of {}, or the path of a .safetensors file.").format(", ".join(models))
-        raise OrthomaskError(ErrorCode.BUNDLE_UNREADABLE, tr("There is no model “{}”.").format(name), remedy)
-    return models[name]
-
-
 def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:
     """The parameter for the threshold; optional if it has no default."""
     number = QgsProcessingParameterNumber.Type.Double
     return QgsProcessingParameterNumber("THRESHOLD", tr("Threshold"), number, default, default is None, 0.01, 0.99)
-
-
-def _folder(output: QgsProcessingParameterDefinition, value: Any, context: QgsProcessingContext) -> str:
-    """The folder that the user chose for an output; empty for a temporary one. Tells QGIS of no layer to load."""
-    value = value.sink if isinstance(value, QgsProcessingOutputLayerDefinition) else value
-    if isinstance(value, QgsProperty):
-        value = value.valueAsString(context.expressionContext())[0]
-    path = Path(str(value or ""))
-    if not path.is_absolute():
-        return ""
-    return str(path if isinstance(output, QgsProcessingParameterFolderDestination) else path.parent)
-
-
-def _is_temporary(value: Any) -> bool:
-    """Whether an output is a file or folder that QGIS deletes on exit."""
-    return isinstance(value, str) and Path(QgsProcessingUtils.tempFolder()) in Path(value).parents
 
 
 def _exception(error: OrthomaskError, feedback: QgsProcessingFeedback) -> QgsProcessingException:

@@ -42,8 +42,9 @@ from ..toolkit.help import Section
 from ..toolkit.words import briefly, in_digits, mark, time_in_words, tr
 from ..train.data import DATA_DIR, recorded_data
 from ..train.defaults import FROM_SCRATCH
-from .base import DEFAULT_MODEL, Group, Paths, Values, model_named, model_names
+from .base import Group, Paths, Values
 from .labelled import LabelledAlgorithm
+from .model_choice import DEFAULT_MODEL, model_named, model_names
 
 SCRATCH = "from scratch"
 WHOLE, REAL = QgsProcessingParameterNumber.Type.Integer, QgsProcessingParameterNumber.Type.Double
