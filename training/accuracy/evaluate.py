@@ -10,8 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from ...engine.compute import devices
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
@@ -165,9 +163,9 @@ class _Evaluation:
                 "Everything was measured in one area, which says nothing about how scores differ from place to place: "
                 "label more areas."
             )
-        if not self._request.map_path:
+        if self._mapped_m2 is None:
             return
-        unlabelled = 1 - scores.ratio(self._tally.labelled_m2.sum(), np.sum(self._mapped_m2))
+        unlabelled = 1 - scores.ratio(self._tally.labelled_m2.sum(), self._mapped_m2.sum())
         if areas < FEW_AREAS and unlabelled > NO_SHARE:
             yield (
                 tr(
