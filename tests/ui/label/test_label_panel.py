@@ -581,3 +581,13 @@ def test_fits_a_narrow_screen(dock, panel, town):
     assert dock.widget().minimumSizeHint().width() <= 320
     scroll = panel.export.parent()
     assert scroll.minimumSizeHint().width() <= 320
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_export(panel, tmp_path):
+    (tmp_path / "file").write_text("")
+    for kind, chooser in ((0, panel.export.file_chooser), (1, panel.export.folder_chooser)):
+        panel.export.kind.setCurrentIndex(kind)
+        assert panel.export.place.isHidden()
+        chooser.setFilePath(str(tmp_path / "file" / "new" / "mask.tif"))
+        assert f"The folder {tmp_path}/file/new" in panel.export.place.text()
+        assert not panel.export.place.isHidden()
