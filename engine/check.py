@@ -83,7 +83,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         (*(finding.light for finding in findings), *((expected.light,) if expected.light else ())),
         request.windows or selection.count,
         expected.seconds,
-        device.name,
+        device.words,
         expected.memory_mb,
         work if speed is None or speed.activations_mb is None else None,
         numbers,

@@ -241,7 +241,7 @@ class _Evaluation:
             "split": self._request.split.value,
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": devices.version(),
-            "device": self._device.name,
+            "device": self._device.words,
             "speck_px": SPECK_PX,
             "piece_px": PIECE_PX,
             "sample": SAMPLE,
