@@ -69,5 +69,5 @@ def style_errors(layer: QgsMapLayer) -> None:
     pixels = cast(QgsRasterLayer, layer)
     classes = cast(QgsPalettedRasterRenderer, pixels.renderer()).classes()
     for entry in classes:
-        entry.label = tr(entry.label or "")
+        entry.label = tr(entry.label) if entry.label else ""
     pixels.setRenderer(QgsPalettedRasterRenderer(pixels.dataProvider(), 1, classes))

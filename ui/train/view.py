@@ -176,4 +176,5 @@ def _so_far(epochs: Sequence[Epoch], total: int) -> str:
     words = words.format(now.epoch, total, in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch)
     if not now.waiting_share > WAITING_SHARE:
         return words
-    return tr("{} The device waits for images {}% of the time.").format(words, in_digits(100 * now.waiting_share))
+    waiting = f"{in_digits(100 * now.waiting_share)}%"
+    return tr("{} The device waits for images {} of the time.").format(words, waiting)
