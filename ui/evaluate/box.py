@@ -74,7 +74,8 @@ class EvaluateDialog(QDialog):
         self.run_bar = RunBar()
         self.outcome = EvaluationOutcome()
         layout = QVBoxLayout(self)
-        for widget in (self.data, self.options, self.outcome):
+        place = FolderWords(self.options.folder_chooser, self)
+        for widget in (self.data, self.options, place, self.outcome):
             layout.addWidget(widget)
         layout.addStretch()
         foot = QHBoxLayout()
@@ -199,7 +200,6 @@ class EvaluationOptions(QGroupBox):
         form.addRow(tr("Threshold"), self.threshold_box)
         form.addRow(tr("Area estimate"), self.map_chooser)
         form.addRow(tr("Save in"), self.folder_chooser)
-        form.addRow(FolderWords(self.folder_chooser, self))
 
     def split(self) -> Split:
         """Which areas count."""
