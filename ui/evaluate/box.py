@@ -149,7 +149,8 @@ class EvaluateDialog(QDialog):
         row.setContentsMargins(MARGIN_PX, 0, MARGIN_PX, MARGIN_PX)
         row.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
         row.addWidget(self.run_bar, 1)
-        lay_out(self, (self.outcome, self.data, self.classes, self.options), foot)
+        place = FolderWords(self.options.folder_chooser, self)
+        lay_out(self, (self.outcome, self.data, self.classes, self.options, place), foot)
         self.run_bar.show_below(self.problem)
         self._scroll = present(self.findChild(QScrollArea))
 
@@ -242,7 +243,6 @@ class EvaluationOptions(QGroupBox):
         form.addRow(tr("Threshold"), self.threshold_box)
         form.addRow(tr("Area estimate"), self.map_chooser)
         form.addRow(tr("Save in"), self.folder_chooser)
-        form.addRow(FolderWords(self.folder_chooser, self))
 
     def choose(self, split: Split) -> None:
         """Choose which areas count."""

@@ -19,7 +19,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...protocol import FINE_TUNING, Augmentation, Decay, Hardware, Loss, LossTerm, Network, Objective, Schedule
-from ..runs.folder_chooser import FolderChooser, FolderWords
+from ..runs.folder_chooser import FolderChooser
 from ..toolkit.words import tr
 from .defaults import FROM_SCRATCH, NO_AUGMENTATION, STRONG_AUGMENTATION
 
@@ -144,7 +144,6 @@ class AdvancedBox(QgsCollapsibleGroupBox):
     def _lay_out(self) -> None:
         form = QFormLayout(self)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        form.addRow(FolderWords(self.folder_chooser, self))
         for words, field in (
             (tr("Save in"), self.folder_chooser),
             (tr("Resolution (m)"), self.gsd_m),

@@ -249,3 +249,13 @@ def test_what_wants_a_folder_does_not_ask_for_a_file(dock):
     for chooser in dock.findChildren(QgsFileWidget):
         if chooser.storageMode() == QgsFileWidget.StorageMode.GetDirectory:
             assert (bool(chooser.toolTip()), chooser.lineEdit().toolTip()) == (True, "")
+
+
+def test_each_panel_names_the_folder_that_cannot_be_written(dock, tmp_path):
+    (tmp_path / "file").write_text("")
+    dock.segment.options.folder_chooser.setFilePath("")
+    FOLDER.set(str(tmp_path / "file" / "runs"))
+    for panel in (dock.segment, dock.train):
+        (words,) = panel.findChildren(FolderWords)
+        assert "cannot be written" in words.text()
+        assert not words.isHidden()
