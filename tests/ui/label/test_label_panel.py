@@ -163,12 +163,12 @@ def test_areas_are_to_do_until_they_hold_something_or_are_confirmed_as_empty(pan
     assert row.words.text() == "2 areas contain no label: is nothing there, or not drawn yet?"
     assert not row.confirm_button.isEnabled()
     press(row.next_button)
-    assert [area["name"] for area in village.areas.selectedFeatures()] == ["b"]
-    assert canvas.extent().contains(village.areas.boundingBoxOfSelected())
+    assert row.confirm_button.text() == "Nothing is in b"
+    assert canvas.extent().contains(village.areas.getFeature(2).geometry().boundingBox())
+    assert village.areas.selectedFeatureCount() == 0  # it would hide what is there
     press(row.next_button)
-    assert [area["name"] for area in village.areas.selectedFeatures()] == ["c"]
-    wait_until(row.confirm_button.isEnabled)
     press(row.confirm_button)
+    assert row.confirm_button.text() == "Nothing is in b"  # the next one is shown
     wait_until(lambda: words.text() == "1 label; areas: 1 training, 1 validation, 1 test, 1 to do.")
     village.labels.startEditing()
     draw(village.labels, 20)
@@ -196,11 +196,15 @@ def test_a_project_of_an_older_version_counts_as_before_and_can_confirm(panel, t
     project, row = panel.project.project, panel.project.empty_areas
     assert panel.project.words.text() == "1 label; areas: 3 training."
     assert row.words.text().startswith("2 areas contain no label")
-    project.areas.selectByIds([2])
+    project.areas.selectByIds([2, 3])
     wait_until(row.confirm_button.isEnabled)
+    assert row.confirm_button.text() == "Nothing is in 2 areas"
+    project.areas.selectByIds([2])
+    wait_until(lambda: row.confirm_button.text() == "Nothing is in b")
     press(row.confirm_button)
     wait_until(lambda: row.words.text().startswith("1 area contains no label"))
     assert panel.project.words.text() == "1 label; areas: 3 training."
+    wait_until(panel.project.save_button.isEnabled)
     press(panel.project.save_button)
     again = QgsVectorLayer(f"{project.path}|layername=areas", "again")
     assert [area["state"] or "" for area in again.getFeatures()] == ["", "checked", ""]
