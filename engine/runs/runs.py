@@ -7,9 +7,7 @@ then moved to their final names one by one, `run.json` last. A strip counts once
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from shapely import affinity
 
 from ...protocol import ErrorCode, Existing, OrthomaskError, PredictRequest, PredictResult, from_json, to_json
 from ...protocol.words import tr
@@ -28,10 +25,10 @@ from ..compute.devices import precision_missing
 from ..images.grid import Lattice, Selection, Window
 from ..images.raster import Source
 from ..models.bundle import Bundle
-from ..outputs import LOCK, refuse_in_use, write_atomically, writing
+from ..outputs import LOCK, refuse_in_use, write_atomically, write_shared, writing
 from ..progress import Progress
 from .cogs import Band, Frame, class_band, encoded, move, vrt, write_cog
-from .provenance import Processor, image_changed, provenance, run_id, settings
+from .provenance import Processor, image_changed, provenance, raster_record, run_id, settings
 from .pyramids import write_overviews
 
 NODATA = 255
@@ -297,11 +294,11 @@ class RunFolder:
         """Store a block, `(K, H, W)` and `(H, W)`; it counts once its marker exists. Two workers may both write it."""
         filled = bool((probabilities != NODATA).any())
         if filled:  # in tiles: a COG is built from squares, and reads each of them once
-            _put(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
-            _put(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
+            write_shared(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
+            write_shared(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
         if (classes != NODATA).any():
             write_atomically(self.work / "data", b"")
-        _put(self._done(block), b"data" if filled else b"")
+        write_shared(self._done(block), b"data" if filled else b"")
 
     def filled(self, blocks: Sequence[Part]) -> list[Part]:
         """Those of the finished blocks that hold data."""
@@ -314,7 +311,7 @@ class RunFolder:
         probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
         transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
         frame = Frame(extent.width, extent.height, lattice.crs, transform)
-        record = json.dumps(self._record(selection))
+        record = json.dumps(raster_record(self.request, self.run_id, self._classes, selection))
         placed = [part._replace(window=_moved(part.window, extent)) for part in parts]
         with ThreadPoolExecutor(1) as beside:
             classes = [class_band(self._classes)]
@@ -322,14 +319,6 @@ class RunFolder:
             self._write_cog("probabilities", probabilities, "average", frame, placed, record, progress)
         other.result()
         return self._staged
-
-    def _record(self, selection: Selection) -> dict[str, Any]:
-        """What the rasters say of their run: its classes, and its region in pixels where they reach beyond it."""
-        record = {"run_id": self.run_id, "classes": [to_json(info) for info in self._classes]}
-        if selection.region is None:
-            return record
-        region = affinity.translate(selection.region, -selection.extent.x, -selection.extent.y)
-        return {**record, "region": region.wkb_hex, "reach_px": self.request.reach_px}
 
     def _write_cog(
         self, kind: str, about: list[str], resampling: str, frame: Frame, parts: Sequence[Part], record: str,
@@ -402,11 +391,3 @@ class RunFolder:
 
 def _moved(window: Window, origin: Window) -> Window:
     return window._replace(x=window.x - origin.x, y=window.y - origin.y)
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file atomically, even when others write the same one."""
-    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    write_atomically(mine, content)
-    with writing(path):
-        os.replace(mine, path)
