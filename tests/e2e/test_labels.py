@@ -137,7 +137,7 @@ def test_the_mask_is_gdals_own(panel, sample, tmp_path):
         feature.setGeometry(box_on(layer, west, 30 + west / 3, 25, sample))
         layer.addFeature(feature)
     panel.labels.add(layer)
-    panel.labels.list.setCurrentRow(1)
+    panel.labels.list.setCurrentRow(0)
     press(panel.labels.remove_button)
     panel.export.areas.setLayer(None)
     press(panel.run_bar.run_button)
