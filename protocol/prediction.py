@@ -12,8 +12,8 @@ from .words import tr
 
 WINDOW_PX = 512
 OVERLAP_PX = 128
-REACH_PX = 256
-"""Objects of at most this width and height are kept whole at a region's edge: 77 m at 0.3 m, 512 m at 2 m."""
+REACH_PX = 128
+"""Objects of at most this width and height are kept whole at a region's edge: 38 m at 0.3 m, 256 m at 2 m."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,8 @@ class PredictRequest:
 
     @property
     def reach_px(self) -> int:
-        """How far beyond its region a run computes; a picture of a map shows no more than an overlap."""
-        if not self.whole_objects or self.region is None:
-            return 0
-        return OVERLAP_PX if self.image.rendered else REACH_PX
+        """How far beyond its region a run computes."""
+        return REACH_PX if self.whole_objects and self.region is not None else 0
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))

@@ -7,6 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {
     "install from zip", "restore defaults", "orthomask",  # of QGIS
+    "toggle editing", "add polygon feature", "vertex tool", "reshape features", "split features",
+    "merge selected features", "save layer edits",  # its editing tools
     "classified_tiles", "buildings", "place", "everything",  # a format, a model, a light, a stressed word
 }  # fmt: skip
 
