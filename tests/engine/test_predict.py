@@ -26,6 +26,7 @@ from orthomask.engine.progress import Progress
 from orthomask.engine.runs import runs
 from orthomask.engine.shapes import polygons
 from orthomask.protocol import (
+    REACH_PX,
     Cancelled,
     ErrorCode,
     Existing,
@@ -448,7 +449,11 @@ def test_classes_end_with_the_region_and_probabilities_reach_beyond(whole: Calla
     result = whole("left", 20, 40, 150, 300)
     with rasterio.open(result.classes_path) as classes, rasterio.open(result.probabilities_path) as probabilities:
         known = [dataset.read(1) != runs.NODATA for dataset in (classes, probabilities)]
-    assert [int(part.sum()) for part in known] == [130 * 260, 333 * 500]
+        corner = ~classes.transform @ (probabilities.transform.c, probabilities.transform.f)
+    assert int(known[0].sum()) == 130 * 260
+    assert corner == pytest.approx((0, 0), abs=1e-6)
+    assert known[1][: 300 + REACH_PX, : 150 + REACH_PX].all()
+    assert not known[1][:, 150 + 2 * REACH_PX :].any()
 
 
 def test_a_cancelled_run_with_whole_objects_goes_on_where_it_stopped(whole: Callable[..., PredictResult]) -> None:
