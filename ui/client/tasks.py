@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from functools import partial
 from typing import Any, Optional, Protocol
 
 from qgis.core import QgsApplication, QgsTask
 from qgis.gui import QgsMessageBar
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
 
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..toolkit.present import present
@@ -92,7 +93,7 @@ class Hush:
     def __init__(self, bar: QgsMessageBar) -> None:
         self._bar = bar
         self._manager = present(QgsApplication.taskManager())
-        self._manager.statusChanged.connect(self._hush)  # after QGIS, which connected first
+        self._manager.statusChanged.connect(self._hush)
 
     def release(self) -> None:
         """Leave QGIS's messages alone."""
@@ -101,9 +102,13 @@ class Hush:
     def _hush(self, number: int, status: int) -> None:
         task = self._manager.task(number)
         if isinstance(task, EngineTask) and status in {QgsTask.TaskStatus.Complete, QgsTask.TaskStatus.Terminated}:
-            for item in self._bar.items():
-                if item.text() == task.description():
-                    self._bar.popWidget(item)
+            # QGIS connects to the same signal after the plugins that it starts with, before those enabled later.
+            QTimer.singleShot(0, partial(self._remove, task.description()))
+
+    def _remove(self, description: str) -> None:
+        for item in self._bar.items():
+            if item.text() == description:
+                self._bar.popWidget(item)
 
 
 def defect(details: str) -> OrthomaskError:

@@ -9,9 +9,9 @@ from orthomask.protocol import Cancelled, InfoRequest
 from orthomask.ui.client.tasks import QUIET, EngineTask, Hush
 
 
-@pytest.fixture
-def bar(qgis_app):
-    """A message bar in which QGIS reports the end of every task, as its main window does."""
+@pytest.fixture(params=["enabled later", "started with QGIS"])
+def bar(qgis_app, request):
+    """A message bar in which QGIS reports the end of every task, as its main window does: before us, or after."""
     bar, manager = QgsMessageBar(), QgsApplication.taskManager()
 
     def report(number, status):
@@ -22,8 +22,9 @@ def bar(qgis_app):
                 "Task complete" if status == QgsTask.TaskStatus.Complete else "Task failed", task.description()
             )
 
+    first = Hush(bar) if request.param == "started with QGIS" else None
     manager.statusChanged.connect(report)
-    hush = Hush(bar)
+    hush = first or Hush(bar)
     yield bar
     hush.release()
     manager.statusChanged.disconnect(report)
@@ -44,13 +45,13 @@ def run(client, bar, *, cancel=False):
 
 def test_only_our_own_summary_is_left(client, bar):
     run(client, bar)
-    assert [item.text() for item in bar.items()] == ["2 polygons"]
+    wait_until(lambda: [item.text() for item in bar.items()] == ["2 polygons"])
 
 
 def test_a_cancelled_task_ends_quietly(client, bar, engine):
     engine.script(info={"steps": 1000})
     assert isinstance(run(client, bar, cancel=True), Cancelled)
-    assert bar.items() == []
+    wait_until(lambda: bar.items() == [])
 
 
 def test_a_task_of_somebody_else_is_reported(client, bar):
