@@ -273,7 +273,12 @@ def test_the_toolbox(provider, sample, tmp_path):
         {"IMAGE": sample, "COUNT": 3, "SIZE": 30, "SHARE_TRAIN": 1, "OUTPUT": str(tmp_path / "areas.gpkg")},
     )
     assert areas["ADDED"] == 3
-    given = {"IMAGE": sample, "LABELS": areas["OUTPUT"], "AREAS": areas["OUTPUT"]}
+    drawn = {"INPUT": areas["OUTPUT"], "FIELDS": ["name"], "OUTPUT": "memory:drawn"}  # areas are no labels
+    given = {
+        "IMAGE": sample,
+        "LABELS": processing.run("native:retainfields", drawn)["OUTPUT"],
+        "AREAS": areas["OUTPUT"],
+    }
     mask = processing.run("orthomask:exportmask", {**given, "OUTPUT": str(tmp_path / "mask.tif")})
     assert json.loads(mask["COUNTS"])[0]["objects"] == 3
     chips = processing.run("orthomask:exportchips", {**given, "SIZE": 64, "OUTPUT": str(tmp_path / "chips")})

@@ -59,7 +59,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
         )
         self.add_polygon_options()
         self.add(
-            QgsProcessingParameterBoolean("WHOLE", tr("Keep whole objects at the edge"), True),
+            QgsProcessingParameterBoolean("WHOLE", tr("Whole objects at the edge"), True),
             tr("An object on the region's edge is drawn whole if its middle lies inside, and left out otherwise."),
             advanced=True,
         )

@@ -74,7 +74,10 @@ class LightsView(QWidget):
     def _add_fold(self, fine: Sequence[Light]) -> None:
         names, more = ", ".join(tr(light.name) for light in fine), tr("Less") if self._unfolded else tr("Details")
         fine_words = tr("OK: {}").format(names)
-        words = self._add_row(Level.GREEN, f'{fine_words} · <a href="#">{more}</a>')
+        words = self._add_row(Level.GREEN, fine_words)
+        words.ensurePolished()
+        colour = words.palette().color(words.foregroundRole()).name()  # dark themes leave that of links as it is
+        words.setText(f'{fine_words} · <a href="#" style="color: {colour}">{more}</a>')
         links = Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
         words.setTextInteractionFlags(links)
         words.linkActivated.connect(self._fold)

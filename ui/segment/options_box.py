@@ -30,7 +30,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
         self.simplify.setToolTip(tr("Straight walls and right angles instead of pixel steps"))
-        self.whole_objects = QCheckBox(tr("Keep whole objects at the edge"))
+        self.whole_objects = QCheckBox(tr("Whole objects at the edge"))
         self.whole_objects.setChecked(True)
         self.whole_objects.setToolTip(
             tr("An object on the region's edge is drawn whole if its middle lies inside, and left out otherwise")
