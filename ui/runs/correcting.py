@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from qgis.core import (
     QgsDefaultValue,
-    QgsEditFormConfig,
     QgsEditorWidgetSetup,
     QgsExpression,
     QgsFieldConstraints,
@@ -35,7 +34,7 @@ def prepare(layer: QgsVectorLayer, classes: Sequence[ClassInfo], run_id: str) ->
         form.setReadOnly(index, field.name() != "class")
         if field.name() in widgets:
             layer.setEditorWidgetSetup(index, widgets[field.name()])
-    form.setSuppress(QgsEditFormConfig.SuppressOn if len(classes) == 1 else QgsEditFormConfig.SuppressDefault)
+    form.setSuppress(form.SuppressOn if len(classes) == 1 else form.SuppressDefault)  # no scope serves every QGIS
     layer.setEditFormConfig(form)
 
 
