@@ -25,6 +25,7 @@ from .ui import (  # noqa: F401
 from .ui.actions import Actions
 from .ui.client.engine_client import EngineClient
 from .ui.client.environment import worker_command
+from .ui.client.tasks import Hush
 from .ui.dock import OrthomaskDock
 from .ui.processing import provider as processing
 from .ui.settings_page import SettingsFactory
@@ -46,6 +47,7 @@ class OrthomaskPlugin:
         self.actions: Optional[Actions] = None
         self.dock: Optional[OrthomaskDock] = None
         self.settings: Optional[SettingsFactory] = None
+        self.hush: Optional[Hush] = None
 
     def initProcessing(self) -> None:
         """Add the algorithms to the toolbox."""
@@ -56,6 +58,7 @@ class OrthomaskPlugin:
         """Add everything; `unload` removes it."""
         self.initProcessing()
         iface = present(self.iface)
+        self.hush = Hush(present(iface.messageBar()))
         self.dock = OrthomaskDock(iface, self.client, iface.mainWindow())
         self.actions = Actions(iface, self.dock)
         self.settings = SettingsFactory(self.dock)
@@ -66,6 +69,9 @@ class OrthomaskPlugin:
 
     def unload(self) -> None:
         """Remove everything that `initGui` added, and end the engine."""
+        if self.hush is not None:
+            self.hush.release()
+            self.hush = None
         if self.iface is not None and self.dock is not None and self.actions is not None:
             SEEN.set(self.dock.isHidden())  # if it was open, an upgrade opens it again
             self.iface.unregisterOptionsWidgetFactory(self.settings)

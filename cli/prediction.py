@@ -72,12 +72,18 @@ _polygon_options = [
 @options(existing_options)
 @click.option("--date", "image_date", default="", help="When the image was taken; stored with the run.")
 @options(_polygon_options)
+@click.option(
+    "--whole-objects/--cut-objects",
+    "whole",
+    default=True,
+    help="Draw objects at the region's edge whole if their middle lies inside, or cut them.",
+)
 @options(_scale_options)
 @json_option
 def predict(
     images: tuple[str, ...], model: str, region: str | None, bands: str, stretch: str, crs: str, nodata: float | None,
     device: str, out: str, threshold: float | None, existing: str | None, image_date: str, min_area: float | None,
-    min_hole: float | None, simplify: bool, processes: int | None, scheduler: str, as_json: bool,
+    min_hole: float | None, simplify: bool, whole: bool, processes: int | None, scheduler: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a model over IMAGES.
 
@@ -90,7 +96,7 @@ def predict(
         asked = PredictRequest(
             raster_of(_joined(images, out, policy, nodata), crs, bands, stretch, nodata), model, out,
             region_of(region), threshold, policy, device=device, image_date=image_date,
-            polygons=PolygonOptions(min_area, min_hole, simplify),
+            polygons=PolygonOptions(min_area, min_hole, simplify), whole_objects=whole,
         )  # fmt: skip
         return ScaleRequest(asked, processes or 0, scheduler) if shared else asked
 
@@ -145,7 +151,7 @@ def check(
 
     def request() -> CheckRequest:
         raster = raster_of(image, crs, bands, stretch, nodata)
-        return CheckRequest(raster, model, region_of(region), device, calibrate=True)
+        return CheckRequest(raster, model, region_of(region), device, calibrate=True, whole_objects=True)
 
     result: CheckResult = run("check", request, as_json, _say_checked)
     sys.exit(2 if result.level is Level.RED else 0)

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..protocol import OVERLAP_PX, WINDOW_PX, CheckRequest, CheckResult, ErrorCode, Level, Light, OrthomaskError, Region
+from ..protocol import (
+    OVERLAP_PX,
+    REACH_PX,
+    WINDOW_PX,
+    CheckRequest,
+    CheckResult,
+    ErrorCode,
+    Level,
+    Light,
+    OrthomaskError,
+    Region,
+)
 from ..protocol.words import band_in_words, tr
 from .compute import devices
 from .estimates import estimates
@@ -62,6 +73,8 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
             found = _values(source, bundle, lattice, selection, request.region)
             findings += found[-1:] if request.windows else found  # a sample's coverage says nothing about the run
         device = devices.choose(request.device)
+        if geometry is not None and request.whole_objects:
+            selection = select(lattice, geometry, reach_px=REACH_PX)
         work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
     measure = request.calibrate
     speed = estimates.calibrate(bundle, device, progress.part(0.6, 1)) if measure else estimates.known(bundle, device)
@@ -70,7 +83,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
         (*(finding.light for finding in findings), *((expected.light,) if expected.light else ())),
         request.windows or selection.count,
         expected.seconds,
-        device.name,
+        device.words,
         expected.memory_mb,
         work if speed is None or speed.activations_mb is None else None,
         numbers,
@@ -127,7 +140,7 @@ def _pixel_type(source: Source, bundle: Bundle) -> Light:
     numbers = source.bands([band.name for band in bundle.card.bands])
     require_one_type(source.dataset, numbers, source.name)
     dtype = source.pixel_type(numbers[0])
-    if dtype == bundle.card.dtype and source.stretch(numbers) is not None:
+    if dtype == bundle.card.dtype and source.image.stretch:
         own = source.dataset.dtypes[numbers[0] - 1]
         return Light("pixel type", Level.GREEN, tr("OK: the image's {} pixels are stretched to {}.").format(own, dtype))
     if dtype == bundle.card.dtype:
@@ -187,7 +200,13 @@ def _values(
 def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
     """The light for missing data, and for a blank margin not marked as missing."""
     share, on_image = _percent(coverage.share), _percent(coverage.on_image)
-    words = tr("{} of the region has data; the rest is left out.") if region else tr("{} of the image has data.")
+    words = tr("{} of the image has data.")
+    if region:
+        words = (
+            tr("{} of the region has data.")
+            if coverage.share == 1
+            else tr("{} of the region has data; the rest is left out.")
+        )
     reason = words.format(share)
     if coverage.on_image < 1:
         words = tr("{} of the region lies on the image; {} of that has data. The rest is left out.")

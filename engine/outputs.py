@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -150,6 +151,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def write_shared(path: Path, content: bytes) -> None:
+    """Write a file atomically, even when others write the same one."""
+    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    write_atomically(mine, content)
+    with writing(path):
+        os.replace(mine, path)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 import rasterio.features
 import torch
 from affine import Affine
+from shapely import Geometry
 from torch import Tensor
 
 from ..protocol import WINDOW_PX, ErrorCode, OrthomaskError, PredictRequest, PredictResult
@@ -68,7 +69,8 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
     geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
     choice = source.choose([band.name for band in bundle.card.bands])
     warnings = (*source.notes, *warnings, *filter(None, [choice.assumption]))
-    return Plan(source, bundle, lattice, select(lattice, geometry, within), choice.numbers, warnings)
+    selection = select(lattice, geometry, within, request.reach_px)
+    return Plan(source, bundle, lattice, selection, choice.numbers, warnings)
 
 
 def run(request: PredictRequest, progress: Progress) -> PredictResult:
@@ -122,7 +124,7 @@ def finish(
             tr("Draw the region where the image has data."),
         )
     folder.refuse_changed(plan_.source.stamp())
-    rasters = folder.write_rasters(plan_.lattice, plan_.selection.extent, parts, progress.part(0, 0.4))
+    rasters = folder.write_rasters(plan_.lattice, plan_.selection, parts, progress.part(0, 0.4))
     provenance = folder.provenance(plan_.bundle, plan_.source, processor)
     counted = polygons.write(
         rasters.probabilities, folder.threshold, folder.request.polygons, provenance, rasters.polygons,
@@ -278,22 +280,32 @@ class _Canvas:
         outside = self._outside(rows, columns, first)
         self._move_up()
 
+        beyond = self._beyond(rows, columns, first)
+
         def strip() -> Strip:
             probabilities = leaving()
             _refuse_nonsense(probabilities)
             probabilities[:, outside] = NODATA
-            return Strip(index, first, probabilities)
+            return Strip(index, first, probabilities, beyond)
 
         return strip
 
     def _outside(self, rows: slice, columns: slice, top: int) -> np.ndarray:
-        """Which pixels hold no data, or have their centre outside the region."""
+        """Which pixels hold no data, or have their centre outside what is computed."""
         outside = ~self._valid[rows, columns]
-        geometry = self._selection.geometry
-        if geometry is not None and outside.size:
-            transform = Affine.translation(self._selection.extent.x, top)
-            outside |= rasterio.features.geometry_mask([geometry], outside.shape, transform)
+        if self._selection.geometry is not None and outside.size:
+            outside |= self._off(self._selection.geometry, outside.shape, top)
         return outside
+
+    def _beyond(self, rows: slice, columns: slice, top: int) -> np.ndarray | None:
+        """Which pixels have their centre outside the region itself, where more is computed."""
+        shape = self._valid[rows, columns].shape
+        region = self._selection.region
+        return None if region is None or not np.prod(shape) else self._off(region, shape, top)
+
+    def _off(self, geometry: Geometry, shape: tuple[int, ...], top: int) -> np.ndarray:
+        transform = Affine.translation(self._selection.extent.x, top)
+        return np.asarray(rasterio.features.geometry_mask([geometry], shape, transform))
 
     def _move_up(self) -> None:
         stride, overlap = self._lattice.stride_px, self._lattice.overlap_px

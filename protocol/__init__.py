@@ -13,6 +13,7 @@ from .evaluation import (
     EvaluateResult,
     ObjectScores,
     PixelScores,
+    why_not_joined,
 )
 from .ground_truth import (
     AreasRequest,
@@ -46,6 +47,7 @@ from .labelled import (
 )
 from .prediction import (
     OVERLAP_PX,
+    REACH_PX,
     WINDOW_PX,
     BlockRequest,
     BlockResult,
@@ -100,6 +102,7 @@ __all__ = [
     "BACKGROUND",
     "FINE_TUNING",
     "OVERLAP_PX",
+    "REACH_PX",
     "REQUESTS",
     "SPECK_PX",
     "UNKNOWN",
@@ -186,4 +189,5 @@ __all__ = [
     "from_json",
     "to_json",
     "to_wire",
+    "why_not_joined",
 ]

@@ -7,6 +7,7 @@ from typing import Optional
 
 from .errors import require, require_threshold
 from .labelled import LabelledData, Split
+from .prediction import ModelSummary
 from .values import Existing
 from .words import tr
 
@@ -150,3 +151,21 @@ class EnsembleRequest:
             tr("The ensemble is not a bundle."),
             tr("Use a file name that ends in .safetensors."),
         )
+
+
+def why_not_joined(first: ModelSummary, other: ModelSummary) -> str:
+    """Why two models cannot be one ensemble, as a sentence; empty if they can.
+
+    The statistics of their bands may differ: a member of an ensemble normalises the image by its own.
+    """
+    classes = ([(info.value, info.name) for info in model.classes] for model in (first, other))
+    conditions = (
+        (first.bands == other.bands, tr("“{}” and “{}” read different bands.")),
+        (
+            first.card.get("dtype") == other.card.get("dtype"),
+            tr("“{}” and “{}” expect different values in their bands."),
+        ),
+        (first.gsd_m == other.gsd_m, tr("“{}” and “{}” work at different resolutions.")),
+        (next(classes) == next(classes), tr("“{}” and “{}” find different classes.")),
+    )
+    return next((sentence.format(other.title, first.title) for holds, sentence in conditions if not holds), "")

@@ -12,6 +12,8 @@ from .words import tr
 
 WINDOW_PX = 512
 OVERLAP_PX = 128
+REACH_PX = 128
+"""Objects of at most this width and height are kept whole at a region's edge: 38 m at 0.3 m, 256 m at 2 m."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class PredictRequest:
         threshold: probability (0 to 1) from which a pixel belongs to a class; None for the model's own.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         image_date: when the image was taken, in words or ISO 8601, copied to the provenance.
+        whole_objects: keep an object at the region's edge whole if it belongs to the region, and leave it out
+            otherwise; see `engine/shapes/edges.py`. Without it, both are cut.
     """
 
     image: Image
@@ -37,6 +41,12 @@ class PredictRequest:
     device: str = "auto"
     image_date: str = ""
     polygons: PolygonOptions = PolygonOptions()
+    whole_objects: bool = False
+
+    @property
+    def reach_px(self) -> int:
+        """How far beyond its region a run computes."""
+        return REACH_PX if self.whole_objects and self.region is not None else 0
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))
@@ -188,6 +198,7 @@ class CheckRequest:
     Attributes:
         windows: of the run, where the image is only a sample of what it will read; 0 to count them.
         calibrate: measure this computer's speed first where it is not known, which takes some seconds.
+        whole_objects: as in the `PredictRequest`; such a run computes more.
     """
 
     image: Image
@@ -196,6 +207,7 @@ class CheckRequest:
     device: str = "auto"
     windows: int = 0
     calibrate: bool = False
+    whole_objects: bool = False
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))

@@ -6,14 +6,12 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from qgis.core import QgsApplication
 from qgis.gui import QgisInterface, QgsDockWidget
-from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QTabWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -34,6 +32,7 @@ from .toolkit.help import Section, help_button
 from .toolkit.icons import icon
 from .toolkit.messages import show_details
 from .toolkit.settings import DEVICE, news
+from .toolkit.tabs import NamedTabs
 from .toolkit.words import tr
 from .train.panel import TrainPanel
 
@@ -66,22 +65,21 @@ class OrthomaskDock(QgsDockWidget):
         self.banner.setup_wanted.clicked.connect(self.set_up)
         self.setup: Optional[SetupDialog] = None
         self.segment = SegmentPanel(iface, client)
-        self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
-        self.tabs.setUsesScrollButtons(False)  # a narrow dock shortens long names rather than hide tabs
-        self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
+        self.tabs = NamedTabs()
         self.help = help_button(lambda: self._front.section)
         self._tabs: list[Tab] = []
         bar = self.segment.run_bar
-        self._add_panel(tr("Segment"), Tab(self.segment, Section.SEGMENT, bar.run_button, bar.cancel_button))
+        self._add_panel(tr("Segment"), "segment", Tab(self.segment, Section.SEGMENT, bar.run_button, bar.cancel_button))
         self.label = LabelPanel(iface, client)
         bar = self.label.run_bar
-        self._add_panel(tr("Label"), Tab(self.label, Section.LABEL, bar.run_button, bar.cancel_button))
+        self._add_panel(tr("Label"), "label", Tab(self.label, Section.LABEL, bar.run_button, bar.cancel_button))
         self.train = TrainPanel(iface, client)
         training = self.train.bar
-        self._add_panel(tr("Train"), Tab(self.train, Section.TRAIN, training.main_button, training.stop_button))
+        self._add_panel(
+            tr("Train"), "train", Tab(self.train, Section.TRAIN, training.main_button, training.stop_button)
+        )
         self.models = ModelsPanel(iface, client)
-        self._add_panel(tr("Models"), Tab(self.models, Section.MODELS))
+        self._add_panel(tr("Models"), "models", Tab(self.models, Section.MODELS))
         self._connect_models()
         self._connect_history()
         news.changed.connect(self._follow_settings)
@@ -179,11 +177,11 @@ class OrthomaskDock(QgsDockWidget):
         if self._task is None and self.segment.model.model is None:
             self.ask_engine()
 
-    def _add_panel(self, title: str, tab: Tab) -> None:
+    def _add_panel(self, title: str, picture: str, tab: Tab) -> None:
         tab.panel.engine_failed.connect(self.banner.explain)
         tab.panel.layout().setContentsMargins(SIDE_PX, 0, SIDE_PX, 0)
         self._tabs.append(tab)
-        self.tabs.setTabToolTip(self.tabs.addTab(tab.panel, title), title)
+        self.tabs.add(tab.panel, title, picture)
 
     @property
     def _front(self) -> Tab:

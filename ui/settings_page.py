@@ -28,6 +28,7 @@ from .dock import OrthomaskDock
 from .runs.folders import beside_project
 from .setup.dialog import LAMP_PX, State, state_of
 from .toolkit.accessible import name_widgets
+from .toolkit.folders import choose_folders
 from .toolkit.help import Section, help_button
 from .toolkit.icons import icon
 from .toolkit.settings import ASK_FROM, DEVICE, FOLDER
@@ -111,7 +112,7 @@ class ResultsBox(QGroupBox):
         self.beside = QRadioButton(tr("Next to the project"))
         self.chosen = QRadioButton(tr("In this folder"))
         self.chooser = QgsFileWidget()
-        self.chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        choose_folders(self.chooser, tr("Each run creates a new folder in this one"))
         self.chooser.lineEdit().setAccessibleName(tr("Folder"))
         self.chosen.toggled.connect(self.chooser.setEnabled)
         words = tr(

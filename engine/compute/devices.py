@@ -70,6 +70,14 @@ class Device:
     details: str = ""
 
     @property
+    def words(self) -> str:
+        """Its name for people; a CPU's with its number of threads."""
+        if self.torch.type != "cpu":
+            return self.name
+        threads = torch.get_num_threads()
+        return tr_n("{}, {} thread", "{}, {} threads", threads).format(self.name, threads)
+
+    @property
     def batch(self) -> int:
         """How many windows to send at once, memory permitting."""
         return BATCH[self.torch.type]
@@ -110,7 +118,7 @@ def run(request: InfoRequest, progress: Progress) -> InfoResult:
     return InfoResult(
         version=version(),
         device=str(device.torch),
-        device_name=device.name,
+        device_name=device.words,
         device_reason=device.reason,
         precision=precision_of(device.torch),
         precisions=precisions_of(device.torch),
@@ -182,9 +190,7 @@ def _processor() -> str:
     except OSError:
         lines = []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    title = named[0] if named else platform.processor() or platform.machine()
-    threads = torch.get_num_threads()
-    return tr_n("{}, {} thread", "{}, {} threads", threads).format(title, threads)
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def keep_pages() -> None:

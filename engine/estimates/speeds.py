@@ -72,8 +72,8 @@ def keep(bundle: Bundle, device: Device, precision: str, speed: Speed) -> None:
 
 
 def _key(bundle: Bundle, device: Device, precision: str) -> str:
-    parts = (bundle.sha256, str(device.torch), device.name, precision, version(), str(torch.__version__))
-    return " · ".join(parts)
+    parts = (bundle.sha256, device.torch, device.name, device.lanes, precision, version(), torch.__version__)
+    return " · ".join(map(str, parts))
 
 
 def _read() -> dict[str, Any]:

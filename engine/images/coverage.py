@@ -14,8 +14,9 @@ from scipy import ndimage
 from ...protocol import Region
 from .georeference import degrees, ellipsoid
 from .grid import Lattice, Selection, Window
-from .raster import SERVERS, Source, damaged
+from .raster import SERVERS, Source
 from .regions import mended, reprojected, transformed
+from .unreadable import damaged
 
 POINTS, FEW_POINTS = 256, 64
 """Points sampled along the longer side; fewer if that would decode much of a large file."""
@@ -122,7 +123,7 @@ def _read(source: Source, window: Window) -> _Grid:
             pixels = dataset.read(bands, window=block, out_shape=(len(bands), *shape))
             valid = dataset.dataset_mask(window=block, out_shape=shape) > 0
     except rasterio.errors.RasterioError as error:
-        raise damaged(source, window.y, error) from error
+        raise damaged(source.name, window.y, error) from error
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels).all(axis=0)
     rows = window.y + (np.arange(shape[0]) + 0.5) * window.height / shape[0]

@@ -12,6 +12,9 @@ import shapely
 from affine import Affine
 from shapely import Geometry
 
+SLACK_PX = 8
+"""How much finer detail of a region's outline may be before what is computed around it ignores it."""
+
 
 class Window(NamedTuple):
     """A rectangle of lattice pixels: left, top, width and height."""
@@ -97,13 +100,15 @@ class Selection:
     Attributes:
         extent: bounding box of the region in lattice pixels; the extent of the results.
         columns: for each strip from `first_row` on, the columns of the windows that touch the region.
-        geometry: the region in lattice pixels; None for the whole raster.
+        geometry: the region in lattice pixels, and what is computed around it; None for the whole raster.
+        region: the region itself where more is computed; else None.
     """
 
     extent: Window
     first_row: int
     columns: tuple[tuple[int, ...], ...]
     geometry: Geometry | None
+    region: Geometry | None = None
 
     @property
     def count(self) -> int:
@@ -111,15 +116,19 @@ class Selection:
         return sum(map(len, self.columns))
 
 
-def select(lattice: Lattice, geometry: Geometry | None, within: Window | None = None) -> Selection:
+def select(lattice: Lattice, geometry: Geometry | None, within: Window | None = None, reach_px: int = 0) -> Selection:
     """The windows that touch `geometry` (in lattice pixels), whole, and the extent of the results.
 
     A window counts with its full extent, overlaps included, so every pixel of the region has all its windows.
 
     Args:
         within: a part of the extent to restrict the results to; its pixels have all their windows, too.
+        reach_px: how far beyond the region results reach, along rows and columns.
     """
     whole = shapely.box(0, 0, lattice.width_px, lattice.height_px)
+    region = geometry.intersection(whole) if geometry is not None and reach_px else None
+    if region is not None:
+        geometry = widened(region, reach_px)
     clipped = whole if geometry is None else geometry.intersection(whole)
     extent = within or _bounding(clipped)
     x, y = extent.x, extent.y
@@ -127,7 +136,20 @@ def select(lattice: Lattice, geometry: Geometry | None, within: Window | None = 
     columns = _touching(x, x + extent.width, lattice.columns, lattice)
     shapely.prepare(clipped)
     chosen = tuple(_touching_columns(lattice, row, columns, clipped) for row in rows)
-    return Selection(extent, rows.start, chosen, None if geometry is None else clipped)
+    return Selection(extent, rows.start, chosen, None if geometry is None else clipped, region)
+
+
+def widened(region: Geometry, reach_px: int) -> Geometry:
+    """A region and all within a square of half side `reach_px` around any of its places, and a little more.
+
+    That is a Minkowski sum, of an outline with fewer corners.
+    """
+    region, reach_px = region.simplify(SLACK_PX), reach_px + SLACK_PX
+    corners, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(region)), return_index=True)
+    edges = np.stack([corners[:-1], corners[1:]], axis=1)[np.diff(ring) == 0]
+    around = np.array(((-1, -1), (1, -1), (1, 1), (-1, 1))) * reach_px
+    swept = shapely.convex_hull(shapely.multipoints((edges[:, :, None] + around).reshape(len(edges), -1, 2)))
+    return shapely.union_all([region, *swept])
 
 
 def _bounding(geometry: Geometry) -> Window:

@@ -31,6 +31,8 @@ from ..waiting import patiently
 from . import georeference as geo
 from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, require_one_type
 from .grid import Lattice, Window
+from .stretch import limits_of, stretched
+from .unreadable import damaged, not_a_raster
 
 SAME_GSD = 0.05
 """A raster whose gsd is this close to the model's, relatively, is not resampled."""
@@ -85,21 +87,6 @@ class Source:
     def pixel_type(self, number: int) -> str:
         """NumPy's name for the type in which a band is read."""
         return "uint8" if self.image.stretch else str(self.dataset.dtypes[number - 1])
-
-    def stretch(self, numbers: Sequence[int]) -> np.ndarray | None:
-        """Lowest and highest value `(bands, 2)` of the bands' stretch to 8 bits; None to read the values as they are.
-
-        Raises:
-            OrthomaskError: there are not as many as bands.
-        """
-        limits = self.image.stretch
-        if not limits:
-            return None
-        if len(limits) not in (2, 2 * len(numbers)):
-            sentence = tr("The stretch has {} pairs of values, but {} bands are read.")
-            remedy = tr("Use a low and a high value for all bands, or for each.")
-            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(len(limits) // 2, len(numbers)), remedy)
-        return np.broadcast_to(np.reshape(limits, (-1, 2)), (len(numbers), 2))
 
     def stamp(self) -> str:
         """Identifies the current state of all files that the pixels come from, by size and time."""
@@ -201,7 +188,7 @@ class Reader:
     lattice: Lattice
     numbers: tuple[int, ...]
     turn: Affine = Affine.identity()
-    limits: np.ndarray | None = None
+    limits: np.ndarray | None = field(default=None, compare=False)
     busy: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +213,7 @@ class Reader:
         except rasterio.errors.RasterioError as error:
             if out_of_memory(error):
                 raise
-            raise damaged(self.source, inside.y, error) from error
+            raise damaged(self.source.name, inside.y, error) from error
         if part.dtype.kind == "f":
             mask &= np.isfinite(part).all(axis=0)
         if self.limits is not None:
@@ -252,27 +239,6 @@ class Reader:
         return is_whole(self.dataset.mask_flag_enums)
 
 
-def stretched(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Pixels `(bands, H, W)` in 8 bits: the limits `(bands, 2)` become 0 and 255, and what is beyond them likewise.
-
-    What is not finite gets any value: it is masked.
-    """
-    low, high = limits.T[:, :, None, None]
-    with np.errstate(invalid="ignore"):
-        scaled = (pixels.astype(np.float32) - low) * (255 / (high - low))
-        return np.asarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8))
-
-
-def damaged(source: Source, row: int, error: Exception) -> OrthomaskError:
-    """The error for a raster that cannot be read around a row."""
-    return OrthomaskError(
-        ErrorCode.IMAGE_UNREADABLE,
-        tr("“{}” is damaged or incomplete: it cannot be read around row {}.").format(source.name, row),
-        tr("Copy or download the file again."),
-        str(error.__cause__ or error),
-    )
-
-
 @contextmanager
 def open_image(image: Image, progress: Progress | None = None) -> Iterator[Source]:
     """Open a raster, and find its CRS and ground sampling distance.
@@ -286,7 +252,7 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
     try:
         dataset = patiently(lambda: _opened(image), progress or Progress())
     except (rasterio.errors.RasterioError, OSError) as error:
-        raise _not_a_raster(image, error) from error
+        raise not_a_raster(image, error) from error
     with dataset:
         if dataset.count == 0 or dataset.dtypes[0].startswith(("complex", "c")):
             raise OrthomaskError(
@@ -303,7 +269,7 @@ def open_image(image: Image, progress: Progress | None = None) -> Iterator[Sourc
             found = named_bands(dataset)
             address = corrected(dataset, found, image.nodata)
         except CPLE_BaseError as error:  # GDAL's own, of a damaged file
-            raise _not_a_raster(image, error) from error
+            raise not_a_raster(image, error) from error
         with _opened(replace(image, path=address)) if address else nullcontext(dataset) as understood:
             source = Source(
                 understood, image, found, address or image.path, tuple(dataset.files), crs, transform,
@@ -329,7 +295,9 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
         turn = _turn(source, lattice)
         if turn is None:
             dataset = opening.enter_context(_warped(source, dataset, lattice))
-        reader = Reader(source, dataset, lattice, numbers, turn or Affine.identity(), source.stretch(numbers))
+        reader = Reader(
+            source, dataset, lattice, numbers, turn or Affine.identity(), limits_of(source.image, len(numbers))
+        )
         try:
             yield reader
         finally:
@@ -420,18 +388,6 @@ def _clip(window: Window, lattice: Lattice) -> Window:
     width = min(window.x + window.width, lattice.width_px) - window.x
     height = min(window.y + window.height, lattice.height_px) - window.y
     return Window(window.x, window.y, width, height)
-
-
-def _not_a_raster(image: Image, error: Exception) -> OrthomaskError:
-    name = os.path.basename(image.path) or image.path
-    if os.path.isfile(image.path) and os.path.getsize(image.path) == 0:
-        sentence, remedy = tr("“{}” is empty."), tr("Copy or download the file again.")
-    elif os.path.exists(image.path) or image.path.startswith("/vsi") or ":" in image.path[2:]:
-        sentence = tr("“{}” cannot be opened as a raster.")
-        remedy = tr("Choose a GeoTIFF or another raster that GDAL reads.")
-    else:
-        sentence, remedy = tr("“{}” does not exist."), tr("Check the path of the image.")
-    return OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence.format(name), remedy, str(error))
 
 
 def _bounds(source: Source) -> tuple[float, float, float, float]:

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from ...protocol import (
     from_json,
     to_json,
 )
-from ...protocol.words import tr
+from ...protocol.words import mark, tr
 from ..files import is_meant
 from ..progress import Progress
 from ..shortage import out_of_memory
@@ -47,6 +48,8 @@ SEAL, UNSEALED = "orthomask_seal", "0" * 64
 MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
 """Of a network: building one from a damaged description must terminate."""
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
+EMBEDDED_TITLES = (mark("Buildings, aerial, 0.3 m"), mark("Farmland, aerial, 2 m"))
+"""Titles in the embedded bundles, shown in the user's language."""
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
 
@@ -76,6 +79,7 @@ class Card:
         training: summary of the training set, free JSON.
         accuracy: measured scores by name of the data set.
         members: architecture of each member of an ensemble; empty for a single network.
+        statistics: the bands that each member was trained on, if they are not the same for all; else empty.
     """
 
     name: str
@@ -91,6 +95,7 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)
     members: tuple[UNetArguments, ...] = ()
+    statistics: tuple[tuple[BandStatistics, ...], ...] = ()
     format: int = FORMAT
 
 
@@ -105,7 +110,7 @@ class Bundle:
     def model(self) -> UNet | Ensemble:
         """The network with its weights, in fp32, on the CPU, in evaluation mode."""
         card = self.card
-        network = Ensemble(card.members) if card.members else UNet(card.architecture)
+        network = Ensemble(card.members, *_changes(card)) if card.members else UNet(card.architecture)
         try:
             weights = safetensors.torch.load_file(self.path)
             network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
@@ -127,7 +132,7 @@ class Bundle:
         card = self.card
         return ModelSummary(
             name=card.name,
-            title=card.title,
+            title=tr(card.title) if self.path.parent == MODELS_DIR else card.title,
             path=str(self.path),
             sha256=self.sha256,
             gsd_m=card.gsd_m,
@@ -138,6 +143,17 @@ class Bundle:
             attribution=card.attribution,
             card=to_json(card),
         )
+
+
+def _changes(card: Card) -> tuple[Tensor, Tensor] | tuple[()]:
+    """What an image normalised by the card's bands is multiplied with, and what is added, for each member."""
+    if not card.statistics:
+        return ()
+    mean, std = (np.array([getattr(band, name) for band in card.bands]) for name in ("mean", "std"))
+    means, stds = (
+        np.array([[getattr(band, name) for band in bands] for bands in card.statistics]) for name in ("mean", "std")
+    )
+    return torch.tensor(std / stds, dtype=torch.float32), torch.tensor((mean - means) / stds, dtype=torch.float32)
 
 
 def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatistics]) -> np.ndarray:
@@ -170,8 +186,9 @@ def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     from ..outputs import write_atomically  # reading one needs no rasterio (benchmarks/gpu.py)
 
     data = to_json(card)
-    if not card.members:
-        del data["members"]  # older versions of Orthomask refuse what they do not know
+    for name in ("members", "statistics"):
+        if not data[name]:
+            del data[name]  # older versions of Orthomask refuse what they do not know
     metadata = {KEY: json.dumps(data), "stac_mlm": json.dumps(mlm(card))}
     content = safetensors.torch.save(weights, {**metadata, SEAL: UNSEALED})
     write_atomically(path, _resealed(content, UNSEALED, hashlib.sha256(content).hexdigest()))
@@ -265,13 +282,15 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
 
 def _refuse_unsound(card: Card) -> None:
     """Raise a `ValueError` for what no training writes: a run would give nonsense, or never end."""
-    numbers = [card.gsd_m, card.threshold, *(n for band in card.bands for n in (band.mean, band.std))]
+    bands = [*card.bands, *chain.from_iterable(card.statistics)]
+    numbers = [card.gsd_m, card.threshold, *(n for band in bands for n in (band.mean, band.std))]
     values = [info.value for info in card.classes]
     sound = {
         "numbers": all(map(math.isfinite, numbers)),
         "resolution": 1e-3 <= card.gsd_m <= 1e5,
         "threshold": 0 < card.threshold < 1,
-        "bands": bool(card.bands) and all(1e-30 < band.std < 1e30 for band in card.bands),
+        "bands": bool(card.bands) and all(1e-30 < band.std < 1e30 for band in bands),
+        "statistics": [len(each) for each in card.statistics] in ([], [len(card.bands)] * len(card.members)),
         "classes": values == list(range(1, len(values) + 1)) and len(values) < 255,  # a model to start from needs none
         "colours": all(re.fullmatch("#[0-9a-fA-F]{6}", info.color) for info in card.classes),
         "networks": all(_is_sound(card, network) for network in (card.architecture, *card.members)),
@@ -316,7 +335,10 @@ def mlm(card: Card) -> dict[str, Any]:
         "mlm:framework_version": torch.__version__.split("+")[0],
         "mlm:total_parameters": parameters,
         "mlm:pretrained": bool(card.training),
-        "mlm:hyperparameters": {"members": [asdict(member) for member in card.members]}
+        "mlm:hyperparameters": {
+            "members": [asdict(member) for member in card.members],
+            "statistics": [[asdict(band) for band in bands] for bands in card.statistics],
+        }
         if card.members
         else asdict(card.architecture),
         "mlm:input": [

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from ...protocol import EnsembleRequest, ErrorCode, ModelSummary, OrthomaskError
-from ...protocol.words import mark, tr
+from ...protocol import EnsembleRequest, ErrorCode, ModelSummary, OrthomaskError, why_not_joined
+from ...protocol.words import tr
 from ..outputs import writing
 from ..progress import Progress
 from . import bundle
-from .bundle import Bundle, Card
+from .bundle import BandStatistics, Bundle, Card
 from .copies import refuse_existing
 from .unet import Ensemble, UNet
-
-COMMON: tuple[tuple[str, Callable[[Card], object]], ...] = (
-    (mark("“{}” and “{}” read different bands."), lambda card: [band.name for band in card.bands]),
-    (mark("“{}” and “{}” expect different values in their bands."), lambda card: (card.bands, card.dtype)),
-    (mark("“{}” and “{}” work at different resolutions."), lambda card: card.gsd_m),
-    (mark("“{}” and “{}” find different classes."), lambda card: [(info.value, info.name) for info in card.classes]),
-)
-"""What members must have in common, and the message if they do not."""
 
 
 def run(request: EnsembleRequest, progress: Progress) -> ModelSummary:
@@ -48,15 +40,15 @@ def run(request: EnsembleRequest, progress: Progress) -> ModelSummary:
 
 def refuse_different(first: Bundle, other: Bundle) -> None:
     """Raise unless both read the same images and find the same classes."""
-    for sentence, value in COMMON:
-        mine, theirs = value(first.card), value(other.card)
-        if mine != theirs:
-            raise OrthomaskError(
-                ErrorCode.BAD_REQUEST,
-                tr(sentence).format(other.card.name, first.card.name),
-                tr("Join models that were trained for the same bands, resolution and classes."),
-                f"{mine} and {theirs}",
-            )
+    if sentence := why_not_joined(first.summary(), other.summary()):
+        remedy = tr("Join models that were trained for the same bands, resolution and classes.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
+
+
+def _statistics(opened: Bundle) -> Sequence[tuple[BandStatistics, ...]]:
+    """The bands that each member was trained on."""
+    card = opened.card
+    return card.statistics or [card.bands] * (len(card.members) or 1)
 
 
 def _members(opened: Bundle) -> list[UNet]:
@@ -68,6 +60,7 @@ def _members(opened: Bundle) -> list[UNet]:
 def _card(name: str, title: str, bundles: Sequence[Bundle], networks: Sequence[UNet]) -> Card:
     cards = [opened.card for opened in bundles]
     first = cards[0]
+    statistics = tuple(chain.from_iterable(map(_statistics, bundles)))
     return Card(
         name=name,
         title=title or "Ensemble of " + ", ".join(card.title for card in cards),
@@ -86,4 +79,5 @@ def _card(name: str, title: str, bundles: Sequence[Bundle], networks: Sequence[U
             ]
         },
         members=tuple(network.arguments for network in networks),
+        statistics=statistics if any(bands != first.bands for bands in statistics) else (),
     )

@@ -80,16 +80,42 @@ class UNet(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """U-Nets of the same bands and classes: logits `(B, classes, H, W)` whose softmax is the mean of theirs."""
+    """U-Nets of the same bands and classes: logits `(B, classes, H, W)` whose softmax is the mean of theirs.
 
-    def __init__(self, members: Sequence[UNetArguments]) -> None:
+    Args:
+        scales: `(members, bands)`: what a normalised image is multiplied with to be normalised as the member's is.
+        shifts: `(members, bands)`: what is added then. Without both, all members' images are normalised alike.
+    """
+
+    def __init__(
+        self, members: Sequence[UNetArguments], scales: Tensor | None = None, shifts: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.members = nn.ModuleList(map(UNet, members))
+        both = [] if scales is None or shifts is None else zip(scales, shifts)
+        self.changes = nn.ModuleList(_Change(scale, shift) for scale, shift in both)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logarithms of the mean probabilities, fp32."""
-        logarithms = [member(image).float().log_softmax(dim=1) for member in self.members]
+        images = [change(image) for change in self.changes] or [image] * len(self.members)
+        logarithms = [member(each).float().log_softmax(dim=1) for member, each in zip(self.members, images)]
         return torch.logsumexp(torch.stack(logarithms), dim=0) - math.log(len(logarithms))
+
+
+class _Change(nn.Module):
+    """Images `(B, bands, H, W)` normalised by other statistics. Pixels without data are 0 in all bands, and stay so."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale[:, None, None], persistent=False)
+        self.register_buffer("shift", shift[:, None, None], persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        changed: Tensor = (image * self.scale + self.shift) * (image != 0).any(dim=1, keepdim=True)
+        return changed
 
 
 def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
@@ -162,7 +188,7 @@ def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, to
     """A network for fp32 images that computes in another precision, except for each encoder's first stage.
 
     That stage is a small part of the work, and rounding there changes more classes than anywhere else
-    (docs/performance.md).
+    (docs/performance.md). So would rounding how an ensemble's member normalises the image.
 
     Args:
         place: converts a module to a precision, in place.
@@ -171,7 +197,13 @@ def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, to
     firsts = [unet.encoder[0] for unet in unets]
     for unet in unets:
         unet.encoder[0] = nn.Identity()
+    ensembles = [module for module in network.modules() if isinstance(module, Ensemble)]
+    changes = [ensemble.changes for ensemble in ensembles]
+    for ensemble in ensembles:
+        ensemble.changes = nn.ModuleList()
     placed = place(network, dtype)
+    for ensemble, kept in zip(ensembles, changes):
+        ensemble.changes = nn.ModuleList(place(change, torch.float32) for change in kept)
     for unet, first in zip(unets, firsts):
         unet.stem = _Between(unet.stem, dtype, dtype)
         unet.encoder[0] = _Between(place(first, torch.float32), torch.float32, dtype)

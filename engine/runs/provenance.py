@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 
 import rasterio
 import torch
+from shapely import affinity
 
-from ...protocol import ErrorCode, Existing, Image, OrthomaskError, PredictRequest, to_json
+from ...protocol import ClassInfo, ErrorCode, Existing, Image, OrthomaskError, PredictRequest, to_json
 from ...protocol.words import tr
 from ..compute.devices import version
+from ..images.grid import Selection
 from ..images.raster import Source
 from ..models.bundle import Bundle
 
@@ -30,7 +33,10 @@ class Processor(NamedTuple):
 
 def settings(request: PredictRequest, model_sha256: str) -> dict[str, Any]:
     """Everything in a request that affects its results, besides the image's pixels."""
-    return to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=model_sha256))
+    known = to_json(replace(request, output_dir="-", existing=Existing.REFUSE, model=model_sha256))
+    if not request.whole_objects:
+        del known["whole_objects"]  # runs begun before there was a choice keep their ids
+    return known
 
 
 def run_id(request: PredictRequest, bundle: Bundle) -> str:
@@ -39,6 +45,17 @@ def run_id(request: PredictRequest, bundle: Bundle) -> str:
     seen = [image.stat().st_size, image.stat().st_mtime_ns] if image.exists() else []
     known = [settings(request, bundle.sha256), seen]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def raster_record(
+    request: PredictRequest, identity: str, classes: Sequence[ClassInfo], selection: Selection
+) -> dict[str, Any]:
+    """What rasters say of their run: its id and classes, and its region in their pixels if they reach beyond it."""
+    record: dict[str, Any] = {"run_id": identity, "classes": [to_json(info) for info in classes]}
+    if selection.region is None:
+        return record
+    region = affinity.translate(selection.region, -selection.extent.x, -selection.extent.y)
+    return {**record, "region": region.wkb_hex, "reach_px": request.reach_px}
 
 
 def provenance(request: PredictRequest, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:

@@ -7,9 +7,7 @@ then moved to their final names one by one, `run.json` last. A strip counts once
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -27,10 +25,10 @@ from ..compute.devices import precision_missing
 from ..images.grid import Lattice, Selection, Window
 from ..images.raster import Source
 from ..models.bundle import Bundle
-from ..outputs import LOCK, refuse_in_use, write_atomically, writing
+from ..outputs import LOCK, refuse_in_use, write_atomically, write_shared, writing
 from ..progress import Progress
 from .cogs import Band, Frame, class_band, encoded, move, vrt, write_cog
-from .provenance import Processor, image_changed, provenance, run_id, settings
+from .provenance import Processor, image_changed, provenance, raster_record, run_id, settings
 from .pyramids import write_overviews
 
 NODATA = 255
@@ -44,11 +42,23 @@ RESULTS = ("classes.tif", "probabilities.tif", "polygons.gpkg", "run.json")
 
 @dataclass(frozen=True)
 class Strip:
-    """Finished rows: the first one's lattice row, and uint8 probabilities `(K, rows, width)` of the region's extent."""
+    """Finished rows: the first one's lattice row, and uint8 probabilities `(K, rows, width)` of the extent.
+
+    Attributes:
+        beyond: which pixels are outside the region `(rows, width)`; None if all results end with it.
+    """
 
     index: int
     top: int
     probabilities: np.ndarray
+    beyond: np.ndarray | None = None
+
+    def classes(self, threshold: float) -> np.ndarray:
+        """Class values `(rows, width)`, which end with the region."""
+        values = classify(self.probabilities, threshold)
+        if self.beyond is not None:
+            values[self.beyond] = NODATA
+        return values
 
 
 class Part(NamedTuple):
@@ -253,7 +263,7 @@ class RunFolder:
     def write(self, strip: Strip) -> None:
         """Store a strip; it counts once its classes exist."""
         height = strip.probabilities.shape[1]
-        classes = classify(strip.probabilities, self.threshold)
+        classes = strip.classes(self.threshold)
         write_atomically(self._strip(strip.index, "probabilities"), encoded(strip.probabilities))
         if (classes != NODATA).any():
             write_atomically(self.work / "data", b"")
@@ -282,44 +292,49 @@ class RunFolder:
 
     def write_block(self, block: Part, probabilities: np.ndarray, classes: np.ndarray) -> None:
         """Store a block, `(K, H, W)` and `(H, W)`; it counts once its marker exists. Two workers may both write it."""
-        filled = bool((classes != NODATA).any())
+        filled = bool((probabilities != NODATA).any())
         if filled:  # in tiles: a COG is built from squares, and reads each of them once
-            _put(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
-            _put(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
+            write_shared(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
+            write_shared(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
+        if (classes != NODATA).any():
             write_atomically(self.work / "data", b"")
-        _put(self._done(block), b"data" if filled else b"")
+        write_shared(self._done(block), b"data" if filled else b"")
 
     def filled(self, blocks: Sequence[Part]) -> list[Part]:
         """Those of the finished blocks that hold data."""
         return [block for block in blocks if self._done(block).read_bytes()]
 
-    def write_rasters(self, lattice: Lattice, extent: Window, parts: Sequence[Part], progress: Progress) -> Paths:
+    def write_rasters(self, lattice: Lattice, selection: Selection, parts: Sequence[Part], progress: Progress) -> Paths:
         """Join the parts into two Cloud Optimized GeoTIFFs, in parallel, still in the hidden folder."""
+        extent = selection.extent
         scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
         probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
         transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
         frame = Frame(extent.width, extent.height, lattice.crs, transform)
+        record = json.dumps(raster_record(self.request, self.run_id, self._classes, selection))
         placed = [part._replace(window=_moved(part.window, extent)) for part in parts]
         with ThreadPoolExecutor(1) as beside:
             classes = [class_band(self._classes)]
-            other = beside.submit(self._write_cog, "classes", classes, "mode", frame, placed, progress.quiet())
-            self._write_cog("probabilities", probabilities, "average", frame, placed, progress)
+            other = beside.submit(self._write_cog, "classes", classes, "mode", frame, placed, record, progress.quiet())
+            self._write_cog("probabilities", probabilities, "average", frame, placed, record, progress)
         other.result()
         return self._staged
 
     def _write_cog(
-        self, kind: str, about: list[str], resampling: str, frame: Frame, parts: Sequence[Part], progress: Progress
-    ) -> None:
+        self, kind: str, about: list[str], resampling: str, frame: Frame, parts: Sequence[Part], record: str,
+        progress: Progress,
+    ) -> None:  # fmt: skip
         mosaic = self.work / f"{kind}.vrt"
         bands = [Band("uint8", NODATA, band, resampling) for band in about]
-        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts, [""] * len(bands)))
+        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts, record, [""] * len(bands)))
         overviews = write_overviews(mosaic, frame, bands, progress.part(0, 0.5))
-        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts, overviews))
+        write_atomically(mosaic, self._mosaic(kind, bands, frame, parts, record, overviews))
         write_cog(mosaic, self.work / f"{kind}.tif", resampling, progress.part(0.5, 1))
 
     def _mosaic(
-        self, kind: str, bands: Sequence[Band], frame: Frame, parts: Sequence[Part], overviews: Sequence[str]
-    ) -> bytes:
+        self, kind: str, bands: Sequence[Band], frame: Frame, parts: Sequence[Part], record: str,
+        overviews: Sequence[str],
+    ) -> bytes:  # fmt: skip
         """A VRT of all parts, with each band's description and overviews."""
         sources = [
             f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._part(name, kind).name}</SourceFilename>"
@@ -327,7 +342,6 @@ class RunFolder:
             f"<DstRect xOff='{at.x}' yOff='{at.y}' xSize='{at.width}' ySize='{at.height}'/></SimpleSource>"
             for name, at in parts
         ]
-        record = json.dumps({"run_id": self.run_id, "classes": [to_json(info) for info in self._classes]})
         drawn = [
             (band, smaller + "".join(source % number for source in sources))
             for number, (band, smaller) in enumerate(zip(bands, overviews), 1)
@@ -377,11 +391,3 @@ class RunFolder:
 
 def _moved(window: Window, origin: Window) -> Window:
     return window._replace(x=window.x - origin.x, y=window.y - origin.y)
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file atomically, even when others write the same one."""
-    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    write_atomically(mine, content)
-    with writing(path):
-        os.replace(mine, path)

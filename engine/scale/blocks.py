@@ -17,7 +17,6 @@ from ..images.raster import open_image, open_reader
 from ..models import bundle as bundles
 from ..outputs import write_atomically
 from ..progress import Progress
-from ..runs import runs
 from ..runs.runs import NODATA, RunFolder
 
 JOB = "job.json"
@@ -65,7 +64,7 @@ def run(request: BlockRequest, progress: Progress) -> BlockResult:
             for strip in predict.blended(plan, reader, predictor, progress):
                 rows = slice(strip.top - window.y, strip.top - window.y + strip.probabilities.shape[1])
                 probabilities[:, rows] = strip.probabilities
-                classes[rows] = runs.classify(strip.probabilities, folder.threshold)
+                classes[rows] = strip.classes(folder.threshold)
     filled = bool((classes != NODATA).any())
     folder.write_block(folder.block(window), probabilities, classes)
     return BlockResult(filled)

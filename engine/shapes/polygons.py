@@ -36,6 +36,7 @@ from ..outputs import locked, refuse_in_use, writing
 from ..progress import Progress
 from ..runs.runs import SCALE, Counted
 from . import outlines
+from .edges import Kept
 from .layers import write_layer
 from .measure import measured
 from .tracing import Objects, Part, traced
@@ -93,8 +94,11 @@ def write(
         near_x = known["center"][0] if "center" in known else None
         crs = pyproj.CRS.from_user_input(known.get("crs") or dataset.crs.to_wkt())
         finisher = _Finisher(dataset, classes, options, crs, record["run_id"], near_x)
-        layer = _Layer(target, finisher.crs)
-        for objects, pending in traced(dataset, threshold, finisher.min_pixels, progress):
+        layer, mask = _Layer(target, finisher.crs), None
+        if "region" in record:
+            region, looking, progress = shapely.from_wkb(record["region"]), progress.part(0, 0.2), progress.part(0.2, 1)
+            mask = Kept(dataset, threshold, finisher.min_pixels, region, record["reach_px"], looking)
+        for objects, pending in traced(dataset, threshold, finisher.min_pixels, progress, mask):
             layer.add(finisher.finished(objects, pending))
         layer.write()
     _write_provenance(provenance, record["run_id"], target)

@@ -7,7 +7,7 @@ are few, and grow with the raster's width, not with its height. An object itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, product
@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 from rasterio.io import DatasetReader
-from rasterio.windows import Window
+from rasterio.windows import Window as Block
 from scipy import ndimage
 from shapely import Polygon
 
 from ...protocol.words import tr
+from ..images.grid import Window
 from ..progress import Progress
-from ..runs.runs import classify
+from ..runs.runs import NODATA, classify
 from ..waiting import ahead
 from . import contours
 
@@ -32,6 +33,10 @@ TILES_AHEAD = 2
 BATCH_CORNERS = 1 << 17
 """Finished objects are passed on when they have this many corners in total."""
 TOP, LEFT, RIGHT, BOTTOM = EDGES = np.s_[0, :], np.s_[:, 0], np.s_[:, -1], np.s_[-1, :]
+
+
+Mask = Callable[[Window], np.ndarray]
+"""Which pixels of a tile are looked at `(H, W)`."""
 
 
 class Objects(NamedTuple):
@@ -84,16 +89,17 @@ class Part:
 
 
 def traced(
-    dataset: DatasetReader, threshold: float, min_pixels: float, progress: Progress
+    dataset: DatasetReader, threshold: float, min_pixels: float, progress: Progress, mask: Mask | None = None
 ) -> Iterator[tuple[Objects, list[Part]]]:
     """Objects of a probability raster, some at a time, each time with those still unfinished.
 
     Args:
         min_pixels: objects of fewer pixels are left out.
+        mask: of the pixels that objects are made of; None for all.
     """
     seam, held, corners = _Seam(dataset.width), list[Objects](), 0
     trace = partial(_traced, threshold=threshold, min_pixels=min_pixels)
-    for tile in ahead(trace, _read(dataset, progress), TILES_AHEAD, progress):
+    for tile in ahead(trace, _read(dataset, mask, progress), TILES_AHEAD, progress):
         finished = [seam.add(tile)]
         if tile.right == dataset.width:
             finished.append(seam.finish_row(min_pixels, last=tile.bottom == dataset.height))
@@ -107,18 +113,25 @@ def traced(
 
 
 class _Read(NamedTuple):
-    """Probabilities `(K, H, W)` of a tile, and the column and row of its first pixel."""
+    """Probabilities `(K, H, W)` of a tile, no data where they do not count, and its first pixel's column and row."""
 
     left: int
     top: int
     bands: np.ndarray
 
 
-def _read(dataset: DatasetReader, progress: Progress) -> Iterator[_Read]:
+def _read(dataset: DatasetReader, mask: Mask | None, progress: Progress) -> Iterator[_Read]:
     for top, left in product(range(0, dataset.height, TILE_PX), range(0, dataset.width, TILE_PX)):
         progress.report(top / dataset.height, tr("Tracing outlines"))
         width, height = min(TILE_PX, dataset.width - left), min(TILE_PX, dataset.height - top)
-        yield _Read(left, top, dataset.read(window=Window(left, top, width, height)))
+        wanted = mask(Window(left, top, width, height)) if mask else None
+        if wanted is not None and not wanted.any():
+            yield _Read(left, top, np.full((dataset.count, height, width), NODATA, np.uint8))
+            continue
+        bands = dataset.read(window=Block(left, top, width, height))
+        if wanted is not None:
+            bands[:, ~wanted] = NODATA
+        yield _Read(left, top, bands)
 
 
 class _Tile(NamedTuple):

@@ -26,8 +26,8 @@ from scene import PATIENCE_SECONDS, wait_until
 from tile_server import COLUMN, ROW, color, place, serving_tiles
 
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
+from orthomask.ui.layers.map_tools import PolygonTool
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.segment.map_tools import PolygonTool
 
 
 def press(button):
@@ -137,7 +137,7 @@ def test_the_mask_is_gdals_own(panel, sample, tmp_path):
         feature.setGeometry(box_on(layer, west, 30 + west / 3, 25, sample))
         layer.addFeature(feature)
     panel.labels.add(layer)
-    panel.labels.list.setCurrentRow(1)
+    panel.labels.list.setCurrentRow(0)
     press(panel.labels.remove_button)
     panel.export.areas.setLayer(None)
     press(panel.run_bar.run_button)
@@ -273,7 +273,12 @@ def test_the_toolbox(provider, sample, tmp_path):
         {"IMAGE": sample, "COUNT": 3, "SIZE": 30, "SHARE_TRAIN": 1, "OUTPUT": str(tmp_path / "areas.gpkg")},
     )
     assert areas["ADDED"] == 3
-    given = {"IMAGE": sample, "LABELS": areas["OUTPUT"], "AREAS": areas["OUTPUT"]}
+    drawn = {"INPUT": areas["OUTPUT"], "FIELDS": ["name"], "OUTPUT": "memory:drawn"}  # areas are no labels
+    given = {
+        "IMAGE": sample,
+        "LABELS": processing.run("native:retainfields", drawn)["OUTPUT"],
+        "AREAS": areas["OUTPUT"],
+    }
     mask = processing.run("orthomask:exportmask", {**given, "OUTPUT": str(tmp_path / "mask.tif")})
     assert json.loads(mask["COUNTS"])[0]["objects"] == 3
     chips = processing.run("orthomask:exportchips", {**given, "SIZE": 64, "OUTPUT": str(tmp_path / "chips")})

@@ -26,8 +26,8 @@ from orthomask.protocol import Split
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.evaluate.box import EvaluateDialog
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
+from orthomask.ui.layers.map_tools import PolygonTool
 from orthomask.ui.models import own_models
-from orthomask.ui.segment.map_tools import PolygonTool
 
 CRS, LEFT, TOP, GSD = "EPSG:32645", 400_000.0, 3_050_000.0, 0.3
 SIDE_PX, CELL_PX, ROOF_PX = 576, 96, 48

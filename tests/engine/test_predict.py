@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,16 @@ from orthomask.engine.compute import devices
 from orthomask.engine.images.grid import Lattice, Window, select
 from orthomask.engine.progress import Progress
 from orthomask.engine.runs import runs
+from orthomask.engine.shapes import polygons
 from orthomask.protocol import (
+    REACH_PX,
     Cancelled,
     ErrorCode,
     Existing,
     Image,
     OrthomaskError,
+    PolygonizeRequest,
+    PolygonOptions,
     PredictRequest,
     PredictResult,
     Region,
@@ -412,3 +417,56 @@ def test_polygons_lie_where_the_object_is_in_any_georeference(
     expected = shapely.Polygon([transform @ corner for corner in ((80, 60), (220, 60), (220, 150), (80, 150))])
     assert meta["crs"] == crs, "polygons come in the source's CRS"
     assert found.intersection(expected).area / found.union(expected).area > 0.97
+
+
+def outlines(result: PredictResult) -> list[str]:
+    _, _, geometries, _ = pyogrio.raw.read(result.polygons_path, layer="polygons")
+    return sorted(shapely.to_wkt(shapely.normalize(shapely.from_wkb(geometries)), rounding_precision=3))
+
+
+@pytest.fixture
+def whole(request_: PredictRequest, tmp_path: Path) -> Callable[..., PredictResult]:
+    """Runs over a box of pixels, whose objects at the edge are kept whole, with their pixels' outlines."""
+    with rasterio.open(request_.image.path) as dataset:
+        transform = dataset.transform
+
+    def run(name: str, *corners: int, progress: Progress | None = None) -> PredictResult:
+        options = {"whole_objects": True, "polygons": PolygonOptions(0, 0, simplify=False), "threshold": 0.6}
+        region = box_region(transform, *corners)
+        return predict.run(again(request_, tmp_path / name, region=region, **options), progress or Progress())
+
+    return run
+
+
+def test_neighbouring_regions_draw_each_whole_object_once(whole: Callable[..., PredictResult]) -> None:
+    apart = outlines(whole("left", 20, 40, 150, 300)) + outlines(whole("right", 150, 40, 310, 300))
+    joint = outlines(whole("both", 20, 40, 310, 300))
+    assert len(joint) > 20
+    assert sorted(apart) == joint
+
+
+def test_classes_end_with_the_region_and_probabilities_reach_beyond(whole: Callable[..., PredictResult]) -> None:
+    result = whole("left", 20, 40, 150, 300)
+    with rasterio.open(result.classes_path) as classes, rasterio.open(result.probabilities_path) as probabilities:
+        known = [dataset.read(1) != runs.NODATA for dataset in (classes, probabilities)]
+        corner = ~classes.transform @ (probabilities.transform.c, probabilities.transform.f)
+    assert int(known[0].sum()) == 130 * 260
+    assert corner == pytest.approx((0, 0), abs=1e-6)
+    assert known[1][: 300 + REACH_PX, : 150 + REACH_PX].all()
+    assert not known[1][:, 150 + 2 * REACH_PX :].any()
+
+
+def test_a_cancelled_run_with_whole_objects_goes_on_where_it_stopped(whole: Callable[..., PredictResult]) -> None:
+    undisturbed = whole("undisturbed", 20, 40, 150, 300)
+    with pytest.raises(Cancelled):
+        whole("again", 20, 40, 150, 300, progress=CancelAfter(0.5))
+    resumed = whole("again", 20, 40, 150, 300)
+    assert rasters(resumed) == rasters(undisturbed)
+    assert outlines(resumed) == outlines(undisturbed)
+
+
+def test_polygons_of_the_raster_are_those_of_the_run(whole: Callable[..., PredictResult], tmp_path: Path) -> None:
+    result, target = whole("left", 20, 40, 150, 300), tmp_path / "more.gpkg"
+    options = PolygonOptions(0, 0, simplify=False)
+    polygons.run(PolygonizeRequest(result.probabilities_path, str(target), 0.6, polygons=options), Progress())
+    assert outlines(replace(result, polygons_path=str(target))) == outlines(result)

@@ -115,6 +115,10 @@ class QgsProject(QObject, _Some):
     """An open project that is not saved."""
 
     readProject, projectSaved, cleared = pyqtSignal(), pyqtSignal(), pyqtSignal()
+
+    def mapLayer(self, identity: str) -> None:
+        """No layer is in it."""
+
     _instance: Optional[QgsProject] = None
 
     @classmethod
@@ -157,6 +161,8 @@ class QgsCollapsibleGroupBox(QGroupBox, _Some):
 
 class QgsFilterLineEdit(QLineEdit, _Some):
     """Without icons."""
+
+    cleared = pyqtSignal()
 
     def setShowSearchIcon(self, shown: bool) -> None:
         pass

@@ -16,7 +16,7 @@ from typing import Any
 
 import standin
 from PyQt6.QtCore import QEvent, QPoint, QPointF, Qt, qInstallMessageHandler
-from PyQt6.QtGui import QEnterEvent, QWheelEvent
+from PyQt6.QtGui import QEnterEvent, QPainter, QPixmap, QWheelEvent
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication, QWidget
 
@@ -132,21 +132,35 @@ def _offer() -> Any:
 def _makeshift(parent: QWidget) -> QWidget:
     chooser = importlib.import_module("orthomask.ui.runs.folder_chooser")
     parent.resize(300, 80)
-    words: QWidget = chooser.MakeshiftWords(chooser.FolderChooser("A tip", parent), parent)
+    words: QWidget = chooser.FolderWords(chooser.FolderChooser("A tip", parent), parent)
     parent.show()
     return words
 
 
 def _device() -> Any:
     protocol = importlib.import_module("orthomask.protocol")
-    return protocol.InfoResult("0.6.0", "cuda", "A GPU", "It is the fastest.", "bf16", {})
+    return protocol.InfoResult("0.7.0", "cuda", "A GPU", "It is the fastest.", "bf16", {})
+
+
+def _lights() -> list[Any]:
+    protocol = importlib.import_module("orthomask.protocol")
+    return [protocol.Light(level.value, level, f"It is {level.value}.") for level in protocol.Level]
+
+
+def _striped() -> QPixmap:
+    picture = QPixmap(30, 20)
+    picture.fill(Qt.GlobalColor.white)
+    with QPainter(picture) as painter:
+        painter.fillRect(0, 0, 15, 20, Qt.GlobalColor.red)
+    return picture
 
 
 ARGUMENTS: dict[str, Any] = {
-    "folders": list, "heads": ("Value", "Class"), "nothing": "none", "running": lambda: None, "tip": "A tip",
+    "classes": (), "folders": list, "heads": ("Value", "Class"), "nothing": "none", "running": lambda: None,
+    "tip": "A tip", "title": "A picture",
 }  # fmt: skip
 """Values of the arguments that constructors require, by their names."""
-NEEDS_QGIS = {"canvas", "client", "crs", "dock", "iface"}
+NEEDS_QGIS = {"canvas", "client", "crs", "dock", "iface", "preflight", "viewport"}
 """Arguments that only QGIS can give."""
 FILL: dict[str, Callable[[Any], object]] = {
     "AdvancedBox": lambda box: box.setCollapsed(False),
@@ -158,15 +172,18 @@ FILL: dict[str, Callable[[Any], object]] = {
     "TrainingBar": lambda bar: (bar.show_running(), bar.report(0.4, "Epoch 4")),
     "FinishedBox": lambda box: box.show_words("It is trained."),
     "RunBar": lambda bar: (bar.start(), bar.report(0.4, "Strip 4")),
+    "LightsView": lambda view: view.show_lights(_lights()),
     "ModelBox": lambda box: box.show_models(_models()),
     "ModelList": lambda models: models.show_models(_models()),
+    "NamedTabs": lambda tabs: tabs.add(QWidget(), "Train", "train"),
+    "PictureWindow": lambda window: window.show_pixels(_striped()),
     "StartBox": lambda box: box.show_models(_models()),
     "StoreBox": lambda box: box.show_environments(""),
     "PlanBox": lambda box: box.show_offer(_offer()),
     "DeviceBadge": lambda badge: badge.show_device(_device()),
 }
 """Puts something into a widget."""
-OWNED: dict[str, Callable[[QWidget], QWidget]] = {"MakeshiftWords": _makeshift}
+OWNED: dict[str, Callable[[QWidget], QWidget]] = {"FolderWords": _makeshift}
 """Widgets that are nothing without their neighbours."""
 EMPTY = {"Picture", "FieldChooser"}
 """Widgets that show nothing before they have something."""

@@ -15,7 +15,6 @@ from orthomask.ui.label.new_project_dialog import NewProjectDialog
 from orthomask.ui.setup.dialog import SetupDialog
 from orthomask.ui.toolkit.accessible import name_of, used_widgets
 from orthomask.ui.toolkit.help import HelpWindow
-from orthomask.ui.train import view as training_view
 
 CLASSES = (ClassInfo(1, "building", "#dc3228"), ClassInfo(2, "field", "#30a030"))
 
@@ -39,6 +38,7 @@ def make(dock, layer, qgis_iface, client):
         "NewProjectDialog": lambda kind: kind("/tmp", layer.crs(), ()),
         "HistoryDialog": lambda kind: kind(list, str),
         "SettingsPage": lambda kind: kind(dock),
+        "PictureWindow": lambda kind: kind("Pictures"),
     }
 
     def make(kind):
@@ -109,13 +109,14 @@ def test_pictures_that_say_something_say_it_in_words_too(dock):
     assert [lamp.accessibleName() for lamp in lamps] == ["red"]
 
 
-def test_the_picture_of_a_training_opens_from_the_keyboard_too(dock, photo, monkeypatch):
-    opened = []
-    monkeypatch.setattr(training_view.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+def test_the_picture_of_a_training_opens_from_the_keyboard_too(dock, photo):
     picture = dock.train.view.picture
     picture.show_file(photo)
     QTest.keyClick(picture, Qt.Key.Key_A)
+    assert picture.window_of_own is None
     QTest.keyClick(picture, Qt.Key.Key_Space)
-    assert opened == [photo]
+    assert picture.window_of_own.isVisible()
+    assert picture.window_of_own.windowTitle() == picture.accessibleName()
+    picture.window_of_own.close()
     assert picture.focusPolicy() == Qt.FocusPolicy.TabFocus
     assert picture.accessibleName()

@@ -14,15 +14,17 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
+from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QFileDialog, QLabel, QPushButton
+from qgis.PyQt.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QScrollArea
 from scene import CRS, wait_until
 
 from orthomask.ui.client import environment
 from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.layers.sources import extent_region
+from orthomask.ui.models.model_box import ModelBox
 from orthomask.ui.toolkit.words import area_in_words
 
 LEFT = Qt.MouseButton.LeftButton
@@ -86,6 +88,14 @@ def test_another_model_brings_its_own_threshold(panel):
     panel.model.chooser.setCurrentIndex(1)
     assert panel.model.threshold.value() == pytest.approx(0.5)
     assert "10 m" in panel.model._facts.text()
+
+
+def test_numbers_of_the_model_are_shown_once_they_are_known(panel):
+    assert ModelBox().threshold.text() == "–", "no threshold before the engine has started"
+    assert panel.model.threshold.text() == "0.40"
+    assert panel.options.min_area.text() == "automatic: 1.4 m²"
+    panel.model.threshold.setValue(0.01)
+    assert panel.model.threshold.text() == "0.01"
 
 
 def test_a_model_file_is_added_and_chosen(panel, engine, monkeypatch):
@@ -162,6 +172,20 @@ def test_a_rectangle_drawn_on_the_canvas_is_what_the_engine_gets(panel, canvas, 
     assert region_of(engine).symDifference(drawn).area() < 1e-6 * drawn.area()
     assert engine.asked("predict")[-1]["region"]["crs"] == CRS
     assert area_in_words(panel.region.region.area_m2) in panel.region._words.text()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_whole_objects_at_the_edge_are_kept_unless_switched_off(dock, engine, is_whole):
+    panel = dock.segment
+    press(panel.region.extent_button)
+    panel.options.setCollapsed(False)
+    assert panel.options.whole_objects.isChecked()
+    if not is_whole:
+        panel.options.whole_objects.click()
+    run(panel)
+    wait_until(lambda: engine.asked("predict"))
+    assert engine.asked("predict")[-1]["whole_objects"] is is_whole
+    wait_until(lambda: [check["whole_objects"] for check in engine.asked("check")][-1:] == [is_whole])
 
 
 @pytest.mark.parametrize(("crs", "half_x", "half_y"), [("EPSG:4326", 180, 90), ("EPSG:3857", 2e7, 2e7)])
@@ -341,6 +365,8 @@ def test_an_error_has_a_sentence_a_remedy_and_details(ready, engine, bar, monkey
     engine.script(predict={"error": error})
     run(ready)
     assert shown(bar).endswith("The disk is full. Free 2 GB.")
+    assert len(bar.items()) == 1
+    assert not ready.run_bar.status.isVisible(), "it is said once"
     button = next(b for b in bar.currentItem().findChildren(QPushButton) if b.text() == "Details")
     press(button)
     assert details[0].details == "errno 28"
@@ -391,6 +417,19 @@ def test_fits_a_narrow_screen(dock):
     assert dock.widget().minimumSizeHint().width() <= 320
 
 
+def test_no_panel_scrolls_sideways(dock, ready, engine):
+    wait_until(lambda: ready.preflight.result is not None)
+    dock.resize(360, 700)
+    for index in range(dock.tabs.count()):
+        dock.tabs.setCurrentIndex(index)
+        panel = dock.tabs.widget(index)
+        for box in panel.findChildren(QgsCollapsibleGroupBox):
+            box.setCollapsed(False)
+        QApplication.processEvents()
+        wide = [area for area in panel.findChildren(QScrollArea) if area.isVisible()]
+        assert [area.horizontalScrollBar().maximum() for area in wide] == [0] * len(wide), dock.tabs.tabToolTip(index)
+
+
 def test_a_missing_engine_is_one_sentence_and_another_python_mends_it(
     qgis_iface, canvas, layer, engine, bar, monkeypatch
 ):
@@ -435,3 +474,18 @@ def test_a_region_goes_with_its_project(ready, photo):
     QgsProject.instance().addMapLayer(QgsRasterLayer(photo, "another"))
     wait_until(lambda: ready.preflight.result is not None)
     assert not ready.run_bar.run_button.isEnabled()
+
+
+def test_tabs_show_icons_where_their_names_do_not_fit(dock):
+    bar, names = dock.tabs.tabBar(), ["Segment", "Label", "Train", "Models"]
+    dock.resize(420, 700)
+    assert [bar.tabText(index) for index in range(4)] == names
+    font = dock.font()
+    font.setPointSize(22)
+    dock.setFont(font)
+    assert [bar.tabText(index) for index in range(4)] == [""] * 4
+    assert not any(bar.tabIcon(index).isNull() for index in range(4))
+    assert [bar.tabToolTip(index) for index in range(4)] == names
+    assert [bar.accessibleTabName(index) for index in range(4)] == names
+    dock.resize(1200, 700)
+    assert [bar.tabText(index) for index in range(4)] == names

@@ -215,6 +215,7 @@ def test_tab_goes_through_the_windows_from_top_to_bottom(dock, layer, qgis_iface
         SetupDialog(None, dock),
     ):
         window.show()
+        window.resize(window.width(), 1200)  # so that nothing lies behind the row of buttons
         QApplication.processEvents()
         places = [stop for stop in stops(window) if stop[0].parentWidget().objectName() != "qt_scrollarea_viewport"]
         assert backwards(places) == []

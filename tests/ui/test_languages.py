@@ -55,7 +55,7 @@ def translated_dock(language, qgis_iface, canvas, layer, client, bar, tmp_path):
 
 def test_the_dock_speaks_the_language_and_nothing_in_it_is_cut_off(translated_dock, language):
     tabs = translated_dock.findChild(QTabWidget)
-    assert [tabs.tabText(index).replace("&", "") for index in range(tabs.count())] == TABS[language]
+    assert [tabs.tabToolTip(index) for index in range(tabs.count())] == TABS[language]  # beside icons, if too long
     assert translated_dock.widget().minimumSizeHint().width() <= NARROW_PX
     assert tabs.tabBar().tabRect(tabs.count() - 1).right() <= tabs.width()
     for index in range(tabs.count()):

@@ -10,8 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from ...engine.compute import devices
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
@@ -32,6 +30,7 @@ from ...protocol.words import tr
 from ..chips.manifest import load_manifest
 from ..chips.pictures import Tile, read_chips, read_pictures
 from ..data.material import rooted
+from ..truth.vector_files import choose_layer, fields_of
 from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
 from .calibration import Histogram
@@ -110,7 +109,7 @@ class _Evaluation:
                 add = self._add if tile.split is self._request.split else self._tune
                 add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
-            raise _nothing(self._request.split)
+            raise _nothing(self._request)
 
     @property
     def _tunes(self) -> bool:
@@ -190,9 +189,9 @@ class _Evaluation:
                 "Everything was measured in one area, which says nothing about how scores differ from place to place: "
                 "label more areas."
             )
-        if not self._request.map_path:
+        if self._mapped_m2 is None:
             return
-        unlabelled = 1 - scores.ratio(self._tally.labelled_m2.sum(), np.sum(self._mapped_m2))
+        unlabelled = 1 - scores.ratio(self._tally.labelled_m2.sum(), self._mapped_m2.sum())
         if areas < FEW_AREAS and unlabelled > NO_SHARE:
             yield (
                 tr(
@@ -242,7 +241,7 @@ class _Evaluation:
             "split": self._request.split.value,
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": devices.version(),
-            "device": self._device.name,
+            "device": self._device.words,
             "speck_px": SPECK_PX,
             "piece_px": PIECE_PX,
             "sample": SAMPLE,
@@ -261,11 +260,20 @@ def _sources(data: LabelledData) -> dict[str, list[str]]:
     return {kind: list(dict.fromkeys(names)) for kind, names in sources.items()}
 
 
-def _nothing(split: Split) -> OrthomaskError:
+def _nothing(request: EvaluateRequest) -> OrthomaskError:
+    split = request.split.value
+    for areas in (image.areas for image in request.data.projects if image.areas):
+        layer = choose_layer(areas.path, areas.layer, "areas")
+        if areas.split_field not in fields_of(areas.path, layer):
+            sentence = tr("The areas have no attribute “{}”, so all of them are for training.").format(
+                areas.split_field
+            )
+            remedy = tr("Add it, with the value “{}” for the areas to evaluate on.").format(split)
+            return OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
     return OrthomaskError(
         ErrorCode.AREAS_EMPTY,
-        tr("Nothing is labelled for {}.").format(split.value),
-        tr("Set the split of areas on the image to “{}”, or evaluate another split.").format(split.value),
+        tr("Nothing is labelled for {}.").format(split),
+        tr("Set the split of areas on the image to “{}”, or evaluate another split.").format(split),
     )
 
 

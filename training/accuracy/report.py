@@ -99,7 +99,7 @@ def _sweep(axes: Axes, histogram: Histogram, result: EvaluateResult) -> None:
     axes.axvline(result.threshold, color=INK, linewidth=1, linestyle="--", label=f"used: {result.threshold:.2f}")
     axes.plot(result.best_threshold, result.best_iou, "o", color=ACCENT, label=f"best: {result.best_threshold:.2f}")
     axes.set(xlabel="threshold", ylabel="score")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    axes.legend(framealpha=0.9, edgecolor="none", fontsize=8, ncols=2)  # the dashed line may pass behind it
 
 
 def _precision_recall(axes: Axes, histogram: Histogram, result: EvaluateResult) -> None:

@@ -107,12 +107,12 @@ def run(request: CheckTrainingRequest, progress: Progress) -> CheckTrainingResul
     chips = Counter(chip.split for manifest in reading.manifests for chip in manifest.chips)
     lights = (*_lights(tally, training), *_chip_lights(chips))
     if any(light.level is Level.RED for light in lights):
-        return CheckTrainingResult(lights, None, device.name)
+        return CheckTrainingResult(lights, None, device.words)
     network = arguments(training, parent, bands or len(COLOURS), (classes or 1) + 1)
     validated_px = _validated_m2(tally) / reading.gsd_m**2 + chips[Split.VALIDATION] * training.schedule.chip_px**2
     seconds = pace.seconds(training, network, validated_px, device, progress.part(0.5, 1))
     memory = [] if seconds is not None else [_memory_light()]
-    return CheckTrainingResult((*lights, *memory), seconds, device.name)
+    return CheckTrainingResult((*lights, *memory), seconds, device.words)
 
 
 def _lights(tally: _Tally, training: TrainRequest) -> Iterator[Light]:
@@ -165,7 +165,7 @@ def _validation(tally: _Tally) -> Light:
         words = tr("No area is for validation: a part of those for training is held back, and its score says less.")
         return Light("validation", Level.AMBER, words)
     if tally.rasters:
-        return Light("validation", Level.GREEN, tr("There is something to validate on."))
+        return Light("validation", Level.GREEN, tr("There are areas for validation."))
     if not count:
         words = tr("There is no label in the areas for validation: add an area that contains some.")
         return Light("validation", Level.RED, words)
@@ -189,7 +189,7 @@ def _chip_lights(chips: Counter[Split]) -> Iterator[Light]:
         words = tr("No chip is for validation: a part of those for training is held back, and its score says less.")
         yield Light("validation", Level.AMBER, words)
     else:
-        words = tr("{} chips for training and {} for validation: both are there.")
+        words = tr("Fine: {} chips for training, {} for validation.")
         yield Light("chips", Level.GREEN, words.format(train, validation))
 
 

@@ -78,8 +78,8 @@ def _measured(case: _Case, device: torch.device, progress: Progress) -> Pace:
 
     def step() -> None:
         logits = network.train()(image)
-        losses.loss(case.objective, logits.float(), mask).backward()
-        next(network.parameters()).grad.sum().item()  # type: ignore[union-attr] # waits for the device
+        torch.autograd.backward(losses.loss(case.objective, logits.float(), mask))
+        next(network.parameters()).grad.sum().item()  # waits for the device
 
     def look() -> None:
         with torch.inference_mode():

@@ -18,7 +18,7 @@ SIDE_PX = 256
 GAP_PX = 6
 GROUND = 0.35
 """Brightness of the image under classes, and where the truth is unknown."""
-LINE_PX = 2
+LINE_PX, MARGIN_PX = 2, 8
 
 
 def preview(
@@ -26,19 +26,28 @@ def preview(
 ) -> bytes:
     """A PNG with a row for each example: the image with the truth outlined, and the prediction. Unknown is dark.
 
-    Two panels, not three: in a narrow dock, each is then half as wide again.
+    Two panels, not three, and cut to what is known: they are seen in a narrow dock.
 
     Args:
         examples: chips, and the probabilities `(K, H, W)` of the foreground classes in each.
     """
-    rows, side = [], min(SIDE_PX, max(len(chip.mask) for chip, _ in examples))
-    for chip, found in examples:
+    rows, cut = [], [_known_part(chip.mask) for chip, _ in examples]
+    side = min(SIDE_PX, max(part.stop - part.start for parts in cut for part in parts))
+    for (chip, found), part in zip(examples, cut):
         image = _image(chip, usual)
         predicted = np.where(found.max(axis=0) >= threshold, found.argmax(axis=0) + 1, 0)
         predicted = np.where(chip.mask == UNKNOWN, UNKNOWN, predicted)
         panels = _outlined(image, chip.mask, classes), _painted(image, predicted, classes)
-        rows.append(np.concatenate([_framed(panel, side) for panel in panels], axis=2))
+        rows.append(np.concatenate([_framed(panel[:, part[0], part[1]], side) for panel in panels], axis=2))
     return _png(np.concatenate(rows, axis=1))
+
+
+def _known_part(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of a mask with known pixels, and a little around them."""
+    known = mask != UNKNOWN
+    spans = (np.flatnonzero(known.any(axis=axis))[[0, -1]] for axis in (1, 0))
+    rows, columns = (slice(max(0, int(first) - MARGIN_PX), int(last) + 1 + MARGIN_PX) for first, last in spans)
+    return rows, columns
 
 
 def _image(chip: Chip, usual: Range) -> np.ndarray:
@@ -64,11 +73,11 @@ def _rgb(info: ClassInfo) -> np.ndarray:
 
 
 def _painted(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:
-    """The darkened image with classes in their colours; black where unknown."""
+    """The darkened image with classes in their colours."""
     painted = image * GROUND
     for info in classes:
         painted = np.where(mask == info.value, _rgb(info), painted)
-    return np.where(mask == UNKNOWN, 0, painted)
+    return painted
 
 
 def _framed(panel: np.ndarray, side: int) -> np.ndarray:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import traceback
+from functools import partial
 from typing import Any, Optional, Protocol
 
-from qgis.core import QgsTask
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.core import QgsApplication, QgsTask
+from qgis.gui import QgsMessageBar
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
 
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
+from ..toolkit.present import present
 from ..toolkit.words import tr
 
 QUIET = getattr(QgsTask.Flag, "Silent", QgsTask.Flag.CanCancel)
-"""The panel reports its results itself; QGIS before 3.26 notifies anyway."""
+"""The panel reports its results itself; QGIS before 3.26 notifies anyway, see `Hush`."""
 
 
 class Client(Protocol):
@@ -79,6 +82,33 @@ class EngineTask(QgsTask):
         """Report the progress, also to the task manager."""
         self._percent = percent
         super().setProgress(percent)
+
+
+class Hush:
+    """Takes QGIS's own message about the end of a task of ours out of the message bar, as newer QGIS does by `QUIET`.
+
+    It says that a cancelled task has failed, and covers the panel's message about the results.
+    """
+
+    def __init__(self, bar: QgsMessageBar) -> None:
+        self._bar = bar
+        self._manager = present(QgsApplication.taskManager())
+        self._manager.statusChanged.connect(self._hush)
+
+    def release(self) -> None:
+        """Leave QGIS's messages alone."""
+        self._manager.statusChanged.disconnect(self._hush)
+
+    def _hush(self, number: int, status: int) -> None:
+        task = self._manager.task(number)
+        if isinstance(task, EngineTask) and status in {QgsTask.TaskStatus.Complete, QgsTask.TaskStatus.Terminated}:
+            # QGIS connects to the same signal after the plugins that it starts with, before those enabled later.
+            QTimer.singleShot(0, partial(self._remove, task.description()))
+
+    def _remove(self, description: str) -> None:
+        for item in self._bar.items():
+            if item.text() == description:
+                self._bar.popWidget(item)
 
 
 def defect(details: str) -> OrthomaskError:

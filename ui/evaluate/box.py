@@ -31,11 +31,12 @@ from ..layers.picture_words import are_wanted
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import SnapshotClient
 from ..models.own_models import bands_of, classes_of, gsd_of
-from ..runs.folder_chooser import FolderChooser
+from ..runs.folder_chooser import FolderChooser, FolderWords
 from ..runs.folders import new_folder
 from ..toolkit.accessible import name_widgets
 from ..toolkit.help import Section, help_button
 from ..toolkit.messages import show_warning
+from ..toolkit.present import present
 from ..toolkit.run_bar import RunBar
 from ..toolkit.scrolling import lay_out
 from ..toolkit.words import time_in_words, tr
@@ -100,7 +101,10 @@ class EvaluateDialog(QDialog):
         """Evaluate in the background."""
         self.problem.hide()
         try:
-            self._look()
+            self.classes.look(*self.data.chosen_labels(), again=True)
+            if self.classes.problem():
+                self._refresh()
+                return
             frozen = self.data.frozen(self.classes.mapping)
             if frozen.picture is not None and not are_wanted(frozen.picture, self):
                 return
@@ -145,13 +149,14 @@ class EvaluateDialog(QDialog):
         row.setContentsMargins(MARGIN_PX, 0, MARGIN_PX, MARGIN_PX)
         row.addWidget(help_button(lambda: Section.EVALUATE), 0, Qt.AlignmentFlag.AlignBottom)
         row.addWidget(self.run_bar, 1)
-        lay_out(self, (self.outcome, self.data, self.classes, self.options), foot)
+        place = FolderWords(self.options.folder_chooser, self)
+        lay_out(self, (self.outcome, self.data, self.classes, self.options, place), foot)
         self.run_bar.show_below(self.problem)
-        self._scroll = self.findChild(QScrollArea)
+        self._scroll = present(self.findChild(QScrollArea))
 
     def _fit_screen(self) -> None:
         """Open as high as the boxes need, within the screen; later as the user left it."""
-        inner = self._scroll.widget().sizeHint().height() + self.run_bar.sizeHint().height() + 3 * MARGIN_PX
+        inner = present(self._scroll.widget()).sizeHint().height() + self.run_bar.sizeHint().height() + 3 * MARGIN_PX
         highest = SCREEN_SHARE * QgsApplication.primaryScreen().availableGeometry().height()
         self.resize(WIDTH_CHARS * self.fontMetrics().averageCharWidth(), round(min(inner, highest)))
 
@@ -295,7 +300,8 @@ class EvaluationOutcome(QGroupBox):
         self.result = result
         self.table.setText(evaluation_html(result))
         self.best.setEnabled(result.best_iou > 0)
-        self.best.setToolTip(f"{tr('Go to Segment with this model and threshold')}\n{threshold_origin(result)}")
+        goes = tr("Go to Segment with this model and threshold")
+        self.best.setToolTip("\n".join((goes, threshold_origin(result))))
         self.show()
 
     def _want_best(self) -> None:

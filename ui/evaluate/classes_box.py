@@ -31,8 +31,8 @@ class ClassesBox(QGroupBox):
         super().__init__(tr("Classes"), parent)
         self._classes = tuple(classes)
         self._mapping: tuple[ClassValue, ...] = ()
-        self._chosen: dict[tuple[str, str], dict[str, int]] = {}
-        self._key = ("", "")
+        self._key: tuple[str, str, tuple[ClassInfo, ...]] = ("", "", ())
+        self._chosen: dict[tuple[str, str, tuple[ClassInfo, ...]], dict[str, int]] = {}
         self._error: Optional[OrthomaskError] = None
         self.words = QLabel()
         self.words.setWordWrap(True)
@@ -51,14 +51,19 @@ class ClassesBox(QGroupBox):
             ClassValue(entry.source, chosen.get(entry.source, entry.value), entry.called) for entry in self._mapping
         )
 
-    def look(self, labels: Optional[QgsVectorLayer], field: str, own: Sequence[ClassInfo]) -> None:
+    def look(
+        self, labels: Optional[QgsVectorLayer], field: str, own: Sequence[ClassInfo], *, again: bool = False
+    ) -> None:
         """Match the values of an attribute with the model's classes, and show the table if some do not.
 
         Args:
             own: the classes of the label project, if there is one.
+            again: read the values again even of the same layer: some providers take long.
         """
-        self._mapping, self._error = (), None
-        self._key = (labels.id() if labels is not None else "", field)
+        key = (labels.id() if labels is not None else "", field, tuple(own))
+        if key == self._key and not again:
+            return
+        self._key, self._mapping, self._error = key, (), None
         if labels is not None and field and self._classes:
             try:
                 self._mapping = fitting(labels, field, own, self._classes)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, cast
 
 from qgis.core import (
+    QgsCategorizedSymbolRenderer,
     QgsLayerTreeGroup,
     QgsMapLayer,
     QgsPalettedRasterRenderer,
@@ -57,7 +58,7 @@ def error_layer(result: EvaluateResult) -> Optional[QgsRasterLayer]:
 def style_objects(layer: QgsMapLayer) -> None:
     """Blue for missed, red for false, with a legend in the user's language."""
     layer.loadNamedStyle(str(STYLES_DIR / "objects.qml"))
-    renderer = layer.renderer()
+    renderer = cast(QgsCategorizedSymbolRenderer, cast(QgsVectorLayer, layer).renderer())
     for index, category in enumerate(renderer.categories()):
         renderer.updateCategoryLabel(index, tr(category.label()))
 
@@ -65,7 +66,8 @@ def style_objects(layer: QgsMapLayer) -> None:
 def style_errors(layer: QgsMapLayer) -> None:
     """Green for correct, blue for missed, red for false, yellow for the wrong class; a legend as in `style_objects`."""
     layer.loadNamedStyle(str(STYLES_DIR / "errors.qml"))
-    classes = layer.renderer().classes()
+    pixels = cast(QgsRasterLayer, layer)
+    classes = cast(QgsPalettedRasterRenderer, pixels.renderer()).classes()
     for entry in classes:
-        entry.label = tr(entry.label)
-    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
+        entry.label = tr(entry.label) if entry.label else ""
+    pixels.setRenderer(QgsPalettedRasterRenderer(pixels.dataProvider(), 1, classes))

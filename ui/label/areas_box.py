@@ -13,6 +13,7 @@ from qgis.PyQt.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -25,7 +26,7 @@ from ..layers.map_view import ImageSource
 from ..layers.picture_words import are_wanted
 from ..layers.rendering import Picture
 from ..layers.sources import extent_region
-from ..toolkit.field_chooser import FieldChooser
+from ..toolkit.field_chooser import FieldChooser, show_whole
 from ..toolkit.words import mark, tr
 from .area_sampling import PIXELS_ACROSS, FrozenSampling, frozen_strata, frozen_weights
 from .class_table import class_field_of
@@ -76,7 +77,7 @@ class AreasBox(QgsCollapsibleGroupBox):
         self.shares = tuple(_share() for _ in range(3))
         self.button = QPushButton(tr("Add areas"))
         for chooser in (self.way, self.weights, self.strata):
-            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            show_whole(chooser)
         self._lay_out()
         self._connect()
         self.setCollapsed(True)
@@ -127,7 +128,8 @@ class AreasBox(QgsCollapsibleGroupBox):
         for share, name in zip(self.shares, (tr("for training"), tr("for validation"), tr("for test"))):
             share.setToolTip(tr("Share {}; the rest stays to do").format(name))
             row.addWidget(share)
-        form.addRow(tr("Training, validation, test"), row)
+        form.addRow(QLabel(tr("Training, validation, test")))
+        form.addRow(row)
         form.addRow(self.visible_only)
         form.addRow(self.button)
         for share, part in zip(self.shares, (70, 15, 15)):
@@ -180,6 +182,7 @@ def _share() -> QSpinBox:
     box.setMaximum(100)
     box.setSingleStep(5)
     box.setSuffix(" %")
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # three share a row
     return box
 
 

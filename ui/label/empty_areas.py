@@ -8,12 +8,12 @@ from typing import Optional
 from qgis.core import QgsCoordinateTransform, QgsFeature, QgsFeatureRequest, QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...protocol import AREA_CHECKED, AREA_STATE, AREA_TODO, OrthomaskError, Split
 from ..layers.vector_snapshot import text_of
 from ..toolkit.words import in_digits, tr, tr_n
-from .project import SPLIT_FIELD, LabelProject, edit
+from .project import NAME_FIELD, SPLIT_FIELD, LabelProject, edit
 
 MOST = 500
 """More areas than this are not looked at after each edit; the engine looks at all of them before a training."""
@@ -64,6 +64,9 @@ def confirm_empty(areas: QgsVectorLayer, numbers: list[int]) -> None:
 class EmptyAreasRow(QWidget):
     """Asks about the areas without labels, shows them one by one, and takes the answer; hidden if there are none.
 
+    They are not selected: QGIS would paint them over what is to be seen. Where the user selects some, the answer is for
+    those.
+
     Args:
         iface: QGIS, for its map.
     """
@@ -76,20 +79,19 @@ class EmptyAreasRow(QWidget):
         self._iface = iface
         self._project: Optional[LabelProject] = None
         self._empty: list[int] = []
+        self._shown: Optional[int] = None
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.next_button = QPushButton(tr("Show next"))
-        self.next_button.setToolTip(tr("Zoom to the next of them, and select it"))
-        self.confirm_button = QPushButton(tr("Nothing is there"))
-        self.confirm_button.setToolTip(tr("Confirm the selected areas as empty: they teach what is background"))
+        self.next_button.setToolTip(tr("Zoom to the next of them"))
+        self.confirm_button = QPushButton()
+        self.confirm_button.setToolTip(tr("Confirm it as empty: it teaches what is background"))
         self.next_button.clicked.connect(self._show_next)
         self.confirm_button.clicked.connect(self._confirm)
-        buttons, layout = QHBoxLayout(), QVBoxLayout(self)
-        buttons.addWidget(self.next_button)
-        buttons.addWidget(self.confirm_button)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.words)
-        layout.addLayout(buttons)
+        for widget in (self.words, self.next_button, self.confirm_button):
+            layout.addWidget(widget)
         self.hide()
 
     def show_empty(self, project: Optional[LabelProject], empty: list[int]) -> None:
@@ -102,28 +104,50 @@ class EmptyAreasRow(QWidget):
         )
         self.words.setText(words.format(in_digits(len(empty))))
         self.setVisible(bool(empty))
-        self.confirm_button.setEnabled(bool(self._selected()))
+        self._show_target()
 
-    def _selected(self) -> list[int]:
+    def _targets(self) -> list[int]:
+        """The areas that the answer is for: those that are selected, else the one that is shown."""
         chosen = self._project.areas.selectedFeatureIds() if self._project else []
-        return [number for number in self._empty if number in chosen]
+        return [number for number in self._empty if number in chosen] or [
+            number for number in self._empty if number == self._shown
+        ]
+
+    def _show_target(self) -> None:
+        targets = self._targets()
+        self.confirm_button.setEnabled(bool(targets))
+        if len(targets) == 1 and self._project is not None:
+            name = _text(self._project.areas.getFeature(targets[0]), NAME_FIELD)
+            self.confirm_button.setText(tr("Nothing is in {}").format(name))
+        elif targets:
+            count = tr_n("Nothing is in {} area", "Nothing is in {} areas", len(targets))
+            self.confirm_button.setText(count.format(in_digits(len(targets))))
+        else:
+            self.confirm_button.setText(tr("Nothing is there"))
 
     def _show_next(self) -> None:
         if self._project is None or not self._empty:
             return
-        last = max(self._selected(), default=None)
-        later = [number for number in self._empty if last is not None and number > last]
-        number = (later or self._empty)[0]
-        self._project.areas.selectByIds([number])
-        self._iface.mapCanvas().zoomToFeatureIds(self._project.areas, [number])
+        later = [number for number in self._empty if self._shown is not None and number > self._shown]
+        self._shown = (later or self._empty)[0]
+        self._project.areas.removeSelection()
+        canvas = self._iface.mapCanvas()
+        canvas.zoomToFeatureIds(self._project.areas, [self._shown])
+        canvas.flashFeatureIds(self._project.areas, [self._shown])
+        self._show_target()
 
     def _confirm(self) -> None:
+        """Keep the answer, and show the next area."""
         if self._project is None:
             return
+        targets = self._targets()
         try:
-            confirm_empty(self._project.areas, self._selected())
+            confirm_empty(self._project.areas, targets)
         except OrthomaskError as error:
             self.failed.emit(error)
+            return
+        self.show_empty(self._project, [number for number in self._empty if number not in targets])
+        self._show_next()
 
 
 def _splits(areas: QgsVectorLayer) -> dict[int, str]:

@@ -13,12 +13,14 @@ from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGroupBox,
-    QSizePolicy,
+    QLabel,
     QVBoxLayout,
     QWidget,
 )
 
 from ...protocol import ClassInfo, Existing, Touch
+from ..toolkit.field_chooser import show_whole
+from ..toolkit.folders import choose_folders, why_unwritable
 from ..toolkit.settings import FOLDER, news
 from ..toolkit.words import mark, tr
 from .export_options import Build, ChipOptions, MaskOptions
@@ -52,13 +54,15 @@ class ExportBox(QGroupBox):
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file_chooser.setFilter(tr("GeoTIFF (*.tif)"))
         self.file_chooser.setConfirmOverwrite(False)  # the checkbox below does
-        self.folder_chooser.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        choose_folders(self.folder_chooser, tr("The chips are written into this folder"))
+        self.place = QLabel()
+        self.place.setWordWrap(True)
         self.overwrite = QCheckBox(tr("Overwrite existing files"))
         self.preview = QCheckBox(tr("Preview on the map"))
         self.preview.setToolTip(tr("Outlines of chips; unknown pixels of a mask are dark"))
         self.preview.setChecked(True)
         for chooser in (self.kind, self.areas, self.touch):
-            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            show_whole(chooser)
         self._lay_out()
         self._connect()
         self._show_kind()
@@ -106,6 +110,7 @@ class ExportBox(QGroupBox):
         """Show where results go by default."""
         for chooser in (self.file_chooser, self.folder_chooser):
             chooser.lineEdit().setPlaceholderText(folder)
+        self._show_place()
 
     def _lay_out(self) -> None:
         form, more, layout = QFormLayout(), QFormLayout(), QVBoxLayout(self)
@@ -121,6 +126,7 @@ class ExportBox(QGroupBox):
         layout.addWidget(self.masks)
         layout.addWidget(self.chips)
         layout.addLayout(more)
+        layout.addWidget(self.place)
         layout.addWidget(self.overwrite)
         layout.addWidget(self.preview)
 
@@ -131,6 +137,8 @@ class ExportBox(QGroupBox):
         self.chips.changed.connect(self.changed)
         self.masks.changed.connect(self.changed)
         news.changed.connect(self._follow_settings)
+        for chooser in (self.file_chooser, self.folder_chooser):
+            chooser.fileChanged.connect(self._show_place)
 
     def _follow_settings(self, changed: object) -> None:
         if changed is FOLDER:
@@ -142,7 +150,16 @@ class ExportBox(QGroupBox):
         for chooser, shown in ((self.file_chooser, self.is_mask), (self.folder_chooser, not self.is_mask)):
             chooser.setVisible(shown)
             self._more.labelForField(chooser).setVisible(shown)
+        self._show_place()
         self.changed.emit()
+
+    def _show_place(self) -> None:
+        """Say that the file or folder cannot be written."""
+        chooser = self.file_chooser if self.is_mask else self.folder_chooser
+        chosen, default = chooser.filePath(), chooser.lineEdit().placeholderText()
+        folder = str(Path(chosen).parent) if chosen and self.is_mask else chosen or default
+        self.place.setText(why_unwritable(folder) if folder else "")
+        self.place.setVisible(bool(self.place.text()))
 
 
 def free_path(folder: Path, name: str, ending: str) -> Path:

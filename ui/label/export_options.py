@@ -13,7 +13,6 @@ from qgis.PyQt.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
-    QSizePolicy,
     QSpinBox,
     QWidget,
 )
@@ -31,6 +30,7 @@ from ...protocol import (
 )
 from ..layers.images import kept_beside
 from ..layers.reading_box import ReadingBox
+from ..toolkit.field_chooser import show_whole
 from ..toolkit.words import mark, tr
 from .export_preview import ChipGrid
 from .sources import Rendering
@@ -112,7 +112,7 @@ class ChipOptions(QWidget):
         self.format = QComboBox()
         for format_, name in FORMATS.items():
             self.format.addItem(tr(name), format_)
-        self.format.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        show_whole(self.format)
         self.side = _pixels(sound["chip_px"], tr("Side length of a chip"))
         self.stride = _pixels(
             sound["stride_px"], tr("Distance from chip to chip; chips overlap if it is less than their size")

@@ -29,7 +29,7 @@ from ..toolkit.field_chooser import FieldChooser
 from ..toolkit.present import present
 from ..toolkit.words import tr
 from .class_table import ClassTable, LayerValue, MappingTable, class_field_of, fill_classes, matched, values_of
-from .project import CLASS_FIELD, LabelProject, file_of, read_classes
+from .project import CLASS_FIELD, LabelProject, file_of, open_projects, read_classes
 from .sources import LabelSource, is_labels_layer
 
 LIST_PX = 84
@@ -111,8 +111,9 @@ class LabelLayersBox(QGroupBox):
         return True
 
     def show_image(self, image: Optional[QgsMapLayer]) -> None:
-        """Do not offer the image itself."""
-        self.layer_chooser.setExceptedLayerList([image] if image is not None else [])
+        """Do not offer the image itself, nor areas: they hold no labels."""
+        areas = [project.areas for project in open_projects(QgsProject.instance())]
+        self.layer_chooser.setExceptedLayerList([*areas, *([image] if image is not None else [])])
 
     def drop(self, identities: list[str]) -> None:
         """Drop layers that are about to be removed."""

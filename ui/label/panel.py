@@ -146,7 +146,8 @@ class LabelPanel(QWidget):
         def request() -> object:
             areas, touch = self.export.areas_layer, self.export.touch.currentData()
             bands = self.export.chips.reading.count
-            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering, bands)
+            truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
+            truth = truth.read_as_chosen(require_image(image), bands)
             if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):
                 raise Cancelled
             name = require_image(image).name()
@@ -188,6 +189,7 @@ class LabelPanel(QWidget):
         self.project.chosen.connect(self._follow_project)
         self.project.edited.connect(self._refresh)
         self.project.failed.connect(self._show_error)
+        self.project.restored.connect(lambda words: show_warning(self._iface.messageBar(), words))
         self.areas.wanted.connect(self.make_areas)
         self.labels.failed.connect(self._show_error)
         self.labels.changed.connect(self._refresh)
@@ -209,6 +211,7 @@ class LabelPanel(QWidget):
     def _follow_project(self) -> None:
         """Use the label project's labels and areas, unless others have been chosen."""
         project = self.project.project
+        self.labels.show_image(self.layer_chooser.currentLayer())
         if project is not None and self.labels.use_project(project):
             self.export.areas.setLayer(project.areas)
         self._refresh()
@@ -284,12 +287,12 @@ class LabelPanel(QWidget):
     def _fail(self, error: OrthomaskError) -> None:
         self._task = None
         self._refresh()
-        self.run_bar.stop(tr("Cancelled.") if isinstance(error, Cancelled) else error.sentence)
         if isinstance(error, Cancelled):
-            return
-        self._show_error(error)
-        if error.code is ErrorCode.ENGINE_MISSING:
-            self.engine_failed.emit(error)
+            self.run_bar.stop(tr("Cancelled."))
+        elif error.code is ErrorCode.ENGINE_MISSING:
+            self.engine_failed.emit(error)  # the dock says so, with a button that helps
+        else:
+            self._show_error(error)
 
     def _show_error(self, error: OrthomaskError) -> None:
         show_error(self._iface.messageBar(), error)

@@ -11,7 +11,6 @@ from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QIcon, QPixmap, QShowEvent
 from qgis.PyQt.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -19,6 +18,7 @@ from qgis.PyQt.QtWidgets import (
     QListWidgetItem,
     QPushButton,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -28,9 +28,11 @@ from ..layers.vector_snapshot import text_of
 from ..toolkit.icons import icon
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
+from .area_drawing import AreaDrawing
 from .empty_areas import EmptyAreasRow, count_splits, empty_areas
 from .keys import LabelKeys
 from .project import AREAS, CLASS_FIELD, LABELS, SPLIT_NAMES, LabelProject, edit, open_projects
+from .recovery import Recoveries
 from .snapping import LabelSnapping
 
 SWATCH_PX, ROW_PX, SHOWN_ROWS, KEYS = 14, 24, 6, 9
@@ -53,6 +55,8 @@ class ProjectBox(QGroupBox):
     """Labels or areas have been drawn, changed or saved."""
     failed = pyqtSignal(object)
     """The `OrthomaskError` that says why nothing can be drawn."""
+    restored = pyqtSignal(str)
+    """Unsaved edits are back after a crash: a sentence about them."""
 
     def __init__(self, iface: QgisInterface, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Label project"), parent)
@@ -77,6 +81,10 @@ class ProjectBox(QGroupBox):
             self.split_chooser.addItem(tr("for {}").format(tr(name)), split)
         self.label_button = QPushButton(icon("polygon"), tr("Draw label"))
         self.area_button = QPushButton(icon("rectangle"), tr("Draw area"))
+        self.area_button.setCheckable(True)
+        self.area_polygon_button = QToolButton()
+        self.area_polygon_button.setIcon(icon("polygon"))
+        self._drawing = AreaDrawing(iface.mapCanvas(), self)
         self.save_button = QPushButton(tr("Save"))
         self.empty_areas = EmptyAreasRow(iface)
         for chooser in (self.chooser, self.split_chooser):
@@ -85,6 +93,8 @@ class ProjectBox(QGroupBox):
         self._connect()
         self._keys = LabelKeys(iface.mapCanvas(), self._keys_in_use)
         self._keys.pressed.connect(self._take_class)
+        self._recoveries = Recoveries(self)
+        self._recoveries.restored.connect(self.restored)
         self.find_projects()
 
     def release(self) -> None:
@@ -93,6 +103,8 @@ class ProjectBox(QGroupBox):
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget_removed)
         QgsProject.instance().layersRemoved.disconnect(self.find_projects)
         self._keys.release()
+        self._recoveries.release()
+        self._drawing.release()
         self._use(None)
 
     def find_projects(self, *_: object) -> None:
@@ -106,6 +118,7 @@ class ProjectBox(QGroupBox):
             self.chooser.addItem(project.name, project)
         self.chooser.setCurrentIndex(paths.index(current) if current in paths else len(found) - 1)
         self.chooser.blockSignals(False)
+        self._recoveries.watch(found)
         self._take_chosen()
 
     def choose(self, path: str) -> None:
@@ -114,21 +127,26 @@ class ProjectBox(QGroupBox):
         self.chooser.setCurrentIndex(paths.index(path))
 
     def _lay_out(self) -> None:
-        top, drawing, layout = QHBoxLayout(), QGridLayout(), QVBoxLayout(self)
-        top.addWidget(self.chooser, 1)
-        top.addWidget(self.new_button)
-        top.addWidget(self.open_button)
-        drawing.addWidget(self.label_button, 0, 0)
-        drawing.addWidget(self.save_button, 0, 1)
-        drawing.addWidget(self.area_button, 1, 0)
-        drawing.addWidget(self.split_chooser, 1, 1)
-        layout.addLayout(top)
+        files, labels, areas, layout = QHBoxLayout(), QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
+        files.addWidget(self.new_button, 1)
+        files.addWidget(self.open_button, 1)
+        labels.addWidget(self.label_button, 1)
+        labels.addWidget(self.save_button, 1)
+        areas.addWidget(self.area_button, 1)
+        areas.addWidget(self.area_polygon_button)
+        layout.addWidget(self.chooser)
+        layout.addLayout(files)
         layout.addWidget(self.legend)
-        layout.addLayout(drawing)
+        layout.addLayout(labels)
+        layout.addLayout(areas)
+        layout.addWidget(self.split_chooser)
         layout.addWidget(self.words)
         layout.addWidget(self.empty_areas)
         self.label_button.setToolTip(tr("Click corners on the map, right-click to finish; the class is the one above"))
-        self.area_button.setToolTip(tr("Draw around a place where you label everything"))
+        self.area_button.setToolTip(
+            tr("Draw rectangles around places where you label everything: press, drag, release; Esc ends it")
+        )
+        self.area_polygon_button.setToolTip(tr("Draw an area of any shape: click corners, right-click to finish"))
         self.save_button.setToolTip(tr("Save what you have drawn to the file"))
 
     def _connect(self) -> None:
@@ -138,7 +156,10 @@ class ProjectBox(QGroupBox):
         self.legend.currentRowChanged.connect(lambda row: self._take_class(row + 1))
         self.split_chooser.activated.connect(self._take_split)
         self.label_button.clicked.connect(lambda: self._draw(LABELS))
-        self.area_button.clicked.connect(lambda: self._draw(AREAS))
+        self.area_button.clicked.connect(self._draw_rectangles)
+        self.area_polygon_button.clicked.connect(lambda: self._draw(AREAS))
+        self._drawing.tool.activated.connect(lambda: self.area_button.setChecked(True))
+        self._drawing.tool.deactivated.connect(lambda: self.area_button.setChecked(False))
         self.save_button.clicked.connect(self._save)
         self.empty_areas.failed.connect(self.failed)
         self._timer.timeout.connect(self._count)
@@ -157,6 +178,7 @@ class ProjectBox(QGroupBox):
             self._snapping.release()
         if self.project is not None:
             self._watch(self.project, on=False)
+            self._drawing.end()
         self.project = project
         self._snapping = LabelSnapping(project) if project else None
         if project is not None:
@@ -166,6 +188,7 @@ class ProjectBox(QGroupBox):
 
     def _forget_removed(self, identities: list[str]) -> None:
         """Drop layers while they still exist."""
+        self._recoveries.forget(identities)
         if self.project and {self.project.labels.id(), self.project.areas.id()} & set(identities):
             self._use(None)
 
@@ -182,7 +205,10 @@ class ProjectBox(QGroupBox):
 
     def _show(self) -> None:
         project = self.project
-        for widget in (self.legend, self.label_button, self.area_button, self.save_button, self.split_chooser):
+        for widget in (
+            self.legend, self.label_button, self.area_button, self.area_polygon_button, self.save_button,
+            self.split_chooser,
+        ):  # fmt: skip
             widget.setVisible(project is not None)
         self.chooser.setVisible(self.chooser.count() > 0)
         self.legend.blockSignals(True)
@@ -243,17 +269,31 @@ class ProjectBox(QGroupBox):
             self.project.set_split(self.split_chooser.currentData())
 
     def _draw(self, what: str) -> None:
+        """Draw labels or areas with QGIS's own tool."""
+        if self._edit(what) is not None:
+            self._iface.actionAddFeature().trigger()
+            self._iface.mapCanvas().setFocus()
+
+    def _draw_rectangles(self, on: bool) -> None:
+        layer = self._edit(AREAS) if on else None
+        if layer is None:
+            self._drawing.end()
+            self.area_button.setChecked(False)
+        else:
+            self._drawing.begin(layer)
+
+    def _edit(self, what: str) -> Optional[QgsVectorLayer]:
+        """Start editing labels or areas, and make them the active layer; None if they cannot be edited."""
         if self.project is None:
-            return
+            return None
         layer = self.project.labels if what == LABELS else self.project.areas
         try:
             edit(layer)
         except OrthomaskError as error:
             self.failed.emit(error)
-            return
+            return None
         self._iface.setActiveLayer(layer)
-        self._iface.actionAddFeature().trigger()
-        self._iface.mapCanvas().setFocus()
+        return layer
 
     def _save(self) -> None:
         """Save the edits, and stay in edit mode."""

@@ -25,6 +25,9 @@ from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
 from .project import AREAS, CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
 
+AREA_FIELDS = {"fid", "id", NAME_FIELD, SPLIT_FIELD, "state", "reason", "rank"}
+"""What an areas layer may have."""
+
 
 @dataclass(frozen=True)
 class LabelSource:
@@ -118,21 +121,26 @@ class GroundTruth:
         areas: Optional[QgsVectorLayer] = None,
         touch: Touch = Touch.CENTRE,
         rendering: Optional[Rendering] = None,
-        bands: int = 0,
     ) -> GroundTruth:
         """Freeze the layers; later sources cover earlier ones. Main thread only.
 
         Args:
             rendering: how to render a non-file image; None refuses such images.
-            bands: how many are read; 0 for any number.
 
         Raises:
             OrthomaskError: a layer cannot be used.
         """
         labels = tuple(source.freeze() for source in sources)
         whole = planned_image(image, areas, rendering) if rendering else image_of(image)
-        whole = read_as_chosen(whole, image, bands)
         return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
+
+    def read_as_chosen(self, image: ImageSource, bands: int) -> GroundTruth:
+        """The same, with the image read as chosen for its layer. Main thread only.
+
+        Args:
+            bands: how many are read.
+        """
+        return replace(self, image=read_as_chosen(self.image, image, bands))
 
     def write(self, folder: Path, feedback: Feedback) -> LabelledImage:
         """Write the files, for a request; any thread."""
@@ -187,8 +195,8 @@ def is_labels_layer(layer: QgsMapLayer) -> bool:
 
 
 def is_areas_layer(layer: QgsMapLayer) -> bool:
-    """Whether it is the areas layer of a label project, or was made like one: with a name and a split, no more."""
+    """Whether it is the areas layer of a label project, or has the attributes of one and no others."""
     if not isinstance(layer, QgsVectorLayer):
         return False
-    names = set(layer.fields().names()) - {"fid", "id"}
-    return bool(layer.customProperty(ROLE) == AREAS) or names == {NAME_FIELD, SPLIT_FIELD}
+    names = set(layer.fields().names())
+    return bool(layer.customProperty(ROLE) == AREAS) or {NAME_FIELD, SPLIT_FIELD} <= names <= AREA_FIELDS

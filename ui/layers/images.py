@@ -23,7 +23,7 @@ from ..client.engine_client import Feedback
 from ..toolkit.words import tr
 from .map_view import ImageSource, MapView
 from .pixels import MapPixels, Pixels, ProviderPixels
-from .reading import reading_of
+from .reading import Reading, reading_of
 from .rendering import Picture
 from .sources import PickedRegion, image_of, is_file, require_image
 
@@ -119,15 +119,14 @@ def read_as_chosen(image: FrozenImage, source: Optional[ImageSource], count: int
     Args:
         count: how many bands are read; 0 for any number.
     """
-    reading = reading_of(source).fitting(count)
+    return read_as(image, reading_of(source).fitting(count))
+
+
+def read_as(image: FrozenImage, reading: Reading) -> FrozenImage:
+    """The image, read like this; a picture in colours has no other bands, and marks its own unknown pixels."""
     if isinstance(image, Image):
         return reading.applied(image)
     return image if image.pixels.color else replace(image, reading=reading)
-
-
-def with_nodata(image: FrozenImage, value: Optional[float]) -> FrozenImage:
-    """The file with a nodata value; a rendered picture marks its own unknown pixels."""
-    return replace(image, nodata=value) if isinstance(image, Image) else image
 
 
 def frozen(image: FrozenImage) -> FrozenImage:

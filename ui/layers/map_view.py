@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Optional, Union
 
 from qgis.core import (
@@ -23,6 +25,13 @@ from ..toolkit.words import tr
 from .ground import ground_units
 from .pixels import MapPixels
 
+MAP = "map"
+"""Stands for the map where a layer's ID is meant."""
+RESULTS = {
+    "run.json": r"(classes|probabilities)\.tif|polygons\.gpkg",
+    "evaluation.json": r"errors.*\.tif|objects\.gpkg",
+}
+"""The files of runs and evaluations, by the record that lies beside them."""
 STRETCH = 0.05
 """A CRS whose units differ by more than this to the east and to the north distorts the map."""
 
@@ -50,8 +59,8 @@ class MapView:
         return True
 
     def layers(self) -> list[QgsMapLayer]:
-        """The layers shown, topmost first."""
-        return [layer for layer in self._canvas.layers() if layer.isSpatial()]
+        """The layers shown, topmost first, without results of Orthomask: they would cover the image."""
+        return [layer for layer in self._canvas.layers() if layer.isSpatial() and not is_result(layer)]
 
     def extent(self) -> QgsRectangle:
         """The visible extent, in `crs`."""
@@ -80,7 +89,9 @@ ImageSource = Union[QgsRasterLayer, QgsVectorTileLayer, MapView]
 
 
 class ImageChooser(QgsMapLayerComboBox):
-    """Offers all layers that can be used as an image and, last, the map itself.
+    """Offers all layers that can be used as an image and, last, the map itself, while it shows anything.
+
+    Results of Orthomask are not offered. What the user chose stays chosen, or is again once its layer is back.
 
     Args:
         canvas: whose map is offered.
@@ -88,14 +99,18 @@ class ImageChooser(QgsMapLayerComboBox):
 
     def __init__(self, canvas: QgsMapCanvas, tip: str, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self._map, self._map_wanted = MapView(canvas), False
+        self._map, self._wanted = MapView(canvas), ""
+        self._left_out: set[str] = set()  # the combo box itself keeps pointers, also to what is deleted
         self.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer | QgsMapLayerProxyModel.Filter.VectorTileLayer)
-        self.setAdditionalItems([self._map.name()])
         self.setToolTip(tip)
         self.setAccessibleName(tr("Image"))
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.activated.connect(self._note_choice)
         self.model().rowsInserted.connect(self._prefer_layer)
+        QgsProject.instance().layersAdded.connect(self._leave_out_results)
+        canvas.layersChanged.connect(self._offer_map)
+        self._leave_out_results()
+        self._offer_map()
         self._prefer_layer()
 
     @property
@@ -112,18 +127,51 @@ class ImageChooser(QgsMapLayerComboBox):
         return self._map.name()
 
     def choose_map(self) -> None:
-        """Choose the map itself."""
-        self.setCurrentIndex(self.count() - 1)
+        """Choose the map itself, as soon as it shows anything."""
+        self._wanted = MAP
+        self._prefer_layer()
+
+    def setLayer(self, layer: Optional[QgsMapLayer]) -> None:
+        """Choose this layer, and keep to it."""
+        super().setLayer(layer)
         self._note_choice()
 
     def _note_choice(self, *_: object) -> None:
-        self._map_wanted = self.currentLayer() is None
+        layer = self.currentLayer()
+        self._wanted = layer.id() if layer is not None else MAP if self.currentText() == self._map.name() else ""
+
+    def _offer_map(self) -> None:
+        """Offer the map only if it shows a layer: else only a layer helps."""
+        items = [self._map.name()] if self._map.layers() else []
+        if items != self.additionalItems():
+            self.setAdditionalItems(items)
+            self._prefer_layer()
+
+    def _leave_out_results(self, *_: object) -> None:
+        results = {name: layer for name, layer in QgsProject.instance().mapLayers().items() if is_result(layer)}
+        if set(results) != self._left_out:
+            self._left_out = set(results)
+            self.setExceptedLayerList(list(results.values()))
+            self._prefer_layer()
 
     def _prefer_layer(self, *_: object) -> None:
-        """Prefer a layer to the map, unless the user chose the map."""
-        if self.currentLayer() is None and not self._map_wanted and self.count() > 1:
+        """Return to the choice of the user; without one, prefer a layer to the map."""
+        before, wanted = self.currentLayer(), QgsProject.instance().mapLayer(self._wanted)
+        if wanted is not None and before is not wanted:
+            super().setLayer(wanted)
+        elif self._wanted == MAP and self._map.name() in self.additionalItems():
+            self.setCurrentIndex(self.count() - 1)
+        elif before is None and self.count() > len(self.additionalItems()):
             self.setCurrentIndex(0)
+        if self.currentLayer() is not before:
             self.layerChanged.emit(self.currentLayer())  # the index may not have changed
+
+
+def is_result(layer: QgsMapLayer) -> bool:
+    """Whether a layer shows a file of a run or an evaluation."""
+    path = Path(layer.source().split("|")[0])
+    records = [record for record, names in RESULTS.items() if re.fullmatch(names, path.name)]
+    return any(path.with_name(record).is_file() for record in records)
 
 
 def utm_zone(place: QgsPointXY) -> QgsCoordinateReferenceSystem:

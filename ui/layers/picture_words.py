@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from qgis.PyQt.QtWidgets import QMessageBox, QWidget
 
+from ...protocol import Level, Light
 from ..toolkit.settings import ASK_FROM
 from ..toolkit.words import briefly, in_digits, tr
 from .pixels import MapPixels
 from .rendering import Picture
+
+COARSER = 1.5
+"""How many times coarser than the model an image may be, as in `engine/check.py`."""
 
 
 def picture_words(picture: Picture) -> str:
@@ -19,7 +25,26 @@ def picture_words(picture: Picture) -> str:
     if isinstance(picture.pixels, MapPixels) and len(picture.pixels.layers) > 1:
         names = ", ".join(layer.name() for layer in picture.pixels.layers)
         words = tr("{} It includes all visible layers: {}.").format(words, names)
+    coarsest = coarsest_of(picture)
+    if coarsest is not None:
+        words = tr("{} The coarsest of its images, “{}”, has {} m per pixel.").format(
+            words, coarsest[0], briefly(coarsest[1], 2)
+        )
     return words
+
+
+def coarsest_of(picture: Picture) -> Optional[tuple[str, float]]:
+    """Name and resolution, in metres, of the coarsest raster that a picture of the map shows."""
+    return picture.pixels.coarsest(picture.grid.extent) if isinstance(picture.pixels, MapPixels) else None
+
+
+def coarse_light(picture: Picture, gsd_m: float) -> Optional[Light]:
+    """A warning where part of the map is too coarse for a model, which the rendered picture no longer shows."""
+    coarsest = coarsest_of(picture)
+    if coarsest is None or coarsest[1] <= COARSER * gsd_m:
+        return None
+    words = tr("“{}” has {} m per pixel, but the model was trained on {} m: expect rough outlines there.")
+    return Light("resolution", Level.AMBER, words.format(coarsest[0], briefly(coarsest[1], 2), briefly(gsd_m, 2)))
 
 
 def are_wanted(picture: Picture, parent: QWidget) -> bool:

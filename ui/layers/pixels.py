@@ -6,6 +6,7 @@ canvas are only read, and only the task waits for the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from qgis.core import (
     Qgis,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsCsException,
     QgsMapLayer,
     QgsMapRendererCustomPainterJob,
     QgsMapSettings,
@@ -245,6 +247,12 @@ class MapPixels:
         found = [step for layer in self._tiled for step in [self._step_of(layer, place, gsd_m)] if step]
         return min(found, default=None)
 
+    def coarsest(self, place: QgsRectangle) -> Optional[tuple[str, float]]:
+        """Name and pixel size, in metres on the ground, of the coarsest raster at a place; None if there is none."""
+        rasters = [layer for layer in self.layers if isinstance(layer, QgsRasterLayer)]
+        sizes = [(layer.name(), self._gsd_of(layer, place)) for layer in rasters]
+        return max(((name, size) for name, size in sizes if size), key=lambda pair: pair[1], default=None)
+
     def requests(self, cells: int, blocks: int) -> int:
         drawn = [layer for layer in self.layers if layer.providerType() not in ("gdal", "ogr", "memory")]
         tiled = sum(layer in self._tiled or isinstance(layer, QgsVectorTileLayer) for layer in drawn)
@@ -294,15 +302,30 @@ class MapPixels:
         rasters = (layer for layer in self.layers if isinstance(layer, QgsRasterLayer))
         return [layer for layer in rasters if layer.dataProvider().nativeResolutions()]
 
+    def _gsd_of(self, layer: QgsRasterLayer, place: QgsRectangle) -> float:
+        """The finest pixel size of a layer at a place, in metres on the ground; 0 if it has none, or is elsewhere."""
+        try:
+            there = _there(self.crs, layer, place)
+        except QgsCsException:
+            return 0.0
+        own = math.sqrt(layer.rasterUnitsPerPixelX() * layer.rasterUnitsPerPixelY())
+        finest = min(layer.dataProvider().nativeResolutions(), default=own if layer.dataProvider().xSize() else 0.0)
+        return finest * metres_per_unit(layer.crs(), there) if layer.extent().intersects(there) else 0.0
+
     def _step_of(self, layer: QgsRasterLayer, place: QgsRectangle, gsd_m: float) -> Optional[Step]:
         """The suitable level of a tiled layer, in units of the picture's CRS."""
-        there = QgsCoordinateTransform(self.crs, layer.crs(), QgsProject.instance()).transformBoundingBox(place)
+        there = _there(self.crs, layer, place)
         unit_m = metres_per_unit(layer.crs(), there)
         level = _level([(size, size) for size in layer.dataProvider().nativeResolutions()], gsd_m / unit_m)
         if level is None or layer.crs() == self.crs:
             return level
         size = level[0] * unit_m / metres_per_unit(self.crs, place)
         return size, size
+
+
+def _there(crs: QgsCoordinateReferenceSystem, layer: QgsRasterLayer, place: QgsRectangle) -> QgsRectangle:
+    """A place in the CRS of a layer."""
+    return QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transformBoundingBox(place)
 
 
 def _level(steps: Sequence[Step], wanted: float) -> Optional[Step]:

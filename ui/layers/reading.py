@@ -83,12 +83,13 @@ def remember(layer: QgsRasterLayer, reading: Reading) -> None:
 
 
 def shown_bands(layer: QgsRasterLayer, count: int) -> tuple[int, ...]:
-    """The bands that the layer shows as red, green and blue, then the others; at least `count` where it has as many."""
+    """The bands that the layer shows as red, green and blue, then the others; the last is repeated up to `count`."""
     renderer, numbers = layer.renderer(), range(1, layer.bandCount() + 1)
     shown = []
     if isinstance(renderer, QgsMultiBandColorRenderer):
         shown = [band for band in (renderer.redBand(), renderer.greenBand(), renderer.blueBand()) if band in numbers]
-    return tuple(dict.fromkeys([*shown, *numbers]))[:count]
+    found = list(dict.fromkeys([*shown, *numbers]))
+    return tuple((found + found[-1:] * count)[:count])
 
 
 def shown_stretch(layer: QgsRasterLayer, bands: Sequence[int]) -> tuple[float, ...]:

@@ -140,7 +140,7 @@ class ReadingBox(QWidget):
         self._labels[index].setText(words)
         box.setAccessibleName(words)
         chosen = reading.bands[index] if reading.bands else ""
-        taken = tr("automatic: band {}").format(self._taken[index]) if self._taken else tr("automatic")
+        taken = tr("{} (automatic)").format(self._taken[index]) if self._taken else tr("automatic")
         box.blockSignals(True)
         box.setLayer(self._layer)
         box.setShowNotSetOption(True, chosen if chosen and not chosen.isdigit() else taken)
@@ -149,12 +149,13 @@ class ReadingBox(QWidget):
 
     def _show_stretch(self, reading: Reading) -> None:
         self.stretch.clear()
-        self.stretch.addItem(tr("none: values as they are"))
+        self.stretch.addItem(tr("none"))
         self.stretch.addItem(tr("as the layer is shown now"))
         if reading.stretch:
             pairs = list(zip(reading.stretch[::2], reading.stretch[1::2]))
             words = ", ".join(f"{briefly(low, 4)} – {briefly(high, 4)}" for low, high in pairs)
             self.stretch.addItem(words)
+            self.stretch.setItemData(CHOSEN, words, Qt.ItemDataRole.ToolTipRole)
             self.stretch.setCurrentIndex(CHOSEN)
 
     def _chosen(self) -> tuple[str, ...]:

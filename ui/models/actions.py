@@ -7,7 +7,7 @@ from typing import Optional
 
 from qgis.PyQt.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from ...protocol import ModelSummary
+from ...protocol import ModelSummary, why_not_joined
 from ..toolkit.words import tr
 from .own_models import Origin, origin_of
 
@@ -61,7 +61,8 @@ class ModelActions(QWidget):
         _set(self.reveal, tr("Show its file"), one)
         _set(self.add, tr("Add a model from a .safetensors file"), "")
         few = "" if len(models) > 1 else tr("Select two or more models with Ctrl.")
-        _set(self.join, tr("Join them into one model that averages their probabilities"), few)
+        different = next(filter(None, (why_not_joined(models[0], other) for other in models[1:])), "")
+        _set(self.join, tr("Join them into one model that averages their probabilities"), few or different)
 
 
 def _set(button: QPushButton, does: str, cannot: str) -> None:

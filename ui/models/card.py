@@ -7,29 +7,49 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...protocol import ModelSummary
-from ..toolkit.words import briefly, in_digits, tr
+from ..toolkit.words import briefly, in_digits, mark, tr
 from .own_models import Origin, origin_of
 
 SCORES = ("iou", "f1", "precision", "recall")
 HASH_DIGITS = 12
 
 
+LIMITS = {
+    "buildings": mark(
+        "Misses large white roofs, and houses under trees. Takes pale gravel and concrete for roofs. Merges terraced "
+        "houses. A draft to correct, not a map to publish."
+    ),
+    "farmland": mark(
+        "Merges fields of the same crop without a visible line between them. Takes some verges, lawns and parks for "
+        "fields. Fields are about 3 m too small on every side."
+    ),
+}
+"""Where the embedded models fail (docs/models), by name."""
+
+
 def card_html(model: ModelSummary) -> str:
-    """Title, classes, resolution and bands, terms, accuracy, and training data."""
+    """Title and classes; accuracy, limits and terms, which decide on its use; then the technical facts."""
     swatches = ", ".join(f'<span style="color:{c.color}">■</span> {html.escape(c.name)}' for c in model.classes)
     embedded = origin_of(model.path) is Origin.EMBEDDED
+    limits = LIMITS.get(model.name, "") if embedded else ""
+    terms = [
+        (tr("Licence"), html.escape(model.licence) or tr("not stated")),
+        (tr("Attribution"), html.escape(model.attribution) or tr("not stated")),
+    ]
     facts = [
-        (tr("Finds"), swatches),
         (tr("Resolution"), tr("{} m per pixel").format(briefly(model.gsd_m))),
         (tr("Bands"), html.escape(", ".join(model.bands))),
         (tr("Threshold"), briefly(model.threshold)),
-        (tr("Licence"), html.escape(model.licence) or tr("not stated")),
-        (tr("Attribution"), html.escape(model.attribution) or tr("not stated")),
         (tr("Hash"), f"SHA-256 {model.sha256[:HASH_DIGITS]}…"),
         (tr("File"), tr("came with Orthomask") if embedded else html.escape(model.path)),
     ]
-    parts = [f"<h3>{html.escape(model.title)}</h3>", _table(facts)]
+    parts = [f"<h3>{html.escape(model.title)}</h3>", _table([(tr("Finds"), swatches)])]
     parts += _accuracy(model.card.get("accuracy") or {})
+    parts += [
+        _heading(tr("Limits")),
+        "<p>" + (tr(limits) if limits else tr("Unknown beyond what was measured.")) + "</p>",
+    ]
+    parts += [_heading(tr("Terms")), _table(terms), _heading(tr("Technical facts")), _table(facts)]
     training = model.card.get("training") or {}
     if training:
         parts += [_heading(tr("Training")), _table(_facts(training))]

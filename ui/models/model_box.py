@@ -25,6 +25,8 @@ from ..toolkit.icons import icon
 from ..toolkit.words import briefly, tr
 from .own_models import titles_of
 
+LOWEST = 0.01
+
 
 class ModelBox(QGroupBox):
     """Shows the models that the engine has found."""
@@ -46,7 +48,8 @@ class ModelBox(QGroupBox):
         self._facts.setWordWrap(True)
         self._facts.setTextFormat(Qt.TextFormat.RichText)
         self.threshold = QDoubleSpinBox()
-        self.threshold.setRange(0.01, 0.99)
+        self.threshold.setRange(0.0, 0.99)
+        self.threshold.setSpecialValueText("–")  # until there is a model
         self.threshold.setSingleStep(0.05)
         self.threshold.setToolTip(
             tr("The minimum probability for a pixel to count.\nLower finds more, higher makes fewer mistakes.")
@@ -134,6 +137,8 @@ class ModelBox(QGroupBox):
         if model is None:
             self._facts.setText(tr("No model is installed. Use a model file."))
         else:
+            self.threshold.setSpecialValueText("")
+            self.threshold.setMinimum(LOWEST)
             self.threshold.setValue(model.threshold)
             self._facts.setText(_facts(model))
             facts = tr("Bands: {}\nLicence: {}\n{}")

@@ -8,9 +8,9 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qgis.core import QgsApplication
 
@@ -19,12 +19,12 @@ from ..toolkit.settings import MODEL_FILES
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
 
+T = TypeVar("T")
+
 EMBEDDED_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 SUFFIX = ".safetensors"
 CARD = "orthomask"
 """Key of the card in a bundle's header, as in `engine/models/bundle.py`."""
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
-"""What reading a header may raise."""
 
 
 class Origin(enum.Enum):
@@ -37,35 +37,49 @@ class Origin(enum.Enum):
 
 def gsd_of(model: str) -> float:
     """The resolution, in metres, of an embedded model by name or of a bundle by path; 0 if there is none."""
-    try:
-        return float(_card_of(model)["gsd_m"])
-    except UNREADABLE:
-        return 0.0
+    return _from_card(model, lambda card: float(card["gsd_m"]), 0.0)
 
 
 def bands_of(model: str) -> tuple[str, ...]:
     """The names of the bands that a model reads; none if there is no such model."""
-    try:
-        return tuple(str(band["name"]) for band in _card_of(model)["bands"])
-    except UNREADABLE:
-        return ()
+    return _from_card(model, lambda card: tuple(str(band["name"]) for band in card["bands"]), ())
 
 
 def classes_of(model: str) -> tuple[ClassInfo, ...]:
     """The classes of a model; none if there is no such model."""
-    try:
-        return tuple(from_json(ClassInfo, entry) for entry in _card_of(model)["classes"])
-    except (*UNREADABLE, OrthomaskError):
-        return ()
+    return _from_card(model, lambda card: tuple(from_json(ClassInfo, entry) for entry in card["classes"]), ())
 
 
-def _card_of(model: str) -> dict[str, Any]:
-    """The card in a bundle's header, so the engine need not run; raises one of `UNREADABLE` if it has none."""
+def title_of(model: str) -> str:
+    """The title of an embedded model by name, in the user's language, or of a bundle by path; empty if none."""
+    title = _from_card(model, lambda card: str(card["title"]), "")
+    return tr(title) if title and (EMBEDDED_DIR / f"{model}{SUFFIX}").exists() else title
+
+
+def _from_card(model: str, taken: Callable[[dict[str, Any]], T], default: T) -> T:
+    """Something of the card in a bundle's header, so the engine need not run; the default if it cannot be read."""
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"
-    with open(embedded if embedded.exists() else model, "rb") as file:
-        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    card: dict[str, Any] = json.loads(head["__metadata__"][CARD])
-    return card
+    try:
+        with open(embedded if embedded.exists() else model, "rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return taken(json.loads(head["__metadata__"][CARD]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, OrthomaskError):
+        return default
+
+
+def choices() -> dict[str, str]:
+    """All models that the panel lists, without asking the engine: its name in scripts, and what the engine opens.
+
+    Embedded and own models go by their files' names; files elsewhere, and an own model named like an embedded one, by
+    their paths.
+    """
+    embedded = sorted(path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    found = {name: name for name in embedded}
+    for path in (*sorted(own_folder().glob(f"*{SUFFIX}")), *map(Path, remembered_files())):
+        is_named = path.parent == own_folder() and path.stem not in embedded
+        if gsd_of(str(path)):  # else the engine cannot read it, either
+            found[path.stem if is_named else str(path)] = str(path)
+    return found
 
 
 def own_folder() -> Path:

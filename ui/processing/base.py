@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 from qgis.core import (
@@ -22,23 +21,25 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingUtils,
 )
 from qgis.PyQt.QtGui import QIcon
 
 from ...protocol import OVERLAP_PX, Cancelled, ErrorCode, Image, OrthomaskError, PolygonOptions, Region
 from ..client.engine_client import EngineClient
-from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, with_nodata
+from ..label.export_options import numbers_in
+from ..layers.images import FrozenImage, frozen, has_end, is_rendered, places_of, planned, read_as
+from ..layers.reading import Reading
 from ..layers.rendering import Picture
 from ..layers.sources import PickedRegion, extent_region, image_of, region_of, require_image
-from ..models.own_models import EMBEDDED_DIR, SUFFIX
+from ..toolkit.folders import why_unwritable
 from ..toolkit.help import Section
 from ..toolkit.icons import icon, icon_path
 from ..toolkit.settings import ASK_FROM
 from ..toolkit.words import in_digits, mark, tr
 from .help_page import help_page
+from .model_choice import model_named, model_names, titles
+from .outputs import folder_of, is_temporary
 
-DEFAULT_MODEL = "buildings"
 MILESTONE_PERCENT = 5.0
 
 Values = dict[str, Any]
@@ -122,6 +123,21 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """The client for the request."""
         return self._client
 
+    def checkParameterValues(self, parameters: Values, context: QgsProcessingContext) -> tuple[bool, Optional[str]]:
+        """Say before it runs that a model is gone, or a folder cannot be written."""
+        try:
+            if self.parameterDefinition("MODEL_FILE") is not None:
+                self.model(parameters, context)
+        except OrthomaskError as error:
+            return False, f"{error.sentence} {error.remedy}"
+        outputs = self.destinationParameterDefinitions()
+        folders = [folder_of(output, parameters.get(output.name()), context) for output in outputs]
+        unwritable = "\n".join(filter(None, (why_unwritable(folder) for folder in folders if folder)))
+        if unwritable:
+            return False, unwritable
+        sound: tuple[bool, Optional[str]] = super().checkParameterValues(parameters, context)
+        return sound
+
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
@@ -144,7 +160,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             return {}
         except OrthomaskError as error:
             raise _exception(error, feedback) from error
-        if any(map(_is_temporary, found.values())):
+        if any(map(is_temporary, found.values())):
             words = tr("These results are temporary: QGIS deletes them when it closes. Choose a folder to keep them.")
             feedback.pushWarning(words)
         return found
@@ -187,8 +203,22 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             tr("Run only inside this extent; with a region, only where both overlap."),
         )
-        self.add_nodata()
+        self.add_reading()
         self.add_model()
+
+    def add_reading(self) -> None:
+        """Add the parameters for how the image is read."""
+        self.add(
+            QgsProcessingParameterString("BANDS", tr("Bands"), optional=True),
+            tr("Numbers or names of the bands to read, separated by commas. Leave empty for the best match."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString("STRETCH", tr("Stretch"), optional=True),
+            tr("Values that become 0 and 255 of 8-bit pixels, for all bands or for each, such as 200, 3000."),
+            advanced=True,
+        )
+        self.add_nodata()
 
     def add_nodata(self) -> None:
         """Add the parameter for the image's nodata value."""
@@ -202,24 +232,30 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             advanced=True,
         )
 
-    def nodata(self, parameters: Values, context: QgsProcessingContext) -> Optional[float]:
-        """The nodata value; None to use the image's own."""
+    def reading(self, parameters: Values, context: QgsProcessingContext) -> Reading:
+        """How the image is read.
+
+        Raises:
+            OrthomaskError: the stretch is not a list of numbers.
+        """
+        bands, stretch = (self.parameterAsString(parameters, name, context) for name in ("BANDS", "STRETCH"))
         given = parameters.get("NODATA") is not None
-        return self.parameterAsDouble(parameters, "NODATA", context) if given else None
+        nodata = self.parameterAsDouble(parameters, "NODATA", context) if given else None
+        names = tuple(name.strip() for name in bands.split(",") if name.strip())
+        return Reading(names, numbers_in(stretch), nodata)
 
     def add_model(self) -> None:
         """Add the model, embedded or from a file."""
-        models = model_names()
-        default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
+        names = model_names()
         self.add(
             QgsProcessingParameterEnum(
-                "MODEL", tr("Model"), options=models, defaultValue=default, usesStaticStrings=True
+                "MODEL", tr("Model"), options=names, defaultValue=names[0], usesStaticStrings=True
             ),
-            tr("An embedded model."),
+            tr("An embedded model, or one of your own.") + f" {titles()}",
         )
         self.add(
             QgsProcessingParameterFile("MODEL_FILE", tr("Model file"), extension="safetensors", optional=True),
-            tr("The file of another model, used instead of the embedded one."),
+            tr("The file of another model, used instead of that one."),
         )
 
     def add_polygon_options(self) -> None:
@@ -276,7 +312,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         if picked is None and has_end(layer):
             picked = extent_region(layer.extent(), layer.crs())
         image = planned(layer, gsd_m, places_of(picked, layer.crs()), OVERLAP_PX)
-        return frozen(with_nodata(image, self.nodata(parameters, context)))
+        return frozen(read_as(image, self.reading(parameters, context)))
 
     def require_few(self, image: FrozenImage, parameters: Values, context: QgsProcessingContext) -> None:
         """Raise if rendering an image takes more requests than allowed."""
@@ -289,9 +325,13 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, remedy)
 
     def model(self, parameters: Values, context: QgsProcessingContext) -> str:
-        """The name of the embedded model, or the path of the model file."""
+        """The name of the embedded model, or the path of the own one or the model file.
+
+        Raises:
+            OrthomaskError: there is no model of that name any more.
+        """
         file = self.parameterAsFile(parameters, "MODEL_FILE", context)
-        return file or self.parameterAsEnumString(parameters, "MODEL", context)
+        return file or model_named(self.parameterAsString(parameters, "MODEL", context))
 
     def region(self, parameters: Values, context: QgsProcessingContext) -> Optional[Region]:
         """The region's polygons, clipped to the extent, if any; None for the whole image."""
@@ -345,21 +385,10 @@ class _Milestones:
         return bool(self._feedback.isCanceled())
 
 
-def model_names() -> list[str]:
-    """The embedded models, by their files: the engine need not run to list them."""
-    names = (path.stem for path in EMBEDDED_DIR.glob(f"*{SUFFIX}"))
-    return sorted(name for name in names if not name.startswith(".")) or [DEFAULT_MODEL]
-
-
 def threshold_parameter(default: Optional[float]) -> QgsProcessingParameterNumber:
     """The parameter for the threshold; optional if it has no default."""
     number = QgsProcessingParameterNumber.Type.Double
     return QgsProcessingParameterNumber("THRESHOLD", tr("Threshold"), number, default, default is None, 0.01, 0.99)
-
-
-def _is_temporary(value: Any) -> bool:
-    """Whether an output is a file or folder that QGIS deletes on exit."""
-    return isinstance(value, str) and Path(QgsProcessingUtils.tempFolder()) in Path(value).parents
 
 
 def _exception(error: OrthomaskError, feedback: QgsProcessingFeedback) -> QgsProcessingException:

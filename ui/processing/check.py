@@ -66,7 +66,9 @@ class CheckAlgorithm(OrthomaskAlgorithm):
             sample, windows = image.sample(), image.windows(gsd_of(model))
             build = functools.partial(CheckRequest, model=model, device=device, windows=windows, calibrate=True)
             return lambda _: lambda folder, feedback: build(image=sample.write(folder, feedback))
-        request = CheckRequest(image, model, self.region(parameters, context), device, calibrate=True)
+        request = CheckRequest(
+            image, model, self.region(parameters, context), device, calibrate=True, whole_objects=True
+        )
         return lambda _: lambda *_: request
 
     def results(self, answer: CheckResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Values:

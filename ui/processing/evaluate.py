@@ -61,7 +61,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
     def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
-        self.add_nodata()
+        self.add_reading()
         self.add_model()
         self.add(
             QgsProcessingParameterEnum(

@@ -49,7 +49,7 @@ class ExportChipsAlgorithm(ExportAlgorithm):
     def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labels()
-        self.add_nodata()
+        self.add_reading()
         self.add(
             QgsProcessingParameterEnum("FORMAT", tr("Format"), [tr(name) for name in FORMATS.values()], defaultValue=0),
             tr("How chips are stored; HDF5 is one file for each split, with the arrays img and mask."),

@@ -18,7 +18,7 @@ from qgis.core import (
 
 from ...protocol import ClassInfo, ClassValue, ErrorCode, LabelledImage, OrthomaskError, Touch
 from ..label.sources import GroundTruth, LabelSource, Rendering
-from ..layers.images import with_nodata
+from ..layers.images import read_as
 from ..layers.vector_snapshot import SnapshotClient
 from ..toolkit.words import tr
 from .base import Paths, Values
@@ -110,7 +110,7 @@ class ExportAlgorithm(LabelledAlgorithm):
             TOUCHES[self.parameterAsEnum(parameters, "TOUCH", context)],
             rendering,
         )
-        truth = replace(truth, image=with_nodata(truth.image, self.nodata(parameters, context)))
+        truth = replace(truth, image=read_as(truth.image, self.reading(parameters, context)))
         self.require_few(truth.image, parameters, context)
         return lambda paths: truth.request(lambda data: build(data, classes, paths))
 

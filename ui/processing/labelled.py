@@ -18,7 +18,7 @@ from ...protocol import OVERLAP_PX, ClassInfo, ErrorCode, Existing, OrthomaskErr
 from ..label.class_table import by_number, matched, values_of
 from ..label.project import CLASS_FIELD, file_of, read_classes
 from ..label.sources import GroundTruth, LabelSource, Rendering, is_areas_layer
-from ..layers.images import with_nodata
+from ..layers.images import read_as
 from ..layers.sources import require_image
 from ..toolkit.words import tr
 from ..train.data import FrozenLayers
@@ -88,7 +88,7 @@ class LabelledAlgorithm(OrthomaskAlgorithm):
         areas = self.parameterAsVectorLayer(parameters, "AREAS", context)
         source, classes = self.source(parameters, context, makes_classes=makes_classes)
         truth = GroundTruth.of(image, [source], areas, rendering=Rendering(gsd_m, OVERLAP_PX))
-        truth = replace(truth, image=with_nodata(truth.image, self.nodata(parameters, context)))
+        truth = replace(truth, image=read_as(truth.image, self.reading(parameters, context)))
         self.require_few(truth.image, parameters, context)
         return FrozenLayers(image.name(), truth, classes)
 

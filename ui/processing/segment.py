@@ -58,6 +58,11 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
             tr("The minimum probability for a pixel to count: lower finds more. Leave empty for the model's default."),
         )
         self.add_polygon_options()
+        self.add(
+            QgsProcessingParameterBoolean("WHOLE", tr("Whole objects at the edge"), True),
+            tr("An object on the region's edge is drawn whole if its middle lies inside, and left out otherwise."),
+            advanced=True,
+        )
         self.add_device()
         self.add_request_limit()
         self.add(
@@ -102,6 +107,7 @@ class SegmentAlgorithm(OrthomaskAlgorithm):
             device=self.parameterAsString(parameters, "DEVICE", context),
             image_date=self.parameterAsString(parameters, "IMAGE_DATE", context),
             polygons=self.polygon_options(parameters, context),
+            whole_objects=self.parameterAsBool(parameters, "WHOLE", context),
         )
         return lambda paths: FrozenRun(build(output_dir=paths["OUTPUT"]), image)
 

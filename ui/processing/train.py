@@ -42,8 +42,9 @@ from ..toolkit.help import Section
 from ..toolkit.words import briefly, in_digits, mark, time_in_words, tr
 from ..train.data import DATA_DIR, recorded_data
 from ..train.defaults import FROM_SCRATCH
-from .base import DEFAULT_MODEL, Group, Paths, Values, model_names
+from .base import Group, Paths, Values
 from .labelled import LabelledAlgorithm
+from .model_choice import DEFAULT_MODEL, model_named, model_names
 
 SCRATCH = "from scratch"
 WHOLE, REAL = QgsProcessingParameterNumber.Type.Integer, QgsProcessingParameterNumber.Type.Double
@@ -72,7 +73,7 @@ class TrainAlgorithm(LabelledAlgorithm):
     def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add_labelled_image()
-        self.add_nodata()
+        self.add_reading()
         self.add(
             QgsProcessingParameterEnum(
                 "START", tr("Start from"), [*model_names(), SCRATCH], defaultValue=DEFAULT_MODEL, usesStaticStrings=True
@@ -128,6 +129,12 @@ class TrainAlgorithm(LabelledAlgorithm):
         self._feedback = feedback
         return super().processAlgorithm(parameters, context, feedback)
 
+    def model(self, parameters: Values, context: QgsProcessingContext) -> str:
+        """The model to start from; empty to start from scratch."""
+        file = self.parameterAsFile(parameters, "MODEL_FILE", context)
+        start = self.parameterAsString(parameters, "START", context)
+        return file or ("" if start == SCRATCH else model_named(start))
+
     def prepareAlgorithm(
         self, parameters: Values, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
@@ -140,8 +147,7 @@ class TrainAlgorithm(LabelledAlgorithm):
     ) -> Callable[[Paths], Callable[[Feedback], TrainRequest]]:
         """What `_Trainer` calls to write the copies and make the request."""
         title = self.parameterAsString(parameters, "NAME", context)
-        start = self.parameterAsEnumString(parameters, "START", context)
-        model = self.parameterAsFile(parameters, "MODEL_FILE", context) or ("" if start == SCRATCH else start)
+        model = self.model(parameters, context)
         gsd_m = self.parameterAsDouble(parameters, "GSD", context)
         frozen = self.frozen(parameters, context, gsd_m or gsd_of(model), makes_classes=True)
         existing = self.existing(parameters, context)

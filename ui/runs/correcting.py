@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from qgis.core import (
     QgsDefaultValue,
-    QgsEditFormConfig,
     QgsEditorWidgetSetup,
     QgsExpression,
     QgsFieldConstraints,
@@ -31,12 +30,11 @@ def prepare(layer: QgsVectorLayer, classes: Sequence[ClassInfo], run_id: str) ->
     widgets = {"class": QgsEditorWidgetSetup("ValueMap", {"map": [{info.name: info.name} for info in classes]})}
     widgets.update({name: QgsEditorWidgetSetup("Hidden", {}) for name in HIDDEN})
     form = layer.editFormConfig()
-    for index, field in enumerate(layer.fields()):
+    for index, field in enumerate(layer.fields().toList()):
         form.setReadOnly(index, field.name() != "class")
         if field.name() in widgets:
             layer.setEditorWidgetSetup(index, widgets[field.name()])
-    suppress = QgsEditFormConfig.FeatureFormSuppress
-    form.setSuppress(suppress.SuppressOn if len(classes) == 1 else suppress.SuppressDefault)
+    form.setSuppress(form.SuppressOn if len(classes) == 1 else form.SuppressDefault)  # no scope serves every QGIS
     layer.setEditFormConfig(form)
 
 
@@ -54,7 +52,7 @@ def set_defaults(layer: QgsVectorLayer, classes: Sequence[ClassInfo], run_id: st
         "outline": QgsDefaultValue(STATUS, True),
         "run": QgsDefaultValue(text(run_id)),
     }
-    for index, field in enumerate(layer.fields()):
+    for index, field in enumerate(layer.fields().toList()):
         if field.name() in defaults:
             layer.setDefaultValueDefinition(index, defaults[field.name()])
         if field.name() == "id":  # QGIS then numbers parts of a split polygon, and pasted ones, anew

@@ -9,6 +9,7 @@ from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QLabel, QWidget
 
+from ..toolkit.folders import choose_folders, why_unwritable
 from ..toolkit.settings import FOLDER, news
 from ..toolkit.words import tr
 from .folders import default_parent
@@ -26,8 +27,7 @@ class FolderChooser(QgsFileWidget):
 
     def __init__(self, tip: str, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.setToolTip(tip)
+        choose_folders(self, tip)
         self._shown = "", False
         self.fileChanged.connect(self.changed)
         project = QgsProject.instance()
@@ -49,12 +49,11 @@ class FolderChooser(QgsFileWidget):
         if now != self._shown:
             self._shown = now
             self.lineEdit().setPlaceholderText(default_parent())
-            self.lineEdit().setToolTip(default_parent())
             self.changed.emit()
 
 
-class MakeshiftWords(QLabel):
-    """Says where results go if the user has not decided; hidden otherwise."""
+class FolderWords(QLabel):
+    """Says that the folder cannot be written, or where results go if the user has not decided; hidden otherwise."""
 
     def __init__(self, chooser: FolderChooser, parent: QWidget) -> None:
         super().__init__(parent)
@@ -64,6 +63,8 @@ class MakeshiftWords(QLabel):
         self._refresh()
 
     def _refresh(self) -> None:
-        words = tr("Results go to {} because the project is not saved yet.")
-        self.setText(words.format(self._chooser.folder()))
-        self.setVisible(self._chooser.is_makeshift)
+        folder = self._chooser.folder()
+        unwritable = why_unwritable(folder)
+        makeshift = tr("Results go to {} because the project is not saved yet.").format(folder)
+        self.setText(unwritable or makeshift)
+        self.setVisible(bool(unwritable) or self._chooser.is_makeshift)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -149,7 +150,8 @@ def _described(folder: Path, state: State, record: dict[str, Any], size_bytes: i
     run, result = Run(folder, record, read_naming(folder)), record["result"] if state is State.FINISHED else {}
     request, area = _request(record), _area_m2(record)
     region = tr("whole image") if record["request"].get("region") is None else tr("unknown")
-    region = region if area is None else area_in_words(area)
+    if area is not None:
+        region = area_in_words(area) if math.isfinite(area) else tr("a large part of the globe")
     named = ((tr("Name"), run.naming.name), (tr("Note"), run.naming.note))
     facts = (
         *((what, words) for what, words in named if words),
@@ -188,10 +190,13 @@ def _request(record: dict[str, Any]) -> Optional[PredictRequest]:
 
 
 def _area_m2(record: dict[str, Any]) -> Optional[float]:
-    """Of the region; None if there is none, or it cannot be read."""
+    """Of the region, infinite for a large part of the globe; None if there is none, or it cannot be read."""
     with suppress(OrthomaskError):
-        region = picked_region(from_json(Region, record["request"].get("region")))
-        return region.measured_m2(QgsCoordinateTransformContext())
+        region, context = (
+            picked_region(from_json(Region, record["request"].get("region"))),
+            QgsCoordinateTransformContext(),
+        )
+        return math.inf if region.is_huge(context) else region.measured_m2(context)
     return None
 
 

@@ -69,8 +69,8 @@ def _scales(crs: QgsCoordinateReferenceSystem) -> dict[str, str]:
 
 def _constant_scales(crs: QgsCoordinateReferenceSystem, extent: QgsRectangle) -> dict[str, str]:
     """The same in the middle of an extent; NULL, and so the measures, if that cannot be said: of no layer, no CRS."""
-    east, north = (math.nan, math.nan) if extent.isEmpty() else ground_units(crs, extent)
-    east, north = (repr(scale) if math.isfinite(scale) else "NULL" for scale in (east, north))
+    scales = (math.nan, math.nan) if extent.isEmpty() else ground_units(crs, extent)
+    east, north = (repr(scale) if math.isfinite(scale) else "NULL" for scale in scales)
     return {"scales": f"array({east}, 0, 0, {north})"}
 
 

@@ -12,6 +12,7 @@ from .deletion import layers_of
 from .naming import Naming
 from .results import Run, layer_name
 
+NAMELESS = Naming()
 LONGEST_NAME = 80
 NOTE_PX = 90
 
@@ -19,7 +20,7 @@ NOTE_PX = 90
 class NamingDialog(QDialog):
     """Asks for name and note of a run."""
 
-    def __init__(self, naming: Naming, parent: Optional[QWidget] = None) -> None:
+    def __init__(self, naming: Naming = NAMELESS, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Orthomask: name and note"))
         self.name = QLineEdit(naming.name)

@@ -73,7 +73,11 @@ class LightsView(QWidget):
 
     def _add_fold(self, fine: Sequence[Light]) -> None:
         names, more = ", ".join(tr(light.name) for light in fine), tr("Less") if self._unfolded else tr("Details")
-        words = self._add_row(Level.GREEN, f'{tr("OK: {}").format(names)} · <a href="#">{more}</a>')
+        fine_words = tr("OK: {}").format(names)
+        words = self._add_row(Level.GREEN, fine_words)
+        words.ensurePolished()
+        colour = words.palette().color(words.foregroundRole()).name()  # dark themes leave that of links as it is
+        words.setText(f'{fine_words} · <a href="#" style="color: {colour}">{more}</a>')
         links = Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
         words.setTextInteractionFlags(links)
         words.linkActivated.connect(self._fold)
@@ -116,6 +120,6 @@ class LightsView(QWidget):
             return tr("Treat {} as data again").format(briefly(self._nodata)), lambda: self.nodata_wanted.emit(None)
         if light.name == "bands" and light.level is not Level.GREEN:
             return tr("Choose bands…"), lambda: self.reading_wanted.emit(False)
-        if light.name == "pixel type" and light.level is not Level.GREEN:
+        if light.name in ("pixel type", "values") and light.level is not Level.GREEN:
             return tr("Choose a stretch…"), lambda: self.reading_wanted.emit(True)
         return None

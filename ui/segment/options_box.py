@@ -8,10 +8,10 @@ from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
 
-from ...protocol import PolygonOptions
+from ...protocol import SPECK_PX, PolygonOptions
 from ..layers.reading_box import ReadingBox
 from ..runs.folder_chooser import FolderChooser
-from ..toolkit.words import tr
+from ..toolkit.words import briefly, tr
 
 MAX_AREA_M2 = 1_000_000.0
 
@@ -30,6 +30,11 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
         self.simplify.setToolTip(tr("Straight walls and right angles instead of pixel steps"))
+        self.whole_objects = QCheckBox(tr("Whole objects at the edge"))
+        self.whole_objects.setChecked(True)
+        self.whole_objects.setToolTip(
+            tr("An object on the region's edge is drawn whole if its middle lies inside, and left out otherwise")
+        )
         self.reading = ReadingBox()
         self.image_date = QLineEdit()
         self.image_date.setPlaceholderText(tr("unknown"))
@@ -45,11 +50,18 @@ class OptionsBox(QgsCollapsibleGroupBox):
         """How polygons are cleaned."""
         return PolygonOptions(self.min_area.value() or None, self.min_hole.value() or None, self.simplify.isChecked())
 
-    def fill(self, image_date: str, polygons: PolygonOptions) -> None:
+    def show_model(self, gsd_m: float) -> None:
+        """Show what a model of this resolution sets."""
+        words = tr("automatic: {} m²").format(briefly(SPECK_PX * gsd_m**2, 2))
+        for box in (self.min_area, self.min_hole):
+            box.setSpecialValueText(words)
+
+    def fill(self, image_date: str, polygons: PolygonOptions, whole_objects: bool) -> None:
         """Show these instead of what was chosen."""
         self.min_area.setValue(polygons.min_area_m2 or 0)
         self.min_hole.setValue(polygons.min_hole_m2 or 0)
         self.simplify.setChecked(polygons.simplify)
+        self.whole_objects.setChecked(whole_objects)
         self.image_date.setText(image_date)
         self.changed.emit()
 
@@ -61,6 +73,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         layout.addRow(tr("Smallest hole"), self.min_hole)
         layout.addRow(tr("Image date"), self.image_date)
         layout.addRow(self.simplify)
+        layout.addRow(self.whole_objects)
         layout.addRow(self.reading)
         self.setCollapsed(True)
 
@@ -69,6 +82,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.min_area.valueChanged.connect(self.changed)
         self.min_hole.valueChanged.connect(self.changed)
         self.simplify.toggled.connect(self.changed)
+        self.whole_objects.toggled.connect(self.changed)
         self.image_date.editingFinished.connect(self.changed)
         self.reading.changed.connect(self.changed)
 
@@ -76,7 +90,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
 def _area(tip: str) -> QDoubleSpinBox:
     """A spin box for an area; its minimum means the model's default."""
     box = QDoubleSpinBox()
-    box.setSpecialValueText(tr("set by the model"))
+    box.setSpecialValueText(tr("automatic"))
     box.setRange(0, MAX_AREA_M2)
     box.setDecimals(1)
     box.setSuffix(tr(" m²"))

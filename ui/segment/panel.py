@@ -27,14 +27,14 @@ from ..layers.images import FrozenImage, frozen, is_rendered, places_of, read_as
 from ..layers.images import planned as planned_image
 from ..layers.map_view import ImageChooser, MapView
 from ..layers.picture_client import FrozenRun, PictureClient
-from ..layers.picture_words import are_wanted, picture_words
+from ..layers.picture_words import are_wanted, coarse_light, picture_words
 from ..layers.reading import reading_of, remember
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..models.model_box import ModelBox
 from ..runs import folders as run_folders
 from ..runs import results
-from ..runs.folder_chooser import MakeshiftWords
+from ..runs.folder_chooser import FolderWords
 from ..runs.history import PastRun
 from ..runs.history_button import HistoryButton
 from ..runs.undo_button import UndoButton
@@ -184,7 +184,7 @@ class SegmentPanel(QWidget):
         self.warnings = WarningsButton(self.preflight)
         self.run_bar.add_button(self.warnings)
         self.run_bar.add_button(self.history)
-        self.place = MakeshiftWords(self.options.folder_chooser, self)
+        self.place = FolderWords(self.options.folder_chooser, self)
         lay_out(self, (image, self.region, self.model, self.preflight, self.options, self.place), self.run_bar)
 
     def _connect(self) -> None:
@@ -245,7 +245,10 @@ class SegmentPanel(QWidget):
 
     def _refresh(self, *_: object) -> None:
         """Update the panel for the current choices: whether they can run, and the preflight."""
-        self.options.reading.set_bands(self.model.model.bands if self.model.model else ())
+        model = self.model.model
+        self.options.reading.set_bands(model.bands if model else ())
+        if model is not None:
+            self.options.show_model(model.gsd_m)
         if self._task is not None:
             return
         planned, problem = self._look_at_image()
@@ -289,10 +292,12 @@ class SegmentPanel(QWidget):
             self.preflight.explain(tr("Image and model are checked here before anything runs."))
         elif isinstance(planned, Picture):
             sample, windows = planned.sample(), planned.windows(model.gsd_m)
-            self.preflight.check(CheckRequest(sample.key, model.path, None, DEVICE.get(), windows), sample)
+            request = CheckRequest(sample.key, model.path, None, DEVICE.get(), windows)
+            self.preflight.check(request, planned, coarse_light(planned, model.gsd_m))
         else:
             place = region.request() if region else None
-            self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get()))
+            whole = self.options.whole_objects.isChecked()
+            self.preflight.check(CheckRequest(planned, model.path, place, DEVICE.get(), whole_objects=whole))
 
     def _request(self, planned: FrozenImage) -> PredictRequest:
         model, region = present(self.model.model), present(self.region.region)  # Run is disabled without them
@@ -304,7 +309,11 @@ class SegmentPanel(QWidget):
             threshold=round(self.model.threshold.value(), 2),
             device=DEVICE.get(),  # a different device means a different run
         )
-        return replace(request, image_date=self.options.image_date.text(), polygons=self.options.polygons())
+        options = self.options
+        return replace(
+            request, image_date=options.image_date.text(), polygons=options.polygons(),
+            whole_objects=options.whole_objects.isChecked(),
+        )  # fmt: skip
 
     def _look_at_model(self, path: str) -> None:
         self._look = EngineTask(tr("Orthomask: model file"), self._client, ModelsRequest(path))
@@ -352,16 +361,12 @@ class SegmentPanel(QWidget):
         if error.code is ErrorCode.OUTPUT_EXISTS:  # image or model changed since: the next run is a new one
             run_folders.end()
         self._refresh()
-        self.run_bar.stop(_ending(error))
         if isinstance(error, Cancelled):
-            return
-        show_error(self._iface.messageBar(), error)
-        if error.code is ErrorCode.ENGINE_MISSING:
-            self.engine_failed.emit(error)
-
-
-def _ending(error: OrthomaskError) -> str:
-    return tr("Cancelled. Resume continues from here.") if isinstance(error, Cancelled) else error.sentence
+            self.run_bar.stop(tr("Cancelled. Resume continues from here."))
+        elif error.code is ErrorCode.ENGINE_MISSING:
+            self.engine_failed.emit(error)  # the dock says so, with a button that helps
+        else:
+            show_error(self._iface.messageBar(), error)
 
 
 def _words(planned: Optional[FrozenImage]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
@@ -45,7 +46,9 @@ class PreflightBox(QGroupBox):
         self.result: Optional[CheckResult] = None
         self._client = client
         self._wanted: Optional[CheckRequest] = None
-        self._sample: Optional[Picture] = None
+        self._picture: Optional[Picture] = None
+        self._light: Optional[Light] = None
+        self._rendering_s = 0.0
         self._paused = False
         self._task: Optional[EngineTask] = None
         self._calibration: Optional[EngineTask] = None
@@ -72,16 +75,17 @@ class PreflightBox(QGroupBox):
             return tr("The red light says why this cannot run.")
         return "" if self.overruled.isChecked() else tr("A red light: tick “Run all the same” to run in spite of it.")
 
-    def check(self, request: CheckRequest, sample: Optional[Picture] = None) -> None:
+    def check(self, request: CheckRequest, picture: Optional[Picture] = None, light: Optional[Light] = None) -> None:
         """Check this soon, unless another check replaces it by then.
 
         Args:
-            sample: a part of a picture, to render and check instead of the request's image.
+            picture: a part of it is rendered, and checked instead of the request's image.
+            light: shown instead of the engine's of that name.
         """
         cut_short = self._paused and (self.result is None or self.result.workload is not None)
         if request == self._wanted and not cut_short:
             return
-        self._wanted, self._sample, self._paused = request, sample, False
+        self._wanted, self._picture, self._light, self._paused = request, picture, light, False
         self._forget(tr("Checking image and model…"))
         self._timer.start()
 
@@ -110,20 +114,23 @@ class PreflightBox(QGroupBox):
         asked = self._wanted
         client: Any = self._client
         question: Any = asked
-        if self._sample is not None:
-            client, question = SnapshotClient(self._client), _sampled(asked, self._sample.frozen())
+        sample = _Sample(asked, self._picture) if self._picture is not None else None
+        if sample is not None:
+            client, question = SnapshotClient(self._client), sample.request
         self._task = EngineTask(tr("Orthomask: check"), client, question)
-        self._task.answered.connect(lambda result: self._end(asked, result))
+        self._task.answered.connect(lambda result: self._end(asked, result, sample.seconds if sample else 0.0))
         self._task.failed.connect(lambda error: self._end(asked, error))
         QgsApplication.taskManager().addTask(self._task)
 
-    def _end(self, asked: CheckRequest, outcome: object) -> None:
+    def _end(self, asked: CheckRequest, outcome: object, rendering_s: float = 0.0) -> None:
         self._task = None
         if asked != self._wanted:
             self._timer.start()
         elif isinstance(outcome, CheckResult):
-            self.result = outcome
-            self._show(outcome.lights, _estimate(outcome))
+            own = (self._light,) if self._light is not None else ()
+            others = (light for light in outcome.lights if light.name not in {mine.name for mine in own})
+            self.result, self._rendering_s = replace(outcome, lights=(*own, *others)), rendering_s
+            self._show(self.result.lights, self._estimate())
             self.checked.emit()
             self._calibrate(asked, outcome)
         elif isinstance(outcome, Cancelled):
@@ -155,7 +162,7 @@ class PreflightBox(QGroupBox):
         self.result = replace(
             self.result, lights=lights, seconds=found.seconds, memory_mb=found.memory_mb, workload=None
         )
-        self._show(lights, _estimate(self.result))
+        self._show(lights, self._estimate())
         self.checked.emit()
 
     def _end_calibration(self) -> None:
@@ -165,7 +172,7 @@ class PreflightBox(QGroupBox):
         self._calibration.abandon()
         self._calibration = None
         if self.result is not None:
-            self._show(self.result.lights, _estimate(self.result))
+            self._show(self.result.lights, self._estimate())
 
     def _forget(self, text: str) -> None:
         self._end_calibration()
@@ -181,17 +188,39 @@ class PreflightBox(QGroupBox):
         self.estimate.setText(estimate)
         self.estimate.setVisible(bool(estimate))
 
+    def _estimate(self) -> str:
+        """A run's time and memory, as far as known: the rest is not guessed."""
+        result = self.result
+        if result is None or result.level is Level.RED or result.seconds is None:
+            return ""
+        words = tr("About {} on {}").format(time_in_words(result.seconds + self._rendering_s), result.device)
+        if result.memory_mb is not None:
+            memory = megabytes_in_words(result.memory_mb)
+            words = tr("About {} and {} of memory on {}").format(
+                time_in_words(result.seconds + self._rendering_s), memory, result.device
+            )
+        if not self._rendering_s:
+            return words
+        return tr("{}, including {} to render the image").format(words, time_in_words(self._rendering_s))
 
-def _sampled(request: CheckRequest, sample: Picture) -> Callable[[Path, Feedback], CheckRequest]:
-    """A function that renders the sample and makes its request; for any thread."""
-    return lambda folder, feedback: replace(request, image=sample.write(folder, feedback))
 
+class _Sample:
+    """A part of a picture, checked in place of the whole.
 
-def _estimate(result: CheckResult) -> str:
-    """A run's time and memory, as far as known: the rest is not guessed."""
-    if result.level is Level.RED or result.seconds is None:
-        return ""
-    time = time_in_words(result.seconds)
-    if result.memory_mb is None:
-        return tr("About {} on {}").format(time, result.device)
-    return tr("About {} and {} of memory on {}").format(time, megabytes_in_words(result.memory_mb), result.device)
+    Args:
+        asked: the check, whose image it replaces.
+
+    Attributes:
+        seconds: that rendering the whole is expected to take; 0 before the part has been rendered.
+    """
+
+    def __init__(self, asked: CheckRequest, picture: Picture) -> None:
+        self._asked, self._part, self._tiles = asked, picture.sample().frozen(), picture.tiles
+        self.seconds = 0.0
+
+    def request(self, folder: Path, feedback: Feedback) -> CheckRequest:
+        """Render the part, and make its request; any thread."""
+        begun = time.monotonic()
+        image = self._part.write(folder, feedback)
+        self.seconds = (time.monotonic() - begun) * self._tiles
+        return replace(self._asked, image=image)

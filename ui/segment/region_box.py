@@ -12,11 +12,11 @@ from qgis.PyQt.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QToolButton, QVB
 
 from ...protocol import OrthomaskError
 from ..layers.images import has_end
+from ..layers.map_tools import FreehandTool, PolygonTool, RectangleTool, RegionTool, region_band
 from ..layers.map_view import ImageSource
 from ..layers.sources import PickedRegion, extent_region, region_of, require_image, selected_region
 from ..toolkit.icons import icon
 from ..toolkit.words import area_in_words, tr
-from .map_tools import FreehandTool, PolygonTool, RectangleTool, RegionTool, region_band
 
 ICON_PX = 20
 

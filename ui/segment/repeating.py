@@ -132,7 +132,7 @@ def _fill_model(box: ModelBox, name: str, sha256: str, path: str, threshold: flo
 
 
 def _fill_options(box: OptionsBox, request: PredictRequest) -> Iterator[str]:
-    box.fill(request.image_date, request.polygons)
+    box.fill(request.image_date, request.polygons, request.whole_objects)
     if request.device != DEVICE.get():
         yield tr("It ran on “{}”; the device is chosen in the settings.").format(request.device)
     if request.window_px != WINDOW_PX:

@@ -9,6 +9,15 @@ from qgis.PyQt.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from .words import tr
 
+WHOLE_CHARACTERS = 14
+
+
+def show_whole(chooser: QComboBox) -> None:
+    """Let a chooser of long names ask for some width, so that in a narrow form it gets a row of its own."""
+    chooser.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    chooser.setMinimumContentsLength(WHOLE_CHARACTERS)
+
 
 class FieldChooser(QComboBox):
     """The attributes of a layer, after a first line for none.

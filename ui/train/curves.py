@@ -137,7 +137,7 @@ class Curves(QLabel):
         painter.setPen(QPen(words, 1, Qt.PenStyle.DashLine))
         painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
         painter.setPen(words)
-        text = tr("- - at the start {}").format(in_digits(value, 3))
+        text = in_digits(value, 3)
         left = plot.right() - painter.fontMetrics().horizontalAdvance(text)
         painter.drawText(QPointF(left, plot.top() - GAP_PX), text)
 

@@ -10,7 +10,7 @@ from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorL
 from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ...protocol import ClassInfo, ClassValue, ErrorCode, OrthomaskError, Split
 from ..label.class_table import by_number, class_field_of, matched, values_of
@@ -23,7 +23,8 @@ from ..layers.reading_box import ReadingBox
 from ..layers.rendering import Picture
 from ..layers.sources import require_image
 from ..toolkit.accessible import name_widgets
-from ..toolkit.field_chooser import FieldChooser
+from ..toolkit.field_chooser import FieldChooser, show_whole
+from ..toolkit.folders import choose_folders
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr, tr_n
 from .data import Frozen, FrozenChips, FrozenLayers, count_labels
@@ -61,7 +62,6 @@ class TrainingDataBox(QGroupBox):
         self._rendering = Rendering(0.0, 0)
         self._projects: dict[str, LabelProject] = {}
         self.source = QComboBox()
-        self.source.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.source.setToolTip(tr("A label project from the Label panel, any polygon layers, or exported chips"))
         self.image = ImageChooser(canvas, tr("The orthophoto, map service or map that was labelled"))
         self.labels = _layer_chooser(QgsMapLayerProxyModel.Filter.PolygonLayer, tr("Polygons of the objects to find"))
@@ -73,8 +73,7 @@ class TrainingDataBox(QGroupBox):
         )
         self.areas.setAllowEmptyLayer(True, tr("the whole image is labelled"))
         self.chips = QgsFileWidget()
-        self.chips.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
-        self.chips.setToolTip(tr("The folder that contains their manifest.json"))
+        choose_folders(self.chips, tr("The folder that contains their manifest.json"))
         self.reading = ReadingBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
@@ -93,7 +92,7 @@ class TrainingDataBox(QGroupBox):
         self.source.blockSignals(True)
         self.source.clear()
         for path, project in self._projects.items():
-            self.source.addItem(tr("Label project {}").format(project.name), path)
+            self.source.addItem(tr("{} (label project)").format(project.name), path)
         self.source.addItem(tr("Layers of this project"), LAYERS)
         self.source.addItem(tr("Exported chips"), CHIPS)
         self.source.setCurrentIndex(max(0, self.source.findData(chosen)))
@@ -123,7 +122,7 @@ class TrainingDataBox(QGroupBox):
             layer = QgsProject.instance().mapLayer(identity)
             if layer is not None or chooser is self.areas:
                 chooser.setLayer(layer)
-        if not choice.image:
+        if not choice.image and self.image.count() > 1:  # the map, though there are layers
             self.image.choose_map()
         self.source.setCurrentIndex(max(0, self.source.findData(choice.source)))
         self.class_field.setCurrentIndex(max(0, self.class_field.findData(choice.class_field)))
@@ -141,6 +140,7 @@ class TrainingDataBox(QGroupBox):
             return {}
         labels, _, areas = self._layers()
         return count_splits(areas, labels) if areas is not None else {}
+
     def read_bands(self, names: Sequence[str]) -> None:
         """Offer a choice for each of these bands of a model; of any three if there are none."""
         self.reading.set_bands(names)
@@ -175,8 +175,8 @@ class TrainingDataBox(QGroupBox):
         if mapping:
             source = LabelSource(labels, class_field, mapping)
         image = require_image(self.image.image)
-        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering, bands=self.reading.count)
-        return FrozenLayers(image.name(), truth, classes)
+        truth = GroundTruth.of(image, [source], areas, rendering=self._rendering)
+        return FrozenLayers(image.name(), truth.read_as_chosen(image, self.reading.count), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""
@@ -195,6 +195,9 @@ class TrainingDataBox(QGroupBox):
 
     def _lay_out(self) -> None:
         self._form = QFormLayout()
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        for chooser in (self.source, self.image, self.labels, self.areas):
+            show_whole(chooser)
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
         for field in (self.source, self.image, self.labels, self.class_field, self.areas, self.chips):
@@ -283,7 +286,8 @@ class TrainingDataBox(QGroupBox):
         if areas is not None and self.needed not in count_splits(areas, labels):
             sentence = tr("There is no area for {}.").format(tr(SPLIT_NAMES[self.needed]))
             remedy = tr(
-                "In Label, draw areas in which everything is labelled, set what they are for, confirm empty ones."
+                "In Label, draw areas in which everything is labelled, set what they are for, and confirm those that "
+                "are empty."
             )
             raise OrthomaskError(ErrorCode.AREAS_EMPTY, sentence, remedy)
         planned_image(self.image.image, areas, self._rendering)
@@ -312,7 +316,6 @@ def _layer_chooser(kind: QgsMapLayerProxyModel.Filter, tip: str) -> QgsMapLayerC
     chooser = QgsMapLayerComboBox()
     chooser.setFilters(kind)
     chooser.setToolTip(tip)
-    chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return chooser
 
 

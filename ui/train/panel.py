@@ -30,6 +30,7 @@ from ..layers.picture_words import are_wanted
 from ..models import own_models
 from ..models.own_models import SUFFIX
 from ..runs import folders as run_folders
+from ..runs.folder_chooser import FolderWords
 from ..toolkit.messages import show_error, show_success, show_warning
 from ..toolkit.present import present
 from ..toolkit.scrolling import lay_out
@@ -123,7 +124,8 @@ class TrainPanel(QWidget):
         self.settings = QWidget()
         settings = QVBoxLayout(self.settings)
         settings.setContentsMargins(0, 0, 0, 0)
-        for box in (self.data, self.check, self.start, self.options):
+        place = FolderWords(self.options.advanced.folder_chooser, self)
+        for box in (self.data, self.check, self.start, self.options, place):
             settings.addWidget(box)
         lay_out(self, (self.finished, self.view, self.settings), self.bar)
 
@@ -269,9 +271,10 @@ class TrainPanel(QWidget):
 
     def _fail(self, error: OrthomaskError) -> None:
         self.watcher.stop()
-        show_error(self._iface.messageBar(), error)
         if error.code is ErrorCode.ENGINE_MISSING:
-            self.engine_failed.emit(error)
+            self.engine_failed.emit(error)  # the dock says so, with a button that helps
+        else:
+            show_error(self._iface.messageBar(), error)
 
 
 def _ending(

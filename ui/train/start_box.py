@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Optional
 
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLineEdit, QSizePolicy, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLineEdit, QWidget
 
 from ...protocol import ModelSummary
 from ..models.own_models import titles_of
+from ..toolkit.field_chooser import show_whole
 from ..toolkit.words import tr
 
 DEFAULT_NAME = "my-model"
@@ -32,13 +33,14 @@ class StartBox(QGroupBox):
                 "many, and takes longer."
             )
         )
-        self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        show_whole(self.chooser)
         self.chooser.addItem(tr("From scratch"), None)
         self.chooser.currentIndexChanged.connect(self.changed)
         self.name = QLineEdit(DEFAULT_NAME)
         self.name.setToolTip(tr("Name of the new model, in lists and as a file"))
         self.name.textChanged.connect(self.named)
         layout = QFormLayout(self)
+        layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         layout.addRow(tr("Start from"), self.chooser)
         layout.addRow(tr("Name"), self.name)
 

@@ -51,7 +51,7 @@ class TrainingView(QGroupBox):
     def show_epochs(self, epochs: Sequence[Epoch], total: int, base: Optional[Epoch] = None) -> None:
         """Show the curves so far and the latest numbers, out of `total` epochs, beside the score before the first."""
         self.curves.show_epochs(epochs, total, base)
-        self.facts.setText(_facts(epochs, total))
+        self.facts.setText(_facts(epochs, total, base))
 
     def show_picture(self, path: str) -> None:
         """Show the validation pictures in this file."""
@@ -137,7 +137,7 @@ class Picture(QWidget):
 class PictureWindow(QDialog):
     """A picture as large as its window allows; it follows the training."""
 
-    def __init__(self, title: str, parent: QWidget) -> None:
+    def __init__(self, title: str, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
         self._pixels = QPixmap()
@@ -160,13 +160,21 @@ class PictureWindow(QDialog):
         painter.drawPixmap(place, self._pixels)
 
 
-def _facts(epochs: Sequence[Epoch], total: int) -> str:
+def _facts(epochs: Sequence[Epoch], total: int, base: Optional[Epoch]) -> str:
+    words = _so_far(epochs, total)
+    if base is None:
+        return words
+    return tr("{} Dashed: IoU {} of the model it starts from.").format(words, in_digits(base.iou, 3))
+
+
+def _so_far(epochs: Sequence[Epoch], total: int) -> str:
     best = best_epoch(epochs)
     if not epochs or best is None:
         return tr("The first validation comes at the end of the first epoch.")
     now = epochs[-1]
-    words = tr("Epoch {} of {} · IoU {}, best {} in epoch {}")
+    words = tr("Epoch {} of {} · IoU {}, best {} in epoch {}.")
     words = words.format(now.epoch, total, in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch)
     if not now.waiting_share > WAITING_SHARE:
         return words
-    return tr("{} · waiting for images {}% of the time").format(words, in_digits(100 * now.waiting_share))
+    waiting = f"{in_digits(100 * now.waiting_share)}%"
+    return tr("{} The device waits for images {} of the time.").format(words, waiting)

@@ -147,3 +147,11 @@ def test_a_bundle_may_begin_with_any_byte(tiny: Path, tmp_path: Path, length: in
     opened, path = bundle.load(str(tiny)), tmp_path / "long.safetensors"
     bundle.save(path, opened.model(), dataclasses.replace(opened.card, title="x" * 8 * length))
     assert bundle.load(str(path)).card.title == "x" * 8 * length
+
+
+def test_embedded_models_are_titled_in_the_users_language(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
+    monkeypatch.setattr(bundle, "tr", lambda text: f"auf Deutsch: {text}")
+    embedded = [bundle.load(path.stem) for path in bundle._bundles(bundle.MODELS_DIR)]
+    assert {opened.card.title for opened in embedded} <= set(bundle.EMBEDDED_TITLES)
+    assert all(opened.summary().title == f"auf Deutsch: {opened.card.title}" for opened in embedded)
+    assert bundle.load(str(tiny)).summary().title == "Tiny"

@@ -16,7 +16,7 @@ import torch
 from orthomask.engine import predict
 from orthomask.engine.compute import devices
 from orthomask.engine.models import bundle, ensemble
-from orthomask.engine.models.unet import UNet, UNetArguments
+from orthomask.engine.models.unet import UNet, UNetArguments, mixed
 from orthomask.engine.progress import Progress
 from orthomask.engine.runs.runs import NODATA, SCALE
 from orthomask.protocol import (
@@ -164,3 +164,53 @@ def test_an_ensemble_cannot_be_trained_further(pair: tuple[Path, Path], tmp_path
     )
     with pytest.raises(OrthomaskError, match="one of its members"):
         start.parent_of(request)
+
+
+def shifted(path: Path) -> tuple[bundle.BandStatistics, ...]:
+    """The bands of a model fine-tuned on darker images of more contrast."""
+    bands = bundle.load(str(path)).card.bands
+    return tuple(dataclasses.replace(band, mean=band.mean * 0.6 + 3, std=band.std * 1.7) for band in bands)
+
+
+def test_members_normalise_the_image_each_by_its_own_statistics(tiny: Path, tmp_path: Path) -> None:
+    """The oracle: the mean of what each finds by itself, also beside missing pixels."""
+    tuned = another(tiny, 5, bands=shifted(tiny))
+    pixels, valid = torch.randint(0, 256, (3, 64, 64)).numpy().astype("uint8"), torch.rand(64, 64).numpy() > 0.1
+    both = joined(tmp_path, tiny, tuned)
+    third = joined(tmp_path, tuned, both, name="three")  # of which the second's first member is not the first's
+
+    def found(path: Path) -> torch.Tensor:
+        return probabilities(path, torch.from_numpy(bundle.load(str(path)).normalise(pixels, valid))[None])
+
+    torch.testing.assert_close(found(both), (found(tiny) + found(tuned)) / 2, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found(third), (found(tiny) + 2 * found(tuned)) / 3, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found(tiny), found(tuned), atol=1e-2)
+
+
+def test_a_fine_tuned_model_and_its_parent_predict_the_mean_of_their_maps(
+    tiny: Path, tmp_path: Path, make_raster: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = devices.prepare
+    monkeypatch.setattr(devices, "prepare", lambda opened, device, _: prepare(opened, device, "fp32"))
+    tuned, image, maps = another(tiny, 5, bands=shifted(tiny)), make_raster(), []
+    for number, path in enumerate((tiny, tuned, joined(tmp_path, tiny, tuned))):
+        request = PredictRequest(
+            Image(str(image)), str(path), str(tmp_path / str(number)), device="cpu", window_px=128, overlap_px=32
+        )
+        with rasterio.open(predict.run(request, Progress()).probabilities_path) as dataset:
+            maps.append(dataset.read().astype(float))
+    assert abs((maps[0] + maps[1]) / 2 - maps[2]).max() < 0.02 * SCALE
+
+
+def test_members_of_the_same_statistics_are_saved_as_older_versions_read_them(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with safetensors.safe_open(joined(tmp_path, *pair), framework="numpy") as file:
+        assert "statistics" not in json.loads(file.metadata()[bundle.KEY])
+
+
+def test_a_lower_precision_does_not_round_how_members_normalise(tiny: Path, tmp_path: Path) -> None:
+    network = bundle.load(str(joined(tmp_path, tiny, another(tiny, 5, bands=shifted(tiny))))).model()
+    rounded = mixed(network, torch.bfloat16, lambda module, dtype: module.to(dtype))
+    numbers = [buffer for name, buffer in rounded.named_buffers() if name.startswith("changes")]
+    assert [buffer.dtype for buffer in numbers] == [torch.float32] * 4

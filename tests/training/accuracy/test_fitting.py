@@ -179,3 +179,11 @@ def test_without_objects_no_threshold_is_called_best(bright: Path, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert "best" not in result.output
     assert "best," not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_areas_without_a_split_are_refused_with_the_reason(bright: Path, tmp_path: Path) -> None:
+    image = data.labelled(tmp_path, [SQUARE], [SQUARE])
+    plots = data.write_boxes(tmp_path / "plots.gpkg", "plots", [(0, 0, 64, 64)], title=["here"])
+    with pytest.raises(OrthomaskError, match="The areas have no attribute “split”") as caught:
+        run(bright, tmp_path, projects=(replace(image, areas=Areas(str(plots))),))
+    assert caught.value.code is ErrorCode.AREAS_EMPTY

@@ -112,7 +112,7 @@ def test_the_run_folder_is_as_agreed(trained):
     assert max(row["iou"] for row in curve) == pytest.approx(trained.scores["iou"])
     with rasterio.open(folder / "preview.png") as picture:
         assert picture.count == 3
-        assert picture.width == 2 * (60 + 6)
+        assert picture.width == 2 * (60 + 8 + 6)  # a margin where the window goes on
         image, prediction = np.split(picture.read(), 2, axis=2)
         assert not np.array_equal(image, prediction)
 

@@ -150,7 +150,7 @@ def test_labels_without_an_attribute_are_of_one_class_and_that_is_said(dialog):
 
 def test_a_label_project_is_matched_by_the_names_of_its_classes(dialog, engine, tmp_path):
     open_project(QgsProject.instance(), write_project(tmp_path / "town.gpkg", [(0, 1), (10, 2)], [(0, "a", "test")]))
-    assert dialog.data.source.currentText() == "Label project town"
+    assert dialog.data.source.currentText() == "town (label project)"
     assert dialog.classes.isHidden()
     dialog.options.split_chooser.setCurrentIndex(0)
     engine.script(evaluate={"result": answer(tmp_path)})

@@ -76,7 +76,7 @@ def test_a_broken_one_stays_while_its_repair_is_cancelled_at_a_random_moment_and
     folder = store.new_folder(base, "0.0.1")
     folder.mkdir(parents=True)
     broken = store.finish(folder, replace(made[0].record, made="2020-01-01T00:00:00"))
-    moments = len(made[1].lines) + len(made[1].steps)
+    moments = (len(made[1].lines) + len(made[1].steps)) // 2  # another time pip may say less
     with pytest.raises(Cancelled):
         make(base, wheels, python, Watcher(random.randrange(1, moments)))
     assert store.environments(base) == (broken,)

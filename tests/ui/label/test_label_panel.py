@@ -2,12 +2,23 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer, QgsVectorLayerUtils
-from qgis.PyQt.QtCore import Qt
+from mouse import LEFT, click, drag, move, on_map
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+    QgsVectorLayerUtils,
+)
+from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QDialog, QLabel, QPushButton
+from qgis.PyQt.QtWidgets import QDialog, QLabel, QPushButton, QScrollArea
 from scene import CRS, square, wait_until, write_project
 
+from orthomask.protocol import Split
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
 from orthomask.ui.label.project import open_project
 
@@ -152,12 +163,12 @@ def test_areas_are_to_do_until_they_hold_something_or_are_confirmed_as_empty(pan
     assert row.words.text() == "2 areas contain no label: is nothing there, or not drawn yet?"
     assert not row.confirm_button.isEnabled()
     press(row.next_button)
-    assert [area["name"] for area in village.areas.selectedFeatures()] == ["b"]
-    assert canvas.extent().contains(village.areas.boundingBoxOfSelected())
+    assert row.confirm_button.text() == "Nothing is in b"
+    assert canvas.extent().contains(village.areas.getFeature(2).geometry().boundingBox())
+    assert village.areas.selectedFeatureCount() == 0  # it would hide what is there
     press(row.next_button)
-    assert [area["name"] for area in village.areas.selectedFeatures()] == ["c"]
-    wait_until(row.confirm_button.isEnabled)
     press(row.confirm_button)
+    assert row.confirm_button.text() == "Nothing is in b"  # the next one is shown
     wait_until(lambda: words.text() == "1 label; areas: 1 training, 1 validation, 1 test, 1 to do.")
     village.labels.startEditing()
     draw(village.labels, 20)
@@ -185,11 +196,15 @@ def test_a_project_of_an_older_version_counts_as_before_and_can_confirm(panel, t
     project, row = panel.project.project, panel.project.empty_areas
     assert panel.project.words.text() == "1 label; areas: 3 training."
     assert row.words.text().startswith("2 areas contain no label")
-    project.areas.selectByIds([2])
+    project.areas.selectByIds([2, 3])
     wait_until(row.confirm_button.isEnabled)
+    assert row.confirm_button.text() == "Nothing is in 2 areas"
+    project.areas.selectByIds([2])
+    wait_until(lambda: row.confirm_button.text() == "Nothing is in b")
     press(row.confirm_button)
     wait_until(lambda: row.words.text().startswith("1 area contains no label"))
     assert panel.project.words.text() == "1 label; areas: 3 training."
+    wait_until(panel.project.save_button.isEnabled)
     press(panel.project.save_button)
     again = QgsVectorLayer(f"{project.path}|layername=areas", "again")
     assert [area["state"] or "" for area in again.getFeatures()] == ["", "checked", ""]
@@ -199,9 +214,50 @@ def test_draw_starts_editing_the_right_layer(panel, town, qgis_iface):
     press(panel.project.label_button)
     assert town.labels.isEditable()
     assert qgis_iface.activeLayer() == town.labels
-    press(panel.project.area_button)
+    press(panel.project.area_polygon_button)
     assert town.areas.isEditable()
     assert qgis_iface.activeLayer() == town.areas
+
+
+def test_areas_are_drawn_as_rectangles_until_escape(panel, town, canvas):
+    canvas.setExtent(town.areas.extent().buffered(10))
+    before = canvas.mapTool()
+    town.set_split(Split.VALIDATION)
+    press(panel.project.area_button)
+    assert panel.project.area_button.isChecked()
+    QTest.mousePress(canvas.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(50, 60))
+    move(canvas, 150, 160, LEFT)
+    shown_area = [label.text() for label in canvas.viewport().findChildren(QLabel) if label.isVisible()]
+    assert any(text.endswith(" m²") for text in shown_area)
+    QTest.mouseRelease(canvas.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, QPoint(150, 160))
+    drag(canvas, (200, 60), (250, 100), (300, 160))
+    click(canvas, 20, 20)  # no rectangle
+    assert town.areas.featureCount() == 3
+    new = [area for area in town.areas.getFeatures() if area.id() < 0]
+    assert {(area["name"], area["split"]) for area in new} == {("area 2", "validation"), ("area 3", "validation")}
+    assert all(area.geometry().contains(QgsGeometry.fromPointXY(on_map(canvas, x, 110))) for area, x in
+               zip(sorted(new, key=lambda area: area["name"]), (100, 250)))  # fmt: skip
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    assert not panel.project.area_button.isChecked()
+    assert canvas.mapTool() is before
+    town.areas.undoStack().undo()
+    assert town.areas.featureCount() == 2
+
+
+def test_areas_are_drawn_in_the_crs_of_their_layer(panel, town, canvas):
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
+    canvas.zoomToFeatureExtent(
+        QgsCoordinateTransform(town.areas.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance())
+        .transformBoundingBox(town.areas.extent())
+    )  # fmt: skip
+    press(panel.project.area_button)
+    drag(canvas, (50, 60), (120, 100), (300, 200))
+    new = next(area for area in town.areas.getFeatures() if area.id() < 0)
+    assert new.geometry().intersects(QgsGeometry.fromRect(town.areas.extent()))
+    assert new.geometry().boundingBox().width() < 100
+    panel.project.choose(town.path)
+    QgsProject.instance().removeMapLayer(town.areas.id())
+    assert not panel.project.area_button.isChecked()
 
 
 def test_keys_set_the_class_while_labels_are_edited(panel, town, canvas):
@@ -511,6 +567,17 @@ def test_a_project_opened_in_qgis_otherwise_is_found(panel, tmp_path):
     assert panel.project.project.path == path
 
 
+def test_nothing_is_cut_at_the_default_width(dock, panel, village):
+    panel.areas.setCollapsed(False)
+    dock.resize(320, 900)  # 300 with QGIS's own smaller font
+    scroll = panel.findChild(QScrollArea)
+    wait_until(lambda: dock.width() == 320 and scroll.verticalScrollBar().maximum() > 0)
+    assert scroll.horizontalScrollBar().maximum() == 0
+    assert panel.project.chooser.width() > 150
+    for chooser in (panel.areas.way, panel.export.kind):
+        assert chooser.width() >= chooser.fontMetrics().horizontalAdvance(chooser.currentText())
+
+
 def test_fits_a_narrow_screen(dock, panel, town):
     panel.areas.setCollapsed(False)
     panel.export.kind.setCurrentIndex(1)
@@ -518,3 +585,13 @@ def test_fits_a_narrow_screen(dock, panel, town):
     assert dock.widget().minimumSizeHint().width() <= 320
     scroll = panel.export.parent()
     assert scroll.minimumSizeHint().width() <= 320
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_export(panel, tmp_path):
+    (tmp_path / "file").write_text("")
+    for kind, chooser in ((0, panel.export.file_chooser), (1, panel.export.folder_chooser)):
+        panel.export.kind.setCurrentIndex(kind)
+        assert panel.export.place.isHidden()
+        chooser.setFilePath(str(tmp_path / "file" / "new" / "mask.tif"))
+        assert f"The folder {tmp_path}/file/new" in panel.export.place.text()
+        assert not panel.export.place.isHidden()

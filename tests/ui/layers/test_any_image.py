@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from map_servers import around_middle
+from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
@@ -141,11 +142,31 @@ def test_two_stages_are_one_progress():
 def test_the_map_is_the_last_entry_and_never_chosen_by_itself(dock, layer, canvas):
     chooser = dock.segment.layer_chooser
     assert chooser.image is layer
-    assert chooser.itemText(chooser.count() - 1) == "Map as it looks now"
     canvas.setLayers([layer])
+    assert chooser.itemText(chooser.count() - 1) == "Map as it looks now"
     chooser.choose_map()
     assert isinstance(chooser.image, MapView)
     assert chooser.image.layers() == [layer]
+
+
+def test_the_map_names_its_coarsest_image_and_the_time_to_render_it(dock, layer, canvas, engine, tmp_path):
+    path = str(tmp_path / "coarse.tif")
+    gdal.Warp(path, layer.source(), xRes=8, yRes=8)
+    coarse = QgsRasterLayer(path, "satellite")
+    QgsProject.instance().addMapLayer(coarse)
+    canvas.setLayers([layer, coarse])
+    panel = dock.segment
+    panel.layer_chooser.choose_map()
+    panel.region.pick(extent_region(layer.extent(), layer.crs()))
+    wait_until(lambda: panel.preflight.result is not None)
+    assert "The coarsest of its images, “satellite”, has 8 m per pixel." in panel.image_words.text()
+    (light,) = [light for light in panel.preflight.result.lights if light.name == "resolution"]
+    assert light.level == "amber"
+    assert light.reason.startswith("“satellite” has 8 m per pixel, but the model was trained on 0.")
+    assert panel.preflight.estimate.text().startswith("About 2 min on Test processor, including ")
+    canvas.setLayers([layer])
+    wait_until(lambda: panel.preflight.result is not None)
+    assert "satellite" not in panel.image_words.text() + "".join(x.reason for x in panel.preflight.result.lights)
 
 
 @pytest.mark.parametrize(("crs", "picture"), [("EPSG:3857", 3857), ("EPSG:32645", 32645), ("EPSG:4326", 32645)])

@@ -56,13 +56,20 @@ def stretch_layer(layer, *limits):
 def test_what_the_engine_takes_is_shown_until_something_is_chosen(box, image):
     assert [combo.currentText() for combo in box.bands] == ["automatic"] * 3
     box.show_taken((4, 1, 2))
-    assert [combo.currentText() for combo in box.bands] == [f"automatic: band {n}" for n in (4, 1, 2)]
+    assert [combo.currentText() for combo in box.bands] == [f"{n} (automatic)" for n in (4, 1, 2)]
     assert reading_of(image) == Reading()
     choose(box.bands[0], 3)
     assert reading_of(image).bands == ("3", "1", "2"), "the others as the engine takes them"
     assert [combo.currentBand() for combo in box.bands] == [3, 1, 2]
     choose(box.bands[1], 0)
     assert reading_of(image) == Reading(), "one on automatic: all are"
+
+
+def test_one_band_can_be_read_as_all_three(box, tmp_path):
+    grey = QgsProject.instance().addMapLayer(QgsRasterLayer(write_raster(tmp_path / "grey.tif", [40]), "grey"))
+    box.set_image(grey)
+    choose(box.bands[0], 1)
+    assert reading_of(grey).bands == ("1", "1", "1")
 
 
 def test_it_is_remembered_with_the_project_and_shown_in_every_panel(box, image, tmp_path):
@@ -131,7 +138,7 @@ def test_a_property_that_cannot_be_read_counts_as_none(image, stored):
 
 def test_labels_and_trainings_get_it_too(image, tmp_path):
     remember(image, Reading(("3", "2", "1"), (0, 100), 9.0))
-    truth = GroundTruth.of(image, [LabelSource(image)], bands=3)
+    truth = GroundTruth.of(image, [LabelSource(image)]).read_as_chosen(image, 3)
     assert (truth.image.bands, truth.image.stretch, truth.image.nodata) == (("3", "2", "1"), (0, 100), 9.0)
 
 

@@ -251,3 +251,26 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path, monkeypatch
     with pytest.raises(OrthomaskError) as caught:
         own_models.make_folder()
     assert caught.value.code is ErrorCode.OUTPUT_UNWRITABLE
+
+
+def test_models_that_cannot_be_joined_are_told_apart_before_a_name_is_asked(panel, embedded, own, own_folder):
+    finer = summary(own_folder / "finer.safetensors", "Finer", gsd_m=0.1)
+    panel.show_models([embedded, own, finer])
+    panel.list.select([embedded.path, finer.path])
+    assert not panel.buttons.join.isEnabled()
+    assert panel.buttons.join.toolTip() == "“Finer” and “Buildings” work at different resolutions."
+    panel.list.select([embedded.path, own.path])
+    assert panel.buttons.join.isEnabled()
+
+
+def test_the_card_begins_with_accuracy_and_limits_then_the_terms(embedded, own):
+    for model, limits in ((embedded, "large white roofs"), (own, "Unknown beyond what was measured")):
+        text = card_html(model)
+        order = ("Accuracy", "0.512", limits, "CC0", "0.2 m per pixel", "SHA-256", "Training")
+        places = [text.index(words) for words in order]
+        assert places == sorted(places)
+
+
+def test_embedded_models_are_titled_in_the_users_language(monkeypatch):
+    monkeypatch.setattr(own_models, "tr", {"Buildings, aerial, 0.3 m": "Gebäude, Luftbild, 0,3 m"}.get)
+    assert own_models.title_of("buildings") == "Gebäude, Luftbild, 0,3 m"

@@ -2,7 +2,9 @@
 
 import pytest
 from qgis.core import (
+    Qgis,
     QgsApplication,
+    QgsLayerTreeModel,
     QgsProcessingContext,
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
@@ -13,7 +15,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from qgis.core import QgsProcessingModelChildParameterSource as Source
-from qgis.gui import QgsBrowserGuiModel
+from qgis.gui import QgsBrowserGuiModel, QgsLayerTreeView
 from qgis.PyQt.QtWidgets import QCheckBox, QTextEdit
 from scene import wait_until, write_project
 
@@ -23,7 +25,10 @@ from orthomask.ui.processing.provider import OrthomaskProvider
 @pytest.fixture
 def provider(qgis_processing, qgis_iface, client, monkeypatch):
     """Our algorithms, and what their dialogs need of QGIS."""
-    monkeypatch.setattr(type(qgis_iface), "browserModel", lambda _: QgsBrowserGuiModel(), raising=False)
+    layers, files = QgsLayerTreeView(), QgsBrowserGuiModel()
+    layers.setModel(QgsLayerTreeModel(QgsProject.instance().layerTreeRoot()))
+    monkeypatch.setattr(type(qgis_iface), "layerTreeView", lambda _: layers, raising=False)
+    monkeypatch.setattr(type(qgis_iface), "browserModel", lambda _: files, raising=False)
     provider = OrthomaskProvider(client)
     QgsApplication.processingRegistry().addProvider(provider)
     yield provider
@@ -80,7 +85,7 @@ def classes_of(layer):
 def test_polygons_from_probabilities_are_opened(provider, layer, run_folder):
     run("polygonize", PROBABILITIES=f"{run_folder}/probabilities.tif", THRESHOLD=0.3)
     (polygons,) = shown().values()
-    assert (polygons.featureCount(), classes_of(polygons)) == (2, ["field", "orchard"])
+    assert (polygons.featureCount(), classes_of(polygons)) == (2, ["field", "orchard", "no class"])
 
 
 def test_areas_to_label_are_opened(provider, layer, tmp_path):
@@ -105,6 +110,7 @@ def test_an_output_is_opened_only_where_that_is_ticked(provider, layer, run_fold
     assert len(shown()) == opened
 
 
+@pytest.mark.skipif(Qgis.QGIS_VERSION_INT >= 33400, reason="outside its main window, that QGIS's batch dialog crashes")
 def test_a_batch_opens_the_output_of_each_row(provider, layer, run_folder, engine, tmp_path):
     from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
 
@@ -121,9 +127,9 @@ def test_a_batch_opens_the_output_of_each_row(provider, layer, run_folder, engin
     wait_until(lambda: len(QgsProject.instance().mapLayers()) == 3 and dialog.runButton().isEnabled())
     dialog.close()
     assert [asked["threshold"] for asked in engine.asked("polygonize")] == [0.3, 0.6]
-    opened = [layer for layer in QgsProject.instance().mapLayers().values() if layer.name() != "photo"]
-    assert {layer.source().split("|")[0] for layer in opened} == {f"{tmp_path}/at0.3.gpkg", f"{tmp_path}/at0.6.gpkg"}
-    assert all(classes_of(layer) == ["field", "orchard"] for layer in opened)
+    opened = {layer.source().split("|")[0]: layer for layer in QgsProject.instance().mapLayers().values()}
+    assert opened.keys() - {layer.source()} == {f"{tmp_path}/at0.3.gpkg", f"{tmp_path}/at0.6.gpkg"}
+    assert classes_of(opened[f"{tmp_path}/at0.3.gpkg"]) == ["field", "orchard", "no class"]
 
 
 def test_a_model_hands_outputs_on_and_opens_the_last(provider, layer, engine, tmp_path):
@@ -163,7 +169,7 @@ def test_a_model_hands_outputs_on_and_opens_the_last(provider, layer, engine, tm
     assert len(asked["labels"]) == 1
     assert asked["areas"] is not None
     assert [*sorted(shown())] == ["mask", "new areas", "new polygons"]
-    assert classes_of(shown()["new polygons"]) == ["field", "orchard"]
+    assert classes_of(shown()["new polygons"]) == ["field", "orchard", "no class"]
     assert shown()["new areas"].renderer().classAttribute() == "split"
 
 

@@ -25,6 +25,8 @@ from qgis.core import (
 )
 from scene import CRS, LEFT, TOP, Watcher, wait_until
 
+from orthomask.ui.layers.reading import Reading, remember
+from orthomask.ui.models import own_models
 from orthomask.ui.processing.provider import OrthomaskProvider
 
 
@@ -276,3 +278,77 @@ def test_a_value_can_be_no_data(provider, layer, engine, tmp_path):
     assert engine.asked("predict")[-1]["image"]["nodata"] == 255
     processing.run("orthomask:check", {"IMAGE": layer})
     assert engine.asked("check")[-1]["image"].get("nodata") is None
+
+
+def test_bands_and_a_stretch_can_be_chosen(provider, layer, engine, tmp_path):
+    remember(layer, Reading(("3", "2", "1"), (), 7.0))  # what the panels remember is not the toolbox's
+    processing.run("orthomask:check", {"IMAGE": layer, "BANDS": "2, 1, red", "STRETCH": "200, 3000"})
+    asked = engine.asked("check")[-1]["image"]
+    assert (asked["bands"], asked["stretch"], asked.get("nodata")) == (["2", "1", "red"], [200, 3000], None)
+    assert "not a list of numbers" in complaint(tmp_path, layer, STRETCH="all")
+    assert "low and high values" in complaint(tmp_path, layer, STRETCH="5")
+
+
+def bundle(path, gsd_m=0.2):
+    """As much of a bundle as its resolution is read from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = json.dumps({"__metadata__": {"orthomask": json.dumps({"gsd_m": gsd_m})}}).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    return path
+
+
+@pytest.fixture
+def own_models_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(own_models, "own_folder", lambda: tmp_path / "own")
+    return tmp_path / "own"
+
+
+def offered(name, parameter):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(name)
+    return algorithm.parameterDefinition(parameter).options()
+
+
+def test_own_models_are_offered_where_the_dock_lists_them(provider, layer, engine, own_models_folder, tmp_path):
+    before = offered("orthomask:segment", "MODEL")
+    own, namesake = bundle(own_models_folder / "roofs.safetensors"), bundle(own_models_folder / "buildings.safetensors")
+    (own_models_folder / "damaged.safetensors").write_bytes(b"weights")
+    added = bundle(tmp_path / "elsewhere" / "added.safetensors")
+    own_models.remember_files([str(added)])
+    new = [str(namesake), "roofs", str(added)]
+    assert offered("orthomask:segment", "MODEL") == [*before, *new]
+    assert offered("orthomask:train", "START") == [*before, *new, "from scratch"]
+    for name, asked in (("roofs", str(own)), (str(added), str(added)), ("buildings", "buildings")):
+        segment(tmp_path, layer, MODEL=name)
+        assert engine.asked("predict")[-1]["model"] == asked
+
+
+def test_a_model_that_is_gone_is_named_with_a_remedy(provider, layer, engine, tmp_path):
+    """Not replaced by the default one."""
+    assert "There is no model “roofs”. Choose one of buildings" in complaint(tmp_path, layer, MODEL="roofs")
+    step, feedback = (
+        QgsApplication.processingRegistry().createAlgorithmById("orthomask:segment"),
+        QgsProcessingFeedback(),
+    )
+    _, ended_well = step.run(
+        {"IMAGE": layer, "MODEL": "roofs", "OUTPUT": str(tmp_path / "run")}, QgsProcessingContext(), feedback
+    )  # as a step of a saved model, which is not checked
+    assert not ended_well
+    assert "There is no model “roofs”" in feedback.textLog()
+    assert not engine.asked("predict")
+
+
+@pytest.mark.parametrize("name", ["segment", "polygonize", "sampleareas"])
+def test_a_folder_that_cannot_be_written_is_refused_before_it_runs(provider, layer, run_folder, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"orthomask:{name}")
+    given = {"IMAGE": layer, "PROBABILITIES": f"{run_folder}/probabilities.tif"}
+    context = QgsProcessingContext()
+    for output, words in (
+        (str(tmp_path / "file" / "out.gpkg"), "cannot be written. Choose a folder that you can write to."),
+        (str(tmp_path / "new" / "out.gpkg"), ""),
+        ("TEMPORARY_OUTPUT", ""),
+    ):
+        sound, message = algorithm.checkParameterValues({**given, "OUTPUT": output}, context)
+        assert sound is not bool(words)
+        assert words in message
+    assert context.layersToLoadOnCompletion() == {}

@@ -7,6 +7,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
     QgsDistanceArea,
+    QgsEditFormConfig,
     QgsFeature,
     QgsGeometry,
     QgsLineString,
@@ -205,9 +206,8 @@ def test_the_form_asks_for_the_class_and_shows_what_is_measured(polygons):
 
 def test_one_class_needs_no_form(qgis_new_project, copy):
     layer = results.polygon_layer(results.read_run(copy))
-    suppress = type(layer.editFormConfig().suppress())
     correcting.prepare(layer, [ClassInfo(1, "field", "#ffffff")], RUN)
-    assert layer.editFormConfig().suppress() == suppress.SuppressOn
+    assert layer.editFormConfig().suppress() == QgsEditFormConfig.SuppressOn
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,12 @@ def test_a_run_of_the_whole_image_says_so(parent, make):
     assert found(parent)[0].region == "whole image"
 
 
+def test_a_region_that_is_most_of_the_globe_is_not_measured(parent, make):
+    globe = {"wkt": "POLYGON ((-180 -85, 180 -85, 180 85, -180 85, -180 -85))", "crs": "EPSG:4326"}
+    make(request={**record()["request"], "region": globe})
+    assert found(parent)[0].region == "a large part of the globe"
+
+
 def test_runs_of_a_later_version_are_shown_but_cannot_be_repeated(parent, make):
     make(request={**record()["request"], "overlay": 3})
     (run,) = found(parent)

@@ -199,6 +199,8 @@ def test_a_red_light_can_be_overruled_where_a_result_is_possible(ready, engine):
     run(ready)
     assert len(engine.asked("predict")) == 1
     check_with(ready, engine, CONTRAST)
+    buttons = ready.preflight.lights.findChildren
+    wait_until(lambda: [each.text() for each in buttons(QPushButton) if each.isVisible()] == ["Choose a stretch…"])
     assert not button.isEnabled(), "each check is overruled by itself"
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsProject, QgsSettings
+from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import QStandardPaths
 from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QLabel, QMessageBox, QVBoxLayout
 from scene import wait_until
@@ -23,7 +24,7 @@ from orthomask.ui.client.engine_client import on_chosen_device
 from orthomask.ui.layers.picture_words import are_wanted
 from orthomask.ui.processing.segment import SegmentAlgorithm
 from orthomask.ui.runs import folders as run_folders
-from orthomask.ui.runs.folder_chooser import FolderChooser
+from orthomask.ui.runs.folder_chooser import FolderChooser, FolderWords
 from orthomask.ui.settings_page import SettingsFactory, SettingsPage
 from orthomask.ui.toolkit.settings import ASK_FROM, DEVICE, FOLDER, MODEL_FILES, PYTHON, SEEN, news
 
@@ -231,3 +232,30 @@ def test_the_toolbox_starts_with_the_same_limit(client):
     algorithm = SegmentAlgorithm(client)
     algorithm.initAlgorithm({})
     assert algorithm.parameterDefinition("MOST_REQUESTS").defaultValue() == 123
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_run(qgis_new_project, tmp_path):
+    (tmp_path / "file").write_text("")
+    chooser = FolderChooser("Runs go here")
+    words = FolderWords(chooser, chooser)
+    chooser.setFilePath(str(tmp_path / "file" / "runs"))
+    assert words.text() == f"The folder {tmp_path}/file/runs cannot be written. Choose a folder that you can write to."
+    assert not words.isHidden()
+    chooser.setFilePath(str(tmp_path / "new" / "runs"))
+    assert words.isHidden()
+
+
+def test_what_wants_a_folder_does_not_ask_for_a_file(dock):
+    for chooser in dock.findChildren(QgsFileWidget):
+        if chooser.storageMode() == QgsFileWidget.StorageMode.GetDirectory:
+            assert (bool(chooser.toolTip()), chooser.lineEdit().toolTip()) == (True, "")
+
+
+def test_each_panel_names_the_folder_that_cannot_be_written(dock, tmp_path):
+    (tmp_path / "file").write_text("")
+    dock.segment.options.folder_chooser.setFilePath("")
+    FOLDER.set(str(tmp_path / "file" / "runs"))
+    for panel in (dock.segment, dock.train):
+        (words,) = panel.findChildren(FolderWords)
+        assert "cannot be written" in words.text()
+        assert not words.isHidden()

@@ -11,7 +11,7 @@ from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsVe
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPixmap
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QLabel
+from qgis.PyQt.QtWidgets import QLabel, QScrollArea
 from scene import CRS, square, wait_until, write_project
 from test_dock import press, shown
 
@@ -103,7 +103,7 @@ def test_what_there_is_to_learn_from_is_told(ready):
     assert "2 labels" in words
     assert "2 training" in words
     assert "1 validation" in words
-    assert ready.data.source.currentText() == "Label project town"
+    assert ready.data.source.currentText() == "town (label project)"
     assert not ready.data.labels.isVisible()
 
 
@@ -284,7 +284,7 @@ def test_curves_pictures_and_numbers_follow_the_run_folder(ready, engine):
     write_picture(folder / "preview.png")
     wait_until(lambda: "best 0.450 in epoch 2" in ready.view.facts.text())
     assert f"Epoch 3 of {FINE_TUNING.epochs}" in ready.view.facts.text()
-    assert "images" not in ready.view.facts.text()  # the bar below says how fast it is
+    assert "image" not in ready.view.facts.text()  # the bar below says how fast it is
     wait_until(ready.view.picture.isVisible)
     write_picture(folder / "preview.png", "blue")
     wait_until(lambda: ready.view.picture.pixels.toImage().pixelColor(5, 5).blue() == 255)
@@ -297,7 +297,7 @@ def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, e
     without = ready.view.curves.grab().toImage()
     write_epochs(folder, 0.3, 0.45, base=0.4)
     ready.watcher.look()
-    assert "best 0.450 in epoch 2" in ready.view.facts.text()
+    assert "Dashed: IoU 0.400 of the model it starts from." in ready.view.facts.text()
     assert ready.view.curves.grab().toImage() != without
     (folder / "my-model.safetensors").write_bytes(b"best")
     press(ready.bar.stop_button)
@@ -308,7 +308,7 @@ def test_the_score_of_the_base_is_a_dashed_line_and_part_of_the_summary(ready, e
 
 def test_a_device_that_waits_for_images_is_told(ready, engine):
     write_epochs(begin(ready, engine), 0.3, waiting=0.6)
-    wait_until(lambda: "waiting for images 60% of the time" in ready.view.facts.text())
+    wait_until(lambda: "The device waits for images 60% of the time." in ready.view.facts.text())
 
 
 def test_a_click_on_the_pictures_opens_a_window_that_follows(ready, engine):
@@ -433,6 +433,21 @@ def test_a_finished_model_is_kept_and_one_click_from_segment(ready, dock, engine
     press(ready.finished.use)
     assert dock.tabs.currentWidget() is dock.segment
     wait_until(lambda: engine.asked("models")[-1]["model"] == str(kept))
+
+
+def test_a_finished_training_fits_the_default_width(ready, dock, engine):
+    folder = begin(ready, engine)
+    write_epochs(folder, 0.3, 0.45, base=0.4)
+    write_picture(folder / "preview.png")
+    (folder / "my-model.safetensors").write_bytes(b"best")
+    press(ready.bar.stop_button)
+    wait_until(ready.finished.isVisible)
+    dock.resize(320, 700)
+    scroll = ready.findChild(QScrollArea)
+    wait_until(lambda: dock.width() == 320 and scroll.verticalScrollBar().maximum() > 0)
+    assert scroll.horizontalScrollBar().maximum() == 0
+    for chooser in (ready.data.source, ready.data.image, ready.start.chooser):
+        assert chooser.width() > 150
 
 
 def test_two_models_of_one_name_are_both_kept(own_folder, tmp_path):

@@ -5,7 +5,7 @@ from qgis.gui import QgsMapToolPan
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from qgis.PyQt.QtTest import QTest
 
-from orthomask.ui.segment.map_tools import FreehandTool, PointerWords, PolygonTool, RectangleTool
+from orthomask.ui.layers.map_tools import FreehandTool, PointerWords, PolygonTool, RectangleTool
 from orthomask.ui.segment.region_box import RegionBox
 
 

@@ -10,9 +10,9 @@ from qgis.PyQt.QtCore import QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeyEvent, QPalette
 from qgis.PyQt.QtWidgets import QFrame, QLabel, QToolTip, QWidget
 
-from ..layers.sources import PickedRegion
 from ..toolkit.present import present
 from ..toolkit.words import area_in_words
+from .sources import PickedRegion
 
 REGION_COLOR = QColor(0, 120, 212)
 DRAWING_ALPHA = 40

@@ -1,0 +1,50 @@
+"""Tabs that show their names where these fit, else icons."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qgis.PyQt.QtCore import QEvent, Qt
+from qgis.PyQt.QtGui import QIcon, QResizeEvent
+from qgis.PyQt.QtWidgets import QTabWidget, QWidget
+
+from .icons import icon
+
+
+class NamedTabs(QTabWidget):
+    """Shows all names or, where these do not fit, all icons; tool tips and accessible names say what each tab is."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._names: list[tuple[str, str]] = []
+        self.setDocumentMode(True)
+        self.setUsesScrollButtons(False)  # a narrow dock shows icons rather than hide tabs
+        self.setElideMode(Qt.TextElideMode.ElideRight)  # else the names would keep it from getting narrow
+
+    def add(self, panel: QWidget, title: str, picture: str) -> None:
+        """Add a panel with its title and the name of its icon."""
+        index = self.addTab(panel, title)
+        self._names.append((title, picture))
+        self.setTabToolTip(index, title)
+        self.tabBar().setAccessibleTabName(index, title)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show names or icons, as fits."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """The same with another font or style."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit()
+
+    def _fit(self) -> None:
+        self._show(named=True)
+        self._show(named=self.tabBar().sizeHint().width() <= self.width())
+
+    def _show(self, named: bool) -> None:
+        for index, (title, picture) in enumerate(self._names):
+            self.setTabText(index, title if named else "")
+            self.setTabIcon(index, QIcon() if named else icon(picture))
