@@ -53,6 +53,7 @@ CAPABILITIES = {
     "chips": "training.chips.chips",
     "train": "training.fit.train",
     "check_training": "training.fit.check",
+    "suggest": "training.loop.suggest",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -31,6 +31,7 @@ from .ground_truth import (
 )
 from .labelled import (
     AREA_CHECKED,
+    AREA_REASON,
     AREA_STATE,
     AREA_TODO,
     BACKGROUND,
@@ -45,6 +46,7 @@ from .labelled import (
     Split,
     Touch,
 )
+from .learning import SuggestRequest, SuggestResult
 from .prediction import (
     OVERLAP_PX,
     REACH_PX,
@@ -97,6 +99,7 @@ from .wire import REQUESTS, from_json, to_json, to_wire
 
 __all__ = [
     "AREA_CHECKED",
+    "AREA_REASON",
     "AREA_STATE",
     "AREA_TODO",
     "BACKGROUND",
@@ -180,6 +183,8 @@ __all__ = [
     "SearchRequest",
     "SearchResult",
     "Split",
+    "SuggestRequest",
+    "SuggestResult",
     "Touch",
     "Tracker",
     "TrainRequest",

@@ -15,6 +15,8 @@ UNKNOWN = 255
 """Value in a mask of pixels whose class is not known: outside every area, or without image."""
 AREA_STATE, AREA_TODO, AREA_CHECKED = "state", "todo", "checked"
 """An area's attribute, and its values: to do until a label lies in it, or checked by a person."""
+AREA_REASON = "reason"
+"""An area's attribute: why it was suggested, in words."""
 
 
 class Split(str, enum.Enum):

@@ -27,7 +27,11 @@ class SuggestRequest:
 
     def __post_init__(self) -> None:
         require(bool(self.run_dir), tr("No run was given."), tr("Choose the folder of a run."))
-        require(self.output_path.lower().endswith(".gpkg"), tr("A label project is a GeoPackage."), tr("End its name in .gpkg."))
+        require(
+            self.output_path.lower().endswith(".gpkg"),
+            tr("A label project is a GeoPackage."),
+            tr("End its name in .gpkg."),
+        )
         require(0 < self.count <= 1000, tr("{} squares are out of range.").format(self.count), tr("Use 1 to 1,000."))
         require(
             0.5 <= self.size_m <= 100_000,

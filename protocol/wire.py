@@ -8,7 +8,7 @@ import typing
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from . import evaluation, ground_truth, prediction, training, training_check
+from . import evaluation, ground_truth, learning, prediction, training, training_check
 from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
@@ -32,6 +32,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "chips": (ground_truth.ChipsRequest, ground_truth.ChipsResult),
     "train": (training.TrainRequest, training.TrainResult),
     "check_training": (training_check.CheckTrainingRequest, training_check.CheckTrainingResult),
+    "suggest": (learning.SuggestRequest, learning.SuggestResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }

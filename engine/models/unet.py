@@ -67,16 +67,25 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of every pixel."""
-        levels = [self.stem(image)]
-        x = image if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0]
-        for stage in self.encoder:
-            x = stage(x)
-            levels.append(x)
+        levels = self._levels(image)
         x = levels.pop()
         for up in self.decoder:
             x = up(x, levels.pop())
         logits: Tensor = self.head(x)
         return logits
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the encoder makes of an image: `(B, channels, H, W)` at the coarsest level."""
+        return self._levels(image)[-1]
+
+    def _levels(self, image: Tensor) -> list[Tensor]:
+        """The image's features at each level, the finest first."""
+        levels = [self.stem(image)]
+        x = image if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0]
+        for stage in self.encoder:
+            x = stage(x)
+            levels.append(x)
+        return levels
 
 
 class Ensemble(nn.Module):

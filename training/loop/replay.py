@@ -99,7 +99,9 @@ def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
     if sheet.shape != (len(card.bands), *masks.shape) or names * CHIP_PX**2 > masks.size:
         raise ValueError(f"{sheet.shape}, {masks.shape}, {names} chips")
     scenes = [
-        make_scene(sheet[:, rows, columns], masks[rows, columns] != UNKNOWN, masks[rows, columns], contents.gsd_m, place)
+        make_scene(
+            sheet[:, rows, columns], masks[rows, columns] != UNKNOWN, masks[rows, columns], contents.gsd_m, place
+        )
         for place, (rows, columns) in zip(contents.places, _tiles(names))
     ]
     kept_out = tuple(scene for number, scene in enumerate(scenes) if number % KEPT_OUT == 0)

@@ -32,9 +32,9 @@ from ...engine.outputs import refuse_in_use
 from ...engine.progress import Progress
 from ...engine.runs.runs import NODATA, SCALE
 from ...protocol import (
+    AREA_REASON,
     AREA_STATE,
     AREA_TODO,
-    ClassInfo,
     ErrorCode,
     OrthomaskError,
     PredictRequest,
@@ -46,7 +46,9 @@ from ...protocol import (
 )
 from ...protocol.words import tr
 from ..truth import project as projects
-from ..truth.vector_files import crs_of, layers_of, read_column, require_field
+from ..truth.placing import Grid
+from ..truth.vector_files import crs_of, fields_of, layers_of, read_column, require_field
+from ..truth.vectors import read_polygons
 
 LEAST_DATA = 0.95
 """Least share of a square's pixels that the run has predicted."""
@@ -128,7 +130,7 @@ def run(request: SuggestRequest, progress: Progress) -> SuggestResult:
     looks = _looks(made, hard, request.device, progress.part(0.5, 0.95))
     chosen = farthest(hard, looks, drawn, request.count - len(drawn))
     suggestions = [*_at_random(drawn), *(_reasoned(hard[n], looks[n]) for n in chosen)]
-    _write(made, target, has_areas, suggestions)
+    _write(made, target, suggestions)
     words = tr("Only {} of {} squares fit.").format(len(suggestions), request.count)
     return SuggestResult(str(target), len(suggestions), (words,) if len(suggestions) < request.count else ())
 
@@ -292,21 +294,23 @@ def _reasoned(square: Square, look: Look) -> Suggestion:
     return Suggestion(square, Split.TRAIN, reason)
 
 
-def _write(made: _Run, target: Path, has_areas: bool, suggestions: Sequence[Suggestion]) -> None:
-    """Add the squares to the project, the one to check first in front."""
+def _write(made: _Run, target: Path, suggestions: Sequence[Suggestion]) -> None:
+    """Add the squares to the project."""
     with rasterio.open(made.probabilities) as dataset:
         crs, transform = dataset.crs.to_wkt(), dataset.transform
+    path = str(target)
     if not target.exists():
-        projects.run(ProjectRequest(str(target), made.bundle.card.classes, crs), Progress())
+        projects.run(ProjectRequest(path, made.bundle.card.classes, crs), Progress())
     boxes = np.array([_box(each.square, made.side) for each in suggestions], object)
-    drawn, wanted = transformed(boxes, transform), crs_of(str(target), "areas").to_wkt()
+    drawn, wanted = transformed(boxes, transform), crs_of(path, "areas").to_wkt()
     if wanted != crs:
         drawn = reprojected(drawn, crs, wanted)
-    first = len(read_column(str(target), "areas", "split")) + 1
+    first, fields = len(read_column(path, "areas", "split")) + 1, fields_of(path, "areas")
     columns = {
         "name": [f"square {number}" for number in range(first, first + len(suggestions))],
         "split": [each.split.value for each in suggestions],
         AREA_STATE: [AREA_TODO] * len(suggestions),
-        "reason": [each.reason for each in suggestions],
+        AREA_REASON: [each.reason for each in suggestions],
     }
-    projects.write_areas(target, shapely.to_wkb(shapely.multipolygons(drawn[:, None])), columns, wanted)
+    there = {name: values for name, values in columns.items() if name in fields}  # older projects lack the last two
+    projects.write_areas(target, shapely.to_wkb(shapely.multipolygons(drawn[:, None])), there, wanted)

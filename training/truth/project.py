@@ -11,7 +11,7 @@ import pyproj
 from ...engine.outputs import refuse_in_use, writing
 from ...engine.progress import Progress
 from ...engine.shapes.layers import write_layer
-from ...protocol import AREA_STATE, ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult
+from ...protocol import AREA_REASON, AREA_STATE, ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult
 from ...protocol.words import tr
 from .vector_files import CLASS_TABLE
 
@@ -42,7 +42,7 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
         partial.unlink(missing_ok=True)
     try:
         write_layer(partial, "labels", {"class": np.empty(0, np.int32)}, NOTHING, GEOMETRY, crs)
-        write_areas(partial, NOTHING, {"name": [], "split": [], AREA_STATE: []}, crs)
+        write_areas(partial, NOTHING, {"name": [], "split": [], AREA_STATE: [], AREA_REASON: []}, crs)
         columns = {
             "value": np.array([info.value for info in request.classes], np.int32),
             "name": np.array([info.name for info in request.classes], object),
