@@ -385,9 +385,9 @@ def cache_bytes(source: Source, lattice: Lattice) -> int:
 
 
 def _clip(window: Window, lattice: Lattice) -> Window:
-    width = min(window.x + window.width, lattice.width_px) - window.x
-    height = min(window.y + window.height, lattice.height_px) - window.y
-    return Window(window.x, window.y, width, height)
+    left, top = max(window.x, 0), max(window.y, 0)
+    right, bottom = min(window.x + window.width, lattice.width_px), min(window.y + window.height, lattice.height_px)
+    return Window(left, top, right - left, bottom - top)
 
 
 def _bounds(source: Source) -> tuple[float, float, float, float]:

@@ -300,7 +300,7 @@ def _write(made: _Run, target: Path, suggestions: Sequence[Suggestion]) -> None:
         crs, transform = dataset.crs.to_wkt(), dataset.transform
     path = str(target)
     if not target.exists():
-        projects.run(ProjectRequest(path, made.bundle.card.classes, crs), Progress())
+        projects.run(ProjectRequest(path, crs, made.bundle.card.classes), Progress())
     boxes = np.array([_box(each.square, made.side) for each in suggestions], object)
     drawn, wanted = transformed(boxes, transform), crs_of(path, "areas").to_wkt()
     if wanted != crs:
