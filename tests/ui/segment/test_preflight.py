@@ -170,6 +170,14 @@ def test_what_is_fine_is_one_line_that_unfolds(ready, engine):
     wait_until(lambda: reasons(box)[2:] == [light["reason"] for light in FINE])
 
 
+def test_what_unfolds_has_the_colour_of_text_in_every_theme(dock, ready, engine):
+    check_with(ready, engine, *FINE)
+    dock.setStyleSheet("QWidget { color: #eeeeee; background: #333333; }")
+    wait_until(lambda: any("color: #eeeeee" in words for words in reasons(ready.preflight)))
+    dock.setStyleSheet("")
+    wait_until(lambda: any("color: #000000" in words for words in reasons(ready.preflight)))
+
+
 def test_the_number_of_warnings_is_beside_run_and_leads_to_them(dock, ready, engine):
     assert ready.warnings.isVisible()
     dock.resize(360, 420)
