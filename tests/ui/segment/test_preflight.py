@@ -100,8 +100,8 @@ def test_a_check_that_ends_while_a_run_goes_starts_no_other(ready, engine):
 
 def test_a_speed_that_cannot_be_measured_is_not_told(ready, engine):
     box = check_anew(ready, engine, calibrate={"result": {"seconds": None, "memory_mb": None}})
-    wait_until(lambda: not QgsApplication.taskManager().activeTasks())
-    assert box.estimate.text() == ""
+    wait_until(lambda: engine.asked("calibrate"))
+    wait_until(lambda: box.estimate.text() == "")
     assert not box.estimate.isVisible()
 
 
