@@ -291,9 +291,12 @@ def test_qgis_process(qgis_process, sample, tmp_path):
         f"OUTPUT={tmp_path / 'areas.gpkg'}",
     )  # fmt: skip
     assert status == 0, printed + errors
+    areas = QgsVectorLayer(f"{tmp_path / 'areas.gpkg'}|layername=areas")
+    drawn = {"INPUT": areas, "FIELDS": ["name"], "OUTPUT": str(tmp_path / "drawn.gpkg")}
+    processing.run("native:retainfields", drawn)
     status, printed, errors = qgis_process(
-        "run", "orthomask:exportmask", "--", f"IMAGE={sample.source()}",
-        f"LABELS={tmp_path / 'areas.gpkg'}|layername=areas", "CLASS_FIELD=split", f"OUTPUT={tmp_path / 'mask.tif'}",
+        "run", "orthomask:exportmask", "--", f"IMAGE={sample.source()}", f"LABELS={tmp_path / 'drawn.gpkg'}",
+        "CLASS_FIELD=name", f"OUTPUT={tmp_path / 'mask.tif'}",
     )  # fmt: skip
     assert status == 0, printed + errors
     assert (tmp_path / "mask.tif").exists()

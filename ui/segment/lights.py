@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QEvent, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from ...protocol import Level, Light
@@ -49,6 +49,12 @@ class LightsView(QWidget):
         """
         self._lights, self._nodata = tuple(lights), nodata
         self._fill()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Show them in another theme's colours."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._fill()
 
     @property
     def warnings(self) -> tuple[Light, ...]:

@@ -100,8 +100,8 @@ def test_a_check_that_ends_while_a_run_goes_starts_no_other(ready, engine):
 
 def test_a_speed_that_cannot_be_measured_is_not_told(ready, engine):
     box = check_anew(ready, engine, calibrate={"result": {"seconds": None, "memory_mb": None}})
-    wait_until(lambda: not QgsApplication.taskManager().activeTasks())
-    assert box.estimate.text() == ""
+    wait_until(lambda: engine.asked("calibrate"))
+    wait_until(lambda: box.estimate.text() == "")
     assert not box.estimate.isVisible()
 
 
@@ -168,6 +168,14 @@ def test_what_is_fine_is_one_line_that_unfolds(ready, engine):
     (fold,) = [words for words in box.lights.findChildren(QLabel) if words.isVisible() and "<a" in words.text()]
     fold.linkActivated.emit("#")
     wait_until(lambda: reasons(box)[2:] == [light["reason"] for light in FINE])
+
+
+def test_what_unfolds_has_the_colour_of_text_in_every_theme(dock, ready, engine):
+    check_with(ready, engine, *FINE)
+    dock.setStyleSheet("QWidget { color: #eeeeee; background: #333333; }")
+    wait_until(lambda: any("color: #eeeeee" in words for words in reasons(ready.preflight)))
+    dock.setStyleSheet("")
+    wait_until(lambda: any("color: #000000" in words for words in reasons(ready.preflight)))
 
 
 def test_the_number_of_warnings_is_beside_run_and_leads_to_them(dock, ready, engine):
