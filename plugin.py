@@ -16,6 +16,7 @@ from .ui import (  # noqa: F401
     label,
     layers,
     models,
+    review,
     runs,
     segment,
     setup,

@@ -54,6 +54,10 @@ CAPABILITIES = {
     "train": "training.fit.train",
     "check_training": "training.fit.check",
     "suggest": "training.loop.suggest",
+    "learn": "training.loop.learn",
+    "check_learning": "training.loop.check",
+    "compare": "training.loop.differences",
+    "versions": "training.loop.versions",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -15,8 +15,24 @@ UNKNOWN = 255
 """Value in a mask of pixels whose class is not known: outside every area, or without image."""
 AREA_STATE, AREA_TODO, AREA_CHECKED = "state", "todo", "checked"
 """An area's attribute, and its values: to do until a label lies in it, or checked by a person."""
-AREA_REASON = "reason"
-"""An area's attribute: why it was suggested, in words."""
+AREA_REASON, AREA_RANK = "reason", "rank"
+"""Attributes of a suggested area, a square: why it was suggested, in words, and which to check first, from 1."""
+AREA_SECONDS = "seconds"
+"""An area's attribute: how long a person has reviewed it."""
+LABEL_ORIGIN, LABEL_RUN, LABEL_CHANGED = "origin", "run_id", "changed_at"
+"""Attributes of a label: how it came about, the run it is from, and when a person last touched it (ISO 8601, UTC)."""
+
+
+class Origin(str, enum.Enum):
+    """How a label came about."""
+
+    DRAWN = "drawn"
+    ACCEPTED = "accepted"
+    """A draft that was right."""
+    CORRECTED = "corrected"
+    """A draft whose outline or class a person changed."""
+    ADDED = "added"
+    """An object that the model missed."""
 
 
 class Split(str, enum.Enum):

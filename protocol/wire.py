@@ -33,6 +33,10 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "train": (training.TrainRequest, training.TrainResult),
     "check_training": (training_check.CheckTrainingRequest, training_check.CheckTrainingResult),
     "suggest": (learning.SuggestRequest, learning.SuggestResult),
+    "learn": (learning.LearnRequest, learning.LearnResult),
+    "check_learning": (learning.CheckLearningRequest, learning.CheckLearningResult),
+    "compare": (learning.CompareRequest, learning.CompareResult),
+    "versions": (learning.VersionsRequest, learning.VersionsResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }
