@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, evaluate, models, prediction, train, truth, wheelhouse
+from . import chips, evaluate, learn, models, prediction, train, truth, wheelhouse
 
 
 @click.group()
@@ -25,6 +25,7 @@ for command in (
     chips.chips,
     train.train,
     train.search,
+    learn.learn,
     evaluate.evaluate,
     models.models,
     wheelhouse.wheelhouse,
