@@ -50,7 +50,6 @@ class Material:
         dtype: numpy name of the images' pixel type.
         gsd_m: resolution to train at.
         test: only if they were asked for.
-        held_back: whether `validation` was cut from areas for training.
     """
 
     sources: tuple[Source, ...]
@@ -61,7 +60,6 @@ class Material:
     gsd_m: float
     warnings: tuple[str, ...]
     test: tuple[Scene, ...] = ()
-    held_back: bool = False
 
 
 class Piece(NamedTuple):
@@ -95,16 +93,13 @@ def read(request: TrainRequest, parent: Bundle | None, progress: Progress, *, wi
     sources = tuple(Source(weight, scenes) for weight, scenes in drawn if weight and scenes)
     validation = tuple(scene for group in groups for scene in _of(group, Split.VALIDATION))
     _require_objects([scene for source in sources for scene in source.scenes], "training")
-    held_back = not validation
-    if held_back:
+    if not validation:
         sources, validation = hold_back(sources, np.random.default_rng(request.schedule.seed))
         reading.warnings.append(tr("No area is for validation, so part of the training areas was held back for it."))
     _require_objects(validation, "validation")
     warnings = tuple(dict.fromkeys([*reading.warnings, *_missing_classes(sources, reading.classes)]))
     test = tuple(scene for group in groups for scene in _of(group, Split.TEST))
-    return Material(
-        sources, validation, reading.classes, reading.bands, dtypes[0], reading.gsd_m, warnings, test, held_back
-    )
+    return Material(sources, validation, reading.classes, reading.bands, dtypes[0], reading.gsd_m, warnings, test)
 
 
 def rooted(data: LabelledData) -> LabelledData:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from ...engine.compute import devices
 from ...engine.images.raster import open_image
+from ...engine.models.bundle import Bundle
 from ...engine.progress import Progress
-from ...protocol import CheckLearningRequest, CheckLearningResult, ErrorCode, OrthomaskError, Split
+from ...protocol import CheckLearningRequest, CheckLearningResult, ErrorCode, OrthomaskError, Split, TrainRequest
 from ...protocol.words import tr, tr_n
-from ..data.material import Material
 from ..fit import pace
 from ..fit.start import parent_of
 from ..truth.labels import image_grid, open_truth
@@ -34,12 +34,7 @@ def run(request: CheckLearningRequest, progress: Progress) -> CheckLearningResul
     training = training_request(request.learning)
     base, device = parent_of(training), devices.choose(request.learning.device)
     assert base is not None
-    (data,) = training.data.projects
-    with open_image(data.image) as source:
-        with open_truth(data.labels, data.areas, base.card.classes, image_grid(source), data.touch) as truth:
-            counts = Counter(area.split for area in truth.areas)
-            known_m2 = sum(area.polygon.area for area in truth.areas if area.split is not Split.TODO)
-        known_px = known_m2 * source.gsd_m[0] * source.gsd_m[1] / base.card.gsd_m**2
+    counts, known_px = _counted(training, base)
     found = {split.value: counts[split] for split in Split if counts[split]}
     problem = missing(counts)
     if problem:
@@ -51,16 +46,23 @@ def run(request: CheckLearningRequest, progress: Progress) -> CheckLearningResul
     return CheckLearningResult(found, "", seconds, device.words)
 
 
-def require_enough(material: Material) -> None:
-    """Raise if too few areas are checked, or all of them are for one purpose."""
-    counts = {
-        Split.TRAIN: sum(len(source.scenes) for source in material.sources),
-        Split.VALIDATION: 0 if material.held_back else len(material.validation),
-        Split.TEST: len(material.test),
-    }
-    problem = missing(counts)
+def require_enough(training: TrainRequest, base: Bundle) -> None:
+    """Raise if too few areas are checked, or all of them are for one purpose. Reads no pixels."""
+    problem = missing(_counted(training, base)[0])
     if problem:
         raise OrthomaskError(ErrorCode.TRAINING_DATA, *problem)
+
+
+def _counted(training: TrainRequest, base: Bundle) -> tuple[Counter[Split], float]:
+    """The areas by split, and their pixels at the base's resolution."""
+    (data,) = training.data.projects
+    with (
+        open_image(data.image) as source,
+        open_truth(data.labels, data.areas, base.card.classes, image_grid(source), data.touch) as truth,
+    ):
+        counts = Counter(area.split for area in truth.areas)
+        known = sum(area.polygon.area for area in truth.areas if area.split is not Split.TODO)
+        return counts, known * source.gsd_m[0] * source.gsd_m[1] / base.card.gsd_m**2
 
 
 def missing(counts: Mapping[Split, int]) -> tuple[str, str] | None:

@@ -85,8 +85,8 @@ def run(request: LearnRequest, progress: Progress) -> LearnResult:
         tuned, recorded = folder.open(), _recorded(folder, request)
         if recorded:
             return recorded
+        require_enough(training, base)
         material = materials.read(training, base, progress.part(0, 0.05), with_test=True)
-        require_enough(material)
         replay = replay_of(base)
         measured = _statistics(material, base.card)
         if request.stop and not folder.bundle.exists():

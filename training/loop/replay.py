@@ -67,14 +67,14 @@ class Replay:
     kept_out: tuple[Scene, ...]
 
 
-def replay_of(bundle: Bundle, folder: Path = FOLDER) -> Replay | None:
+def replay_of(bundle: Bundle, folder: Path | None = None) -> Replay | None:
     """The replay set of a model, or of the model it was trained from; None if there is none.
 
     Raises:
         OrthomaskError: the set is damaged.
     """
     parent = bundle.card.training.get("parent") or {}
-    for path in sorted(folder.glob("*.tif")):
+    for path in sorted((folder or FOLDER).glob("*.tif")):
         try:
             replay = _read(path, {bundle.sha256, parent.get("sha256", "")}, bundle.card)
         except (OSError, ValueError, KeyError, rasterio.errors.RasterioError) as error:
@@ -123,7 +123,7 @@ def _tiles(count: int) -> Iterator[tuple[slice, slice]]:
         yield slice(row, row + CHIP_PX), slice(column, column + CHIP_PX)
 
 
-class _Drawn(NamedTuple):
+class Drawn(NamedTuple):
     """A chip: pixels `(bands, H, W)`, mask `(H, W)`, and its place."""
 
     pixels: np.ndarray
@@ -131,7 +131,7 @@ class _Drawn(NamedTuple):
     place: str
 
 
-def write(path: Path, card: Card, models: Sequence[str], chips: Sequence[_Drawn]) -> None:
+def write(path: Path, card: Card, models: Sequence[str], chips: Sequence[Drawn]) -> None:
     """Write chips as a set."""
     shape = (math.ceil(len(chips) / COLUMNS) * CHIP_PX, COLUMNS * CHIP_PX)
     sheet, masks = np.zeros((len(card.bands), *shape), np.uint8), np.full(shape, UNKNOWN, np.uint8)
@@ -144,7 +144,7 @@ def write(path: Path, card: Card, models: Sequence[str], chips: Sequence[_Drawn]
     write_atomically(path.with_suffix(".png"), _encoded(masks[None], {}, driver="PNG", zlevel=9))
 
 
-def drawn(sources: Sequence[Source], gsd_m: float, rng: np.random.Generator) -> list[_Drawn]:
+def drawn(sources: Sequence[Source], gsd_m: float, rng: np.random.Generator) -> list[Drawn]:
     """Labelled chips in proportion to the sources' weights, in any order."""
     total = sum(source.weight for source in sources)
     chips = [
@@ -153,7 +153,7 @@ def drawn(sources: Sequence[Source], gsd_m: float, rng: np.random.Generator) -> 
     return [chips[number] for number in rng.permutation(len(chips))]
 
 
-def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> _Drawn:
+def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> Drawn:
     """A random part of a source's scenes, upright."""
     known = np.array([scene.known_px for scene in source.scenes], float)
     scene = source.scenes[rng.choice(len(known), p=known / known.sum())]
@@ -162,15 +162,15 @@ def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> _Drawn:
     centre = rng.uniform(half, np.maximum(half, np.array(scene.mask.shape[::-1]) - half))
     chip = warp(scene, placement(centre, ratio, 0.0, 1.0, CHIP_PX), CHIP_PX)
     mask = np.where(chip.pixels[-1] == VALID, chip.mask, UNKNOWN)
-    return _Drawn(chip.pixels[:-1].round().clip(0, 255), mask, scene.place)
+    return Drawn(chip.pixels[:-1].round().clip(0, 255), mask, scene.place)
 
 
-def unlabelled(picture: Path, bands: int, rng: np.random.Generator) -> _Drawn:
+def unlabelled(picture: Path, bands: int, rng: np.random.Generator) -> Drawn:
     """A random part of a picture at its own resolution, without labels."""
     with rasterio.open(picture) as dataset:
         x, y = (int(rng.integers(size - CHIP_PX)) for size in (dataset.width, dataset.height))
         pixels = dataset.read(list(range(1, bands + 1)), window=RasterWindow(x, y, CHIP_PX, CHIP_PX))
-    return _Drawn(pixels, np.full((CHIP_PX, CHIP_PX), UNKNOWN, np.uint8), picture.stem)
+    return Drawn(pixels, np.full((CHIP_PX, CHIP_PX), UNKNOWN, np.uint8), picture.stem)
 
 
 def _encoded(pixels: np.ndarray, tags: dict[str, str], **profile: object) -> bytes:
