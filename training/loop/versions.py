@@ -79,6 +79,7 @@ def run(request: VersionsRequest, progress: Progress) -> VersionsResult:
             version, its bundle is gone, or it is none of this project.
     """
     project = Path(request.project)
+    progress.report(0)
     with opened(project, write=False) as file:
         wanted = _looked_up(file, project, request)
     if wanted is not None:
