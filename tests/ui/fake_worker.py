@@ -158,17 +158,17 @@ def version(number, **facts):
 
 
 def versions(params):
-    """Those of the script, by `versions.there`; a version or a candidate that is used becomes the current one."""
-    told = script("versions").get("there", {"versions": [], "current": -1})
-    there, current, use = told["versions"], told["current"], params["use"]
+    """As many as `there` is in the script; one that is used becomes the `current` one. The script keeps no changes."""
+    told, use = script("versions"), params["use"]
+    missing, current = told.get("missing", []), told.get("current", -1)
+    there = [version(number, missing=number in missing) for number in range(told.get("there", 0))]
     if use.isdecimal():
         current = int(use)
     elif use:
         there = there or [version(0)]
         current = len(there)
         there = [*there, version(current, model_path=use)]
-    kept = [each for each in there if str(each["number"]) != params["remove"]]
-    return {"versions": kept, "current": current}
+    return {"versions": [each for each in there if str(each["number"]) != params["remove"]], "current": current}
 
 
 ANSWERS = {
