@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, evaluate, learn, models, prediction, train, truth, wheelhouse
+from . import chips, compare, evaluate, learn, models, prediction, train, truth, wheelhouse
 
 
 @click.group()
@@ -27,6 +27,7 @@ for command in (
     train.search,
     learn.learn,
     evaluate.evaluate,
+    compare.compare,
     models.models,
     wheelhouse.wheelhouse,
 ):

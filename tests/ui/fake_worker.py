@@ -55,6 +55,15 @@ CHECK_TRAINING = {
     "seconds": 360.0, "device": "Test processor",
 }  # fmt: skip
 
+MARKS = {"iou": 0.5, "object_precision": 0.6, "object_recall": 0.4, "object_f1": 0.48}
+BETTER = {"iou": 0.71, "object_precision": 0.8, "object_recall": 0.68, "object_f1": 0.74}
+GAIN = {"before": MARKS, "after": BETTER, "areas": 4, "low": 0.12, "high": 0.3}
+HOME = {"before": MARKS, "after": MARKS, "areas": 35, "low": -0.01, "high": 0.01}
+CHECK_LEARNING = {
+    "counts": {"train": 6, "validation": 2, "test": 2, "todo": 3}, "problem": "", "seconds": 180.0,
+    "device": "Test processor",
+}  # fmt: skip
+
 cancelled = set()
 
 
@@ -123,7 +132,50 @@ def chips(params):
     return {"manifest_path": path, "counts": counts, "left_out": left_out, "seconds": 1.0, "warnings": []}
 
 
+def learn(params):
+    folder = params["output_dir"]
+    return {
+        "model_path": f"{folder}/{params['name']}.safetensors", "run_dir": folder, "share": 0.6, "here": GAIN,
+        "home": HOME, "better": True, "verdict": "Better here by 0.21 IoU; at home as good as before.",
+        "squares": "f1e2", "seconds": 170.0, "warnings": [],
+    }  # fmt: skip
+
+
+def compare(params):
+    shutil.copy(os.environ["FAKE_RUN"] + "/differences.gpkg", params["output_path"])
+    counts = {"gained": 2, "lost": 1, "reshaped": 1}
+    return {"path": params["output_path"], "counts": counts, "right": 2, "wrong": 1, "warnings": []}
+
+
+def version(number, **facts):
+    title = f"Buildings {number}" if number else "Buildings"
+    base = {"here": None, "home": None, "share": 0.0, "squares": 0, "minutes": 0.0, "missing": False}
+    learnt = {"here": GAIN, "home": HOME, "share": 0.6, "squares": 8 * number, "minutes": 6.0 * number}
+    return {
+        "number": number, "model_path": f"/models/buildings-{number}.safetensors", "title": title, "sha256": "ab" * 32,
+        "predecessor": number - 1, "made_at": "2026-11-30T10:00:00Z", **base, **(learnt if number else {}), **facts,
+    }  # fmt: skip
+
+
+def versions(params):
+    """As many as `there` is in the script; one that is used becomes the `current` one. The script keeps no changes."""
+    told, use = script("versions"), params["use"]
+    missing, current = told.get("missing", []), told.get("current", -1)
+    there = [version(number, missing=number in missing) for number in range(told.get("there", 0))]
+    if use.isdecimal():
+        current = int(use)
+    elif use:
+        there = there or [version(0)]
+        current = len(there)
+        there = [*there, version(current, model_path=use)]
+    return {"versions": [each for each in there if str(each["number"]) != params["remove"]], "current": current}
+
+
 ANSWERS = {
+    "learn": learn,
+    "check_learning": lambda params: CHECK_LEARNING,
+    "compare": compare,
+    "versions": versions,
     "project": project,
     "areas": areas,
     "mask": mask,
