@@ -193,7 +193,7 @@ class LabelPanel(QWidget):
         lay_out(self, (image, self.project, self.areas, self.labels, self.export), self.run_bar)
 
     def _connect(self) -> None:
-        self.project.new_wanted.connect(lambda: self.make_project())
+        self.project.new_wanted.connect(self.make_project)
         self.project.open_wanted.connect(self.choose_project)
         self.project.chosen.connect(self._follow_project)
         self.project.edited.connect(self._refresh)

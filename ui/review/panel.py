@@ -15,6 +15,8 @@ from ..toolkit.scrolling import lay_out
 from ..toolkit.words import tr
 from .choice_box import ChoiceBox
 from .context import Context
+from .squares_box import SquaresBox
+from .suggest_box import SuggestBox
 
 
 class ReviewPanel(QWidget):
@@ -35,7 +37,10 @@ class ReviewPanel(QWidget):
         self.choice = ChoiceBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
-        lay_out(self, (self.choice, *self._boxes), self.words)
+        self.suggest = self._add(SuggestBox(iface, client))
+        self.squares = self._add(SquaresBox(iface, client))
+        lay_out(self, (self.choice, self.words, *self._boxes), self.squares.bar)
+        self.squares.target_changed.connect(self._follow)
         self.choice.changed.connect(self._follow)
         self._follow()
 
@@ -47,7 +52,7 @@ class ReviewPanel(QWidget):
                 box.release()
 
     def _add(self, box: Any) -> Any:
-        """Take a box of the panel: a widget with a method `follow`, a signal `failed`, and perhaps a method `release`."""
+        """Take a box: a widget with a method `follow`, a signal `failed`, and perhaps a method `release`."""
         box.failed.connect(self._fail)
         self._boxes.append(box)
         return box
@@ -58,7 +63,7 @@ class ReviewPanel(QWidget):
         reviewed, project = self.choice.reviewed, self.choice.project
         if reviewed is None:
             return Context(project=project)
-        return Context(reviewed.run, reviewed.polygons, project, reviewed.polygons)
+        return Context(reviewed.run, reviewed.polygons, project, self.squares.drafts or reviewed.polygons)
 
     def _follow(self) -> None:
         context = self.context
