@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, compare, evaluate, learn, models, prediction, train, truth, wheelhouse
+from . import chips, compare, evaluate, learn, models, prediction, review, train, truth, wheelhouse
 
 
 @click.group()
@@ -25,8 +25,9 @@ for command in (
     chips.chips,
     train.train,
     train.search,
-    learn.learn,
     evaluate.evaluate,
+    review.suggest,
+    learn.learn,
     compare.compare,
     models.models,
     wheelhouse.wheelhouse,

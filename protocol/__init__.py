@@ -66,6 +66,7 @@ from .learning import (
     Version,
     VersionsRequest,
     VersionsResult,
+    usual_size_m,
 )
 from .prediction import (
     OVERLAP_PX,
@@ -231,5 +232,6 @@ __all__ = [
     "from_json",
     "to_json",
     "to_wire",
+    "usual_size_m",
     "why_not_joined",
 ]

@@ -11,6 +11,11 @@ from .values import Existing
 from .words import tr
 
 
+def usual_size_m(gsd_m: float) -> float:
+    """The side of a square for a model of this resolution: 40 m, or 400 m for farmland and the like."""
+    return 40.0 if gsd_m <= 1 else 400.0
+
+
 @dataclass(frozen=True)
 class SuggestRequest:
     """Add the squares of a run that are most worth checking to the layer `areas` of a label project.
@@ -18,13 +23,13 @@ class SuggestRequest:
     Attributes:
         run_dir: folder of the run.
         output_path: GeoPackage; a new label project with the model's classes if it does not exist.
-        size_m: side of a square, metres.
+        size_m: side of a square, metres; None for the usual one of the run's model.
     """
 
     run_dir: str
     output_path: str
     count: int = 10
-    size_m: float = 40.0
+    size_m: Optional[float] = None
     seed: int = 1
     device: str = "auto"
 
@@ -37,8 +42,8 @@ class SuggestRequest:
         )
         require(0 < self.count <= 1000, tr("{} squares are out of range.").format(self.count), tr("Use 1 to 1,000."))
         require(
-            0.5 <= self.size_m <= 100_000,
-            tr("A square of {:g} m is out of range.").format(self.size_m),
+            self.size_m is None or 0.5 <= self.size_m <= 100_000,
+            tr("A square of {:g} m is out of range.").format(self.size_m or 0),
             tr("Use a size between 0.5 m and 100 km."),
         )
 
