@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, evaluate, models, prediction, train, truth, wheelhouse
+from . import chips, evaluate, models, prediction, quality, train, truth, wheelhouse
 
 
 @click.group()
@@ -26,6 +26,7 @@ for command in (
     train.train,
     train.search,
     evaluate.evaluate,
+    quality.inspect,
     models.models,
     wheelhouse.wheelhouse,
 ):
