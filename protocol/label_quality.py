@@ -12,8 +12,9 @@ from .values import Existing, Image
 from .words import tr
 
 FINDINGS = "findings"
-"""The layer of a `InspectRequest`'s output, worst first: `kind`, `severity` (0 to 1), `class`, `reason`, `label` and
-`other` (feature ids in the layer of the labels, or null), `east_m` and `north_m` (how far to move; null if not)."""
+"""The layer of an `InspectRequest`'s output, worst first: `kind` (a `Fault`), `severity` (0 to 1), `class`, `reason` in
+words, `layer` of the labels with the feature ids `label` and `other` (-1 for none), and for a shift how far to move
+labels: `east_m` and `north_m`, and `x` and `y` in the units of the layer's CRS (else null)."""
 
 
 class Fault(str, enum.Enum):

@@ -30,7 +30,7 @@ class Finding(NamedTuple):
         name: of the class that is, or should be, labelled; empty for a shift.
         polygon: where it is, in pixels of the grid.
         layer, label, other: name of the layer of the labels, and feature ids in it.
-        shift: how far to move the labels east and north, metres.
+        shift: how far to move the labels; None if it is no shift.
     """
 
     kind: Fault
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
     layer: str = ""
     label: int = NONE
     other: int = NONE
-    shift: tuple[float, float] = (float("nan"), float("nan"))
+    shift: Shift | None = None
 
 
 def write(target: Path, findings: Sequence[Finding], grid: Grid, crs: pyproj.CRS) -> None:
@@ -59,8 +59,7 @@ def write(target: Path, findings: Sequence[Finding], grid: Grid, crs: pyproj.CRS
         "layer": _texts(one.layer for one in ordered),
         "label": np.array([one.label for one in ordered], np.int64),
         "other": np.array([one.other for one in ordered], np.int64),
-        "east_m": np.array([round(one.shift[0], 2) for one in ordered], float),
-        "north_m": np.array([round(one.shift[1], 2) for one in ordered], float),
+        **{name: _steps(ordered, name) for name in ("east_m", "north_m", "x", "y")},
     }
     write_layer(target, FINDINGS, columns, shapely.to_wkb(drawn), "MultiPolygon", crs.to_wkt())
 
@@ -85,6 +84,11 @@ def write_moved(target: Path, labels: Labels, shift: Shift) -> None:
             os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _steps(findings: Sequence[Finding], name: str) -> np.ndarray:
+    """A part of each one's shift; null where there is none."""
+    return np.array([getattr(one.shift, name) if one.shift else np.nan for one in findings], float)
 
 
 def _texts(values: object) -> np.ndarray:

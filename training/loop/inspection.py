@@ -202,7 +202,7 @@ class Inspection:
 
     def _shifted(self, place: Place, shift: Shift, words: str) -> Finding:
         reason = words.format(shift.in_words, shift.margin_m, shift.labels)
-        return Finding(Fault.SHIFTED, 1.0, "", reason, place.polygon, shift=(shift.east_m, shift.north_m))
+        return Finding(Fault.SHIFTED, 1.0, "", reason, place.polygon, shift=shift)
 
     def _doubled(self) -> Iterator[Finding]:
         numbers = np.flatnonzero(self.inside)
