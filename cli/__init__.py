@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, compare, evaluate, learn, models, prediction, review, train, truth, wheelhouse
+from . import chips, compare, evaluate, learn, models, prediction, quality, review, train, truth, wheelhouse
 
 
 @click.group()
@@ -27,6 +27,7 @@ for command in (
     train.search,
     evaluate.evaluate,
     review.suggest,
+    quality.inspect,
     learn.learn,
     compare.compare,
     models.models,
