@@ -33,7 +33,7 @@ class Pace(NamedTuple):
 
 
 class _Case(NamedTuple):
-    """What the pace depends on; `frozen` if the encoder is never trained."""
+    """What the pace depends on."""
 
     arguments: UNetArguments
     objective: Objective
@@ -41,7 +41,6 @@ class _Case(NamedTuple):
     chip_px: int
     precision: str
     device: str
-    frozen: bool
 
 
 _known: dict[_Case, Pace] = {}
@@ -58,8 +57,7 @@ def seconds(
     """
     schedule = training.schedule
     kind = precision(schedule, device.torch)
-    frozen = schedule.frozen_epochs >= schedule.epochs
-    case = _Case(arguments, training.objective, schedule.batch, schedule.chip_px, kind, str(device.torch), frozen)
+    case = _Case(arguments, training.objective, schedule.batch, schedule.chip_px, kind, str(device.torch))
     try:
         pace = _known.get(case) or _known.setdefault(case, _measured(case, device.torch, progress))
     except (RuntimeError, MemoryError) as error:
@@ -74,8 +72,6 @@ def seconds(
 
 def _measured(case: _Case, device: torch.device, progress: Progress) -> Pace:
     network = UNet(case.arguments).to(device, memory_format=layout(case.arguments))  # type: ignore[call-overload]
-    for part in (network.stem, network.encoder):
-        part.requires_grad_(not case.frozen)
     shape = (case.batch, case.arguments.bands, case.chip_px, case.chip_px)
     image = torch.rand(shape, device=device).contiguous(memory_format=layout(case.arguments))
     mask = torch.zeros(shape[:1] + shape[2:], dtype=torch.int64, device=device)
@@ -83,7 +79,7 @@ def _measured(case: _Case, device: torch.device, progress: Progress) -> Pace:
     def step() -> None:
         logits = network.train()(image)
         torch.autograd.backward(losses.loss(case.objective, logits.float(), mask))
-        next(network.head.parameters()).grad.sum().item()  # waits for the device
+        next(network.parameters()).grad.sum().item()  # waits for the device
 
     def look() -> None:
         with torch.inference_mode():

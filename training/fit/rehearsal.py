@@ -28,6 +28,9 @@ from .learner import Learner
 
 SHARE = 0.5
 """Of a batch that is replayed."""
+RELEASED = 0.3
+"""Learning rate, relative to the schedule's, once the encoder learns, too: the decoder has adapted by then, so that
+little pulls the features away (Kumar et al. 2022, https://arxiv.org/abs/2202.10054)."""
 STRENGTH = 4.0
 """Weight of the distance from the base, relative to the loss on labels."""
 COLOURS = Augmentation(
@@ -82,6 +85,11 @@ class Rehearser(Learner):
         for part in self.network.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.eval()
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step, relative to its peak: lower once the encoder learns."""
+        released = step >= self.schedule.frozen_epochs * self.schedule.steps
+        return super().rate(step) * (RELEASED if released else 1)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The loss of images `(B, bands, H, W)` with masks and weights `(B, H, W)`, the last ones replayed."""

@@ -56,13 +56,18 @@ def require_enough(training: TrainRequest, base: Bundle) -> None:
 def _counted(training: TrainRequest, base: Bundle) -> tuple[Counter[Split], float]:
     """The areas by split, and their pixels at the base's resolution."""
     (data,) = training.data.projects
-    with (
-        open_image(data.image) as source,
-        open_truth(data.labels, data.areas, base.card.classes, image_grid(source), data.touch) as truth,
-    ):
-        counts = Counter(area.split for area in truth.areas)
-        known = sum(area.polygon.area for area in truth.areas if area.split is not Split.TODO)
-        return counts, known * source.gsd_m[0] * source.gsd_m[1] / base.card.gsd_m**2
+    try:
+        with (
+            open_image(data.image) as source,
+            open_truth(data.labels, data.areas, base.card.classes, image_grid(source), data.touch) as truth,
+        ):
+            counts = Counter(area.split for area in truth.areas)
+            known = sum(area.polygon.area for area in truth.areas if area.split is not Split.TODO)
+            return counts, known * source.gsd_m[0] * source.gsd_m[1] / base.card.gsd_m**2
+    except OrthomaskError as error:
+        if error.code is not ErrorCode.AREAS_EMPTY:
+            raise
+        return Counter(), 0.0
 
 
 def missing(counts: Mapping[Split, int]) -> tuple[str, str] | None:

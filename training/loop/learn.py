@@ -1,8 +1,8 @@
 """Learn from the checked areas of a label project, and keep what is worth keeping.
 
-Learning starts from the base each time, on all checked areas: the decoder learns, while the network rehearses what the
-base says of its replay set (`training/fit/rehearsal.py`). Base and tuned weights are then blended; the share is chosen
-on validation areas and on replayed chips that were kept out.
+Learning starts from the base each time, on all checked areas: first the decoder learns, then the whole network, while
+it rehearses what the base says of its replay set (`training/fit/rehearsal.py`). Base and tuned weights are then
+blended; the share is chosen on validation areas and on replayed chips that were kept out.
 """
 
 from __future__ import annotations
