@@ -15,7 +15,7 @@ from .compare import marks
 
 SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FORGOTTEN = 0.08
-"""How much IoU a blend may cost on kept-out chips. They are of places that the base has learnt by heart: what costs 0.08
+"""How much IoU a blend may cost on kept-out chips. They are of places that the base knows by heart: what costs 0.08
 there costs 0.02 on places that it never saw (docs/performance.md)."""
 
 
