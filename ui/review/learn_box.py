@@ -37,7 +37,7 @@ from ..train.view import TrainingView
 from .context import Context
 from .learning import LearningJob, Plan
 from .learning_check import LearningCheck
-from .map_comparison import ComparisonClient, MapComparison, add_differences
+from .map_comparison import ComparisonClient, MapComparison, add_differences, remove_differences
 from .result_box import ResultBox, comparison_words
 
 PAUSE_MS = 1000
@@ -77,6 +77,9 @@ class LearnBox(QGroupBox):
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.view = TrainingView()
+        self.view.setTitle("")
+        self.view.setFlat(True)
+        present(self.view.layout()).setContentsMargins(0, 0, 0, 0)
         self.bar = TrainingBar()
         self.result = ResultBox()
         layout = QVBoxLayout(self)
@@ -277,6 +280,7 @@ class LearnBox(QGroupBox):
         except OrthomaskError as error:
             self.failed.emit(error)
             return
+        remove_differences(QgsProject.instance(), plan.path)
         run_folders.remember_parent(plan.run.request.output_dir)
         self._project_closed = False
         self.result.comparison.start()
