@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, compare, evaluate, models, prediction, train, truth, wheelhouse
+from . import chips, compare, evaluate, learn, models, prediction, quality, review, train, truth, wheelhouse
 
 
 @click.group()
@@ -26,6 +26,9 @@ for command in (
     train.train,
     train.search,
     evaluate.evaluate,
+    review.suggest,
+    quality.inspect,
+    learn.learn,
     compare.compare,
     models.models,
     wheelhouse.wheelhouse,

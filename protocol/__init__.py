@@ -29,6 +29,7 @@ from .ground_truth import (
     ProjectResult,
     Sampling,
 )
+from .label_quality import FINDINGS, Fault, InspectRequest, InspectResult, Shift
 from .labelled import (
     AREA_CHECKED,
     AREA_RANK,
@@ -66,6 +67,7 @@ from .learning import (
     Version,
     VersionsRequest,
     VersionsResult,
+    usual_size_m,
 )
 from .prediction import (
     OVERLAP_PX,
@@ -125,6 +127,7 @@ __all__ = [
     "AREA_STATE",
     "AREA_TODO",
     "BACKGROUND",
+    "FINDINGS",
     "FINE_TUNING",
     "LABEL_CHANGED",
     "LABEL_ORIGIN",
@@ -169,12 +172,15 @@ __all__ = [
     "EvaluateRequest",
     "EvaluateResult",
     "Existing",
+    "Fault",
     "Gain",
     "GpuProblem",
     "Hardware",
     "Image",
     "InfoRequest",
     "InfoResult",
+    "InspectRequest",
+    "InspectResult",
     "LabelledData",
     "LabelledImage",
     "Labels",
@@ -216,6 +222,7 @@ __all__ = [
     "SearchOption",
     "SearchRequest",
     "SearchResult",
+    "Shift",
     "Split",
     "SuggestRequest",
     "SuggestResult",
@@ -231,5 +238,6 @@ __all__ = [
     "from_json",
     "to_json",
     "to_wire",
+    "usual_size_m",
     "why_not_joined",
 ]

@@ -106,7 +106,8 @@ class Labels:
 class Areas:
     """Polygons within which every object is labelled. Only what is inside one is ground truth.
 
-    An area whose attribute `state` is `todo` counts only once it holds a label: it may be empty, or not drawn yet.
+    An area whose attribute `state` is `todo` counts only once it holds a label: it may be empty, or not drawn yet. A
+    suggested one, which has a `reason`, counts only once it is `checked`: what lies in it may be half done.
 
     Attributes:
         layer: name in the file; empty for `areas` if there is one, else the first.

@@ -11,6 +11,11 @@ from .values import Existing
 from .words import tr
 
 
+def usual_size_m(gsd_m: float) -> float:
+    """The side of a square for a model of this resolution: 40 m, or 400 m for farmland and the like."""
+    return 40.0 if gsd_m <= 1 else 400.0
+
+
 @dataclass(frozen=True)
 class SuggestRequest:
     """Add the squares of a run that are most worth checking to the layer `areas` of a label project.
@@ -18,13 +23,13 @@ class SuggestRequest:
     Attributes:
         run_dir: folder of the run.
         output_path: GeoPackage; a new label project with the model's classes if it does not exist.
-        size_m: side of a square, metres.
+        size_m: side of a square, metres; None for the usual one of the run's model.
     """
 
     run_dir: str
     output_path: str
     count: int = 10
-    size_m: float = 40.0
+    size_m: Optional[float] = None
     seed: int = 1
     device: str = "auto"
 
@@ -37,8 +42,8 @@ class SuggestRequest:
         )
         require(0 < self.count <= 1000, tr("{} squares are out of range.").format(self.count), tr("Use 1 to 1,000."))
         require(
-            0.5 <= self.size_m <= 100_000,
-            tr("A square of {:g} m is out of range.").format(self.size_m),
+            self.size_m is None or 0.5 <= self.size_m <= 100_000,
+            tr("A square of {:g} m is out of range.").format(self.size_m or 0),
             tr("Use a size between 0.5 m and 100 km."),
         )
 
@@ -60,6 +65,7 @@ class LearnRequest:
         data: the image, its labels, and the areas; only checked ones are learnt from.
         model: embedded model or bundle, the base.
         name: of the candidate, and the stem of its bundle; empty for the base's name and the next version's number.
+        project: GeoPackage of the label project whose versions it may join; empty if the labels are one.
         existing: RESUME continues from the last checkpoint of the run folder.
         stop: learn no further: compare what the run folder holds.
     """
@@ -68,6 +74,7 @@ class LearnRequest:
     model: str
     output_dir: str
     name: str = ""
+    project: str = ""
     device: str = "auto"
     seed: int = 1
     existing: Existing = Existing.REFUSE

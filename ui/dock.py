@@ -24,6 +24,7 @@ from .evaluate.box import EvaluateDialog
 from .label.panel import LabelPanel
 from .models import own_models
 from .models.panel import ModelsPanel
+from .review.panel import ReviewPanel
 from .segment.panel import SegmentPanel
 from .setup.device_badge import DeviceBadge
 from .setup.dialog import SetupDialog
@@ -70,6 +71,8 @@ class OrthomaskDock(QgsDockWidget):
         self._tabs: list[Tab] = []
         bar = self.segment.run_bar
         self._add_panel(tr("Segment"), "segment", Tab(self.segment, Section.SEGMENT, bar.run_button, bar.cancel_button))
+        self.review = ReviewPanel(iface, client)
+        self._add_panel(tr("Review"), "review", Tab(self.review, Section.REVIEW))
         self.label = LabelPanel(iface, client)
         bar = self.label.run_bar
         self._add_panel(tr("Label"), "label", Tab(self.label, Section.LABEL, bar.run_button, bar.cancel_button))
@@ -81,6 +84,7 @@ class OrthomaskDock(QgsDockWidget):
         self.models = ModelsPanel(iface, client)
         self._add_panel(tr("Models"), "models", Tab(self.models, Section.MODELS))
         self._connect_models()
+        self._connect_review()
         self._connect_history()
         news.changed.connect(self._follow_settings)
         self.device = DeviceBadge()
@@ -201,6 +205,11 @@ class OrthomaskDock(QgsDockWidget):
             panel.models_changed.connect(self.ask_engine)
         self.models.fine_tune_wanted.connect(self.fine_tune)
         self.segment.wanted.connect(lambda: self.tabs.setCurrentWidget(self.segment))
+
+    def _connect_review(self) -> None:
+        self.review.choice.new_wanted.connect(self.label.make_project)
+        self.review.choice.open_wanted.connect(self.label.choose_project)
+        self.label.opened.connect(self.review.choice.choose_project)
 
     def _connect_history(self) -> None:
         self.segment.history.repeat_wanted.connect(self.segment.repeat)

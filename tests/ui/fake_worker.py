@@ -125,6 +125,15 @@ def mask(params):
     return {"mask_path": params["output_path"], "counts": counts, "unknown_px": 7, "seconds": 1.0, "warnings": []}
 
 
+def inspect(params):
+    os.makedirs(os.path.dirname(params["output_path"]), exist_ok=True)
+    shutil.copy(os.environ["FAKE_RUN"] + "/findings.gpkg", params["output_path"])
+    shift = {"east_m": 1.2, "north_m": -0.4, "margin_m": 0.1, "labels": 40, "x": 1.2, "y": -0.4}
+    counts = {"shifted": 1, "unlabelled": 1, "contradicted": 1, "double": 0}
+    answer = {"findings_path": params["output_path"], "counts": counts, "labels": 40, "shift": shift}
+    return {**answer, "moved_path": "", "seconds": 1.0, "warnings": []}
+
+
 def chips(params):
     os.makedirs(params["output_dir"])
     counts, left_out = {"train": 7, "validation": 2, "test": 1}, {"empty": 3}
@@ -180,6 +189,7 @@ ANSWERS = {
     "areas": areas,
     "mask": mask,
     "chips": chips,
+    "inspect": inspect,
     "predict": predict,
     "polygonize": polygonize,
     "check": lambda params: CHECK,

@@ -477,15 +477,15 @@ def test_a_region_goes_with_its_project(ready, photo):
 
 
 def test_tabs_show_icons_where_their_names_do_not_fit(dock):
-    bar, names = dock.tabs.tabBar(), ["Segment", "Label", "Train", "Models"]
+    bar, names = dock.tabs.tabBar(), ["Segment", "Review", "Label", "Train", "Models"]
     dock.resize(420, 700)
-    assert [bar.tabText(index) for index in range(4)] == names
+    assert [bar.tabText(index) for index in range(5)] == names
     font = dock.font()
     font.setPointSize(22)
     dock.setFont(font)
-    assert [bar.tabText(index) for index in range(4)] == [""] * 4
-    assert not any(bar.tabIcon(index).isNull() for index in range(4))
-    assert [bar.tabToolTip(index) for index in range(4)] == names
-    assert [bar.accessibleTabName(index) for index in range(4)] == names
+    assert [bar.tabText(index) for index in range(5)] == [""] * 5
+    assert not any(bar.tabIcon(index).isNull() for index in range(5))
+    assert [bar.tabToolTip(index) for index in range(5)] == names
+    assert [bar.accessibleTabName(index) for index in range(5)] == names
     dock.resize(1200, 700)
-    assert [bar.tabText(index) for index in range(4)] == names
+    assert [bar.tabText(index) for index in range(5)] == names

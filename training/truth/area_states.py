@@ -1,4 +1,7 @@
-"""Areas: what each is for, and whether it is done: it holds a label, or somebody confirmed that nothing is there."""
+"""Areas: what each is for, and whether it is done.
+
+It is once it holds a label, or somebody confirmed that nothing is there; a suggested one once somebody has checked it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from ...protocol import AREA_STATE, AREA_TODO, Areas, ErrorCode, OrthomaskError, Split
+from ...protocol import AREA_CHECKED, AREA_REASON, AREA_STATE, AREA_TODO, Areas, ErrorCode, OrthomaskError, Split
 from ...protocol.words import tr, tr_n
 from .placing import Grid
 from .vector_files import choose_layer, fields_of
@@ -29,32 +32,43 @@ class TruthArea(NamedTuple):
 
 
 def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[str, ...]]:
-    """The areas that touch a grid, and warnings on those repaired or left out.
+    """The areas that touch a grid, and warnings on those repaired or left out. Unchecked squares are still to do.
 
     Raises:
         OrthomaskError: none has complete labels, or a split is not known.
     """
     layer = choose_layer(areas.path, areas.layer, "areas")
-    wanted = ("name", areas.split_field, AREA_STATE)
+    wanted = ("name", areas.split_field, AREA_STATE, AREA_REASON)
     columns = [name for name in wanted if name in fields_of(areas.path, layer)]
     read = read_polygons(areas.path, layer, columns, areas.crs, grid)
     count = len(read.geometries)
     names = read.columns.get("name", [""] * count)
     splits = [_split(text) for text in read.columns.get(areas.split_field, [Split.TRAIN.value] * count)]
+    states = read.columns.get(AREA_STATE, [""] * count)
+    reasons = read.columns.get(AREA_REASON, [""] * count)
+    unchecked = [bool(why) and state != AREA_CHECKED for why, state in zip(reasons, states)]
+    splits = [Split.TODO if undone else split for split, undone in zip(splits, unchecked)]
     if all(split is Split.TODO for split in splits):
         why = _all_to_do(count) if count else tr("No area lies on the image.")
         remedy = tr("Set the split of the labelled areas to train, validation or test.")
+        if any(unchecked):
+            remedy = tr("Check some squares in the Review panel.")
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,
             why if read.tally.features else tr("There are no areas in “{}”.").format(layer),
             remedy if count else tr("Draw an area on the image and label everything inside it, or work without areas."),
         )
-    states = read.columns.get(AREA_STATE, [""] * count)
     named = zip(names, splits, read.geometries, states)
     found = (
         TruthArea(name or f"area {n}", split, area, state) for n, (name, split, area, state) in enumerate(named, 1)
     )
-    return tuple(found), read.tally.warnings()
+    words = tr_n(
+        "{} suggested square is left out: it is not checked yet.",
+        "{} suggested squares are left out: they are not checked yet.",
+        sum(unchecked),
+    )
+    told = (words.format(sum(unchecked)),) if any(unchecked) else ()
+    return tuple(found), (*read.tally.warnings(), *told)
 
 
 def settled(

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
 
-from ...engine.outputs import refuse_in_use, writing
+from ...engine.outputs import output_error, refuse_in_use, writing
 from ...engine.progress import Progress
 from ...engine.shapes.layers import write_layer
-from ...protocol import AREA_REASON, AREA_STATE, ErrorCode, Existing, OrthomaskError, ProjectRequest, ProjectResult
+from ...protocol import (
+    AREA_RANK,
+    AREA_REASON,
+    AREA_SECONDS,
+    AREA_STATE,
+    LABEL_CHANGED,
+    LABEL_ORIGIN,
+    LABEL_RUN,
+    ErrorCode,
+    Existing,
+    OrthomaskError,
+    ProjectRequest,
+    ProjectResult,
+)
 from ...protocol.words import tr
-from .vector_files import CLASS_TABLE
+from .vector_files import CLASS_TABLE, fields_of
 
 NOTHING = np.empty(0, object)
+LABEL_FIELDS = {"class": np.int32, LABEL_ORIGIN: object, LABEL_RUN: object, LABEL_CHANGED: object}
+AREA_FIELDS = {
+    "name": object, "split": object, AREA_STATE: object, AREA_REASON: object, AREA_RANK: np.int32,
+    AREA_SECONDS: np.float64,
+}  # fmt: skip
+SQL_TYPES = {np.int32: "MEDIUMINT", np.float64: "REAL", object: "TEXT"}
 GEOMETRY = "MultiPolygon"
 """Lets parts be merged in QGIS; single polygons are accepted as well."""
 
@@ -41,8 +65,9 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
     try:
-        write_layer(partial, "labels", {"class": np.empty(0, np.int32)}, NOTHING, GEOMETRY, crs)
-        write_areas(partial, NOTHING, {"name": [], "split": [], AREA_STATE: [], AREA_REASON: []}, crs)
+        labels = {name: np.empty(0, kind) for name, kind in LABEL_FIELDS.items()}
+        write_layer(partial, "labels", labels, NOTHING, GEOMETRY, crs)
+        write_areas(partial, NOTHING, {name: [] for name in AREA_FIELDS}, crs)
         columns = {
             "value": np.array([info.value for info in request.classes], np.int32),
             "name": np.array([info.name for info in request.classes], object),
@@ -57,10 +82,26 @@ def run(request: ProjectRequest, progress: Progress) -> ProjectResult:
     return ProjectResult(str(target))
 
 
-def write_areas(target: Path, geometry: np.ndarray, columns: dict[str, list[str]], crs: str) -> None:
+def write_areas(target: Path, geometry: np.ndarray, columns: Mapping[str, Sequence[Any]], crs: str) -> None:
     """Append areas, as WKB in `crs`, to the layer `areas` of a GeoPackage; all or none."""
-    texts = {name: np.array(values, object) for name, values in columns.items()}
-    write_layer(target, "areas", texts, geometry, GEOMETRY, crs)
+    values = {name: np.array(column, AREA_FIELDS[name]) for name, column in columns.items()}
+    write_layer(target, "areas", values, geometry, GEOMETRY, crs)
+
+
+def complete_areas(target: Path) -> None:
+    """Add the attributes that an older version's layer `areas` lacks.
+
+    Raises:
+        OrthomaskError: the file cannot be written.
+    """
+    there = fields_of(str(target), "areas")
+    missing = {name: kind for name, kind in AREA_FIELDS.items() if name not in there}
+    try:
+        with closing(sqlite3.connect(target)) as file, file:
+            for name, kind in missing.items():
+                file.execute(f'ALTER TABLE areas ADD COLUMN "{name}" {SQL_TYPES[kind]}')
+    except sqlite3.OperationalError as error:
+        raise output_error(target, OSError(errno.EIO, str(error))) from error
 
 
 def _known_crs(text: str) -> str:

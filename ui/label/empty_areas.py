@@ -10,7 +10,7 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ...protocol import AREA_CHECKED, AREA_STATE, AREA_TODO, OrthomaskError, Split
+from ...protocol import AREA_CHECKED, AREA_REASON, AREA_STATE, AREA_TODO, OrthomaskError, Split
 from ..layers.vector_snapshot import text_of
 from ..toolkit.words import in_digits, tr, tr_n
 from .project import NAME_FIELD, SPLIT_FIELD, LabelProject, edit
@@ -20,14 +20,17 @@ MOST = 500
 
 
 def empty_areas(areas: QgsVectorLayer, labels: QgsVectorLayer) -> dict[int, str]:
-    """The areas for training, validation or test that hold no label and are not confirmed: their state by ID."""
+    """The areas for training, validation or test that hold no label and are not confirmed: their state by ID.
+
+    Squares are not among them: those are checked in the Review panel.
+    """
     if areas.featureCount() > MOST:
         return {}
     transform = QgsCoordinateTransform(areas.crs(), labels.crs(), QgsProject.instance())
     splits, found = _splits(areas), {}
     for area in areas.getFeatures():
         state = _text(area, AREA_STATE)
-        used = splits[area.id()] not in ("", Split.TODO.value)
+        used = splits[area.id()] not in ("", Split.TODO.value) and not _text(area, AREA_REASON)
         if used and state != AREA_CHECKED and not _holds(area.geometry(), labels, transform):
             found[area.id()] = state
     return found
@@ -151,10 +154,18 @@ class EmptyAreasRow(QWidget):
 
 
 def _splits(areas: QgsVectorLayer) -> dict[int, str]:
-    """What each area is for, by ID; without such an attribute, all are for training."""
+    """What each area is for, by ID: to do if it is an unchecked square, training without such an attribute."""
     missing = "" if areas.fields().lookupField(SPLIT_FIELD) >= 0 else Split.TRAIN.value
     request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
-    return {area.id(): _text(area, SPLIT_FIELD) or missing for area in areas.getFeatures(request)}
+    return {
+        area.id(): Split.TODO.value if _is_unchecked(area) else _text(area, SPLIT_FIELD) or missing
+        for area in areas.getFeatures(request)
+    }
+
+
+def _is_unchecked(area: QgsFeature) -> bool:
+    """Whether it is a suggested square that nobody has checked: it counts then, whatever lies in it."""
+    return bool(_text(area, AREA_REASON)) and _text(area, AREA_STATE) != AREA_CHECKED
 
 
 def _text(feature: QgsFeature, field: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from qgis.core import QgsCoordinateReferenceSystem
 from qgis.gui import QgsFileWidget, QgsProjectionSelectionWidget
@@ -27,6 +27,13 @@ from ..toolkit.words import tr
 from .class_table import ClassTable, default_color
 
 FIRST_CLASS = ClassInfo(1, "building", "#dc3228", Outline.SQUARED)
+
+
+class Proposal(NamedTuple):
+    """What a new label project starts from."""
+
+    crs: QgsCoordinateReferenceSystem
+    classes: tuple[ClassInfo, ...]
 
 
 class NewProjectDialog(QDialog):

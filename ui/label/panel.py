@@ -42,7 +42,7 @@ from .export_options import LEFT_OUT
 from .export_preview import ExportPreview, chip_outlines, mask_outlines
 from .layers_box import LabelLayersBox
 from .mask_layer import mask_layer
-from .new_project_dialog import NewProjectDialog
+from .new_project_dialog import NewProjectDialog, Proposal
 from .project import SPLIT_NAMES, LabelProject, open_project
 from .project_box import ProjectBox
 from .sources import GroundTruth, planned_image
@@ -60,6 +60,8 @@ class LabelPanel(QWidget):
 
     engine_failed = pyqtSignal(object)
     """The `OrthomaskError` that says why the engine cannot work."""
+    opened = pyqtSignal(str)
+    """A label project was made or opened: its path."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -100,11 +102,17 @@ class LabelPanel(QWidget):
         self.labels.release()
         self.project.release()
 
-    def make_project(self) -> None:
-        """Ask for a new label project's settings, make it, and open it."""
+    def make_project(self, like: Optional[Proposal] = None) -> None:
+        """Ask for a new label project's settings, make it, and open it.
+
+        Args:
+            like: the CRS and classes to propose; without it, the chosen image's CRS.
+        """
         image = self._image()
         crs = image.crs() if image is not None and image.crs().isValid() else QgsProject.instance().crs()
-        dialog = NewProjectDialog(default_parent(), crs, self._models, self)
+        dialog = NewProjectDialog(default_parent(), like.crs if like else crs, self._models, self)
+        if like is not None:
+            dialog.table.show_classes(like.classes)
         if dialog.exec() == QDialog.DialogCode.Accepted:
             self._start(tr("Orthomask: new label project"), self._client, dialog.request, self._finish_project)
 
@@ -124,6 +132,7 @@ class LabelPanel(QWidget):
             return
         self.project.find_projects()
         self.project.choose(opened.path)
+        self.opened.emit(opened.path)
 
     def make_areas(self) -> None:
         """Place areas and add them to the label project."""

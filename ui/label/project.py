@@ -23,6 +23,7 @@ from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, Split
 from ..runs.results import STYLES_DIR
 from ..toolkit.present import present
 from ..toolkit.words import mark, tr
+from .attributes import note_origins
 
 LABELS, AREAS, CLASSES = "labels", "areas", "orthomask_classes"
 CLASS_FIELD, SPLIT_FIELD, NAME_FIELD = "class", "split", "name"
@@ -132,6 +133,7 @@ def open_project(project: QgsProject, path: str) -> LabelProject:
     classes = read_classes(path)
     _require_styles(path, classes)
     labels, areas = _open(path, LABELS), _open(path, AREAS)
+    note_origins(labels)  # the style in the file may be older
     _add_group(project, Path(path).stem, [areas, labels])
     return LabelProject(path, classes, labels, areas)
 
@@ -167,6 +169,7 @@ def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:
     choices = [{info.name: str(info.value)} for info in classes]
     layer.setEditorWidgetSetup(index, QgsEditorWidgetSetup("ValueMap", {"map": choices}))
     layer.setDefaultValueDefinition(index, QgsDefaultValue(str(classes[0].value)))
+    note_origins(layer)
 
 
 def style_areas(layer: QgsVectorLayer) -> None:

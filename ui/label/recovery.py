@@ -152,13 +152,13 @@ def changes_of(layer: QgsVectorLayer) -> Changes:
     return {
         "fields": [field.name() for field in buffer.addedAttributes()],
         "added": [
-            [_hex(feature.geometry()), dict(zip(names, map(_plain, feature.attributes())))]
+            [hex_of(feature.geometry()), dict(zip(names, map(plain, feature.attributes())))]
             for feature in buffer.addedFeatures().values()
         ],
         "deleted": list(buffer.deletedFeatureIds()),
-        "geometries": [[number, _hex(geometry)] for number, geometry in buffer.changedGeometries().items()],
+        "geometries": [[number, hex_of(geometry)] for number, geometry in buffer.changedGeometries().items()],
         "attributes": [
-            [number, {names[index]: _plain(value) for index, value in values.items()}]
+            [number, {names[index]: plain(value) for index, value in values.items()}]
             for number, values in buffer.changedAttributeValues().items()
         ],
     }
@@ -181,7 +181,7 @@ def make_again(layer: QgsVectorLayer, changes: Changes) -> int:
     layer.deleteFeatures(deleted)
     for number, geometry in changes["geometries"]:
         if number in there:
-            layer.changeGeometry(number, _geometry(geometry))
+            layer.changeGeometry(number, geometry_from(geometry))
     for number, values in changes["attributes"]:
         for name, value in values.items() if number in there else ():
             layer.changeAttributeValue(number, layer.fields().lookupField(name), value)
@@ -195,7 +195,7 @@ def make_again(layer: QgsVectorLayer, changes: Changes) -> int:
 def _feature(layer: QgsVectorLayer, geometry: str, values: dict[str, Any]) -> QgsFeature:
     """A new feature; the provider gives it a number of its own."""
     feature = QgsFeature(layer.fields())
-    feature.setGeometry(_geometry(geometry))
+    feature.setGeometry(geometry_from(geometry))
     keys = layer.primaryKeyAttributes()
     for name, value in values.items():
         index = layer.fields().lookupField(name)
@@ -204,17 +204,19 @@ def _feature(layer: QgsVectorLayer, geometry: str, values: dict[str, Any]) -> Qg
     return feature
 
 
-def _geometry(text: str) -> QgsGeometry:
+def geometry_from(text: str) -> QgsGeometry:
+    """The geometry that `hex_of` wrote."""
     geometry = QgsGeometry()
     geometry.fromWkb(QByteArray.fromHex(QByteArray(text.encode())))
     return geometry
 
 
-def _hex(geometry: QgsGeometry) -> str:
+def hex_of(geometry: QgsGeometry) -> str:
+    """A geometry as text, for JSON."""
     return bytes(geometry.asWkb().toHex().data()).decode()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An attribute's value for JSON; None for NULL."""
     if value is None or (hasattr(value, "isNull") and value.isNull()):
         return None

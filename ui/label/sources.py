@@ -17,15 +17,26 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ...protocol import AREA_SECONDS, AREA_STATE, Areas, ClassValue, LabelledImage, Labels, Split, Touch
+from ...protocol import (
+    AREA_REASON,
+    AREA_SECONDS,
+    AREA_STATE,
+    Areas,
+    ClassValue,
+    LabelledImage,
+    Labels,
+    Split,
+    Touch,
+)
 from ..client.engine_client import Feedback
 from ..layers.images import FrozenImage, frozen, is_rendered, planned, read_as_chosen, written
 from ..layers.map_view import ImageSource, MapView
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
+from .attributes import AREA_ATTRIBUTES
 from .project import AREAS, CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
 
-AREA_FIELDS = {"fid", "id", NAME_FIELD, SPLIT_FIELD, "state", "reason", "rank"}
+AREA_FIELDS = {"fid", "id", NAME_FIELD, SPLIT_FIELD, *AREA_ATTRIBUTES}
 """What an areas layer may have."""
 
 
@@ -94,7 +105,7 @@ class FrozenAreas:
         Raises:
             OrthomaskError: the layer cannot be used.
         """
-        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field, AREA_STATE: AREA_STATE}
+        wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field, AREA_STATE: AREA_STATE, AREA_REASON: AREA_REASON}
         columns = {name: field for name, field in wanted.items() if layer.fields().lookupField(field) >= 0}
         numbers = {AREA_SECONDS: AREA_SECONDS} if layer.fields().lookupField(AREA_SECONDS) >= 0 else {}
         return cls(VectorSnapshot.of(layer, columns, numbers=numbers, only_selected=only_selected))

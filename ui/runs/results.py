@@ -34,6 +34,8 @@ POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilitie
 LAYERS = (POLYGONS, CLASSES, PROBABILITIES)
 RECORD = "run.json"
 RASTER_ALPHA = 150
+RUN = "orthomask/run"
+"""Custom property of a run's polygons: its folder."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def polygon_layer(run: Run) -> QgsVectorLayer:
     uri = f"{run.folder / POLYGONS}|layername=polygons"
     layer = QgsVectorLayer(uri, layer_name(tr("Polygons"), run), "ogr")
     style_polygons(layer, run)
+    layer.setCustomProperty(RUN, str(run.folder))
     return layer
 
 

@@ -28,6 +28,7 @@ class Section(enum.Enum):
     SEGMENT = "a-first-run"
     THRESHOLD = "the-threshold"
     HISTORY = "run-history"
+    REVIEW = "review"
     LABEL = "label-draw-what-is-there"
     EXPORT = "masks-and-chips"
     TRAIN = "train-a-model-of-your-own"

@@ -17,11 +17,13 @@ from orthomask.training.truth import areas, masks
 BOXES = [box(2, 2, 20), box(30, 2, 20), box(2, 30, 20)]
 
 
-def burned(folder: Path, states: Sequence[str] | None, labels: Sequence[object]) -> tuple[np.ndarray, tuple[str, ...]]:
+def burned(
+    folder: Path, states: Sequence[str] | None, labels: Sequence[object], **more: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """The mask of three areas of 20 x 20 px, one label by default, and the warnings."""
     image = Image(str(write_image(folder / "image.tif", 60, 80)))
     columns = {} if states is None else {"state": list(states)}
-    known = write_layer(folder / "areas.gpkg", BOXES, "areas", split=["train"] * 3, **columns)
+    known = write_layer(folder / "areas.gpkg", BOXES, "areas", split=["train"] * 3, **columns, **more)
     drawn = Labels(str(write_layer(folder / "labels.gpkg", labels)))
     request = MaskRequest(image, (drawn,), str(folder / "mask.tif"), Areas(str(known)))
     result = masks.run(request, Progress())
@@ -56,6 +58,19 @@ def test_areas_of_which_none_is_done_are_refused(tmp_path: Path) -> None:
         burned(tmp_path, ["todo"] * 3, beside)
     assert caught.value.code is ErrorCode.AREAS_EMPTY
     assert "if nothing is there, confirm" in caught.value.remedy
+
+
+def test_a_suggested_square_counts_once_it_is_checked_even_with_labels(tmp_path: Path) -> None:
+    mask, warnings = burned(tmp_path, ["todo", "checked", "todo"], ROOF, reason=["unsure", "unsure", ""])
+    assert np.count_nonzero(mask != UNKNOWN) == 400
+    assert "1 suggested square is left out: it is not checked yet." in warnings
+    assert any("1 area without labels" in words for words in warnings)
+
+
+def test_squares_of_which_none_is_checked_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OrthomaskError, match="All 3 areas on the image are still to do") as caught:
+        burned(tmp_path, ["todo", "", "todo"], ROOF, reason=["unsure"] * 3)
+    assert "Review panel" in caught.value.remedy
 
 
 def test_placed_areas_are_to_do_unless_everything_is_labelled(tmp_path: Path) -> None:

@@ -37,7 +37,10 @@ def test_a_project_has_its_layers_classes_and_spatial_index(tmp_path: Path) -> N
         "labels": "MultiPolygon", "areas": "MultiPolygon", "orthomask_classes": None,
     }  # fmt: skip
     fields = {layer: list(pyogrio.read_info(path, layer=layer)["fields"]) for layer in ("labels", "areas")}
-    assert fields == {"labels": ["class"], "areas": ["name", "split", "state"]}
+    assert fields == {
+        "labels": ["class", "origin", "run_id", "changed_at"],
+        "areas": ["name", "split", "state", "reason", "rank", "seconds"],
+    }
     assert pyogrio.read_info(path, layer="labels")["crs"] == "EPSG:32645"
     with closing(sqlite3.connect(path)) as connection:
         indexed = connection.execute("SELECT table_name FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index'")
