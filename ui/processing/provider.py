@@ -8,9 +8,11 @@ from qgis.PyQt.QtGui import QIcon
 from ..client.engine_client import EngineClient
 from ..toolkit.icons import icon, icon_path
 from .check import CheckAlgorithm
+from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .learn import LearnAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
@@ -21,7 +23,9 @@ ALGORITHMS = (
     PolygonizeAlgorithm,
     CheckAlgorithm,
     TrainAlgorithm,
+    LearnAlgorithm,
     EvaluateAlgorithm,
+    CompareRunsAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,

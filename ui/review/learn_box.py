@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import QgsApplication, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
@@ -37,7 +37,7 @@ from ..train.view import TrainingView
 from .context import Context
 from .learning import LearningJob, Plan
 from .learning_check import LearningCheck
-from .map_comparison import ComparisonClient, MapComparison, add_differences
+from .map_comparison import ComparisonClient, MapComparison, add_differences, remove_differences
 from .result_box import ResultBox, comparison_words
 
 PAUSE_MS = 1000
@@ -77,6 +77,9 @@ class LearnBox(QGroupBox):
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.view = TrainingView()
+        self.view.setTitle("")
+        self.view.setFlat(True)
+        present(self.view.layout()).setContentsMargins(0, 0, 0, 0)
         self.bar = TrainingBar()
         self.result = ResultBox()
         layout = QVBoxLayout(self)
@@ -277,11 +280,12 @@ class LearnBox(QGroupBox):
         except OrthomaskError as error:
             self.failed.emit(error)
             return
+        remove_differences(QgsProject.instance(), plan.path)
         run_folders.remember_parent(plan.run.request.output_dir)
         self._project_closed = False
         self.result.comparison.start()
-        self._ask(tr("Orthomask: comparison on the map"), ComparisonClient(self._client), plan, self._compared)
-        present(self._task).reported.connect(self.result.comparison.report)
+        task = self._ask(tr("Orthomask: comparison on the map"), ComparisonClient(self._client), plan, self._compared)
+        task.reported.connect(self.result.comparison.report)
 
     def _compared(self, result: CompareResult) -> None:
         self._task = None
@@ -303,14 +307,16 @@ class LearnBox(QGroupBox):
             self.result.comparison.status.setText(tr("Cancelling…"))
             self._task.cancel()
 
-    def _ask(self, title: str, client: Any, request: object, then: Any) -> None:
-        self._task = EngineTask(title, client, request)
-        self._task.answered.connect(then)
-        self._task.failed.connect(self._fail_task)
+    def _ask(self, title: str, client: Any, request: object, then: Callable[[Any], None]) -> EngineTask:
+        """Ask in the background; until the answer, the result is neither used nor discarded."""
+        self._task = task = EngineTask(title, client, request)
+        task.answered.connect(then)
+        task.answered.connect(self._enable)
+        task.failed.connect(self._fail_task)
         self.result.use.setEnabled(False)
         self.result.discard.setEnabled(False)
-        self._task.answered.connect(self._enable)
-        QgsApplication.taskManager().addTask(self._task)
+        QgsApplication.taskManager().addTask(task)
+        return task
 
     def _enable(self, *_: object) -> None:
         self.result.use.setEnabled(True)

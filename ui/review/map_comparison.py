@@ -37,12 +37,12 @@ RUN_PERCENT = 90.0
 KINDS = {
     mark("gained"): ("#0072b2", "solid"),
     mark("lost"): ("#d55e00", "dash"),
-    mark("reshaped"): ("#009e73", "dot"),
+    mark("reshaped"): ("#f0e442", "dot"),
 }
 """Colours that remain distinct with any kind of colour vision (Okabe and Ito 2008), and lines that do in grey."""
 VERDICTS = {"right": (mark("right"), "solid"), "wrong": (mark("wrong"), "b_diagonal"), "": (mark("not known"), "no")}
 """By value of the attribute `verdict`: its name, and its fill; an empty one lies in no checked square."""
-FILL_ALPHA, LINE_MM = 70, 0.6
+FILL_ALPHA, LINE_MM = 70, 0.7
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class MapComparison:
     run: FrozenRun
     before: str
     truth: LabelledImage
+
+    @property
+    def path(self) -> str:
+        """The file of the differences."""
+        return str(Path(self.run.request.output_dir).parent / FILE)
 
     @classmethod
     def of(cls, learning: Learning, run: Run, model: str) -> MapComparison:
@@ -96,29 +101,32 @@ class ComparisonClient:
         watcher = feedback or NoFeedback()
         PictureClient(self._client).call(plan.run, Stage(watcher, 0, RUN_PERCENT))
         after = plan.run.request.output_dir
-        path = str(Path(after).parent / FILE)
-        request = CompareRequest(plan.before, after, path, plan.truth, Existing.OVERWRITE)
+        request = CompareRequest(plan.before, after, plan.path, plan.truth, Existing.OVERWRITE)
         result: CompareResult = self._client.call(request, Stage(watcher, RUN_PERCENT, 100))
         return result
 
 
+def remove_differences(project: QgsProject, path: str) -> None:
+    """Remove the layer of differences in a file from the QGIS project: the file is about to be replaced."""
+    project.removeMapLayers([layer.id() for layer in project.mapLayers().values() if layer.source() == _source(path)])
+
+
 def add_differences(project: QgsProject, path: str, beside: Optional[QgsVectorLayer]) -> QgsVectorLayer:
     """Add the layer of differences on top of the group of a layer, or of the layer tree without one."""
-    layer = QgsVectorLayer(f"{path}|layername={LAYER}", tr("Differences"), "ogr")
+    layer = QgsVectorLayer(_source(path), tr("Differences"), "ogr")
     style_differences(layer)
     root = present(project.layerTreeRoot())
     node = root.findLayer(beside.id()) if beside is not None else None
     group = cast(QgsLayerTreeGroup, node.parent()) if node is not None else root
-    for old in _old(group, layer.source()):  # it is compared again
-        project.removeMapLayer(old)
     project.addMapLayer(layer, addToLegend=False)
-    group.insertLayer(0, layer)
+    shown = present(group.insertLayer(0, layer))
+    for expanded in (False, True):  # QGIS's legend takes notice of a change alone
+        shown.setExpanded(expanded)
     return layer
 
 
-def _old(group: QgsLayerTreeGroup, source: str) -> list[str]:
-    layers = [node.layer() for node in group.findLayers()]
-    return [layer.id() for layer in layers if layer is not None and layer.source() == source]
+def _source(path: str) -> str:
+    return f"{path}|layername={LAYER}"
 
 
 def style_differences(layer: QgsVectorLayer) -> None:

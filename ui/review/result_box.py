@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import Optional
+from collections.abc import Sequence
+from typing import Callable, Optional
 
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...protocol import CompareResult, Gain, LearnResult, Marks
 from ..toolkit.icons import icon
@@ -15,14 +16,15 @@ from ..toolkit.words import in_digits, tr, tr_n
 from .map_comparison import KINDS
 
 
-class ResultBox(QGroupBox):
+class ResultBox(QWidget):
     """Hidden until something was learnt."""
 
     use_wanted = pyqtSignal()
     discard_wanted = pyqtSignal()
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
-        super().__init__(tr("Result"), parent)
+        super().__init__(parent)
+        self.title = QLabel()
         self.verdict = QLabel()
         self.verdict.setWordWrap(True)
         self.table = QLabel()
@@ -41,6 +43,8 @@ class ResultBox(QGroupBox):
         buttons.addWidget(self.use, 1)
         buttons.addWidget(self.discard)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title)
         layout.addWidget(self.verdict)
         layout.addWidget(self.table)
         layout.addLayout(buttons)
@@ -49,7 +53,7 @@ class ResultBox(QGroupBox):
 
     def show_result(self, result: LearnResult, project: str) -> None:
         """Show the comparison of the candidate that learnt from this project."""
-        self.setTitle(tr("Result for {}").format(project))
+        self.title.setText(tr("Result for {}").format(project))
         self.verdict.setText(f"<b>{html.escape(result.verdict)}</b>")
         self.table.setText(_table(result))
         self.show_comparison("")
@@ -75,32 +79,35 @@ def comparison_words(result: CompareResult) -> str:
 
 
 def _table(result: LearnResult) -> str:
-    here = tr_n("Here, {} square", "Here, {} squares", result.here.areas).format(in_digits(result.here.areas))
-    rows = _rows(here, result.here)
-    if result.home is not None:
-        chips = result.home.areas
-        rows += _rows(tr_n("At home, {} chip", "At home, {} chips", chips).format(in_digits(chips)), result.home)
-    heads = "".join(
-        f'<th align="right">&nbsp;&nbsp;{name}</th>' for name in ("IoU", tr("precision"), tr("recall"), "F1")
+    """The scores before and after, here and at home; narrow enough for a dock."""
+    here, home = result.here, result.home
+    squares = tr_n("Here, {} square", "Here, {} squares", here.areas).format(in_digits(here.areas))
+    heads = [squares]
+    if home is not None:
+        heads.append(tr_n("At home, {} chip", "At home, {} chips", home.areas).format(in_digits(home.areas)))
+    rows = (
+        ("IoU", lambda marks: marks.iou),
+        ("F1", lambda marks: marks.object_f1),
+        (tr("precision"), lambda marks: marks.object_precision),
+        (tr("recall"), lambda marks: marks.object_recall),
     )
+    head = "".join(f'<th align="right">&nbsp;&nbsp;{name}</th>' for name in heads)
+    body = "".join(_row(name, value, [gain for gain in (here, home) if gain is not None]) for name, value in rows)
     words = tr("IoU here: {} (95%: {} to {}). F1, precision and recall count objects.").format(
-        _signed(result.here.after.iou - result.here.before.iou), _signed(result.here.low), _signed(result.here.high)
+        _signed(here.after.iou - here.before.iou), _signed(here.low), _signed(here.high)
     )
-    if result.home is None:
+    if home is None:
         words += " " + tr("What it forgot is not known: this model has no chips of its own training.")
     notes = "".join(f"<p>⚠ {html.escape(warning)}</p>" for warning in result.warnings)
-    return f'<table cellpadding="1"><tr><th></th>{heads}</tr>{rows}</table><p>{words}</p>{notes}'
+    return f'<table cellpadding="1"><tr><th></th>{head}</tr>{body}</table><p>{words}</p>{notes}'
 
 
-def _rows(title: str, gain: Gain) -> str:
-    head = f'<tr><td colspan="5"><b>{title}</b></td></tr>'
-    return head + _row(tr("before"), gain.before) + _row(tr("after"), gain.after)
-
-
-def _row(name: str, marks: Marks) -> str:
-    numbers = (marks.iou, marks.object_precision, marks.object_recall, marks.object_f1)
-    cells = "".join(f'<td align="right">&nbsp;&nbsp;{in_digits(number, 2)}</td>' for number in numbers)
-    return f"<tr><td>&nbsp;&nbsp;{name}</td>{cells}</tr>"
+def _row(name: str, value: Callable[[Marks], float], gains: Sequence[Gain]) -> str:
+    pairs = [(in_digits(value(gain.before), 2), in_digits(value(gain.after), 2)) for gain in gains]
+    cells = "".join(
+        f'<td align="right">&nbsp;&nbsp;{before}&nbsp;→&nbsp;<b>{after}</b></td>' for before, after in pairs
+    )
+    return f"<tr><td>{name}</td>{cells}</tr>"
 
 
 def _signed(number: float) -> str:

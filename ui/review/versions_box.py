@@ -109,6 +109,7 @@ class VersionsBox(QgsCollapsibleGroupBox):
     def showEvent(self, event: Optional[QShowEvent]) -> None:
         """Ask only now: the engine need not start for what cannot be seen."""
         super().showEvent(event)
+        self._fit()  # QGIS's style sheet sets the font only now
         self._look()
 
     @property
@@ -159,9 +160,8 @@ class VersionsBox(QgsCollapsibleGroupBox):
 
     def _fit(self) -> None:
         """Take the height that the rows need, up to a few."""
-        rows = min(max(len(self.versions.versions), 1), SHOWN_ROWS)
-        height = max(self.list.sizeHintForRow(0), self.list.fontMetrics().height() + 4)
-        self.list.setFixedHeight((rows + 1) * height + 10)
+        rows, row_px = min(len(self.versions.versions), SHOWN_ROWS), self.list.sizeHintForRow(0)
+        self.list.setFixedHeight(self.list.header().sizeHint().height() + rows * row_px + 2 * self.list.frameWidth())
 
     def _select(self, number: int) -> None:
         for row, version in enumerate(self.versions.versions):
@@ -190,7 +190,7 @@ def _make_list() -> QTreeWidget:
         (tr("Version"), tr("Its number and name; the one in use is in bold type")),
         ("IoU", tr("Here: on the checked validation and test squares")),
         ("F1", tr("Of objects, on the checked validation and test squares")),
-        (tr("At home"), tr("IoU on images of the base's own training: what was not forgotten")),
+        (tr("Home"), tr("IoU on images of the base's own training: what was not forgotten")),
         (tr("min"), tr("Minutes of labelling up to this version")),
     )
     made.setHeaderLabels([name for name, _ in heads])
@@ -207,7 +207,7 @@ def _make_list() -> QTreeWidget:
 def _item(version: Version, found: VersionsResult) -> QTreeWidgetItem:
     here, home = _scores(version, found)
     cells = [
-        _name(version) + (tr(" (file missing)") if version.missing else ""),
+        tr("{} · file missing").format(version.number) if version.missing else _name(version),
         in_digits(here.iou, 2) if here else "–",
         in_digits(here.object_f1, 2) if here else "–",
         in_digits(home.iou, 2) if home else "–",
@@ -246,9 +246,9 @@ def _tip(version: Version) -> str:
     if version.missing:
         return tr("Its file is no longer there, or has changed: {}").format(version.model_path)
     if not version.number:
-        return version.model_path
-    words = tr("Learnt from {} squares; {}% of the weights learnt here.\n{}")
-    return words.format(in_digits(version.squares), in_digits(100 * version.share), version.model_path)
+        return f"{_name(version)}\n{version.model_path}"
+    words = tr("{}\nLearnt from {} squares; {}% of the weights learnt here.\n{}")
+    return words.format(_name(version), in_digits(version.squares), in_digits(100 * version.share), version.model_path)
 
 
 def _use_tip(version: Optional[Version], current: int) -> str:

@@ -13,6 +13,7 @@ import shapely
 from click.testing import CliRunner
 
 from orthomask.cli import commands
+from orthomask.engine.images.regions import reprojected
 from orthomask.engine.progress import Progress
 from orthomask.engine.shapes.layers import write_layer
 from orthomask.protocol import (
@@ -149,7 +150,7 @@ def test_an_object_matches_one_other_only(tmp_path, compare) -> None:
 
 def test_blocks_change_nothing(tmp_path, compare, monkeypatch) -> None:
     random = np.random.default_rng(5)
-    places = [(20.0 * (n % 12), 20.0 * (n // 12)) for n in range(100)]
+    places = [(20.0 * (n % 7), 20.0 * (n // 7)) for n in range(42)]
     before = [square(x, y, 10) for x, y in places if random.random() > 0.2]
     after = [square(x + random.uniform(0, 4), y, 10) for x, y in places if random.random() > 0.2]
     runs = write_run(tmp_path / "a", before), write_run(tmp_path / "b", after)
@@ -159,7 +160,7 @@ def test_blocks_change_nothing(tmp_path, compare, monkeypatch) -> None:
     parts = compare(*runs, existing=Existing.OVERWRITE)
     assert parts == whole
     assert sorted((row["kind"], row["iou"], row["outline"].wkt) for row in read(parts)) == rows
-    assert min(whole.counts.values()) > 5
+    assert min(whole.counts.values()) > 2
 
 
 def test_only_what_both_runs_cover_is_compared(tmp_path, compare) -> None:
@@ -172,12 +173,9 @@ def test_only_what_both_runs_cover_is_compared(tmp_path, compare) -> None:
 
 
 def test_runs_in_different_crs_are_compared_on_the_ground(tmp_path, compare) -> None:
-    near = shapely.transform(square(0), lambda xy: np.column_stack([xy[:, 0], xy[:, 1]]))
-    import pyproj
-
-    move = pyproj.Transformer.from_crs(CRS, "EPSG:3857", always_xy=True)
-    moved = shapely.transform(near, move.transform, interleaved=False)
-    before, after = write_run(tmp_path / "a", [near, square(30)]), write_run(tmp_path / "b", [moved], crs="EPSG:3857")
+    moved = reprojected(square(0), CRS, "EPSG:3857")
+    before = write_run(tmp_path / "a", [square(0), square(30)])
+    after = write_run(tmp_path / "b", [moved], crs="EPSG:3857")
     assert compare(before, after).counts == {"gained": 0, "lost": 1, "reshaped": 0}
 
 

@@ -208,7 +208,14 @@ def test_the_result_says_what_was_gained_here_and_forgotten_at_home(box, bar):
     learnt(box)
     assert "Better here by 0.21 IoU" in box.result.verdict.text()
     table = box.result.table.text()
-    for words in ("Here, 4 squares", "At home, 35 chips", "0.50", "0.71", "0.74", "+0.21", "+0.12 to +0.30"):
+    for words in (
+        "Here, 4 squares",
+        "At home, 35 chips",
+        "0.50&nbsp;→&nbsp;<b>0.71",
+        "0.48&nbsp;→&nbsp;<b>0.74",
+        "+0.21",
+        "+0.12 to +0.30",
+    ):
         assert words in table
     assert "Better here" in shown(bar)
     assert box.bar.main_button.isEnabled()
@@ -218,7 +225,7 @@ def test_a_result_is_remembered_until_it_is_used_or_discarded(box, make_box, con
     learnt(box)
     again = make_box(context)
     assert again.result.isVisible()
-    assert again.result.title() == "Result for town"
+    assert again.result.title.text() == "Result for town"
     press(again.result.discard)
     assert not again.result.isVisible()
     assert not make_box(context).result.isVisible()

@@ -60,7 +60,7 @@ def test_all_versions_are_listed_with_their_scores_and_the_one_in_use(full, engi
     assert engine.asked("versions") == [{"project": town.project.path, "use": "", "remove": ""}]
     assert rows(full) == [
         ["Base · Buildings", "0.50", "0.48", "0.50", "–"],
-        ["1 · Buildings 1 (file missing)", "0.71", "0.74", "0.50", "6"],
+        ["1 · file missing", "0.71", "0.74", "0.50", "6"],
         ["2 · Buildings 2", "0.71", "0.74", "0.50", "12"],
         ["3 · Buildings 3", "0.71", "0.74", "0.50", "18"],
     ]
