@@ -10,7 +10,14 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from ...protocol import OrthomaskError
-from ..label.attributes import AREA_ATTRIBUTES, LABEL_ATTRIBUTES, complete, delete_features, write_features
+from ..label.attributes import (
+    AREA_ATTRIBUTES,
+    LABEL_ATTRIBUTES,
+    complete,
+    delete_features,
+    require_free,
+    write_features,
+)
 from ..label.project import ROLE, edit
 from ..toolkit.present import present
 from ..toolkit.words import tr
@@ -81,6 +88,7 @@ class Session(QObject):
         labels, areas = self._layout.project.labels, self._layout.project.areas
         square, drafts = present(self.square), present(self.drafts)
         self._view.note_work()
+        require_free(areas)
         complete(labels, LABEL_ATTRIBUTES)
         complete(areas, AREA_ATTRIBUTES)
         added = write_features(labels, self._layout.labels_of(drafts))
