@@ -14,6 +14,7 @@ from .exportmask import ExportMaskAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
+from .suggest import SuggestAlgorithm
 from .train import TrainAlgorithm
 
 ALGORITHMS = (
@@ -25,6 +26,7 @@ ALGORITHMS = (
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
+    SuggestAlgorithm,
 )
 
 

@@ -69,6 +69,7 @@ class Session(QObject):
         """Bring a square into view, with its drafts if it is still to do; changed drafts of the last one are kept."""
         self.keep()
         self.square = square
+        self._hide_polygons()
         self._view.show(square.geometry, self._layout.project.areas)
         if square.checked:
             self._drop_drafts()
@@ -147,17 +148,14 @@ class Session(QObject):
         self._view.hide()
         self.square = None
         self._drop_drafts(removed)
+        self._show_polygons()
         self.changed.emit()
 
     def _new_drafts(self) -> QgsVectorLayer:
-        """An empty layer of drafts, on top of all; the run's polygons, the same outlines, are hidden meanwhile."""
+        """An empty layer of drafts, on top of all."""
         project, drafts = QgsProject.instance(), self._layout.new_layer()
         project.addMapLayer(drafts, addToLegend=False)
         project.layerTreeRoot().insertLayer(0, drafts)
-        node = project.layerTreeRoot().findLayer(self._layout.polygons.id())
-        self._hidden = node is not None and node.itemVisibilityChecked()
-        if self._hidden:
-            present(node).setItemVisibilityChecked(False)
         present(drafts.undoStack()).indexChanged.connect(self._note_edit)
         self.drafts = drafts
         return drafts
@@ -172,9 +170,19 @@ class Session(QObject):
             self.drafts.rollBack()
             QTimer.singleShot(0, partial(_remove, self.drafts.id()))
         self.drafts = None
+
+    def _hide_polygons(self) -> None:
+        """Hide the run's polygons: drafts and labels are the same outlines."""
+        node = QgsProject.instance().layerTreeRoot().findLayer(self._layout.polygons.id())
+        if node is not None and node.itemVisibilityChecked():
+            node.setItemVisibilityChecked(False)
+            self._hidden = True
+
+    def _show_polygons(self) -> None:
         node = QgsProject.instance().layerTreeRoot().findLayer(self._layout.polygons.id())
         if self._hidden and node is not None:
             node.setItemVisibilityChecked(True)
+        self._hidden = False
 
     def _note_edit(self) -> None:
         self._timer.start()

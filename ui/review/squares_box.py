@@ -6,7 +6,7 @@ from typing import Optional
 
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
-from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QGridLayout,
     QGroupBox,
@@ -62,10 +62,11 @@ class SquaresBox(QGroupBox):
         self._timer.timeout.connect(self.refresh)
         self.list = QListWidget()
         self.list.setAccessibleName(tr("Squares"))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.words, self.reason = QLabel(), QLabel()
         self.bar = _Bar()
         layout = QVBoxLayout(self)
-        for widget in (self.words, self.list, self.reason):
+        for widget in (self.words, self.reason, self.list):
             layout.addWidget(widget)
         for words in (self.words, self.reason):
             words.setWordWrap(True)
@@ -111,7 +112,7 @@ class SquaresBox(QGroupBox):
         self.list.blockSignals(True)
         self.list.clear()
         for square in squares:
-            item = QListWidgetItem(icon("light-green" if square.checked else "light-amber"), _title(square))
+            item = QListWidgetItem(icon("accept" if square.checked else "todo"), _title(square))
             item.setToolTip(f"{square.name}: {square.reason}")
             self.list.addItem(item)
         self.list.blockSignals(False)
@@ -308,7 +309,7 @@ class _Bar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.buttons = {
-            Step.ACCEPT: QPushButton(icon("light-green"), tr("Accept")),
+            Step.ACCEPT: QPushButton(icon("accept"), tr("Accept")),
             Step.REJECT: QPushButton(tr("Reject")),
             Step.UNDO: QPushButton(tr("Undo")),
             Step.PREVIOUS: QPushButton(tr("Previous")),
@@ -346,7 +347,7 @@ class _Bar(QWidget):
 
 def _title(square: Square) -> str:
     state = tr("checked") if square.checked else tr("to do")
-    return tr("{}. {} · {} · {}").format(in_digits(square.rank), state, tr(SPLIT_NAMES[square.split]), square.reason)
+    return f"{in_digits(square.rank)}   {state} · {tr(SPLIT_NAMES[square.split])}"
 
 
 def _progress(squares: list[Square]) -> str:

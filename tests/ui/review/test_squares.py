@@ -80,10 +80,8 @@ def to_screen(canvas, x, y):
 
 
 def test_squares_are_listed_by_rank_with_state_purpose_and_reason(panel, box):
-    assert titles(box)[:2] == [
-        "1. to do · training · Unsure of 12% of the pixels",
-        "2. to do · test · Unsure of 12% of the pixels",
-    ]
+    assert titles(box)[:2] == ["1   to do · training", "2   to do · test"]
+    assert box.list.item(0).toolTip() == "square 1: Unsure of 12% of the pixels"
     assert box.words.text() == "0 of 4 checked."
     assert panel.context.target == panel.context.polygons
 
@@ -131,9 +129,10 @@ def test_accepting_by_key_saves_labels_and_square_and_goes_on(panel, box, canvas
     assert rows(path, "labels", "class", "origin", "run_id") == [(1, "accepted", "0123456789ab")]
     assert NOW.fullmatch(rows(path, "labels", "changed_at")[0][0])
     assert rows(path, "areas", "state", "seconds")[:2] == [("checked", 7.5), ("todo", None)]
-    assert titles(box)[0].startswith("1. checked")
+    assert titles(box)[0].startswith("1   checked")
     assert box.words.text() == "1 of 4 checked, about 22 s left."
     assert box.list.currentRow() == 1
+    assert box.reason.text() == "square 2: Unsure of 12% of the pixels."
 
 
 def test_an_object_across_two_squares_becomes_a_label_once(panel, box, canvas, path):
