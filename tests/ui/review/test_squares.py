@@ -12,9 +12,10 @@ from scene import LEFT, TOP, square, wait_until
 from orthomask.protocol import Split
 from orthomask.ui.label.empty_areas import count_splits, empty_areas
 from orthomask.ui.label.project import open_project
-from orthomask.ui.review import draft_store
+from orthomask.ui.review import draft_store, session
 from orthomask.ui.review.keys import Step
 from orthomask.ui.review.square_view import IDLE_SECONDS
+from orthomask.ui.review.squares import mark_checked
 from orthomask.ui.runs import results
 
 WEST, EAST = TWO_PARTS_OF_AN_ORCHARD
@@ -327,6 +328,29 @@ def test_a_file_that_cannot_be_written_leaves_all_as_it_was(panel, box, canvas, 
     monkeypatch.undo()
     key(canvas, Qt.Key.Key_A)
     assert len(rows(path, "labels", "class")) == 2
+
+
+def test_a_crash_between_labels_and_square_leaves_a_square_to_do_and_no_label_twice(
+    panel, box, canvas, path, monkeypatch
+):
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def die(*_):
+        raise Killed
+
+    begin(box)
+    monkeypatch.setattr(session, "mark_checked", die)
+    with pytest.raises(Killed):
+        box._session.accept()
+    monkeypatch.setattr(session, "mark_checked", mark_checked)
+    assert len(rows(path, "labels", "class")) == 1
+    assert count_splits(panel.context.project.areas, panel.context.project.labels) == {Split.TODO: 4}
+    box.close_square()
+    begin(box)
+    assert box.drafts.featureCount() == 0
+    key(canvas, Qt.Key.Key_A)
+    assert len(rows(path, "labels", "class")) == 1
 
 
 def test_a_label_project_or_run_that_is_closed_ends_the_review(panel, box, polygons, canvas):
