@@ -49,6 +49,8 @@ class Session(QObject):
         self._hidden = False
         self.square: Optional[Square] = None
         """The one in view."""
+        self.is_mapped = True
+        """Whether the run says anything about it."""
         self.drafts: Optional[QgsVectorLayer] = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -66,12 +68,13 @@ class Session(QObject):
         return squares_of(self._layout.project.areas)
 
     def show(self, square: Square) -> None:
-        """Bring a square into view, with its drafts if it is still to do; changed drafts of the last one are kept."""
+        """Bring a square into view, with drafts if it is to do and mapped; changed drafts of the last one are kept."""
         self.keep()
         self.square = square
         self._hide_polygons()
         self._view.show(square.geometry, self._layout.project.areas)
-        if square.checked:
+        self.is_mapped = square.checked or self._layout.is_mapped(square)
+        if square.checked or not self.is_mapped:
             self._drop_drafts()
         else:
             drafts = self.drafts or self._new_drafts()
@@ -168,7 +171,10 @@ class Session(QObject):
         present(self.drafts.undoStack()).indexChanged.disconnect(self._note_edit)
         if self.drafts.id() not in removed:
             self.drafts.rollBack()
-            QTimer.singleShot(0, partial(_remove, self.drafts.id()))
+            timer = QTimer(self.drafts)  # which ends with the layer: another one may get its ID
+            timer.setSingleShot(True)
+            timer.timeout.connect(partial(_remove, self.drafts.id()))
+            timer.start(0)
         self.drafts = None
 
     def _hide_polygons(self) -> None:

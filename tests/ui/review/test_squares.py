@@ -3,8 +3,8 @@ import sqlite3
 
 import pytest
 from mouse import move
-from qgis.core import QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayerUtils
-from qgis.PyQt.QtCore import Qt
+from qgis.core import QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
+from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
 from review_squares import FIELD, NOTHING, TWO_PARTS_OF_AN_ORCHARD, outline, rows, write_squares
 from scene import LEFT, TOP, square, wait_until
@@ -14,6 +14,7 @@ from orthomask.ui.label.empty_areas import count_splits, empty_areas
 from orthomask.ui.label.project import open_project
 from orthomask.ui.review import draft_store, session
 from orthomask.ui.review.keys import Step
+from orthomask.ui.review.panel import ReviewPanel
 from orthomask.ui.review.square_view import IDLE_SECONDS
 from orthomask.ui.review.squares import mark_checked
 from orthomask.ui.runs import results
@@ -36,20 +37,24 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def polygons(dock, run_folder):
-    group = results.add_run(QgsProject.instance(), results.read_run(run_folder))
-    return group.findLayers()[0].layer()
+def polygons(qgis_new_project, run_folder):
+    return QgsProject.instance().addMapLayer(results.polygon_layer(results.read_run(run_folder)))
 
 
 @pytest.fixture
-def panel(dock, polygons, path):
-    dock.tabs.setCurrentWidget(dock.review)
+def panel(qgis_iface, canvas, bar, client, polygons, path):
     open_project(QgsProject.instance(), path)
-    yield dock.review
-    for layer in (
-        dock.review.context.project and (dock.review.context.project.labels, dock.review.context.project.areas)
-    ) or ():
-        layer.rollBack()
+    canvas.setExtent(polygons.extent())
+    panel = ReviewPanel(qgis_iface, client)
+    panel.resize(340, 600)
+    panel.show()
+    yield panel
+    for layer in QgsProject.instance().mapLayers().values():
+        if isinstance(layer, QgsVectorLayer):
+            layer.rollBack()
+    panel.release()
+    panel.deleteLater()
+    QCoreApplication.processEvents()
 
 
 @pytest.fixture
@@ -392,7 +397,7 @@ def test_drafts_saved_in_a_qgis_project_are_removed_when_it_is_opened(panel, box
     QgsProject.instance().write(path)
     QgsProject.instance().clear()
     QgsProject.instance().read(path)
-    assert not QgsProject.instance().mapLayersByName("Drafts")
+    wait_until(lambda: not QgsProject.instance().mapLayersByName("Drafts"))
     assert len(titles(box)) == 4
 
 
@@ -410,6 +415,31 @@ def test_classes_that_the_project_lacks_are_named(panel, box, path, monkeypatch)
     assert not box.bar.isVisible()
     box.list.setCurrentRow(0)
     assert box.drafts is None
+
+
+def test_squares_that_the_run_did_not_map_cannot_be_accepted(panel, box, canvas, tmp_path):
+    path = write_squares(tmp_path / "far.gpkg", (500, 8, "train"), (28, 8, "train"), (*FIELD, "train"))
+    panel.choice.choose_project(open_project(QgsProject.instance(), path).path)
+    for _ in range(2):
+        press(box.bar.buttons[Step.NEXT])
+        assert "The run did not map" in box.reason.text()
+        assert box.drafts is None
+        key(canvas, Qt.Key.Key_A)
+    assert {state for (state,) in rows(path, "areas", "state")} == {"todo"}
+    key(canvas, Qt.Key.Key_N)
+    assert box.drafts.featureCount() == 1
+
+
+@pytest.mark.parametrize(("split", "told"), [("train", "All are for training"), ("test", "None is for training")])
+def test_squares_of_one_purpose_alone_are_told(panel, box, canvas, tmp_path, split, told):
+    path = write_squares(tmp_path / "sided.gpkg", *((x, 3, split) for x in (0, 5, 10, 15)))
+    panel.choice.choose_project(open_project(QgsProject.instance(), path).path)
+    begin(box)
+    for _ in range(3):
+        key(canvas, Qt.Key.Key_A)
+    assert told not in box.words.text()
+    key(canvas, Qt.Key.Key_A)
+    assert told in box.words.text()
 
 
 def test_squares_count_once_they_are_checked(panel, box, canvas):

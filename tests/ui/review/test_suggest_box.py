@@ -2,24 +2,29 @@ import sqlite3
 
 import pytest
 from qgis.core import QgsGeometry, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLabel
 from review_squares import rows
 from scene import square, wait_until, write_project
 
 from orthomask.ui.label.project import open_project
+from orthomask.ui.review.panel import ReviewPanel
 from orthomask.ui.runs import results
 
 
 @pytest.fixture
-def panel(dock, run_folder, tmp_path):
-    dock.tabs.setCurrentWidget(dock.review)
-    results.add_run(QgsProject.instance(), results.read_run(run_folder))
-    yield dock.review
+def panel(qgis_iface, canvas, bar, client, run_folder):
+    QgsProject.instance().addMapLayer(results.polygon_layer(results.read_run(run_folder)))
+    panel = ReviewPanel(qgis_iface, client)
+    panel.show()
+    yield panel
     for layer in QgsProject.instance().mapLayers().values():
         if isinstance(layer, QgsVectorLayer):
             layer.rollBack()
+    panel.release()
+    panel.deleteLater()
+    QCoreApplication.processEvents()
 
 
 @pytest.fixture
