@@ -11,6 +11,7 @@ import os
 import queue
 import shutil
 import sqlite3
+import struct
 import sys
 import threading
 import time
@@ -54,6 +55,10 @@ CHECK_TRAINING = {
     ],
     "seconds": 360.0, "device": "Test processor",
 }  # fmt: skip
+CORNERS = ((8, 12), (16, 12), (16, 4), (8, 4), (8, 12))
+SQUARE = struct.pack("<2s2Bi", b"GP", 0, 1, 32645) + struct.pack("<BIIBIII", 1, 6, 1, 1, 3, 1, 5)
+SQUARE += b"".join(struct.pack("<2d", 500_000 + x, 3_000_000 - y) for x, y in CORNERS)
+"""A square on the photograph, as GeoPackages store a multipolygon."""
 
 MARKS = {"iou": 0.5, "object_precision": 0.6, "object_recall": 0.4, "object_f1": 0.48}
 BETTER = {"iou": 0.71, "object_precision": 0.8, "object_recall": 0.68, "object_f1": 0.74}
@@ -117,6 +122,25 @@ def project(params):
 def areas(params):
     shutil.copy(os.environ["FAKE_RUN"] + "/areas.gpkg", params["output_path"])
     return {"areas_path": params["output_path"], "count": 2, "warnings": []}
+
+
+def suggest(params):
+    with sqlite3.connect(params["output_path"]) as project:
+        columns = {row[1] for row in project.execute("PRAGMA table_info(areas)")}
+        for name, kind in (("state", "TEXT"), ("reason", "TEXT"), ("rank", "INTEGER"), ("seconds", "REAL")):
+            if name not in columns:
+                project.execute(f"ALTER TABLE areas ADD COLUMN {name} {kind}")
+        # GDAL's triggers keep the spatial index, with functions that SQLite alone does not have
+        for (name,) in project.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            project.execute(f'DROP TRIGGER "{name}"')
+        (there,) = next(project.execute("SELECT count(*) FROM areas"))
+        for number in range(1, params["count"] + 1):
+            project.execute(
+                "INSERT INTO areas (geom, name, split, state, reason, rank, seconds) "
+                "VALUES (?, ?, 'train', 'todo', 'Unsure of 12% of the pixels', ?, 0)",
+                (SQUARE, f"square {there + number}", number),
+            )
+    return {"areas_path": params["output_path"], "count": params["count"], "warnings": ["Only so many fit."]}
 
 
 def mask(params):
@@ -187,6 +211,7 @@ ANSWERS = {
     "versions": versions,
     "project": project,
     "areas": areas,
+    "suggest": suggest,
     "mask": mask,
     "chips": chips,
     "inspect": inspect,

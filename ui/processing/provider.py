@@ -16,6 +16,7 @@ from .learn import LearnAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
+from .suggest import SuggestAlgorithm
 from .train import TrainAlgorithm
 
 ALGORITHMS = (
@@ -29,6 +30,7 @@ ALGORITHMS = (
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
+    SuggestAlgorithm,
 )
 
 
