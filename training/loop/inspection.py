@@ -174,10 +174,10 @@ class Inspection:
             return
         for place in [whole] if whole else []:
             self.shift = self._shift(place, pixel_m)
-            words = tr("Move the labels {} to match the image (± {:.1f} m, from {} labels)")
+            words = tr("Move the labels {} to match the image ({}, from {} labels)")
             yield self._shifted(place, self.shift, words)
         for place in local:
-            words = tr("Here, move the labels {} to match the image (± {:.1f} m, from {} labels)")
+            words = tr("Here, move the labels {} to match the image ({}, from {} labels)")
             yield self._shifted(place, self._shift(place, pixel_m), words)
 
     def _shift(self, place: Place, pixel_m: float) -> Shift:
@@ -201,7 +201,7 @@ class Inspection:
         return reprojected(transformed(geometry, self.grid.transform), self.grid.crs, crs)
 
     def _shifted(self, place: Place, shift: Shift, words: str) -> Finding:
-        reason = words.format(shift.in_words, shift.margin_m, shift.labels)
+        reason = words.format(shift.in_words, shift.margin_in_words, shift.labels)
         return Finding(Fault.SHIFTED, 1.0, "", reason, place.polygon, shift=shift)
 
     def _doubled(self) -> Iterator[Finding]:
