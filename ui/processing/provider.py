@@ -11,6 +11,7 @@ from .check import CheckAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .inspectlabels import InspectLabelsAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
@@ -25,6 +26,7 @@ ALGORITHMS = (
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
+    InspectLabelsAlgorithm,
 )
 
 

@@ -30,6 +30,7 @@ class Section(enum.Enum):
     HISTORY = "run-history"
     LABEL = "label-draw-what-is-there"
     EXPORT = "masks-and-chips"
+    QUALITY = "label-quality"
     TRAIN = "train-a-model-of-your-own"
     MODELS = "models"
     EVALUATE = "how-good-is-it"
