@@ -38,7 +38,7 @@ from ...protocol import (
     Touch,
     from_json,
 )
-from ...protocol.words import tr
+from ...protocol.words import tr, tr_n
 from ..accuracy.fitting import fit_data, notes
 from ..truth.labels import Grid, Truth, open_truth
 from ..truth.vector_files import choose_layer, crs_of
@@ -229,6 +229,14 @@ class Inspection:
         x, y = int(left), int(top)
         extent = Window(x, y, int(np.ceil(right)) - x, int(np.ceil(bottom)) - y)
         confidence = measure(self.truth, self.dataset, extent, progress.part(0, 0.3))
+        unseen = int(confidence.unseen.sum())
+        if unseen:
+            words = tr_n(
+                "{} label lies where the run found no image, or did not look.",
+                "{} labels lie where the run found no image, or did not look.",
+                unseen,
+            )
+            self.warnings.append(words.format(unseen))
         for doubt in contradicted(confidence, self.values):
             own, found = self.names[int(self.values[doubt.label])], self.names[doubt.value]
             words = tr("Labelled {}, but the model finds {}: {} to {}")

@@ -23,7 +23,7 @@ from ..models.own_models import classes_of, gsd_of
 from ..review.finding_style import style_findings
 from ..runs.results import read_run
 from ..toolkit.help import Section
-from ..toolkit.words import in_digits, mark, tr
+from ..toolkit.words import in_digits, mark, tr, tr_n
 from .base import Group, Paths, Values
 from .labelled import LabelledAlgorithm
 from .loading import Styler
@@ -115,7 +115,8 @@ class InspectLabelsAlgorithm(LabelledAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         count, shift = sum(answer.counts.values()), answer.shift
-        feedback.pushInfo(tr("{} findings in {} labels").format(in_digits(count), in_digits(answer.labels)))
+        words = tr_n("{} label inspected", "{} labels inspected", answer.labels)
+        feedback.pushInfo(words.format(in_digits(answer.labels)) + ". " + tr("Findings: {}").format(in_digits(count)))
         if shift is not None:
             feedback.pushInfo(tr("Move the labels {} to match the image.").format(shift.in_words))
         if context.willLoadLayerOnCompletion(answer.findings_path):
