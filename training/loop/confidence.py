@@ -33,8 +33,8 @@ SURE = 0.95
 LEAST = 0.5
 """A threshold is never lower: the model would not be sure of anything."""
 RIM_PX = 3
-"""Narrower rims and gaps are left over where outlines differ: 1.8 m wide at 0.3 m. Of 146 labels left out in Banepa 127 are
-found, as with half of it, but other findings fall from 86 to 75."""
+"""Narrower rims and gaps are left over where outlines differ: 1.8 m wide at 0.3 m. Of 146 labels left out in Banepa,
+127 are found, as with half of it, but other findings fall from 86 to 75."""
 
 
 @dataclass(frozen=True)
