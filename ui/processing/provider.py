@@ -12,6 +12,7 @@ from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .inspectlabels import InspectLabelsAlgorithm
 from .learn import LearnAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
@@ -31,6 +32,7 @@ ALGORITHMS = (
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
     SuggestAlgorithm,
+    InspectLabelsAlgorithm,
 )
 
 
