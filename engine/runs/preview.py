@@ -96,7 +96,7 @@ class Preview:
         profile = {
             "driver": "GTiff", "dtype": "uint8", "count": 4, "height": height, "width": width, "crs": self._frame.crs,
             "transform": self._frame.transform @ self._frame.transform.scale(self._step), "photometric": "rgb",
-            "alpha": "unassociated", "tiled": True, "compress": "deflate", "zlevel": 1,
+            "alpha": "yes", "tiled": True, "compress": "deflate", "zlevel": 1,
         }  # fmt: skip
         with MemoryFile() as memory:
             with memory.open(**profile) as dataset:
