@@ -2,8 +2,9 @@
 
 FAKE_WORKER names a JSON file, read again for each request: by method, `steps` and `step_seconds` of progress, `deaf` to
 ignore cancel, `die_at` to die in that step, `error` or `result` to answer. Requests are appended to `<file>.log`.
-`predict` copies the run folder that FAKE_RUN names into its output folder; `project`, `areas` and `mask` copy one file
-of that folder. With a request are logged the attributes in the GeoPackages that it names, by layer, as `seen`.
+`predict` copies the run folder that FAKE_RUN names into its output folder, after the files in `previews`, one in each
+step, as its preview; `project`, `areas` and `mask` copy one file of that folder. With a request are logged the
+attributes in the GeoPackages that it names, by layer, as `seen`.
 """
 
 import json
@@ -107,6 +108,12 @@ def predict(params):
         "probabilities_path": f"{folder}/probabilities.tif", "polygons_path": f"{folder}/polygons.gpkg",
         "polygon_count": 2, "polygon_area_m2": 250.0, "device": "Test processor", "seconds": 3.0, "warnings": [],
     }  # fmt: skip
+
+
+def show_preview(path, folder):
+    os.makedirs(folder + "/.orthomask", exist_ok=True)
+    shutil.copy(path, folder + "/.orthomask/preview.new")
+    os.replace(folder + "/.orthomask/preview.new", folder + "/.orthomask/preview.tif")
 
 
 def polygonize(params):
@@ -237,6 +244,8 @@ def work(message):
             data = {"code": "cancelled", "sentence": "Cancelled.", "remedy": "", "details": ""}
             send({"id": job, "error": {"code": -32000, "message": "Cancelled.", "data": data}})
             return
+        if step < len(told.get("previews", ())):
+            show_preview(told["previews"][step], message["params"]["output_dir"])
         params = {"id": job, "fraction": step / told["steps"], "message": f"Window {step} of {told['steps']}"}
         send({"method": "progress", "params": params})
         time.sleep(told.get("step_seconds", 0.01))
