@@ -58,6 +58,7 @@ CAPABILITIES = {
     "check_learning": "training.loop.check",
     "compare": "training.loop.differences",
     "versions": "training.loop.versions",
+    "grow": "engine.grow.grow",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -29,6 +29,7 @@ from .ground_truth import (
     ProjectResult,
     Sampling,
 )
+from .growing import SIZES, GrowRequest, GrowResult
 from .labelled import (
     AREA_CHECKED,
     AREA_RANK,
@@ -132,6 +133,7 @@ __all__ = [
     "OVERLAP_PX",
     "REACH_PX",
     "REQUESTS",
+    "SIZES",
     "SPECK_PX",
     "UNKNOWN",
     "WINDOW_PX",
@@ -171,6 +173,8 @@ __all__ = [
     "Existing",
     "Gain",
     "GpuProblem",
+    "GrowRequest",
+    "GrowResult",
     "Hardware",
     "Image",
     "InfoRequest",
