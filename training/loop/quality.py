@@ -17,6 +17,7 @@ import shapely
 from ...engine import predict
 from ...engine.images.raster import open_image
 from ...engine.images.regions import transformed
+from ...engine.models import bundle as bundles
 from ...engine.outputs import refuse_in_use, writing
 from ...engine.progress import Progress
 from ...protocol import (
@@ -29,14 +30,13 @@ from ...protocol import (
     OrthomaskError,
     PredictRequest,
     Region,
-    Split,
+    Touch,
 )
 from ...protocol.words import tr
-from ..truth.area_states import read_areas
-from ..truth.labels import image_grid
+from ..truth.labels import image_grid, open_truth
 from ..truth.vector_files import is_vector
 from .findings import write, write_moved
-from .inspection import Inspection, opened, read_run
+from .inspection import Inspection, fit, inside, opened, read_run
 
 
 def run(request: InspectRequest, progress: Progress) -> InspectResult:
@@ -136,22 +136,26 @@ def _real(path: str) -> str:
 
 def _predicted(request: InspectRequest, stack: ExitStack, progress: Progress) -> Path:
     """Run the model where the labels are complete, into a folder that is deleted in the end."""
-    target = Path(request.output_path)
+    target, image = Path(request.output_path), request.image or Image("")
+    region = _labelled(request, image)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".orthomask-", dir=target.parent))
-    image = request.image or Image("")
-    asked = PredictRequest(image, request.model, f"{folder}/run", _labelled(request, image), device=request.device)
+    asked = PredictRequest(image, request.model, f"{folder}/run", region, device=request.device)
     predict.run(asked, progress)
     return Path(asked.output_dir)
 
 
 def _labelled(request: InspectRequest, image: Image) -> Region | None:
-    """The areas as a region; None for the whole image."""
-    if request.areas is None:
-        return None
+    """The areas as a region; None for the whole image.
+
+    Raises:
+        OrthomaskError: labels or areas cannot be used; better said before a long run than after it.
+    """
+    classes = bundles.load(request.model).card.classes
     with open_image(image) as source:
         grid = image_grid(source)
-        areas, _ = read_areas(request.areas, grid)
-    done = shapely.union_all([area.polygon for area in areas if area.split is not Split.TODO])
-    return Region(transformed(done, grid.transform).wkt, grid.crs)
+    labels = fit(image, request.labels, classes)
+    with open_truth(labels, request.areas, classes, grid, Touch.CENTRE) as truth:
+        done = shapely.union_all(inside(truth).areas)
+    return Region(transformed(done, grid.transform).wkt, grid.crs) if request.areas else None

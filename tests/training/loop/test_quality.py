@@ -196,6 +196,10 @@ def test_bad_input_is_a_sentence_and_leaves_no_file(
     other = Image(str(data.write_image(tmp_path / "other.tif", data.paint((50, 50)))))
     assert "another image: “land.tif”" in refused(ErrorCode.IMAGE_CHANGED, HOUSES, image=other)
     assert "not the folder of a finished run" in refused(ErrorCode.BAD_REQUEST, HOUSES, run_dir=str(tmp_path))
+    image = Image(str(town / "land.tif"))
+    model = {"run_dir": "", "image": image, "model": str(town / data.MODEL), "device": "cpu"}
+    assert refused(ErrorCode.LABELS_EMPTY, HOUSES[:3], [(300, 0, 480, 220)], **model) == "No label lies in the areas."
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]  # before the model ran
     raster = (Labels(str(town / "land.tif")),)
     assert "only polygons" in refused(ErrorCode.LABELS_UNREADABLE, HOUSES, labels=raster)
 
