@@ -7,9 +7,10 @@ in `confidence.py`, `doubles.py` and `offset.py`; what they find among real labe
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import shapely
@@ -18,7 +19,7 @@ from ...engine import predict
 from ...engine.images.raster import open_image
 from ...engine.images.regions import transformed
 from ...engine.models import bundle as bundles
-from ...engine.outputs import refuse_in_use, writing
+from ...engine.outputs import alone, refuse_in_use, writing
 from ...engine.progress import Progress
 from ...protocol import (
     ErrorCode,
@@ -51,7 +52,7 @@ def run(request: InspectRequest, progress: Progress) -> InspectResult:
         _refuse(Path(path), request.existing)
     for labels in request.labels:
         _require_polygons(labels.path, labels.layer)
-    with ExitStack() as stack:
+    with alone(Path(request.output_path)), ExitStack() as stack:
         if request.run_dir:
             folder, progress = _same_image(request), progress.part(0, 0.98)
         else:
@@ -69,16 +70,15 @@ def run(request: InspectRequest, progress: Progress) -> InspectResult:
 def _write(target: Path, inspection: Inspection, progress: Progress) -> dict[str, int]:
     """Write the findings, whole or not at all; their number by kind."""
     found = list(inspection.findings(progress))
-    partial = target.with_name(f".{target.stem}.partial.gpkg")
+    aside = target.with_name(f".{target.stem}.partial.gpkg")
     with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
     try:
-        write(partial, found, inspection.grid, inspection.crs)
+        write(aside, found, inspection.grid, inspection.crs)
         with writing(target):
-            os.replace(partial, target)
+            os.replace(aside, target)
     finally:
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
     return {kind.value: sum(one.kind is kind for one in found) for kind in Fault}
 
 
@@ -138,12 +138,12 @@ def _predicted(request: InspectRequest, stack: ExitStack, progress: Progress) ->
     """Run the model where the labels are complete, into a folder that is deleted in the end."""
     target, image = Path(request.output_path), request.image or Image("")
     region = _labelled(request, image)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".orthomask-", dir=target.parent))
-    asked = PredictRequest(image, request.model, f"{folder}/run", region, device=request.device)
-    predict.run(asked, progress)
-    return Path(asked.output_dir)
+    folder = target.with_name(f".{target.stem}.run")
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    remove()  # what a killed process has left
+    stack.callback(remove)
+    predict.run(PredictRequest(image, request.model, str(folder), region, device=request.device), progress)
+    return folder
 
 
 def _labelled(request: InspectRequest, image: Image) -> Region | None:
