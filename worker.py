@@ -59,6 +59,7 @@ CAPABILITIES = {
     "compare": "training.loop.differences",
     "versions": "training.loop.versions",
     "grow": "engine.grow.grow",
+    "square": "engine.grow.square",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -29,7 +29,7 @@ from .ground_truth import (
     ProjectResult,
     Sampling,
 )
-from .growing import SIZES, GrowRequest, GrowResult
+from .growing import SIZES, GrowRequest, GrowResult, SquareRequest, SquareResult
 from .labelled import (
     AREA_CHECKED,
     AREA_RANK,
@@ -221,6 +221,8 @@ __all__ = [
     "SearchRequest",
     "SearchResult",
     "Split",
+    "SquareRequest",
+    "SquareResult",
     "SuggestRequest",
     "SuggestResult",
     "Touch",

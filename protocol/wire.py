@@ -38,6 +38,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "compare": (learning.CompareRequest, learning.CompareResult),
     "versions": (learning.VersionsRequest, learning.VersionsResult),
     "grow": (growing.GrowRequest, growing.GrowResult),
+    "square": (growing.SquareRequest, growing.SquareResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }
