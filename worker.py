@@ -59,6 +59,7 @@ CAPABILITIES = {
     "compare": "training.loop.differences",
     "versions": "training.loop.versions",
     "inspect": "training.loop.quality",
+    "grow": "engine.grow.grow",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -1,7 +1,8 @@
 """Learning from a few checked squares of a place that the embedded model never saw, and what it forgets at home.
 
     .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data
-    .venv/engine/bin/python benchmarks/finetune.py rotterdam_sn6 --data ../shared/data --squares 5
+    .venv/engine/bin/python benchmarks/finetune.py rotterdam_sn6 --data ../shared/data
+    .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data --rounds 2
 
 The base is the embedded model of version 0.5. Four fifths of the squares are for training, the others choose the share.
 Scores are for everything else of the place, and for home: Austin and Chicago, which the base never learnt from.
@@ -18,28 +19,37 @@ import click
 import numpy as np
 import pyogrio.raw
 import rasterio
+import rasterio.features
 import shapely
 from affine import Affine
 
+from orthomask.engine import predict
 from orthomask.engine.compute.devices import choose, keep_pages
 from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     AREA_CHECKED,
+    AREA_STATE,
     UNKNOWN,
     Areas,
+    ClassInfo,
     ClassValue,
     Existing,
     Image,
     LabelledImage,
     Labels,
     LearnRequest,
+    LearnResult,
     Marks,
     Pictures,
+    PredictRequest,
+    ProjectRequest,
+    SuggestRequest,
 )
 from orthomask.training.chips.pictures import Tile, read_pictures
 from orthomask.training.data.scenes import Scene, make_scene
-from orthomask.training.loop import compare, learn
+from orthomask.training.loop import compare, learn, suggest
+from orthomask.training.truth import project as projects
 
 CACHE = Path(__file__).resolve().parent.parent / ".venv" / "benchmarks"
 CRS = "EPSG:32631"
@@ -49,6 +59,9 @@ MARGIN_M = 15.0
 """Pixels this close to a square are not scored."""
 LEAST_M2 = 15.0
 """A square holds at least so much of a building."""
+BASE = Path("models", "buildings-0.5.safetensors")
+CLASSES = (ClassInfo(1, "building", "#e6007e"),)
+SUGGESTED_M = 40.0
 MAPPING = (ClassValue("0", 0), ClassValue("255", 1), ClassValue("128", UNKNOWN))
 
 
@@ -134,28 +147,35 @@ class Ground:
                 found.append(Square(number, x, y, side, side))
         return found
 
-    def write_areas(self, squares: Sequence[Square]) -> Path:
-        """Write squares as checked areas; one in five is for validation."""
-        path = self._folder / "areas.gpkg"
-        boxes = [
-            shapely.box(*(self.transform @ (left, y + h)), *(self.transform @ (left + w, y)))
-            for left, (_, _, y, w, h) in ((self._corners[s.tile] + s.x, s) for s in squares)
-        ]
-        splits = np.array(["validation" if number % 5 == 4 else "train" for number in range(len(squares))], object)
-        states = np.full(len(squares), AREA_CHECKED, object)
-        path.unlink(missing_ok=True)
-        pyogrio.raw.write(
-            path, shapely.to_wkb(np.array(boxes, object)), [splits, states], ["split", "state"], layer="areas",
-            geometry_type="Polygon", crs=CRS, driver="GPKG",
-        )  # fmt: skip
+    def project(self, squares: Sequence[Square], more: Sequence[shapely.Geometry] = ()) -> Path:
+        """A label project with squares as checked areas, one in five for validation, and more of them as boxes."""
+        path = self._folder / "project.gpkg"
+        boxes = [*map(self.box, squares), *more]
+        projects.run(ProjectRequest(str(path), CRS, CLASSES, Existing.OVERWRITE), Progress())
+        columns = {
+            "name": [f"square {number}" for number in range(len(boxes))],
+            "split": ["validation" if number % 5 == 4 else "train" for number in range(len(boxes))],
+            AREA_STATE: [AREA_CHECKED] * len(boxes),
+        }
+        projects.write_areas(path, shapely.to_wkb(shapely.multipolygons(np.array(boxes)[:, None])), columns, CRS)
         return path
 
-    def rest(self, squares: Sequence[Square]) -> list[Scene]:
-        """Everything that is not near a square."""
-        margin, masks = round(MARGIN_M / self.place.gsd_m), [tile.mask.copy() for tile in self.tiles]
-        for number, x, y, width, height in squares:
-            masks[number][max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin] = UNKNOWN
-        return [_scene(tile._replace(mask=mask)) for tile, mask in zip(self.tiles, masks) if (mask != UNKNOWN).any()]
+    def box(self, square: Square) -> shapely.Geometry:
+        """A square on the ground."""
+        left, top = self._corners[square.tile] + square.x, square.y
+        corners = self.transform @ (left, top + square.height), self.transform @ (left + square.width, top)
+        return shapely.box(*corners[0], *corners[1])
+
+    def rest(self, boxes: Sequence[shapely.Geometry]) -> list[Scene]:
+        """Everything that is not near one of the boxes."""
+        near, scenes = shapely.union_all([box.buffer(MARGIN_M, join_style="mitre") for box in boxes]), []
+        for tile, left in zip(self.tiles, self._corners):
+            here = self.transform @ Affine.translation(left, 0)
+            outside = rasterio.features.geometry_mask([near], tile.mask.shape, here)
+            mask = np.where(outside, tile.mask, UNKNOWN).astype(np.uint8)
+            if (mask != UNKNOWN).any():
+                scenes.append(_scene(tile._replace(mask=mask)))
+        return scenes
 
 
 def _scene(tile: Tile) -> Scene:
@@ -175,30 +195,75 @@ def score(model: str, scenes: Sequence[Scene]) -> Marks:
     return compare.marks(compare.counts(opened.model(), views, opened.card.threshold, device, Progress()))  # type: ignore[arg-type]
 
 
+class Row(NamedTuple):
+    """Scores on the rest of the place and at home, before and after."""
+
+    iou: float
+    learnt_iou: float
+    f1: float
+    learnt_f1: float
+    home: float
+    learnt_home: float
+    share: float
+    minutes: float
+
+
+def learnt(ground: Ground, project: Path, base: str, out: Path) -> LearnResult:
+    """Learn from the squares of a project."""
+    labels = (Labels(str(ground.labels)),)
+    data = LabelledImage(Image(str(ground.image)), labels, Areas(str(project), "areas"))
+    return learn.run(LearnRequest(data, base, str(out), existing=Existing.OVERWRITE), Progress())
+
+
+def one_round(data: Path, place: str, squares: int, seed: int) -> Row:
+    """Learn once from random squares."""
+    base, ground, at_home = str(data / BASE), Ground(data, place), home(data)
+    drawn = ground.squares(squares, seed)
+    result = learnt(ground, ground.project(drawn), base, CACHE / f"{place}-{seed}")
+    rest = ground.rest([*map(ground.box, drawn)])
+    (before, after), (known, kept) = ([score(m, s) for m in (base, result.model_path)] for s in (rest, at_home))
+    return Row(
+        before.iou, after.iou, before.object_f1, after.object_f1, known.iou, kept.iou, result.share, result.seconds / 60
+    )
+
+
+def two_rounds(data: Path, place: str, squares: int, seed: int) -> tuple[float, float, float]:
+    """IoU on the same rest after one round, and after a second one of as many squares, random or suggested."""
+    base, ground = str(data / BASE), Ground(data, place)
+    every = ground.squares(2 * squares, seed)
+    first = every[:squares]
+    out = CACHE / f"{place}-{seed}"
+    once = learnt(ground, ground.project(first), base, out)
+    run = predict.run(
+        PredictRequest(Image(str(ground.image)), once.model_path, str(out / "map"), existing=Existing.OVERWRITE),
+        Progress(),
+    )
+    project = ground.project(first)
+    suggest.run(SuggestRequest(str(Path(run.polygons_path).parent), str(project), squares, SUGGESTED_M), Progress())
+    _, _, found, _ = pyogrio.raw.read(project, layer="areas", columns=[])
+    suggested = list(shapely.from_wkb(found))[squares:]
+    twice = learnt(ground, ground.project(every), base, out.with_name(f"{out.name}-random"))
+    asked = learnt(ground, ground.project(first, suggested), base, out.with_name(f"{out.name}-suggested"))
+    rest = ground.rest([*map(ground.box, every), *suggested])
+    return tuple(score(each.model_path, rest).iou for each in (once, twice, asked))  # type: ignore[return-value]
+
+
 @click.command()
 @click.argument("place", type=click.Choice(list(PLACES)))
 @click.option("--data", type=click.Path(path_type=Path, exists=True, resolve_path=True), required=True,
               help="The project's data folder.")  # fmt: skip
 @click.option("--squares", default=10, show_default=True)
 @click.option("--seeds", default="1,2,3", show_default=True, help="Of the squares.")
-def main(place: str, data: Path, squares: int, seeds: str) -> None:
-    """Print the scores of a model before and after it has learnt from a few squares of PLACE."""
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 2),
+              help="2: is a second round better with squares that suggest chooses, or at random?")  # fmt: skip
+def main(place: str, data: Path, squares: int, seeds: str, rounds: int) -> None:
+    """Print the scores of the embedded model before and after it has learnt from a few squares of PLACE."""
     keep_pages()
-    base, ground, at_home = str(data / "models" / "buildings-0.5.safetensors"), Ground(data, place), home(data)
-    known = score(base, at_home)
+    numbers = [int(seed) for seed in seeds.split(",")]
+    click.echo("seed  " + "  ".join(Row._fields if rounds == 1 else ("one round", "random", "suggested")))
     rows = []
-    click.echo("seed  IoU before  after  F1 before  after  home before  after  share  minutes")
-    for seed in map(int, seeds.split(",")):
-        drawn = ground.squares(squares, seed)
-        labelled = LabelledImage(
-            Image(str(ground.image)), (Labels(str(ground.labels)),), Areas(str(ground.write_areas(drawn)))
-        )
-        out = CACHE / f"{place}-{seed}"
-        result = learn.run(LearnRequest(labelled, base, str(out), existing=Existing.OVERWRITE), Progress())
-        rest = ground.rest(drawn)
-        before, after, kept = score(base, rest), score(result.model_path, rest), score(result.model_path, at_home)
-        rows.append((before.iou, after.iou, before.object_f1, after.object_f1, known.iou, kept.iou, result.share,
-                     result.seconds / 60))  # fmt: skip
+    for seed in numbers:
+        rows.append(one_round(data, place, squares, seed) if rounds == 1 else two_rounds(data, place, squares, seed))
         _say(str(seed), rows[-1])
     _say("mean", np.mean(rows, axis=0))
 

@@ -59,6 +59,6 @@ def _say(result: InspectResult) -> None:
     for kind, words in KINDS.items():
         click.echo(f"{result.counts[kind.value]:>6} {words}")
     if result.shift:
-        click.echo(f"Move the labels {result.shift.in_words} (± {result.shift.margin_m:.1f} m) to match the image.")
+        click.echo(f"Move the labels {result.shift.in_words} ({result.shift.margin_in_words}) to match the image.")
     for path in filter(None, (result.findings_path, result.moved_path)):
         click.echo(path)

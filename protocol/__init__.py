@@ -29,6 +29,7 @@ from .ground_truth import (
     ProjectResult,
     Sampling,
 )
+from .growing import SIZES, GrowRequest, GrowResult
 from .label_quality import FINDINGS, Fault, InspectRequest, InspectResult, Shift
 from .labelled import (
     AREA_CHECKED,
@@ -135,6 +136,7 @@ __all__ = [
     "OVERLAP_PX",
     "REACH_PX",
     "REQUESTS",
+    "SIZES",
     "SPECK_PX",
     "UNKNOWN",
     "WINDOW_PX",
@@ -175,6 +177,8 @@ __all__ = [
     "Fault",
     "Gain",
     "GpuProblem",
+    "GrowRequest",
+    "GrowResult",
     "Hardware",
     "Image",
     "InfoRequest",

@@ -86,6 +86,11 @@ class Shift:
     y: float
 
     @property
+    def margin_in_words(self) -> str:
+        """In metres, never less than the tenth to which all is rounded."""
+        return f"± {max(0.1, self.margin_m):.1f} m"
+
+    @property
     def in_words(self) -> str:
         """For example “1.2 m east, 0.4 m south”."""
         directions = (

@@ -8,7 +8,7 @@ import typing
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from . import evaluation, ground_truth, label_quality, learning, prediction, training, training_check
+from . import evaluation, ground_truth, growing, label_quality, learning, prediction, training, training_check
 from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
@@ -38,6 +38,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "compare": (learning.CompareRequest, learning.CompareResult),
     "versions": (learning.VersionsRequest, learning.VersionsResult),
     "inspect": (label_quality.InspectRequest, label_quality.InspectResult),
+    "grow": (growing.GrowRequest, growing.GrowResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }

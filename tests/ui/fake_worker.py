@@ -2,8 +2,9 @@
 
 FAKE_WORKER names a JSON file, read again for each request: by method, `steps` and `step_seconds` of progress, `deaf` to
 ignore cancel, `die_at` to die in that step, `error` or `result` to answer. Requests are appended to `<file>.log`.
-`predict` copies the run folder that FAKE_RUN names into its output folder; `project`, `areas` and `mask` copy one file
-of that folder. With a request are logged the attributes in the GeoPackages that it names, by layer, as `seen`.
+`predict` copies the run folder that FAKE_RUN names into its output folder, after the files in `previews`, one in each
+step, as its preview; `project`, `areas` and `mask` copy one file of that folder. With a request are logged the
+attributes in the GeoPackages that it names, by layer, as `seen`.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import queue
 import shutil
 import sqlite3
+import struct
 import sys
 import threading
 import time
@@ -54,6 +56,10 @@ CHECK_TRAINING = {
     ],
     "seconds": 360.0, "device": "Test processor",
 }  # fmt: skip
+CORNERS = ((8, 12), (16, 12), (16, 4), (8, 4), (8, 12))
+SQUARE = struct.pack("<2s2Bi", b"GP", 0, 1, 32645) + struct.pack("<BIIBIII", 1, 6, 1, 1, 3, 1, 5)
+SQUARE += b"".join(struct.pack("<2d", 500_000 + x, 3_000_000 - y) for x, y in CORNERS)
+"""A square on the photograph, as GeoPackages store a multipolygon."""
 
 MARKS = {"iou": 0.5, "object_precision": 0.6, "object_recall": 0.4, "object_f1": 0.48}
 BETTER = {"iou": 0.71, "object_precision": 0.8, "object_recall": 0.68, "object_f1": 0.74}
@@ -104,6 +110,12 @@ def predict(params):
     }  # fmt: skip
 
 
+def show_preview(path, folder):
+    os.makedirs(folder + "/.orthomask", exist_ok=True)
+    shutil.copy(path, folder + "/.orthomask/preview.new")
+    os.replace(folder + "/.orthomask/preview.new", folder + "/.orthomask/preview.tif")
+
+
 def polygonize(params):
     shutil.copy(os.environ["FAKE_RUN"] + "/polygons.gpkg", params["output_path"])
     return {"polygons_path": params["output_path"], "polygon_count": 2, "polygon_area_m2": 250.0, "seconds": 1.0}
@@ -117,6 +129,25 @@ def project(params):
 def areas(params):
     shutil.copy(os.environ["FAKE_RUN"] + "/areas.gpkg", params["output_path"])
     return {"areas_path": params["output_path"], "count": 2, "warnings": []}
+
+
+def suggest(params):
+    with sqlite3.connect(params["output_path"]) as project:
+        columns = {row[1] for row in project.execute("PRAGMA table_info(areas)")}
+        for name, kind in (("state", "TEXT"), ("reason", "TEXT"), ("rank", "INTEGER"), ("seconds", "REAL")):
+            if name not in columns:
+                project.execute(f"ALTER TABLE areas ADD COLUMN {name} {kind}")
+        # GDAL's triggers keep the spatial index, with functions that SQLite alone does not have
+        for (name,) in project.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            project.execute(f'DROP TRIGGER "{name}"')
+        (there,) = next(project.execute("SELECT count(*) FROM areas"))
+        for number in range(1, params["count"] + 1):
+            project.execute(
+                "INSERT INTO areas (geom, name, split, state, reason, rank, seconds) "
+                "VALUES (?, ?, 'train', 'todo', 'Unsure of 12% of the pixels', ?, 0)",
+                (SQUARE, f"square {there + number}", number),
+            )
+    return {"areas_path": params["output_path"], "count": params["count"], "warnings": ["Only so many fit."]}
 
 
 def mask(params):
@@ -187,6 +218,7 @@ ANSWERS = {
     "versions": versions,
     "project": project,
     "areas": areas,
+    "suggest": suggest,
     "mask": mask,
     "chips": chips,
     "inspect": inspect,
@@ -212,6 +244,8 @@ def work(message):
             data = {"code": "cancelled", "sentence": "Cancelled.", "remedy": "", "details": ""}
             send({"id": job, "error": {"code": -32000, "message": "Cancelled.", "data": data}})
             return
+        if step < len(told.get("previews", ())):
+            show_preview(told["previews"][step], message["params"]["output_dir"])
         params = {"id": job, "fraction": step / told["steps"], "message": f"Window {step} of {told['steps']}"}
         send({"method": "progress", "params": params})
         time.sleep(told.get("step_seconds", 0.01))

@@ -38,7 +38,7 @@ from ...protocol import (
     Touch,
     from_json,
 )
-from ...protocol.words import tr
+from ...protocol.words import tr, tr_n
 from ..accuracy.fitting import fit_data, notes
 from ..truth.labels import Grid, Truth, open_truth
 from ..truth.vector_files import choose_layer, crs_of
@@ -174,10 +174,10 @@ class Inspection:
             return
         for place in [whole] if whole else []:
             self.shift = self._shift(place, pixel_m)
-            words = tr("Move the labels {} to match the image (± {:.1f} m, from {} labels)")
+            words = tr("Move the labels {} to match the image ({}, from {} labels)")
             yield self._shifted(place, self.shift, words)
         for place in local:
-            words = tr("Here, move the labels {} to match the image (± {:.1f} m, from {} labels)")
+            words = tr("Here, move the labels {} to match the image ({}, from {} labels)")
             yield self._shifted(place, self._shift(place, pixel_m), words)
 
     def _shift(self, place: Place, pixel_m: float) -> Shift:
@@ -201,7 +201,7 @@ class Inspection:
         return reprojected(transformed(geometry, self.grid.transform), self.grid.crs, crs)
 
     def _shifted(self, place: Place, shift: Shift, words: str) -> Finding:
-        reason = words.format(shift.in_words, shift.margin_m, shift.labels)
+        reason = words.format(shift.in_words, shift.margin_in_words, shift.labels)
         return Finding(Fault.SHIFTED, 1.0, "", reason, place.polygon, shift=shift)
 
     def _doubled(self) -> Iterator[Finding]:
@@ -229,6 +229,14 @@ class Inspection:
         x, y = int(left), int(top)
         extent = Window(x, y, int(np.ceil(right)) - x, int(np.ceil(bottom)) - y)
         confidence = measure(self.truth, self.dataset, extent, progress.part(0, 0.3))
+        unseen = int(confidence.unseen.sum())
+        if unseen:
+            words = tr_n(
+                "{} label lies where the run found no image, or did not look.",
+                "{} labels lie where the run found no image, or did not look.",
+                unseen,
+            )
+            self.warnings.append(words.format(unseen))
         for doubt in contradicted(confidence, self.values):
             own, found = self.names[int(self.values[doubt.label])], self.names[doubt.value]
             words = tr("Labelled {}, but the model finds {}: {} to {}")

@@ -1,7 +1,7 @@
 """Inspect labels: what a model contradicts or misses among them, what is labelled twice, and how far all are shifted.
 
 Everything happens in pixels of a run's probabilities, object by object or strip by strip. Rules and their numbers are
-in `confidence.py`, `doubles.py` and `offset.py`; what they find among real labels is in `docs/label-quality.md`.
+in `confidence.py`, `doubles.py` and `offset.py`; what they find among real labels is in `docs/performance.md`.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qgis.core import QgsDefaultValue, QgsFeature, QgsVectorLayer
+from qgis.core import QgsDefaultValue, QgsFeature, QgsFeatureRequest, QgsVectorLayer
 
 from ...protocol import (
+    AREA_CHECKED,
     AREA_RANK,
     AREA_REASON,
     AREA_SECONDS,
@@ -18,6 +19,7 @@ from ...protocol import (
     Origin,
     OrthomaskError,
 )
+from ..layers.vector_snapshot import text_of
 from ..toolkit.words import tr
 
 LABEL_ATTRIBUTES = {LABEL_ORIGIN: "string", LABEL_RUN: "string", LABEL_CHANGED: "string"}
@@ -29,6 +31,14 @@ UTC_NOW = (
     "lpad(@s % 60, 2, '0') || 'Z')"
 )
 """Now, as ISO 8601 in UTC: QGIS's own functions know only local time; noon is on the same day in every zone."""
+
+
+def is_unchecked(area: QgsFeature) -> bool:
+    """Whether it is a suggested square that nobody has checked: it does not count then, whatever lies in it."""
+    reason, state = (area.fieldNameIndex(name) for name in (AREA_REASON, AREA_STATE))
+    if reason < 0 or not text_of(area.attribute(reason)):
+        return False
+    return state < 0 or text_of(area.attribute(state)) != AREA_CHECKED
 
 
 def note_origins(labels: QgsVectorLayer) -> None:
@@ -71,6 +81,18 @@ def write_values(layer: QgsVectorLayer, number: int, values: Mapping[str, object
     changes = {layer.fields().lookupField(name): value for name, value in values.items()}
     require_written(layer, layer.dataProvider().changeAttributeValues({number: changes}))
     _tell(layer)
+
+
+def require_free(layer: QgsVectorLayer) -> None:
+    """Raise if the layer's file cannot be written now: what is written first is what is there.
+
+    Each further feature that GDAL adds to a file that another program is writing waits five seconds in vain.
+    """
+    index = len(layer.fields()) - 1
+    everything = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry).setLimit(1)
+    for feature in layer.dataProvider().getFeatures(everything):
+        change = {feature.id(): {index: feature.attribute(index)}}
+        require_written(layer, layer.dataProvider().changeAttributeValues(change))
 
 
 def write_features(layer: QgsVectorLayer, features: Sequence[QgsFeature]) -> list[int]:

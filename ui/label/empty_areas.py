@@ -13,6 +13,7 @@ from qgis.PyQt.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from ...protocol import AREA_CHECKED, AREA_REASON, AREA_STATE, AREA_TODO, OrthomaskError, Split
 from ..layers.vector_snapshot import text_of
 from ..toolkit.words import in_digits, tr, tr_n
+from .attributes import is_unchecked
 from .project import NAME_FIELD, SPLIT_FIELD, LabelProject, edit
 
 MOST = 500
@@ -158,14 +159,9 @@ def _splits(areas: QgsVectorLayer) -> dict[int, str]:
     missing = "" if areas.fields().lookupField(SPLIT_FIELD) >= 0 else Split.TRAIN.value
     request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
     return {
-        area.id(): Split.TODO.value if _is_unchecked(area) else _text(area, SPLIT_FIELD) or missing
+        area.id(): Split.TODO.value if is_unchecked(area) else _text(area, SPLIT_FIELD) or missing
         for area in areas.getFeatures(request)
     }
-
-
-def _is_unchecked(area: QgsFeature) -> bool:
-    """Whether it is a suggested square that nobody has checked: it counts then, whatever lies in it."""
-    return bool(_text(area, AREA_REASON)) and _text(area, AREA_STATE) != AREA_CHECKED
 
 
 def _text(feature: QgsFeature, field: str) -> str:

@@ -33,7 +33,7 @@ from ..layers.images import FrozenImage, frozen, is_rendered, planned, read_as_c
 from ..layers.map_view import ImageSource, MapView
 from ..layers.sources import image_of
 from ..layers.vector_snapshot import VectorSnapshot
-from .attributes import AREA_ATTRIBUTES
+from .attributes import AREA_ATTRIBUTES, is_unchecked
 from .project import AREAS, CLASS_FIELD, LABELS, NAME_FIELD, ROLE, SPLIT_FIELD
 
 AREA_FIELDS = {"fid", "id", NAME_FIELD, SPLIT_FIELD, *AREA_ATTRIBUTES}
@@ -185,7 +185,10 @@ def planned_image(source: Optional[ImageSource], areas: Optional[QgsVectorLayer]
 
 
 def areas_on(image: ImageSource, areas: Optional[QgsVectorLayer]) -> Iterator[tuple[QgsGeometry, str]]:
-    """The areas that intersect the image, in its CRS, each with its split; none without an area layer."""
+    """The areas that intersect the image, in its CRS, each with its split; none without an area layer.
+
+    Unchecked squares are still to do.
+    """
     if areas is None:
         return
     transform = QgsCoordinateTransform(areas.crs(), image.crs(), QgsProject.instance())
@@ -198,7 +201,8 @@ def areas_on(image: ImageSource, areas: Optional[QgsVectorLayer]) -> Iterator[tu
         except QgsCsException:
             continue
         if not geometry.isEmpty() and (everywhere or geometry.intersects(extent)):
-            yield geometry, str(feature.attribute(field)) if field >= 0 else Split.TRAIN.value
+            split = str(feature.attribute(field)) if field >= 0 else Split.TRAIN.value
+            yield geometry, Split.TODO.value if is_unchecked(feature) else split
 
 
 def is_labels_layer(layer: QgsMapLayer) -> bool:

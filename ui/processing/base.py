@@ -52,6 +52,7 @@ class Group(enum.Enum):
     """Groups the algorithms as in the dock."""
 
     SEGMENT = mark("Segment")
+    REVIEW = mark("Review")
     LABEL = mark("Label")
     TRAIN = mark("Train and evaluate")
 

@@ -12,10 +12,12 @@ from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .inspectlabels import InspectLabelsAlgorithm
 from .learn import LearnAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
+from .suggest import SuggestAlgorithm
 from .train import TrainAlgorithm
 
 ALGORITHMS = (
@@ -29,6 +31,8 @@ ALGORITHMS = (
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
+    SuggestAlgorithm,
+    InspectLabelsAlgorithm,
 )
 
 

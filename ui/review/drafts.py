@@ -19,7 +19,10 @@ from qgis.core import (
     QgsFeatureRequest,
     QgsFillSymbol,
     QgsGeometry,
+    QgsMapLayer,
+    QgsPointXY,
     QgsProject,
+    QgsRasterLayer,
     QgsRendererCategory,
     QgsSimpleFillSymbolLayer,
     QgsVectorLayer,
@@ -32,7 +35,7 @@ from ...protocol import LABEL_CHANGED, LABEL_ORIGIN, LABEL_RUN, ClassInfo, Origi
 from ..label.project import CLASS_FIELD, ROLE, LabelProject
 from ..layers.vector_snapshot import text_of
 from ..runs import correcting
-from ..runs.results import Run
+from ..runs.results import PROBABILITIES, Run
 from ..toolkit.present import present
 from ..toolkit.words import tr
 from .squares import Square
@@ -42,6 +45,8 @@ DRAFTS = "drafts"
 ID, CLASS_NAME, CLASS_VALUE, CONFIDENCE = "id", "class", "class_value", "confidence"
 SAME = 0.5
 """Share of the smaller of draft and label from which on they are the same object."""
+INSIDE = 0.9
+"""Part of a square that must be mapped: a run may end within its outermost pixels."""
 LINE_MM, CASING_MM = 0.7, 1.2
 
 
@@ -62,6 +67,21 @@ class Layout:
     def missing_classes(self) -> list[str]:
         """Names of the run's classes that the label project lacks."""
         return [info.name for info in self.run.classes if _named(info.name, self.project.classes) is None]
+
+    def is_mapped(self, square: Square) -> bool:
+        """Whether the run has predicted what lies in a square, by its middle, its sides and its corners."""
+        raster = QgsRasterLayer(str(self.run.folder / PROBABILITIES), "")
+        place = _moved(square.geometry, self.project.areas, raster) if raster.isValid() else None
+        if place is None:
+            return False
+        box = place.boundingBox()
+        box.scale(INSIDE)
+        points = (
+            QgsPointXY(x, y)
+            for x in (box.xMinimum(), box.center().x(), box.xMaximum())
+            for y in (box.yMinimum(), box.center().y(), box.yMaximum())
+        )
+        return all(raster.dataProvider().sample(point, 1)[1] for point in points)
 
     def new_layer(self) -> QgsVectorLayer:
         """An empty layer for drafts, in the labels' CRS."""
@@ -145,7 +165,7 @@ def _named(name: str, classes: Sequence[ClassInfo]) -> Optional[ClassInfo]:
     return next((info for info in classes if info.name.casefold() == name.casefold()), None)
 
 
-def _moved(geometry: QgsGeometry, source: QgsVectorLayer, target: QgsVectorLayer) -> Optional[QgsGeometry]:
+def _moved(geometry: QgsGeometry, source: QgsMapLayer, target: QgsMapLayer) -> Optional[QgsGeometry]:
     """A geometry in another layer's CRS; None where that has no place for it."""
     moved = QgsGeometry(geometry)
     try:

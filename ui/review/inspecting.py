@@ -14,7 +14,7 @@ from ...protocol.matching import finds_any, fitted
 from ..client.engine_client import EngineClient, Feedback
 from ..label.project import CLASS_FIELD, LabelProject
 from ..label.sources import FrozenAreas, LabelSource
-from ..layers.vector_snapshot import SnapshotClient
+from ..layers.vector_snapshot import SnapshotClient, text_of
 from ..runs.results import Run
 from ..toolkit.words import tr
 
@@ -88,10 +88,12 @@ def frozen(run: Run, project: LabelProject) -> Prepare:
     Raises:
         OrthomaskError: a layer cannot be used, or the run's model has no class of the labels.
     """
-    own = [(str(info.value), info.name) for info in project.classes]
-    mapping = fitted([*own, ("", "")], run.classes)
+    own = {str(info.value): info.name for info in project.classes}
+    there = project.labels.uniqueValues(project.labels.fields().lookupField(CLASS_FIELD))
+    values = {**own, **{text: own.get(text, text) for text in map(text_of, there)}}
+    mapping = fitted(list(values.items()), run.classes)
     if not finds_any(mapping):
-        names = ", ".join(f"“{name}”" for _, name in own)
+        names = ", ".join(f"“{name}”" for name in own.values())
         sentence = tr("The model finds no class of the labels: {}.").format(names)
         raise OrthomaskError(
             ErrorCode.LABELS_CLASSES, sentence, tr("Choose a model of these classes, or other labels.")

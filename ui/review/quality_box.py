@@ -22,9 +22,9 @@ from .moving import move, targets
 
 MOST = 500
 """Findings in the list: nobody goes through more, and the worst come first."""
-AROUND = 4.0
+AROUND = 6.0
 """How much larger the map shows than a finding."""
-COLOR, WIDTH = "#d01c8b", 2
+COLOR, FLASH_ALPHA, WIDTH = "#d01c8b", 120, 2
 
 
 class QualityBox(QgsCollapsibleGroupBox):
@@ -67,13 +67,14 @@ class QualityBox(QgsCollapsibleGroupBox):
         if _key(context) != _key(self._context):
             self._stop()
             self._findings = []
+            self._say("")
             self._show_findings()
-            self.words.hide()
         self._context = context
         if self._task is None:
             ready = context.run is not None and context.project is not None
             missing = tr("Choose a run and a label project.")
-            self.run_bar.set_ready(ready, tr("Inspect labels"), "" if ready else missing)
+            what = tr("Find labels that are probably missing, wrong, double or shifted, within the areas")
+            self.run_bar.set_ready(ready, tr("Inspect labels"), what if ready else missing)
             if not ready:
                 self._say(missing)
 
@@ -210,14 +211,15 @@ class QualityBox(QgsCollapsibleGroupBox):
         canvas.setExtent(extent)
         canvas.refresh()
         self._mark(place)
-        canvas.flashGeometries([place], crs)
+        if finding.kind is not Fault.SHIFTED:  # it would cover all that is to be seen
+            canvas.flashGeometries([place], crs, _tinted(FLASH_ALPHA), _tinted(0))
 
     def _mark(self, place: QgsGeometry) -> None:
         """Outline a place, in the CRS of the map."""
         self._unmark()
         self._band = QgsRubberBand(self._iface.mapCanvas(), QgsWkbTypes.GeometryType.PolygonGeometry)
-        self._band.setColor(QColor(COLOR))
-        self._band.setFillColor(QColor(0, 0, 0, 0))
+        self._band.setColor(_tinted(255))
+        self._band.setFillColor(_tinted(0))
         self._band.setWidth(WIDTH)
         self._band.setLineStyle(Qt.PenStyle.DashLine)
         self._band.setToGeometry(place, None)
@@ -260,6 +262,12 @@ class QualityBox(QgsCollapsibleGroupBox):
     def _say(self, words: str) -> None:
         self.words.setText(words)
         self.words.setVisible(bool(words) and not self.isCollapsed())
+
+
+def _tinted(alpha: int) -> QColor:
+    color = QColor(COLOR)
+    color.setAlpha(alpha)
+    return color
 
 
 def _label() -> QLabel:

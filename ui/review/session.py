@@ -10,7 +10,14 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from ...protocol import OrthomaskError
-from ..label.attributes import AREA_ATTRIBUTES, LABEL_ATTRIBUTES, complete, delete_features, write_features
+from ..label.attributes import (
+    AREA_ATTRIBUTES,
+    LABEL_ATTRIBUTES,
+    complete,
+    delete_features,
+    require_free,
+    write_features,
+)
 from ..label.project import ROLE, edit
 from ..toolkit.present import present
 from ..toolkit.words import tr
@@ -42,6 +49,8 @@ class Session(QObject):
         self._hidden = False
         self.square: Optional[Square] = None
         """The one in view."""
+        self.is_mapped = True
+        """Whether the run says anything about it."""
         self.drafts: Optional[QgsVectorLayer] = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -59,11 +68,13 @@ class Session(QObject):
         return squares_of(self._layout.project.areas)
 
     def show(self, square: Square) -> None:
-        """Bring a square into view, with its drafts if it is still to do; changed drafts of the last one are kept."""
+        """Bring a square into view, with drafts if it is to do and mapped; changed drafts of the last one are kept."""
         self.keep()
         self.square = square
+        self._hide_polygons()
         self._view.show(square.geometry, self._layout.project.areas)
-        if square.checked:
+        self.is_mapped = square.checked or self._layout.is_mapped(square)
+        if square.checked or not self.is_mapped:
             self._drop_drafts()
         else:
             drafts = self.drafts or self._new_drafts()
@@ -81,6 +92,7 @@ class Session(QObject):
         labels, areas = self._layout.project.labels, self._layout.project.areas
         square, drafts = present(self.square), present(self.drafts)
         self._view.note_work()
+        require_free(areas)
         complete(labels, LABEL_ATTRIBUTES)
         complete(areas, AREA_ATTRIBUTES)
         added = write_features(labels, self._layout.labels_of(drafts))
@@ -139,17 +151,14 @@ class Session(QObject):
         self._view.hide()
         self.square = None
         self._drop_drafts(removed)
+        self._show_polygons()
         self.changed.emit()
 
     def _new_drafts(self) -> QgsVectorLayer:
-        """An empty layer of drafts, on top of all; the run's polygons, the same outlines, are hidden meanwhile."""
+        """An empty layer of drafts, on top of all."""
         project, drafts = QgsProject.instance(), self._layout.new_layer()
         project.addMapLayer(drafts, addToLegend=False)
         project.layerTreeRoot().insertLayer(0, drafts)
-        node = project.layerTreeRoot().findLayer(self._layout.polygons.id())
-        self._hidden = node is not None and node.itemVisibilityChecked()
-        if self._hidden:
-            present(node).setItemVisibilityChecked(False)
         present(drafts.undoStack()).indexChanged.connect(self._note_edit)
         self.drafts = drafts
         return drafts
@@ -162,11 +171,24 @@ class Session(QObject):
         present(self.drafts.undoStack()).indexChanged.disconnect(self._note_edit)
         if self.drafts.id() not in removed:
             self.drafts.rollBack()
-            QTimer.singleShot(0, partial(_remove, self.drafts.id()))
+            timer = QTimer(self.drafts)  # which ends with the layer: another one may get its ID
+            timer.setSingleShot(True)
+            timer.timeout.connect(partial(_remove, self.drafts.id()))
+            timer.start(0)
         self.drafts = None
+
+    def _hide_polygons(self) -> None:
+        """Hide the run's polygons: drafts and labels are the same outlines."""
+        node = QgsProject.instance().layerTreeRoot().findLayer(self._layout.polygons.id())
+        if node is not None and node.itemVisibilityChecked():
+            node.setItemVisibilityChecked(False)
+            self._hidden = True
+
+    def _show_polygons(self) -> None:
         node = QgsProject.instance().layerTreeRoot().findLayer(self._layout.polygons.id())
         if self._hidden and node is not None:
             node.setItemVisibilityChecked(True)
+        self._hidden = False
 
     def _note_edit(self) -> None:
         self._timer.start()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qgis.core import QgsFeature, QgsGeometry, QgsVectorLayer, QgsVectorLayerUtils
 
 from ...protocol import AREA_CHECKED, AREA_RANK, AREA_REASON, AREA_SECONDS, AREA_STATE, AREA_TODO, Split
-from ..label.attributes import AREA_ATTRIBUTES, complete, write_features, write_values
+from ..label.attributes import AREA_ATTRIBUTES, complete, require_free, write_features, write_values
 from ..label.project import NAME_FIELD, SPLIT_FIELD
 from ..layers.vector_snapshot import text_of
 
@@ -49,6 +49,7 @@ def add_squares(areas: QgsVectorLayer, new: Sequence[tuple[dict[str, object], Qg
     Raises:
         OrthomaskError: they cannot be added.
     """
+    require_free(areas)
     complete(areas, AREA_ATTRIBUTES)
     fields = areas.fields()
     features = [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Optional
 
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
-from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QGridLayout,
     QGroupBox,
@@ -18,7 +18,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ...protocol import OrthomaskError
+from ...protocol import OrthomaskError, Split
 from ..client.engine_client import EngineClient
 from ..label.project import SPLIT_NAMES
 from ..toolkit.icons import icon
@@ -32,6 +32,8 @@ from .square_view import SquareView
 from .squares import Square, seconds_left
 
 PAUSE_MS, ROW_PX, SHOWN_ROWS = 200, 22, 6
+ENOUGH = 4
+"""Checked squares from which on it matters what they are for."""
 
 
 class SquaresBox(QGroupBox):
@@ -56,16 +58,15 @@ class SquaresBox(QGroupBox):
         self.view = SquareView(iface.mapCanvas())
         self._keys = ReviewKeys(iface.mapCanvas(), lambda: self.drafts is not None or self._square is not None)
         self._keys.pressed.connect(self._take_key)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._timer = _later(self, PAUSE_MS, self.refresh)
+        self._strays = _later(self, 0, self._remove_strays)  # not while QGIS is reading the project
         self.list = QListWidget()
         self.list.setAccessibleName(tr("Squares"))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.words, self.reason = QLabel(), QLabel()
         self.bar = _Bar()
         layout = QVBoxLayout(self)
-        for widget in (self.words, self.list, self.reason):
+        for widget in (self.words, self.reason, self.list):
             layout.addWidget(widget)
         for words in (self.words, self.reason):
             words.setWordWrap(True)
@@ -74,13 +75,13 @@ class SquaresBox(QGroupBox):
             button.clicked.connect(lambda _=False, step=step: self._press(step))
         self.bar.close_button.clicked.connect(self.close_square)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._note_removed)
-        QgsProject.instance().readProject.connect(self._remove_strays)
+        QgsProject.instance().readProject.connect(self._strays.start)
         self.refresh()
 
     def release(self) -> None:
         """Leave map and project as they were."""
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._note_removed)
-        QgsProject.instance().readProject.disconnect(self._remove_strays)
+        QgsProject.instance().readProject.disconnect(self._strays.start)
         self._leave()
         self._remove_strays()
         self._keys.release()
@@ -111,7 +112,7 @@ class SquaresBox(QGroupBox):
         self.list.blockSignals(True)
         self.list.clear()
         for square in squares:
-            item = QListWidgetItem(icon("light-green" if square.checked else "light-amber"), _title(square))
+            item = QListWidgetItem(icon("accept" if square.checked else "todo"), _title(square))
             item.setToolTip(f"{square.name}: {square.reason}")
             self.list.addItem(item)
         self.list.blockSignals(False)
@@ -266,7 +267,7 @@ class SquaresBox(QGroupBox):
     def _show_state(self) -> None:
         squares, square = self._squares, self._square
         self.words.setText(self._told(squares))
-        self.reason.setText(tr("{}: {}.").format(square.name, square.reason) if square is not None else "")
+        self.reason.setText(self._told_of(square) if square is not None else "")
         self.reason.setVisible(bool(self.reason.text()))
         ready = bool(squares) and not self._missing_all
         drafts = self.drafts
@@ -290,6 +291,12 @@ class SquaresBox(QGroupBox):
             return f"{named} {_progress(squares)}"
         return _progress(squares)
 
+    def _told_of(self, square: Square) -> str:
+        """Why a square was suggested; or that this run does not know it."""
+        if self._session is not None and not self._session.is_mapped:
+            return tr("The run did not map {}: choose the run that it was suggested for.").format(square.name)
+        return tr("{}: {}.").format(square.name, square.reason)
+
     def _note_removed(self, identities: list[str]) -> None:
         """The user removes the drafts: then no square is in view."""
         drafts = self.drafts
@@ -298,7 +305,7 @@ class SquaresBox(QGroupBox):
             self._mark_row()
             self.target_changed.emit()
 
-    def _remove_strays(self, *_: object) -> None:
+    def _remove_strays(self) -> None:
         QgsProject.instance().removeMapLayers(stray_drafts(self.drafts))
 
 
@@ -308,7 +315,7 @@ class _Bar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.buttons = {
-            Step.ACCEPT: QPushButton(icon("light-green"), tr("Accept")),
+            Step.ACCEPT: QPushButton(icon("accept"), tr("Accept")),
             Step.REJECT: QPushButton(tr("Reject")),
             Step.UNDO: QPushButton(tr("Undo")),
             Step.PREVIOUS: QPushButton(tr("Previous")),
@@ -336,7 +343,7 @@ class _Bar(QWidget):
         """Enable what can be done now."""
         accept = self.buttons[Step.ACCEPT]
         accept.setText(tr("Check again") if square is not None and square.checked else tr("Accept"))
-        accept.setEnabled(square is not None)
+        accept.setEnabled(drafts is not None or (square is not None and square.checked))
         self.buttons[Step.REJECT].setEnabled(drafts is not None)
         self.buttons[Step.UNDO].setEnabled(drafts is not None and present(drafts.undoStack()).canUndo())
         for step in (Step.PREVIOUS, Step.NEXT):
@@ -344,16 +351,39 @@ class _Bar(QWidget):
         self.close_button.setEnabled(square is not None)
 
 
+def _later(owner: QWidget, pause_ms: int, call: Callable[[], None]) -> QTimer:
+    """A timer that calls once, so long after it was last started."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(pause_ms)
+    timer.timeout.connect(call)
+    return timer
+
+
 def _title(square: Square) -> str:
     state = tr("checked") if square.checked else tr("to do")
-    return tr("{}. {} · {} · {}").format(in_digits(square.rank), state, tr(SPLIT_NAMES[square.split]), square.reason)
+    return f"{in_digits(square.rank)}   {state} · {tr(SPLIT_NAMES[square.split])}"
 
 
 def _progress(squares: list[Square]) -> str:
-    count = sum(square.checked for square in squares)
+    checked = [square for square in squares if square.checked]
+    count = len(checked)
     if not squares:
         return tr("No squares yet: suggest some above.")
+    words = tr("{} of {} checked").format(in_digits(count), in_digits(len(squares)))
+    left = seconds_left(squares)
     if count == len(squares):
-        return tr("All {} squares are checked.").format(in_digits(count))
-    words, left = tr("{} of {} checked").format(in_digits(count), in_digits(len(squares))), seconds_left(squares)
-    return tr("{}, about {} left.").format(words, time_in_words(left)) if left else f"{words}."
+        words = tr("All {} squares are checked").format(in_digits(count))
+    elif left:
+        words = tr("{}, about {} left").format(words, time_in_words(left))
+    return f"{words}. {_one_sided(checked)}".strip()
+
+
+def _one_sided(checked: list[Square]) -> str:
+    """What is missing if all checked squares are for the same."""
+    to_learn = sum(square.split is Split.TRAIN for square in checked)
+    if len(checked) < ENOUGH or 0 < to_learn < len(checked):
+        return ""
+    if to_learn:
+        return tr("All are for training: check one for validation or test, too, else accuracy stays unknown.")
+    return tr("None is for training: check one that is, too, else there is nothing to learn from.")

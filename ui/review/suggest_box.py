@@ -6,9 +6,9 @@ from functools import partial
 from typing import Optional
 
 from qgis.core import QgsApplication
-from qgis.gui import QgisInterface
+from qgis.gui import QgisInterface, QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QDoubleSpinBox, QFormLayout, QGroupBox, QSpinBox, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QDoubleSpinBox, QFormLayout, QSpinBox, QVBoxLayout, QWidget
 
 from ...protocol import Cancelled, OrthomaskError, SuggestRequest, usual_size_m
 from ..client.engine_client import EngineClient
@@ -19,12 +19,12 @@ from ..toolkit.run_bar import RunBar
 from ..toolkit.settings import DEVICE
 from ..toolkit.words import in_digits, tr, tr_n
 from .context import Context
-from .squares import add_squares
+from .squares import add_squares, squares_of
 from .suggesting import FrozenSuggesting, NewSquares, Suggester
 
 
-class SuggestBox(QGroupBox):
-    """How many squares, and how large.
+class SuggestBox(QgsCollapsibleGroupBox):
+    """How many squares, and how large. Collapsed for a label project that has squares.
 
     Args:
         iface: QGIS, for its message bar.
@@ -68,6 +68,8 @@ class SuggestBox(QGroupBox):
         """Suggest squares of this run for this label project; a new run brings its usual size."""
         if context.run is not None and context.run != self._context.run:
             self.side.setValue(usual_size_m(float(context.run.record["model"].get("gsd_m", 0.0))))
+        if context.project is not None and context.project != self._context.project:
+            self.setCollapsed(bool(squares_of(context.project.areas)))
         self._context = context
         if self._task is None:
             self._refresh()

@@ -30,10 +30,13 @@ from orthomask.protocol import (
     Labels,
     OrthomaskError,
     PredictRequest,
+    Region,
 )
 from orthomask.training.loop import quality
 from orthomask.training.loop.doubles import doubles
 from orthomask.training.loop.offset import REACH_PX, estimate, fits, outline
+from orthomask.training.loop.shifts import shifts
+from orthomask.training.truth.labels import Grid
 
 Box = tuple[float, float, float, float]
 HOUSES: list[Box] = [
@@ -138,6 +141,21 @@ def test_a_shift_is_found_in_metres_and_its_copy_lies_right(
     assert set(notes) == {"kept"}
     again = ask([], labels=(Labels(str(target)),), output_path=str(tmp_path / "again.gpkg"))
     assert (again.shift, again.counts["shifted"]) == (None, 0)
+
+
+def test_labels_that_the_run_has_not_seen_are_counted(
+    ask: Callable[..., InspectResult], town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "prepare", data.predictor)
+    corner = shapely.Polygon([(0, 0), (120, 0), (120, 100), (80, 100), (80, 220), (0, 220)])  # its box holds more
+    place = shapely.transform(corner, lambda xy: xy * [data.GSD, -data.GSD] + data.TRANSFORM @ (0, 0))
+    image, model = Image(str(town / "land.tif")), str(town / data.MODEL)
+    predict.run(
+        PredictRequest(image, model, str(tmp_path / "part"), Region(place.wkt, data.CRS), device="cpu"), Progress()
+    )
+    result = ask([*HOUSES[:3], (90, 150, 110, 170)], run_dir=str(tmp_path / "part"))
+    assert "1 label lies where the run found no image, or did not look." in result.warnings
+    assert kinds(result).get("contradicted") is None
 
 
 def test_labels_at_random_show_no_shift(ask: Callable[..., InspectResult]) -> None:
@@ -262,6 +280,29 @@ def test_a_displacement_is_found_between_pixels(x: float, y: float, seed: int) -
     assert (found.x, found.y) == pytest.approx((x, y), abs=0.35)
     assert found.exceeds(0.5, (x + 8, y))
     assert not found.exceeds(0.5, (x, y))
+
+
+def test_a_neighbourhood_with_a_shift_of_its_own_is_told_from_the_rest() -> None:
+    grid = Grid(data.CRS, data.TRANSFORM, 900, 420)
+    picture = np.random.default_rng(3).normal(0, 0.1, (grid.height_px, grid.width_px))
+    places = itertools.product((*range(40, 380, 55), *range(440, 850, 55)), range(40, 360, 55))
+    houses = [(x, y, x + 18, y + 14) for x, y in places]
+    for left, top, right, bottom in houses:
+        picture[top:bottom, left:right] += 1
+
+    def read(window: Any) -> tuple[np.ndarray, np.ndarray]:
+        part = picture[max(0, window.y) : window.y + window.height, max(0, window.x) : window.x + window.width]
+        return part, np.full(part.shape, part.shape == (window.height, window.width))
+
+    labels = np.array([shapely.box(*moved(house, -4 * (house[0] > 400), 0)) for house in houses], object)
+    _, local = shifts(labels, grid, data.GSD, read, Progress())
+    right = [place for place in local if place.polygon.centroid.x > 400]
+    assert [(place.offset.x, place.offset.y) for place in right] == [pytest.approx((4, 0), abs=0.3)]
+    labels = np.array([shapely.box(*moved(house, 0, 5)) for house in houses], object)
+    whole, local = shifts(labels, grid, data.GSD, read, Progress())
+    assert whole is not None
+    assert (whole.offset.x, whole.offset.y) == pytest.approx((0, -5), abs=0.3)
+    assert local == []
 
 
 def test_noise_has_no_sure_place() -> None:

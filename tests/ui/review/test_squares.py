@@ -3,8 +3,8 @@ import sqlite3
 
 import pytest
 from mouse import move
-from qgis.core import QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayerUtils
-from qgis.PyQt.QtCore import Qt
+from qgis.core import QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
+from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
 from review_squares import FIELD, NOTHING, TWO_PARTS_OF_AN_ORCHARD, outline, rows, write_squares
 from scene import LEFT, TOP, square, wait_until
@@ -12,9 +12,11 @@ from scene import LEFT, TOP, square, wait_until
 from orthomask.protocol import Split
 from orthomask.ui.label.empty_areas import count_splits, empty_areas
 from orthomask.ui.label.project import open_project
-from orthomask.ui.review import draft_store
+from orthomask.ui.review import draft_store, session
 from orthomask.ui.review.keys import Step
+from orthomask.ui.review.panel import ReviewPanel
 from orthomask.ui.review.square_view import IDLE_SECONDS
+from orthomask.ui.review.squares import mark_checked
 from orthomask.ui.runs import results
 
 WEST, EAST = TWO_PARTS_OF_AN_ORCHARD
@@ -35,20 +37,24 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def polygons(dock, run_folder):
-    group = results.add_run(QgsProject.instance(), results.read_run(run_folder))
-    return group.findLayers()[0].layer()
+def polygons(qgis_new_project, run_folder):
+    return QgsProject.instance().addMapLayer(results.polygon_layer(results.read_run(run_folder)))
 
 
 @pytest.fixture
-def panel(dock, polygons, path):
-    dock.tabs.setCurrentWidget(dock.review)
+def panel(qgis_iface, canvas, bar, client, polygons, path):
     open_project(QgsProject.instance(), path)
-    yield dock.review
-    for layer in (
-        dock.review.context.project and (dock.review.context.project.labels, dock.review.context.project.areas)
-    ) or ():
-        layer.rollBack()
+    canvas.setExtent(polygons.extent())
+    panel = ReviewPanel(qgis_iface, client)
+    panel.resize(340, 600)
+    panel.show()
+    yield panel
+    for layer in QgsProject.instance().mapLayers().values():
+        if isinstance(layer, QgsVectorLayer):
+            layer.rollBack()
+    panel.release()
+    panel.deleteLater()
+    QCoreApplication.processEvents()
 
 
 @pytest.fixture
@@ -80,10 +86,8 @@ def to_screen(canvas, x, y):
 
 
 def test_squares_are_listed_by_rank_with_state_purpose_and_reason(panel, box):
-    assert titles(box)[:2] == [
-        "1. to do · training · Unsure of 12% of the pixels",
-        "2. to do · test · Unsure of 12% of the pixels",
-    ]
+    assert titles(box)[:2] == ["1   to do · training", "2   to do · test"]
+    assert box.list.item(0).toolTip() == "square 1: Unsure of 12% of the pixels"
     assert box.words.text() == "0 of 4 checked."
     assert panel.context.target == panel.context.polygons
 
@@ -131,9 +135,10 @@ def test_accepting_by_key_saves_labels_and_square_and_goes_on(panel, box, canvas
     assert rows(path, "labels", "class", "origin", "run_id") == [(1, "accepted", "0123456789ab")]
     assert NOW.fullmatch(rows(path, "labels", "changed_at")[0][0])
     assert rows(path, "areas", "state", "seconds")[:2] == [("checked", 7.5), ("todo", None)]
-    assert titles(box)[0].startswith("1. checked")
+    assert titles(box)[0].startswith("1   checked")
     assert box.words.text() == "1 of 4 checked, about 22 s left."
     assert box.list.currentRow() == 1
+    assert box.reason.text() == "square 2: Unsure of 12% of the pixels."
 
 
 def test_an_object_across_two_squares_becomes_a_label_once(panel, box, canvas, path):
@@ -330,6 +335,29 @@ def test_a_file_that_cannot_be_written_leaves_all_as_it_was(panel, box, canvas, 
     assert len(rows(path, "labels", "class")) == 2
 
 
+def test_a_crash_between_labels_and_square_leaves_a_square_to_do_and_no_label_twice(
+    panel, box, canvas, path, monkeypatch
+):
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def die(*_):
+        raise Killed
+
+    begin(box)
+    monkeypatch.setattr(session, "mark_checked", die)
+    with pytest.raises(Killed):
+        box._session.accept()
+    monkeypatch.setattr(session, "mark_checked", mark_checked)
+    assert len(rows(path, "labels", "class")) == 1
+    assert count_splits(panel.context.project.areas, panel.context.project.labels) == {Split.TODO: 4}
+    box.close_square()
+    begin(box)
+    assert box.drafts.featureCount() == 0
+    key(canvas, Qt.Key.Key_A)
+    assert len(rows(path, "labels", "class")) == 1
+
+
 def test_a_label_project_or_run_that_is_closed_ends_the_review(panel, box, polygons, canvas):
     begin(box)
     QgsProject.instance().removeMapLayer(panel.context.project.labels.id())
@@ -369,7 +397,7 @@ def test_drafts_saved_in_a_qgis_project_are_removed_when_it_is_opened(panel, box
     QgsProject.instance().write(path)
     QgsProject.instance().clear()
     QgsProject.instance().read(path)
-    assert not QgsProject.instance().mapLayersByName("Drafts")
+    wait_until(lambda: not QgsProject.instance().mapLayersByName("Drafts"))
     assert len(titles(box)) == 4
 
 
@@ -387,6 +415,31 @@ def test_classes_that_the_project_lacks_are_named(panel, box, path, monkeypatch)
     assert not box.bar.isVisible()
     box.list.setCurrentRow(0)
     assert box.drafts is None
+
+
+def test_squares_that_the_run_did_not_map_cannot_be_accepted(panel, box, canvas, tmp_path):
+    path = write_squares(tmp_path / "far.gpkg", (500, 8, "train"), (28, 8, "train"), (*FIELD, "train"))
+    panel.choice.choose_project(open_project(QgsProject.instance(), path).path)
+    for _ in range(2):
+        press(box.bar.buttons[Step.NEXT])
+        assert "The run did not map" in box.reason.text()
+        assert box.drafts is None
+        key(canvas, Qt.Key.Key_A)
+    assert {state for (state,) in rows(path, "areas", "state")} == {"todo"}
+    key(canvas, Qt.Key.Key_N)
+    assert box.drafts.featureCount() == 1
+
+
+@pytest.mark.parametrize(("split", "told"), [("train", "All are for training"), ("test", "None is for training")])
+def test_squares_of_one_purpose_alone_are_told(panel, box, canvas, tmp_path, split, told):
+    path = write_squares(tmp_path / "sided.gpkg", *((x, 3, split) for x in (0, 5, 10, 15)))
+    panel.choice.choose_project(open_project(QgsProject.instance(), path).path)
+    begin(box)
+    for _ in range(3):
+        key(canvas, Qt.Key.Key_A)
+    assert told not in box.words.text()
+    key(canvas, Qt.Key.Key_A)
+    assert told in box.words.text()
 
 
 def test_squares_count_once_they_are_checked(panel, box, canvas):
