@@ -175,8 +175,8 @@ def chips(params):
 def learn(params):
     folder = params["output_dir"]
     return {
-        "model_path": f"{folder}/{params['name']}.safetensors", "run_dir": folder, "share": 0.6, "here": GAIN,
-        "home": HOME, "better": True, "verdict": "Better here by 0.21 IoU; at home as good as before.",
+        "model_path": f"{folder}/{params['name'] or 'candidate'}.safetensors", "run_dir": folder, "share": 0.6,
+        "here": GAIN, "home": HOME, "better": True, "verdict": "Better here by 0.21 IoU; at home as good as before.",
         "squares": "f1e2", "seconds": 170.0, "warnings": [],
     }  # fmt: skip
 

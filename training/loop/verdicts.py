@@ -13,10 +13,10 @@ from affine import Affine
 
 from ...engine.images import regions
 from ...engine.images.grid import Window
-from ...protocol import AREA_CHECKED, ClassInfo, ErrorCode, LabelledImage, OrthomaskError, Split
+from ...protocol import ClassInfo, ErrorCode, LabelledImage, OrthomaskError, Split
 from ...protocol.words import tr
 from ..accuracy.objects import MATCH_IOU
-from ..truth.labels import Grid, Truth, TruthArea, open_truth
+from ..truth.labels import Grid, Truth, open_truth
 from .run_objects import Box, Objects
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", ""
@@ -144,7 +144,7 @@ def _read(truth: LabelledImage, classes: Sequence[ClassInfo], crs: pyproj.CRS, b
 
 def _known(truth: Truth, classes: Sequence[ClassInfo]) -> Known:
     grid, names = truth.grid, {info.value: info.name for info in classes}
-    checked = [area.polygon for area in _checked(truth.areas)] if truth.areas else [grid.box]
+    checked = [area.polygon for area in truth.areas if area.split is not Split.TODO] if truth.areas else [grid.box]
     areas = shapely.union_all(np.array(checked, object))
     shapely.prepare(areas)
     labels = [
@@ -156,9 +156,3 @@ def _known(truth: Truth, classes: Sequence[ClassInfo]) -> Known:
     placed = np.asarray(regions.transformed(outlines, grid.transform))
     said = np.array([names.get(label.class_value, "") for label in labels], object)
     return Known(regions.transformed(areas, grid.transform), Objects(placed, said))
-
-
-def _checked(areas: Sequence[TruthArea]) -> list[TruthArea]:
-    """Those that a person has confirmed; of a project from before areas had a state, all that are not to do."""
-    stated = any(area.state for area in areas)
-    return [area for area in areas if (area.state == AREA_CHECKED if stated else area.split is not Split.TODO)]

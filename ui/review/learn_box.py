@@ -32,6 +32,7 @@ from ..toolkit.messages import show_success, show_warning
 from ..toolkit.present import present
 from ..toolkit.words import in_digits, time_in_words, tr
 from ..train.bar import TrainingBar
+from ..train.data import recorded
 from ..train.run import Epoch, RunWatcher, read_base, read_epochs
 from ..train.view import TrainingView
 from .context import Context
@@ -204,7 +205,8 @@ class LearnBox(QGroupBox):
         self.watcher.start(self._run_dir)
 
     def _show_epochs(self, epochs: Sequence[Epoch]) -> None:
-        self.view.show_epochs(epochs, 0, read_base(self._run_dir))
+        training = recorded(self._run_dir)
+        self.view.show_epochs(epochs, training.schedule.epochs if training else 0, read_base(self._run_dir))
 
     def _show_state(self) -> None:
         """Show the button for the state: Learn, Pause or Resume; and the result of the last learning, if any."""

@@ -12,7 +12,9 @@ from typing import Callable, Optional
 from qgis.PyQt.QtCore import QObject
 
 from ...protocol import (
+    BACKGROUND,
     OVERLAP_PX,
+    UNKNOWN,
     CheckLearningRequest,
     ClassInfo,
     ClassValue,
@@ -23,15 +25,14 @@ from ...protocol import (
     LearnResult,
     OrthomaskError,
     PredictRequest,
-    VersionsRequest,
     from_json,
     to_json,
 )
+from ...protocol.matching import finds_any, fitted
 from ..client.engine_client import EngineClient, Feedback
-from ..label.class_table import by_number
 from ..label.project import CLASS_FIELD, LabelProject
 from ..label.sources import FrozenAreas, GroundTruth, LabelSource, Rendering
-from ..models.own_models import bands_of, base_of, classes_of, gsd_of, title_of
+from ..models.own_models import bands_of, base_of, classes_of, gsd_of
 from ..runs.folders import new_folder
 from ..runs.results import Run
 from ..segment.repeating import Layer, layer_of, require_file, with_access
@@ -79,14 +80,8 @@ class LearningJob(LongJob):
         """Learn into a new run folder beside the project."""
         folder = Path(new_folder(str(Path(project.path).parent / FOLDER), project.name, "learning"))
 
-        def prepare(feedback: Feedback) -> LearnRequest:
-            found = self._client.call(VersionsRequest(project.path), feedback)
-            number = max((version.number for version in found.versions), default=0) + 1
-            request = plan.request(folder, folder / DATA_DIR, feedback)
-            return replace(request, name=f"{Path(plan.model).stem}-{number}")
-
         self._about = project.path, str(run.folder)
-        self.start(prepare)
+        self.start(lambda feedback: plan.request(folder, folder / DATA_DIR, feedback))
 
     def settle(self) -> None:
         """Forget the learning; its files stay."""
@@ -129,10 +124,15 @@ class LearningJob(LongJob):
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be learnt from now, frozen from QGIS's layers, and on top of which model."""
+    """What would be learnt from now, frozen from QGIS's layers, and on top of which model.
+
+    Attributes:
+        project: path of the label project.
+    """
 
     layers: FrozenLayers
     model: str
+    project: str
 
     @classmethod
     def of(cls, run: Run, project: LabelProject) -> Plan:
@@ -144,12 +144,7 @@ class Plan:
         request = run_request(run)
         model = base_of(request.model)
         truth = truth_on(request.image, project, _mapping(project.classes, classes_of(model)), model)
-        return cls(FrozenLayers(project.name, truth), model)
-
-    @property
-    def title(self) -> str:
-        """The title of the base."""
-        return title_of(self.model) or Path(self.model).stem
+        return cls(FrozenLayers(project.name, truth), model, project.path)
 
     def request(self, folder: Path, data: Path, feedback: Feedback, *, rendered: bool = True) -> LearnRequest:
         """Write copies into the folder `data`, and make the request to learn into `folder`; any thread.
@@ -159,7 +154,7 @@ class Plan:
             OrthomaskError: a copy cannot be written.
         """
         (image,) = self.layers.write(data, feedback, rendered=rendered).projects
-        return LearnRequest(image, self.model, str(folder), device=DEVICE.get())
+        return LearnRequest(image, self.model, str(folder), project=self.project, device=DEVICE.get())
 
     def check(self) -> Callable[[Path, Feedback], CheckLearningRequest]:
         """What `SnapshotClient` calls to ask what there is to learn from."""
@@ -211,7 +206,18 @@ def rendered_layer(image: Image) -> Layer:
 
 
 def _mapping(classes: Sequence[ClassInfo], known: Sequence[ClassInfo]) -> tuple[ClassValue, ...]:
-    """The model's class for each value of the labels: the one of the same name, else of the same number."""
-    values = {info.name.casefold(): info.value for info in known}
-    named = {str(info.value): values.get(info.name.casefold(), info.value) for info in classes}
-    return tuple(replace(entry, value=named.get(entry.source, entry.value)) for entry in by_number(classes))
+    """The model's class for each value of the labels, by name; none for a model that the engine cannot read, either.
+
+    Raises:
+        OrthomaskError: none is a class of the model.
+    """
+    if not known:
+        return ()
+    plain = [(text, text) for text in (str(BACKGROUND), str(UNKNOWN), "")]
+    mapping = fitted([*plain, *((str(info.value), info.name) for info in classes)], known)
+    if not finds_any(mapping):
+        names = ", ".join(f"“{info.name}”" for info in classes)
+        sentence = tr("The model finds no class of the labels: {}.").format(names)
+        remedy = tr("Choose a model of these classes, or other labels.")
+        raise OrthomaskError(ErrorCode.LABELS_CLASSES, sentence, remedy)
+    return mapping

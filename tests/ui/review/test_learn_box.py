@@ -12,9 +12,9 @@ from qgis.PyQt.QtCore import QCoreApplication
 from scene import square, wait_until, write_epochs, write_project
 from test_dock import press, shown
 
-from orthomask.protocol import Image, LearnRequest, PredictRequest, Region, from_json, to_json
+from orthomask.protocol import ClassInfo, Image, LearnRequest, PredictRequest, Region, from_json, to_json
 from orthomask.ui.label.project import open_project
-from orthomask.ui.review import learn_box, learning_check
+from orthomask.ui.review import learn_box, learning, learning_check
 from orthomask.ui.review.context import Context
 from orthomask.ui.runs.results import add_run, read_run
 from orthomask.ui.toolkit.settings import LEARNING
@@ -126,6 +126,23 @@ def test_an_error_of_the_check_is_said_in_the_box(make_box, context, engine):
     assert box.errors == []
 
 
+def test_labels_of_other_classes_are_said_before_anything_is_learnt(make_box, context, monkeypatch):
+    monkeypatch.setattr(learning, "classes_of", lambda _: (ClassInfo(3, "road", "#000000"),))
+    box = make_box(context)
+    wait_until(lambda: "The model finds no class of the labels: “field”, “orchard”." in box.words.text())
+    assert not box.bar.main_button.isEnabled()
+
+
+def test_labels_are_matched_with_the_models_classes_by_name(make_box, context, engine, monkeypatch):
+    monkeypatch.setattr(learning, "classes_of", lambda _: (ClassInfo(1, "orchard", "#000000"),))
+    box = make_box(context)
+    wait_until(box.bar.main_button.isEnabled)
+    (labels,) = engine.asked("check_learning")[-1]["learning"]["data"]["labels"]
+    assert {entry["source"]: entry["value"] for entry in labels["mapping"]} == {
+        "0": 0, "255": 255, "": 255, "1": 0, "2": 1,
+    }  # fmt: skip
+
+
 def test_an_image_that_is_gone_is_said(make_box, context, photo):
     Path(photo).unlink()
     box = make_box(context)
@@ -143,9 +160,9 @@ def test_an_unsaved_square_is_seen_at_once_and_learnt_from(box, engine, context)
     wait_until(lambda: len(engine.asked("check_learning")) > count)
     request = begin(box, engine)
     assert request.data.place == "town"
-    seen = [message for message in engine.requests if message["method"] == "learn"][-1]["seen"]["areas"]
-    assert sorted(row[1:] for row in seen) == [
-        ["train", "checked"], ["train", "checked"], ["train", "todo"], ["validation", "checked"],
+    frozen = QgsVectorLayer(request.data.areas.path, "areas", "ogr")
+    assert sorted((each["split"], each["state"]) for each in frozen.getFeatures()) == [
+        ("train", "checked"), ("train", "checked"), ("train", "todo"), ("validation", "checked"),
     ]  # fmt: skip
     areas.rollBack()
 
@@ -155,7 +172,7 @@ def test_an_unsaved_square_is_seen_at_once_and_learnt_from(box, engine, context)
 
 def test_learning_is_asked_for_with_frozen_labels_and_a_name_of_its_own(box, engine, context, tmp_path):
     request = begin(box, engine)
-    assert request.name == "fields-1"
+    assert request.project == context.project.path
     assert request.existing.value == "resume"
     assert not request.stop
     folder = Path(request.output_dir)
