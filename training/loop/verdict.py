@@ -7,6 +7,8 @@ from ...protocol.words import tr
 
 LEARNT = 0.02
 """A tuned model that gains less IoU than this on what it learnt from has learnt nothing."""
+GAINED = 0.01
+"""IoU; less is no gain."""
 FEW = 8
 """With fewer areas to compare on than this, chance decides much."""
 
@@ -19,7 +21,7 @@ def of(here: Gain, home: Gain | None, share: float, learnt: Gain) -> tuple[bool,
         learnt: the tuned model on what it learnt from.
     """
     gained = here.after.iou - here.before.iou
-    if share == 0 or gained <= 0:
+    if share == 0 or gained < GAINED:
         return False, f"{tr('No better than the model it started from.')} {_why(here, learnt)}"
     words = tr("Better here: IoU {:.2f} instead of {:.2f}, objects F1 {:.2f} instead of {:.2f}.").format(
         here.after.iou, here.before.iou, here.after.object_f1, here.before.object_f1
