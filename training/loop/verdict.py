@@ -6,8 +6,8 @@ from ...protocol import Gain
 from ...protocol.words import tr
 
 LEARNT, KNOWN = 0.02, 0.7
-"""A tuned model that gains less IoU than the first on what it learnt from has learnt nothing, although there was much to
-learn if the base has less than the second there."""
+"""A tuned model that gains less IoU than the first on what it learnt from has learnt nothing; there was much to learn
+where the base has less than the second."""
 GAINED = 0.01
 """IoU; less is no gain."""
 FEW = 8
