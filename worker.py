@@ -58,6 +58,9 @@ CAPABILITIES = {
     "check_learning": "training.loop.check",
     "compare": "training.loop.differences",
     "versions": "training.loop.versions",
+    "inspect": "training.loop.quality",
+    "grow": "engine.grow.grow",
+    "square": "engine.grow.square",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, evaluate, models, prediction, review, train, truth, wheelhouse
+from . import chips, compare, evaluate, grow, learn, models, prediction, quality, review, train, truth, wheelhouse
 
 
 @click.group()
@@ -19,6 +19,7 @@ for command in (
     prediction.polygonize,
     prediction.check,
     prediction.info,
+    grow.grow,
     truth.project,
     truth.areas,
     truth.mask,
@@ -27,6 +28,9 @@ for command in (
     train.search,
     evaluate.evaluate,
     review.suggest,
+    quality.inspect,
+    learn.learn,
+    compare.compare,
     models.models,
     wheelhouse.wheelhouse,
 ):

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from ..protocol import CopyModelRequest, EnsembleRequest, Existing, ModelsRequest, ModelsResult, ModelSummary
+from ..protocol import (
+    CopyModelRequest,
+    EnsembleRequest,
+    Existing,
+    Gain,
+    ModelsRequest,
+    ModelsResult,
+    ModelSummary,
+    VersionsRequest,
+    VersionsResult,
+)
 from .shared import json_option, run
 
 _title_option = click.option("--title", default="", help="Title in the list of models.")
@@ -13,7 +23,7 @@ _overwrite_option = click.option("--overwrite", is_flag=True, help="Overwrite an
 
 @click.group()
 def models() -> None:
-    """List models, copy them, join them."""
+    """List models, copy them, join them; choose the version that a label project uses."""
 
 
 @models.command("list")
@@ -53,6 +63,32 @@ def ensemble_models(members: tuple[str, ...], out: str, title: str, overwrite: b
     run("ensemble", lambda: EnsembleRequest(members, out, title, _existing(overwrite)), as_json, _say_model)
 
 
+@models.command("history")
+@click.argument("project", type=click.Path())
+@json_option
+def list_versions(project: str, as_json: bool) -> None:
+    """List the versions of the model of a label PROJECT, with their scores before and after."""
+    run("versions", lambda: VersionsRequest(project), as_json, _say_versions)
+
+
+@models.command("use")
+@click.argument("project", type=click.Path())
+@click.argument("version")
+@json_option
+def use_version(project: str, version: str, as_json: bool) -> None:
+    """Use a VERSION of the model of a label PROJECT: its number, 0 for the base, or the path of a candidate."""
+    run("versions", lambda: VersionsRequest(project, use=version), as_json, _say_versions)
+
+
+@models.command("forget")
+@click.argument("project", type=click.Path())
+@click.argument("version")
+@json_option
+def forget_version(project: str, version: str, as_json: bool) -> None:
+    """Remove a VERSION that is not in use from the list of a label PROJECT; its file stays."""
+    run("versions", lambda: VersionsRequest(project, remove=version), as_json, _say_versions)
+
+
 def _existing(overwrite: bool) -> Existing:
     return Existing.OVERWRITE if overwrite else Existing.REFUSE
 
@@ -66,3 +102,23 @@ def _say_models(result: ModelsResult) -> None:
 def _say_model(result: ModelSummary) -> None:
     _say_models(ModelsResult((result,)))
     click.echo(result.path)
+
+
+def _say_versions(result: VersionsResult) -> None:
+    if not result.versions:
+        click.echo("No version is in use yet.")
+    for version in result.versions:
+        mark = "*" if version.number == result.current else " "
+        gone = " (missing or changed)" if version.missing else ""
+        click.echo(f"{mark} {version.number}: {version.title}, {version.model_path}{gone}")
+        for place, gain in (("here", version.here), ("home", version.home)):
+            if gain is not None:
+                click.echo(f"     {_gain(place, gain)}")
+        if version.squares:
+            click.echo(f"     {version.squares} squares, {version.minutes:.0f} minutes of labelling")
+
+
+def _gain(place: str, gain: Gain) -> str:
+    before, after = gain.before, gain.after
+    iou = f"IoU {before.iou:.3f} -> {after.iou:.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    return f"{place}: {iou}, object F1 {before.object_f1:.3f} -> {after.object_f1:.3f}"

@@ -118,10 +118,12 @@ def _joined(images: tuple[str, ...], out: str, existing: Existing, nodata: float
 @click.option("--out", required=True, type=click.Path(), help="GeoPackage to write.")
 @click.option("--overwrite", is_flag=True, help="Overwrite an existing file.")
 @options(_polygon_options)
+@click.option("--region", type=click.Path(), help="Only objects that touch the polygons of this FILE or FILE|LAYER.")
+@click.option("--edited", type=click.Path(), default="", help="Polygons of the same run, whose edits are kept.")
 @json_option
 def polygonize(
     probabilities: str, threshold: float, out: str, overwrite: bool, min_area: float | None, min_hole: float | None,
-    simplify: bool, as_json: bool,
+    simplify: bool, region: str | None, edited: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Make polygons with another threshold.
 
@@ -131,7 +133,7 @@ def polygonize(
     def request() -> PolygonizeRequest:
         existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
         options = PolygonOptions(min_area, min_hole, simplify)
-        return PolygonizeRequest(probabilities, out, threshold, existing, options)
+        return PolygonizeRequest(probabilities, out, threshold, existing, options, region_of(region), edited)
 
     run("polygonize", request, as_json, _say_polygonized)
 

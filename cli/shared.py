@@ -78,8 +78,15 @@ class _Bar(Progress):
         self._bar.render_finish()
 
 
-def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[Any], None]) -> Any:
-    """Answer a request, print the result; on an error of ours, print it and exit with its status."""
+def run(
+    method: str, request: Callable[[], Any], as_json: bool, say: Callable[[Any], None],
+    plain: Callable[[Any], dict[str, Any]] = to_json,
+) -> Any:  # fmt: skip
+    """Answer a request, print the result; on an error of ours, print it and exit with its status.
+
+    Args:
+        plain: what is printed as JSON.
+    """
     bar = _Bar(visible=not as_json)
     try:
         result = worker.answer(method, request(), bar)
@@ -87,7 +94,7 @@ def run(method: str, request: Callable[[], Any], as_json: bool, say: Callable[[A
         _end(bar, error, as_json)
     bar.close()
     if as_json:
-        click.echo(json.dumps(to_json(result), ensure_ascii=False, indent=1))
+        click.echo(json.dumps(plain(result), ensure_ascii=False, indent=1))
     else:
         say(result)
     return result

@@ -32,7 +32,7 @@ from .images.grid import Lattice, Selection, Window, blend_profile, select
 from .images.raster import Reader, Source, open_image, open_reader
 from .models import bundle as bundles
 from .progress import Progress
-from .runs import runs
+from .runs import preview, runs
 from .runs.provenance import Processor
 from .runs.runs import NODATA, SCALE, Part, Strip
 from .shapes import polygons
@@ -164,10 +164,11 @@ def _run_strips(plan_: Plan, predictor: devices.Predictor, folder: runs.RunFolde
             closing(blended(plan_, reader, predictor, progress, first)) as strips_,
         ):
             written: Future[None] | None = None
+            write = preview.writing(folder, plan_.lattice, plan_.selection)
             for strip in strips_:
                 if written:
                     written.result()
-                written = writer.submit(folder.write, strip)
+                written = writer.submit(write, strip)
             if written:
                 written.result()
     except OrthomaskError as error:

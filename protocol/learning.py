@@ -65,6 +65,7 @@ class LearnRequest:
         data: the image, its labels, and the areas; only checked ones are learnt from.
         model: embedded model or bundle, the base.
         name: of the candidate, and the stem of its bundle; empty for the base's name and the next version's number.
+        project: GeoPackage of the label project whose versions it may join; empty if the labels are one.
         existing: RESUME continues from the last checkpoint of the run folder.
         stop: learn no further: compare what the run folder holds.
     """
@@ -73,6 +74,7 @@ class LearnRequest:
     model: str
     output_dir: str
     name: str = ""
+    project: str = ""
     device: str = "auto"
     seed: int = 1
     existing: Existing = Existing.REFUSE

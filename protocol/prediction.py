@@ -159,13 +159,21 @@ class MosaicResult:
 
 @dataclass(frozen=True)
 class PolygonizeRequest:
-    """Make polygons from the `probabilities.tif` of a run, at any threshold, without running the model again."""
+    """Make polygons from the `probabilities.tif` of a run, at any threshold, without running the model again.
+
+    Attributes:
+        region: only of objects that touch it; None for all. Objects that reach further than 128 pixels beyond are cut.
+        edited_path: GeoPackage with polygons of the same run, whose edits are kept: what was added or corrected, and
+            what was removed. Empty for none.
+    """
 
     probabilities_path: str
     output_path: str
     threshold: float
     existing: Existing = Existing.REFUSE
     polygons: PolygonOptions = PolygonOptions()
+    region: Optional[Region] = None
+    edited_path: str = ""
 
     def __post_init__(self) -> None:
         require(

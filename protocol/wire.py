@@ -8,7 +8,7 @@ import typing
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from . import evaluation, ground_truth, learning, prediction, training, training_check
+from . import evaluation, ground_truth, growing, label_quality, learning, prediction, training, training_check
 from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
@@ -37,6 +37,9 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "check_learning": (learning.CheckLearningRequest, learning.CheckLearningResult),
     "compare": (learning.CompareRequest, learning.CompareResult),
     "versions": (learning.VersionsRequest, learning.VersionsResult),
+    "inspect": (label_quality.InspectRequest, label_quality.InspectResult),
+    "grow": (growing.GrowRequest, growing.GrowResult),
+    "square": (growing.SquareRequest, growing.SquareResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }

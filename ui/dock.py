@@ -210,6 +210,7 @@ class OrthomaskDock(QgsDockWidget):
         self.review.choice.new_wanted.connect(self.label.make_project)
         self.review.choice.open_wanted.connect(self.label.choose_project)
         self.label.opened.connect(self.review.choice.choose_project)
+        self.review.segment_wanted.connect(self.segment_with)
 
     def _connect_history(self) -> None:
         self.segment.history.repeat_wanted.connect(self.segment.repeat)

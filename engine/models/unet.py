@@ -65,14 +65,23 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(reversed(ups))
         self.head = nn.Conv2d(widths[0], arguments.classes, kernel_size=1)
 
+    @property
+    def divisor(self) -> int:
+        """Height and width of the input must be multiples of this, in pixels."""
+        return self.arguments.divisor
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits of every pixel."""
+        logits: Tensor = self.head(self.details(image))
+        return logits
+
+    def details(self, image: Tensor) -> Tensor:
+        """What the decoder makes of every pixel, before the decision: `(B, channels, H, W)`."""
         levels = self._levels(image)
         x = levels.pop()
         for up in self.decoder:
             x = up(x, levels.pop())
-        logits: Tensor = self.head(x)
-        return logits
+        return x
 
     def features(self, image: Tensor) -> Tensor:
         """What the encoder makes of an image: `(B, channels, H, W)` at the coarsest level."""
@@ -104,11 +113,25 @@ class Ensemble(nn.Module):
         both = [] if scales is None or shifts is None else zip(scales, shifts)
         self.changes = nn.ModuleList(_Change(scale, shift) for scale, shift in both)
 
+    @property
+    def divisor(self) -> int:
+        """Height and width of the input must be multiples of this, in pixels: of the deepest member."""
+        return max(member.divisor for member in self.members if isinstance(member, UNet))
+
     def forward(self, image: Tensor) -> Tensor:
         """Logarithms of the mean probabilities, fp32."""
-        images = [change(image) for change in self.changes] or [image] * len(self.members)
+        images = self._images(image)
         logarithms = [member(each).float().log_softmax(dim=1) for member, each in zip(self.members, images)]
         return torch.logsumexp(torch.stack(logarithms), dim=0) - math.log(len(logarithms))
+
+    def details(self, image: Tensor) -> Tensor:
+        """Those of the first member: see `UNet.details`."""
+        first: UNet = self.members[0]  # type: ignore[assignment]
+        return first.details(self._images(image)[0])
+
+    def _images(self, image: Tensor) -> list[Tensor]:
+        """An image as each member is used to it."""
+        return [change(image) for change in self.changes] or [image] * len(self.members)
 
 
 class _Change(nn.Module):

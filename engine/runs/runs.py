@@ -137,7 +137,7 @@ class RunFolder:
         self.work = path / WORK
         self.final = Paths(*(path / name for name in RESULTS))
         self._staged = Paths(*(self.work / name for name in RESULTS))
-        self._classes, self._model = bundle.card.classes, bundle.sha256
+        self.classes, self._model = bundle.card.classes, bundle.sha256
         self._state = self.work / "state.json"
 
     def begun_precision(self, possible: Collection[str], device: str) -> str:
@@ -275,9 +275,9 @@ class RunFolder:
         return (self.work / "data").exists()
 
     def strips(self, selection: Selection) -> list[Part]:
-        """All strips of a run, once they are written."""
+        """The finished strips of a run."""
         extent, parts = selection.extent, []
-        for index in range(len(selection.columns)):
+        for index in range(self.finished_strips()):
             top, height = map(int, self._strip(index, "rows").read_text().split())
             parts.append(Part(f"{index:06d}", Window(extent.x, top, extent.width, height)))
         return [part for part in parts if part.window.height]
@@ -294,8 +294,8 @@ class RunFolder:
         """Store a block, `(K, H, W)` and `(H, W)`; it counts once its marker exists. Two workers may both write it."""
         filled = bool((probabilities != NODATA).any())
         if filled:  # in tiles: a COG is built from squares, and reads each of them once
-            write_shared(self._part(block.name, "probabilities"), encoded(probabilities, tiled=True))
-            write_shared(self._part(block.name, "classes"), encoded(classes[None], tiled=True))
+            write_shared(self.part(block.name, "probabilities"), encoded(probabilities, tiled=True))
+            write_shared(self.part(block.name, "classes"), encoded(classes[None], tiled=True))
         if (classes != NODATA).any():
             write_atomically(self.work / "data", b"")
         write_shared(self._done(block), b"data" if filled else b"")
@@ -308,13 +308,13 @@ class RunFolder:
         """Join the parts into two Cloud Optimized GeoTIFFs, in parallel, still in the hidden folder."""
         extent = selection.extent
         scaled = f"<Offset>0</Offset><Scale>{1 / SCALE!r}</Scale>"
-        probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self._classes]
+        probabilities = [f"<Description>{escape(info.name)}</Description>{scaled}" for info in self.classes]
         transform = lattice.transform @ lattice.transform.translation(extent.x, extent.y)
         frame = Frame(extent.width, extent.height, lattice.crs, transform)
-        record = json.dumps(raster_record(self.request, self.run_id, self._classes, selection))
+        record = json.dumps(raster_record(self.request, self.run_id, self.classes, selection))
         placed = [part._replace(window=_moved(part.window, extent)) for part in parts]
         with ThreadPoolExecutor(1) as beside:
-            classes = [class_band(self._classes)]
+            classes = [class_band(self.classes)]
             other = beside.submit(self._write_cog, "classes", classes, "mode", frame, placed, record, progress.quiet())
             self._write_cog("probabilities", probabilities, "average", frame, placed, record, progress)
         other.result()
@@ -337,7 +337,7 @@ class RunFolder:
     ) -> bytes:  # fmt: skip
         """A VRT of all parts, with each band's description and overviews."""
         sources = [
-            f"<SimpleSource><SourceFilename relativeToVRT='1'>{self._part(name, kind).name}</SourceFilename>"
+            f"<SimpleSource><SourceFilename relativeToVRT='1'>{self.part(name, kind).name}</SourceFilename>"
             f"<SourceBand>%d</SourceBand><SrcRect xOff='0' yOff='0' xSize='{at.width}' ySize='{at.height}'/>"
             f"<DstRect xOff='{at.x}' yOff='{at.y}' xSize='{at.width}' ySize='{at.height}'/></SimpleSource>"
             for name, at in parts
@@ -373,9 +373,10 @@ class RunFolder:
 
     def _strip(self, index: int, kind: str) -> Path:
         name = f"{index:06d}"
-        return self.work / f"rows-{name}.txt" if kind == "rows" else self._part(name, kind)
+        return self.work / f"rows-{name}.txt" if kind == "rows" else self.part(name, kind)
 
-    def _part(self, name: str, kind: str) -> Path:
+    def part(self, name: str, kind: str) -> Path:
+        """The file with the `probabilities` or the `classes` of a part."""
         return self.work / f"{kind}-{name}.tif"
 
     def _done(self, block: Part) -> Path:

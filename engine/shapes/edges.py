@@ -15,11 +15,11 @@ import numpy as np
 import shapely
 from affine import Affine
 from rasterio.features import geometry_mask, rasterize
-from rasterio.io import DatasetReader
 from shapely import Geometry
 
 from ..images.grid import Window
 from ..progress import Progress
+from .section import Section
 from .tracing import traced
 
 
@@ -27,12 +27,12 @@ class Kept:
     """Which pixels of a raster a region's objects are made of, as the mask of `traced`.
 
     Args:
-        region: in raster pixels.
+        region: in pixels of the section.
         reach_px: objects of at most this width and height are kept whole or left out.
     """
 
     def __init__(
-        self, dataset: DatasetReader, threshold: float, min_pixels: float, region: Geometry, reach_px: int,
+        self, section: Section, threshold: float, min_pixels: float, region: Geometry, reach_px: int,
         progress: Progress,
     ) -> None:  # fmt: skip
         self._region, self._reach_px = region, reach_px
@@ -41,7 +41,7 @@ class Kept:
         for geometry in (self._edge, self._band):
             shapely.prepare(geometry)
         polygons, owned = [], []
-        for objects, _ in traced(dataset, threshold, min_pixels, progress, self._near):
+        for objects, _ in traced(section, threshold, min_pixels, progress, self._near):
             for polygon in objects.polygons[self._may_straddle(objects.polygons)]:
                 for is_owned in self._owned(polygon):
                     polygons.append(polygon)

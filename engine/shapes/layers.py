@@ -95,12 +95,15 @@ def _drop_authority(target: Path) -> None:
 
 
 def read_layer(path: str, layer: str, **options: Any) -> tuple[dict[str, Any], np.ndarray, Sequence[np.ndarray]]:
-    """A layer's metadata, geometries as WKB and attributes; see `pyogrio.raw.read` for the options."""
+    """A layer's metadata, geometries as WKB and attributes; see `pyogrio.raw.read` for the options.
+
+    The metadata's `fids` are the ids of the features, if asked for by `return_fids`.
+    """
     try:
-        meta, _, wkb, data = pyogrio.raw.read(path, layer=layer, **options)
+        meta, fids, wkb, data = pyogrio.raw.read(path, layer=layer, **options)
     except GeometryError:
-        meta, _, wkb, data = pyogrio.raw.read(_of_any_type(path, layer), layer=layer, **options)
-    return {**meta, "crs": _stated(path, layer, meta["crs"])}, wkb, data
+        meta, fids, wkb, data = pyogrio.raw.read(_of_any_type(path, layer), layer=layer, **options)
+    return {**meta, "crs": _stated(path, layer, meta["crs"]), "fids": fids}, wkb, data
 
 
 def layer_info(path: str, layer: str, **options: Any) -> dict[str, Any]:

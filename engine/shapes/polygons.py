@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,22 +28,28 @@ from ...protocol import (
     PolygonizeRequest,
     PolygonizeResult,
     PolygonOptions,
+    Region,
     from_json,
+    to_json,
 )
 from ...protocol.words import tr
 from ..images import regions
 from ..outputs import locked, refuse_in_use, writing
 from ..progress import Progress
 from ..runs.runs import SCALE, Counted
-from . import outlines
+from . import edits, outlines
 from .edges import Kept
+from .edits import Columns, Made
 from .layers import write_layer
 from .measure import measured
+from .section import Section
 from .tracing import Objects, Part, traced
 
 FIELDS = ("id", "class", "class_value", "confidence", "area_m2", "perimeter_m", "outline", "run")
 CACHE_BYTES = 16 << 20
 """GDAL's block cache while the raster is read, each block once."""
+DEFAULT_THRESHOLD = 0.5
+"""Of runs whose record is gone."""
 WRITE_BYTES = 16 << 20
 """Polygons are written when they reach this many bytes: every write flushes the file to disk."""
 
@@ -65,12 +71,19 @@ def run(request: PolygonizeRequest, progress: Progress) -> PolygonizeResult:
         )
     refuse_in_use(target)
     partial = target.with_name(f".{target.stem}.partial.gpkg")
-    provenance = {"source": {"path": str(source)}, **record, "threshold": request.threshold}
+    asked = {**record.get("request", {}), "threshold": request.threshold, "polygons": to_json(request.polygons)}
+    provenance = {"source": {"path": str(source)}, **record, "threshold": request.threshold, "request": asked}
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target.with_name(f".{target.stem}.lock"), target):
         try:
-            counted = write(source, request.threshold, request.polygons, provenance, partial, progress)
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(source) as dataset:
+                maker = _Maker(dataset, provenance, request.region)
+                made, changes = Made(request.threshold, request.polygons, -1), None
+                if request.edited_path:
+                    looking, progress = progress.part(0, 0.4), progress.part(0.4, 1)
+                    changes = maker.changes(Path(request.edited_path), _whole(record), looking)
+                counted = _write(maker, made, provenance, partial, progress, changes)
             with writing(target):
                 os.replace(partial, target)
         finally:
@@ -88,39 +101,103 @@ def write(
 ) -> Counted:
     """Write the layer `polygons` and the table `orthomask_runs` of a GeoPackage; return count and total area."""
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(probabilities) as dataset:
-        record = json.loads(dataset.tags()["ORTHOMASK"])
-        classes = tuple(from_json(ClassInfo, info) for info in record["classes"])
-        known = provenance.get("source", {})
-        near_x = known["center"][0] if "center" in known else None
-        crs = pyproj.CRS.from_user_input(known.get("crs") or dataset.crs.to_wkt())
-        finisher = _Finisher(dataset, classes, options, crs, record["run_id"], near_x)
-        layer, mask = _Layer(target, finisher.crs), None
-        if "region" in record:
-            region, looking, progress = shapely.from_wkb(record["region"]), progress.part(0, 0.2), progress.part(0.2, 1)
-            mask = Kept(dataset, threshold, finisher.min_pixels, region, record["reach_px"], looking)
-        for objects, pending in traced(dataset, threshold, finisher.min_pixels, progress, mask):
-            layer.add(finisher.finished(objects, pending))
+        return _write(_Maker(dataset, provenance), Made(threshold, options, -1), provenance, target, progress)
+
+
+def _write(
+    maker: _Maker, made: Made, provenance: dict[str, Any], target: Path, progress: Progress,
+    changes: edits.Edits | None = None,
+) -> Counted:  # fmt: skip
+    """The same, with a person's changes to earlier polygons, if there are any."""
+    layer, objects = _Layer(target, maker.crs), 0
+    cutter = changes and edits.Cutter(changes.blocking(), maker.crs, maker.min_area_m2(made.options))
+    for columns in maker.made(made, progress):
+        objects += len(columns["geometry"])
+        layer.add(cutter.cut(columns) if cutter else columns)
+    layer.write()
+    if changes and len(changes.kept["geometry"]):
+        layer.add(changes.kept)
         layer.write()
-    _write_provenance(provenance, record["run_id"], target)
-    return Counted(layer.count, round(finisher.area_m2, 1))
+    if changes and len(changes.removed):
+        of_run = {"run": np.full(len(changes.removed), maker.run, object)}
+        write_layer(target, edits.REMOVED, of_run, shapely.to_wkb(changes.removed), "Unknown", maker.crs.to_wkt())
+    _write_provenance(provenance, maker.run, objects, target)
+    return Counted(layer.count, round(layer.area_m2, 1))
+
+
+class _Maker:
+    """Makes the objects of a probability raster, or of a part of it.
+
+    Args:
+        provenance: of its run.
+        region: only objects that touch it; None for all.
+    """
+
+    def __init__(self, dataset: DatasetReader, provenance: dict[str, Any], region: Region | None = None) -> None:
+        self._record = json.loads(dataset.tags()["ORTHOMASK"])
+        known = provenance.get("source", {})
+        self._near_x = known["center"][0] if "center" in known else None
+        self.crs = pyproj.CRS.from_user_input(known.get("crs") or dataset.crs.to_wkt())
+        self._dataset, self._section = dataset, Section(dataset, region)
+        self.run: str = self._record["run_id"]
+
+    def made(self, made: Made, progress: Progress) -> Iterator[Columns]:
+        """The attributes of objects except `id`, and their outlines, some at a time."""
+        finisher, section, mask = self._finisher(made.options), self._section, None
+        if "region" in self._record:
+            region, reach_px = section.here(shapely.from_wkb(self._record["region"])), self._record["reach_px"]
+            looking, progress = progress.part(0, 0.2), progress.part(0.2, 1)
+            mask = Kept(section, made.threshold, finisher.min_pixels, region, reach_px, looking)
+        for objects, pending in traced(section, made.threshold, finisher.min_pixels, progress, mask):
+            columns = finisher.finished(objects, pending)
+            wanted = section.within is None or shapely.intersects(objects.polygons, section.within)
+            yield columns if wanted is True else edits.rows(columns, wanted)
+
+    def changes(self, path: Path, whole: Made, progress: Progress) -> edits.Edits:
+        """What a person has changed in the polygons of a GeoPackage of this run.
+
+        Args:
+            whole: how the run itself made its polygons.
+
+        Raises:
+            OrthomaskError: it has none.
+        """
+
+        def remade(made: Made) -> Iterator[np.ndarray]:
+            return (columns["geometry"] for columns in self.made(made, progress))
+
+        within = self._section.within
+        finisher = self._finisher(PolygonOptions())
+        near = None if within is None else finisher.in_source_crs(np.array([within], object))[0]
+        return edits.read(path, self.crs, whole, remade, near)
+
+    def min_area_m2(self, options: PolygonOptions) -> float:
+        """The area of the smallest object."""
+        return self._finisher(options).min_area_m2
+
+    def _finisher(self, options: PolygonOptions) -> _Finisher:
+        classes = tuple(from_json(ClassInfo, info) for info in self._record["classes"])
+        return _Finisher(self._dataset, self._section.transform, classes, options, self.crs, self.run, self._near_x)
 
 
 class _Layer:
     """The new layer `polygons` of a GeoPackage, to which many polygons are written at a time."""
 
     def __init__(self, target: Path, crs: pyproj.CRS) -> None:
-        self.count = 0
+        self.count, self.area_m2 = 0, 0.0
         self._target, self._crs = target, crs.to_wkt()
         self._held: list[dict[str, np.ndarray]] = []
         self._bytes = 0
         target.unlink(missing_ok=True)
 
-    def add(self, columns: dict[str, np.ndarray]) -> None:
-        """Add polygons, `geometry` as WKB, with their attributes; they are numbered in order."""
-        number = len(columns["geometry"])
-        self._held.append({"id": np.arange(self.count + 1, self.count + number + 1), **columns})
+    def add(self, columns: Columns) -> None:
+        """Add polygons with their attributes; they are numbered in order."""
+        number, outlines = len(columns["geometry"]), shapely.to_wkb(columns["geometry"])
+        numbers = np.arange(self.count + 1, self.count + number + 1)
+        self._held.append({**columns, "id": numbers, "geometry": outlines})
         self.count += number
-        self._bytes += sum(map(len, columns["geometry"]))
+        self.area_m2 += float(np.nansum(columns["area_m2"]))
+        self._bytes += sum(map(len, outlines))
         if self._bytes >= WRITE_BYTES:
             self.write()
 
@@ -138,15 +215,16 @@ class _Finisher:
     """Cleans and measures whole objects."""
 
     def __init__(
-        self, dataset: DatasetReader, classes: tuple[ClassInfo, ...], options: PolygonOptions, crs: pyproj.CRS,
-        run: str, near_x: float | None,
+        self, dataset: DatasetReader, transform: Affine, classes: tuple[ClassInfo, ...], options: PolygonOptions,
+        crs: pyproj.CRS, run: str, near_x: float | None,
     ) -> None:  # fmt: skip
         """Prepare for a raster.
 
         Args:
+            transform: of the pixels that objects are given in.
             near_x: longitude that the source's are counted around, which may cross or exceed 180°.
         """
-        self.crs, self.area_m2, self._near_x = crs, 0.0, near_x
+        self.crs, self._near_x = crs, near_x
         self._names, self._outlines = np.full((2, 1 + max(info.value for info in classes)), "", object)
         for info in classes:
             outline = info.outline if options.simplify else Outline.PIXELS
@@ -157,22 +235,27 @@ class _Finisher:
         center = shapely.box(-0.5, -0.5, 0.5, 0.5)
         middle = Affine.translation(dataset.width / 2, dataset.height / 2)
         pixel = np.array([regions.transformed(center, middle)])
-        self._pixel_m2 = float(measured(self._in_source_crs(pixel), self.crs)[0][0])
+        self._pixel_m2 = float(measured(self.in_source_crs(pixel), self.crs)[0][0])
+        self._transform = transform
 
     @property
     def min_pixels(self) -> float:
         """The smallest object, in pixels."""
         return max(1.0, self._pixels(self._options.min_area_m2))
 
+    @property
+    def min_area_m2(self) -> float:
+        """The same in square metres."""
+        return self.min_pixels * self._pixel_m2
+
     def _pixels(self, area_m2: float | None) -> float:
         return SPECK_PX if area_m2 is None else area_m2 / self._pixel_m2
 
-    def finished(self, objects: Objects, pending: Sequence[Part]) -> dict[str, np.ndarray]:
-        """The attributes of objects except `id`, and their outlines as WKB in the CRS of the source."""
+    def finished(self, objects: Objects, pending: Sequence[Part]) -> Columns:
+        """The attributes of objects except `id`, and their outlines in the CRS of the source."""
         polygons, outline = self._drawn(objects, pending)
-        moved = self._in_source_crs(polygons)
+        moved = self.in_source_crs(polygons)
         areas, perimeters = measured(moved, self.crs)
-        self.area_m2 += float(areas.sum())
         return {
             "class": self._names[objects.values],
             "class_value": objects.values.astype(np.int32),
@@ -181,7 +264,7 @@ class _Finisher:
             "perimeter_m": np.round(perimeters, 2),
             "outline": outline,
             "run": np.full(len(moved), self._run, object),
-            "geometry": shapely.to_wkb(moved),
+            "geometry": moved,
         }
 
     def _drawn(self, objects: Objects, pending: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +302,8 @@ class _Finisher:
         is_kept = is_outer | (shapely.area(shapely.polygons(rings)) >= self._pixels(self._options.min_hole_m2))
         return polygons if is_kept.all() else np.asarray(shapely.polygons(rings[is_kept], indices=polygon[is_kept]))
 
-    def _in_source_crs(self, polygons: np.ndarray) -> np.ndarray:
+    def in_source_crs(self, polygons: np.ndarray) -> np.ndarray:
+        """Polygons in the pixels that objects are given in, moved to the CRS of the source."""
         placed = regions.transformed(polygons, self._transform)
         same = self.crs == pyproj.CRS(self._lattice_crs)
         return np.asarray(placed if same else regions.reprojected(placed, self._lattice_crs, self.crs, self._near_x))
@@ -247,7 +331,16 @@ def _record(path: Path) -> dict[str, Any]:
     return {**record, **whole} if whole.get("run_id") == record["run_id"] else record
 
 
-def _write_provenance(provenance: dict[str, Any], run: str, target: Path) -> None:
+def _whole(record: dict[str, Any]) -> Made:
+    """How a run made its own polygons, as far as its record says."""
+    try:
+        options = from_json(PolygonOptions, record["request"]["polygons"])
+        return Made(float(record["threshold"]), options, int(record["result"]["polygon_count"]))
+    except (OrthomaskError, KeyError, TypeError, ValueError):
+        return Made(DEFAULT_THRESHOLD, PolygonOptions(), -1)
+
+
+def _write_provenance(provenance: dict[str, Any], run: str, objects: int, target: Path) -> None:
     model = provenance.get("model", {})
     values = {
         "run": run,
@@ -260,4 +353,5 @@ def _write_provenance(provenance: dict[str, Any], run: str, target: Path) -> Non
         "version": provenance.get("versions", {}).get("orthomask", ""),
         "time": provenance.get("time", ""),
     }
-    write_layer(target, "orthomask_runs", {name: np.array([value], object) for name, value in values.items()})
+    columns = {name: np.array([value], object) for name, value in values.items()}
+    write_layer(target, edits.RUNS, {**columns, "objects": np.array([objects])})

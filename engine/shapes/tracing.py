@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from rasterio.io import DatasetReader
 from rasterio.windows import Window as Block
 from scipy import ndimage
 from shapely import Polygon
@@ -26,6 +25,7 @@ from ..progress import Progress
 from ..runs.runs import NODATA, classify
 from ..waiting import ahead
 from . import contours
+from .section import Section
 
 TILE_PX = 1024
 TILES_AHEAD = 2
@@ -89,20 +89,20 @@ class Part:
 
 
 def traced(
-    dataset: DatasetReader, threshold: float, min_pixels: float, progress: Progress, mask: Mask | None = None
+    section: Section, threshold: float, min_pixels: float, progress: Progress, mask: Mask | None = None
 ) -> Iterator[tuple[Objects, list[Part]]]:
-    """Objects of a probability raster, some at a time, each time with those still unfinished.
+    """Objects of a part of a probability raster, some at a time, each time with those still unfinished.
 
     Args:
         min_pixels: objects of fewer pixels are left out.
         mask: of the pixels that objects are made of; None for all.
     """
-    seam, held, corners = _Seam(dataset.width), list[Objects](), 0
+    seam, held, corners = _Seam(section.width), list[Objects](), 0
     trace = partial(_traced, threshold=threshold, min_pixels=min_pixels)
-    for tile in ahead(trace, _read(dataset, mask, progress), TILES_AHEAD, progress):
+    for tile in ahead(trace, _read(section, mask, progress), TILES_AHEAD, progress):
         finished = [seam.add(tile)]
-        if tile.right == dataset.width:
-            finished.append(seam.finish_row(min_pixels, last=tile.bottom == dataset.height))
+        if tile.right == section.width:
+            finished.append(seam.finish_row(min_pixels, last=tile.bottom == section.height))
         held += finished
         corners += sum(int(shapely.get_num_coordinates(objects.polygons).sum()) for objects in finished)
         if corners >= BATCH_CORNERS:
@@ -120,15 +120,15 @@ class _Read(NamedTuple):
     bands: np.ndarray
 
 
-def _read(dataset: DatasetReader, mask: Mask | None, progress: Progress) -> Iterator[_Read]:
-    for top, left in product(range(0, dataset.height, TILE_PX), range(0, dataset.width, TILE_PX)):
-        progress.report(top / dataset.height, tr("Tracing outlines"))
-        width, height = min(TILE_PX, dataset.width - left), min(TILE_PX, dataset.height - top)
+def _read(section: Section, mask: Mask | None, progress: Progress) -> Iterator[_Read]:
+    for top, left in product(range(0, section.height, TILE_PX), range(0, section.width, TILE_PX)):
+        progress.report(top / section.height, tr("Tracing outlines"))
+        width, height = min(TILE_PX, section.width - left), min(TILE_PX, section.height - top)
         wanted = mask(Window(left, top, width, height)) if mask else None
         if wanted is not None and not wanted.any():
-            yield _Read(left, top, np.full((dataset.count, height, width), NODATA, np.uint8))
+            yield _Read(left, top, np.full((section.count, height, width), NODATA, np.uint8))
             continue
-        bands = dataset.read(window=Block(left, top, width, height))
+        bands = section.read(Block(left, top, width, height))
         if wanted is not None:
             bands[:, ~wanted] = NODATA
         yield _Read(left, top, bands)

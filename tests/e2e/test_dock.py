@@ -15,7 +15,9 @@ from qgis.PyQt.QtWidgets import QLabel
 from scene import PATIENCE_SECONDS, wait_until
 
 from orthomask.protocol import Level
+from orthomask.ui.layers.map_view import PREVIEW
 from orthomask.ui.layers.sources import extent_region
+from orthomask.ui.segment import live
 
 
 def press(button):
@@ -153,3 +155,21 @@ def test_a_damaged_bundle_is_refused_in_words(dock, bar, tmp_path):
     wait_until(lambda: bar.currentItem() is not None, PATIENCE_SECONDS)
     words = " ".join(label.text() for label in bar.currentItem().findChildren(QLabel))
     assert "bad.safetensors" in words
+
+
+def test_what_is_found_appears_during_the_run(dock, qgis_iface, sample, monkeypatch):
+    monkeypatch.setattr(live, "PERIOD_SECONDS", 0)
+    qgis_iface.mapCanvas().setExtent(sample.extent())
+    press(dock.segment.region.rectangle_button)
+    drag(qgis_iface.mapCanvas(), (150, 20), (200, 200), (210, 380))  # three strips
+    start(dock.segment)
+
+    def previews():
+        return [layer for layer in QgsProject.instance().mapLayers().values() if layer.customProperty(PREVIEW)]
+
+    wait_until(previews, PATIENCE_SECONDS)
+    block = previews()[0].dataProvider().block(4, sample.extent(), 100, 100)
+    assert any(block.value(row, column) for row in range(100) for column in range(100))
+    finish(dock.segment)
+    assert previews() == []
+    assert len(QgsProject.instance().layerTreeRoot().findGroups()) == 1

@@ -93,6 +93,12 @@ def test_polygonize_at_another_threshold(invoke: Invoke, make_raster: Callable[.
         )
         counts.append(json.loads(result.stdout)["polygon_area_m2"])
     assert counts[0] > counts[1]
+    target = tmp_path / "near.gpkg"
+    near = ("--edited", tmp_path / "out/polygons.gpkg", "--region", f"{tmp_path / '0.2.gpkg'}|polygons")
+    result = invoke(
+        "polygonize", tmp_path / "out/probabilities.tif", "--threshold", 0.2, "--out", target, *near, "--json"
+    )
+    assert 0 < json.loads(result.stdout)["polygon_area_m2"] <= counts[0]
 
 
 def test_models_and_info_and_check_answer(invoke: Invoke, make_raster: Callable[..., Path], tiny: Path) -> None:

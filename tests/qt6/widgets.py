@@ -122,6 +122,12 @@ def _epochs() -> list[Any]:
     return [run.Epoch(n, 1 / n, 0.5 + n / 20, 0.6, 0.7, 0.8, 30.0, 0.1) for n in range(1, 6)]
 
 
+def _rounds() -> list[Any]:
+    protocol = importlib.import_module("orthomask.protocol")
+    rounds = importlib.import_module("orthomask.ui.review.rounds")
+    return [rounds.Round(n, 6.0 * n, protocol.Marks(0.5 + n / 10, 0.6, 0.7, 0.6 + n / 20)) for n in range(3)]
+
+
 def _offer() -> Any:
     names = ("builds", "planning", "pythons")
     builds, planning, pythons = (importlib.import_module(f"orthomask.ui.installer.{name}") for name in names)
@@ -168,6 +174,7 @@ FILL: dict[str, Callable[[Any], object]] = {
     "GuideBrowser": lambda browser: browser.show_page(GUIDE, "install"),
     "HelpWindow": lambda window: window.browser.show_page(GUIDE, "install"),
     "Curves": lambda curves: curves.show_epochs(_epochs(), 10),
+    "RoundsPlot": lambda plot: plot.show_rounds(_rounds()),
     "TrainingView": lambda view: view.show_epochs(_epochs(), 10),
     "TrainingBar": lambda bar: (bar.show_running(), bar.report(0.4, "Epoch 4")),
     "FinishedBox": lambda box: box.show_words("It is trained."),

@@ -9,7 +9,19 @@ from map_servers import SAMPLE, serving
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication
-from scene import CLASSES, CRS, GSD, SIZE, Engine, show_canvas, wait_until, write_polygons, write_project, write_raster
+from scene import (
+    CLASSES,
+    CRS,
+    GSD,
+    SIZE,
+    Engine,
+    show_canvas,
+    wait_until,
+    write_differences,
+    write_polygons,
+    write_project,
+    write_raster,
+)
 
 from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.dock import OrthomaskDock
@@ -36,6 +48,7 @@ def run_folder(tmp_path_factory):
         "versions": {"orthomask": "0.1.0"}, "time": "2026-11-21T04:00:00+00:00",
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record))
+    write_differences(folder / "differences.gpkg")
     write_project(folder / "project.gpkg")
     write_project(folder / "areas.gpkg", areas=[(0, "area 1", "train"), (15, "area 2", "test")])
     return folder

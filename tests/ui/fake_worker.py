@@ -2,8 +2,9 @@
 
 FAKE_WORKER names a JSON file, read again for each request: by method, `steps` and `step_seconds` of progress, `deaf` to
 ignore cancel, `die_at` to die in that step, `error` or `result` to answer. Requests are appended to `<file>.log`.
-`predict` copies the run folder that FAKE_RUN names into its output folder; `project`, `areas` and `mask` copy one file
-of that folder. With a request are logged the attributes in the GeoPackages that it names, by layer, as `seen`.
+`predict` copies the run folder that FAKE_RUN names into its output folder, after the files in `previews`, one in each
+step, as its preview; `project`, `areas` and `mask` copy one file of that folder. With a request are logged the
+attributes in the GeoPackages that it names, by layer, as `seen`.
 """
 
 import json
@@ -60,6 +61,15 @@ SQUARE = struct.pack("<2s2Bi", b"GP", 0, 1, 32645) + struct.pack("<BIIBIII", 1, 
 SQUARE += b"".join(struct.pack("<2d", 500_000 + x, 3_000_000 - y) for x, y in CORNERS)
 """A square on the photograph, as GeoPackages store a multipolygon."""
 
+MARKS = {"iou": 0.5, "object_precision": 0.6, "object_recall": 0.4, "object_f1": 0.48}
+BETTER = {"iou": 0.71, "object_precision": 0.8, "object_recall": 0.68, "object_f1": 0.74}
+GAIN = {"before": MARKS, "after": BETTER, "areas": 4, "low": 0.12, "high": 0.3}
+HOME = {"before": MARKS, "after": MARKS, "areas": 35, "low": -0.01, "high": 0.01}
+CHECK_LEARNING = {
+    "counts": {"train": 6, "validation": 2, "test": 2, "todo": 3}, "problem": "", "seconds": 180.0,
+    "device": "Test processor",
+}  # fmt: skip
+
 cancelled = set()
 
 
@@ -98,6 +108,12 @@ def predict(params):
         "probabilities_path": f"{folder}/probabilities.tif", "polygons_path": f"{folder}/polygons.gpkg",
         "polygon_count": 2, "polygon_area_m2": 250.0, "device": "Test processor", "seconds": 3.0, "warnings": [],
     }  # fmt: skip
+
+
+def show_preview(path, folder):
+    os.makedirs(folder + "/.orthomask", exist_ok=True)
+    shutil.copy(path, folder + "/.orthomask/preview.new")
+    os.replace(folder + "/.orthomask/preview.new", folder + "/.orthomask/preview.tif")
 
 
 def polygonize(params):
@@ -140,6 +156,15 @@ def mask(params):
     return {"mask_path": params["output_path"], "counts": counts, "unknown_px": 7, "seconds": 1.0, "warnings": []}
 
 
+def inspect(params):
+    os.makedirs(os.path.dirname(params["output_path"]), exist_ok=True)
+    shutil.copy(os.environ["FAKE_RUN"] + "/findings.gpkg", params["output_path"])
+    shift = {"east_m": 1.2, "north_m": -0.4, "margin_m": 0.1, "labels": 40, "x": 1.2, "y": -0.4}
+    counts = {"shifted": 1, "unlabelled": 1, "contradicted": 1, "double": 0}
+    answer = {"findings_path": params["output_path"], "counts": counts, "labels": 40, "shift": shift}
+    return {**answer, "moved_path": "", "seconds": 1.0, "warnings": []}
+
+
 def chips(params):
     os.makedirs(params["output_dir"])
     counts, left_out = {"train": 7, "validation": 2, "test": 1}, {"empty": 3}
@@ -147,12 +172,67 @@ def chips(params):
     return {"manifest_path": path, "counts": counts, "left_out": left_out, "seconds": 1.0, "warnings": []}
 
 
+def learn(params):
+    folder = params["output_dir"]
+    return {
+        "model_path": f"{folder}/{params['name'] or 'candidate'}.safetensors", "run_dir": folder, "share": 0.6,
+        "here": GAIN, "home": HOME, "better": True, "verdict": "Better here by 0.21 IoU; at home as good as before.",
+        "squares": "f1e2", "seconds": 170.0, "warnings": [],
+    }  # fmt: skip
+
+
+def compare(params):
+    shutil.copy(os.environ["FAKE_RUN"] + "/differences.gpkg", params["output_path"])
+    counts = {"gained": 2, "lost": 1, "reshaped": 1}
+    return {"path": params["output_path"], "counts": counts, "right": 2, "wrong": 1, "warnings": []}
+
+
+def version(number, **facts):
+    title = f"Buildings {number}" if number else "Buildings"
+    base = {"here": None, "home": None, "share": 0.0, "squares": 0, "minutes": 0.0, "missing": False}
+    learnt = {"here": GAIN, "home": HOME, "share": 0.6, "squares": 8 * number, "minutes": 6.0 * number}
+    return {
+        "number": number, "model_path": f"/models/buildings-{number}.safetensors", "title": title, "sha256": "ab" * 32,
+        "predecessor": number - 1, "made_at": "2026-11-30T10:00:00Z", **base, **(learnt if number else {}), **facts,
+    }  # fmt: skip
+
+
+def versions(params):
+    """As many as `there` is in the script; one that is used becomes the `current` one. The script keeps no changes."""
+    told, use = script("versions"), params["use"]
+    missing, current = told.get("missing", []), told.get("current", -1)
+    there = [version(number, missing=number in missing) for number in range(told.get("there", 0))]
+    if use.isdecimal():
+        current = int(use)
+    elif use:
+        there = there or [version(0)]
+        current = len(there)
+        there = [*there, version(current, model_path=use)]
+    return {"versions": [each for each in there if str(each["number"]) != params["remove"]], "current": current}
+
+
+def grow(params):
+    """A square around the click: 4 m wide, or more with size."""
+    x, y, half = params["x"], params["y"], 2 * params["size"] ** 0.5
+    corners = ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))
+    ring = ", ".join(f"{x + half * dx} {y + half * dy}" for dx, dy in corners)
+    facts = {"class_value": 2, "class_name": "orchard", "confidence": 0.2, "outline": "squared", "has_image": True}
+    return {"wkt": f"POLYGON (({ring}))", "area_m2": 4 * half**2, **facts}
+
+
 ANSWERS = {
+    "learn": learn,
+    "check_learning": lambda params: CHECK_LEARNING,
+    "compare": compare,
+    "versions": versions,
+    "grow": grow,
+    "square": lambda params: {"wkt": params["wkt"], "is_squared": False},
     "project": project,
     "areas": areas,
     "suggest": suggest,
     "mask": mask,
     "chips": chips,
+    "inspect": inspect,
     "predict": predict,
     "polygonize": polygonize,
     "check": lambda params: CHECK,
@@ -175,6 +255,8 @@ def work(message):
             data = {"code": "cancelled", "sentence": "Cancelled.", "remedy": "", "details": ""}
             send({"id": job, "error": {"code": -32000, "message": "Cancelled.", "data": data}})
             return
+        if step < len(told.get("previews", ())):
+            show_preview(told["previews"][step], message["params"]["output_dir"])
         params = {"id": job, "fraction": step / told["steps"], "message": f"Window {step} of {told['steps']}"}
         send({"method": "progress", "params": params})
         time.sleep(told.get("step_seconds", 0.01))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import stat
 import sys
@@ -20,6 +21,7 @@ PATIENCE_SECONDS = 90
 GSD = 0.5
 LEFT, TOP = 500_000.0, 3_000_000.0
 CRS = "EPSG:32645"
+COLUMNS = ["epoch", "step", "loss", "iou", "f1", "precision", "recall", "images_per_second", "waiting_share"]
 CLASSES = [
     {"value": 1, "name": "field", "color": "#4daf4a", "outline": "shared"},
     {"value": 2, "name": "orchard", "color": "#984ea3", "outline": "shared"},
@@ -114,6 +116,18 @@ def write_polygons(path):
     runs.CreateField(ogr.FieldDefn("run", ogr.OFTString))
 
 
+def write_differences(path):
+    """What the engine writes when it compares two runs: one difference of each kind and verdict."""
+    dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+    reference = osr.SpatialReference()
+    reference.SetFromUserInput(CRS)
+    layer = dataset.CreateLayer("differences", reference, ogr.wkbMultiPolygon)
+    text, real = ogr.OFTString, ogr.OFTReal
+    kinds = ("gained", "right"), ("gained", "wrong"), ("lost", "right"), ("reshaped", "")
+    fields = (("kind", text), ("verdict", text), ("iou", real), ("reason", text))
+    _fill(layer, fields, [(6.0 * n, kind, verdict, 0.5, "Because.") for n, (kind, verdict) in enumerate(kinds)])
+
+
 def square(x, side=5.0):
     """A square, `x` metres from the left edge of the photograph and ten from its top, as WKT."""
     left, top = LEFT + x, TOP - 10
@@ -153,6 +167,18 @@ def _fill(layer, fields, rows):
         for (name, _), value in zip(fields, values):
             feature[name] = value
         layer.CreateFeature(feature)
+
+
+def write_epochs(folder, *ious, tail="", base=None, waiting=0.08):
+    """The curves of a training so far: an epoch for each IoU, after the scores of its base."""
+    with open(folder / "metrics.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        if base is not None:
+            writer.writerow([0, 0, "", base, base + 0.1, 0.6, 0.7, "", ""])
+        for number, iou in enumerate(ious, start=1):
+            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, waiting])
+        file.write(tail)
 
 
 class Watcher(QgsProcessingFeedback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ class Material:
         bands: names of the bands of all scenes, in order.
         dtype: numpy name of the images' pixel type.
         gsd_m: resolution to train at.
+        test: only if they were asked for.
     """
 
     sources: tuple[Source, ...]
@@ -58,6 +59,7 @@ class Material:
     dtype: str
     gsd_m: float
     warnings: tuple[str, ...]
+    test: tuple[Scene, ...] = ()
 
 
 class Piece(NamedTuple):
@@ -75,14 +77,14 @@ class _Group(NamedTuple):
     pieces: list[Piece]
 
 
-def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Material:
-    """Read all data of a training except its test data.
+def read(request: TrainRequest, parent: Bundle | None, progress: Progress, *, with_test: bool = False) -> Material:
+    """Read all data of a training, its test data only if they are asked for.
 
     Raises:
         OrthomaskError: something is missing or cannot be read, or there is nothing to learn from it.
     """
     reading = Reading(request, parent)
-    groups = reading.groups(progress)
+    groups = reading.groups(progress, {Split.TRAIN, Split.VALIDATION} | ({Split.TEST} if with_test else set()))
     dtypes = sorted({piece.dtype for group in groups for piece in group.pieces})
     if len(dtypes) > 1:
         sentence = tr("The images have different pixel types: {}.").format(" and ".join(dtypes))
@@ -96,7 +98,8 @@ def read(request: TrainRequest, parent: Bundle | None, progress: Progress) -> Ma
         reading.warnings.append(tr("No area is for validation, so part of the training areas was held back for it."))
     _require_objects(validation, "validation")
     warnings = tuple(dict.fromkeys([*reading.warnings, *_missing_classes(sources, reading.classes)]))
-    return Material(sources, validation, reading.classes, reading.bands, dtypes[0], reading.gsd_m, warnings)
+    test = tuple(scene for group in groups for scene in _of(group, Split.TEST))
+    return Material(sources, validation, reading.classes, reading.bands, dtypes[0], reading.gsd_m, warnings, test)
 
 
 def rooted(data: LabelledData) -> LabelledData:
@@ -153,8 +156,8 @@ class Reading:
                 found.append(min(source.gsd_m))
         return float(f"{min(found):.3g}")
 
-    def groups(self, progress: Progress) -> list[_Group]:
-        """All pieces except those for tests."""
+    def groups(self, progress: Progress, splits: Set[Split]) -> list[_Group]:
+        """All pieces for these splits."""
         data, root = self._data, self._data.root
         reads: list[tuple[float, Iterator[Piece]]] = [
             *(
@@ -165,14 +168,14 @@ class Reading:
                 (part.weight, map(partial(self._tile_piece, bands=manifest.bands), read_chips(part, root)))
                 for part, manifest in zip(data.chips, self.manifests)
             ),
-            *((project.weight, self._project_pieces(project)) for project in data.projects),
+            *((project.weight, self._project_pieces(project, splits)) for project in data.projects),
         ]
         groups = []
         for number, (weight, pieces) in enumerate(reads):
             groups.append(_Group(weight, []))
             for piece in pieces:
                 progress.report(number / len(reads), tr("Reading images: {}").format(len(groups[-1].pieces) + 1))
-                if piece.split in {Split.TRAIN, Split.VALIDATION} and piece.scene.known_px:
+                if piece.split in splits and piece.scene.known_px:
                     groups[-1].pieces.append(piece)
         self._require_classes(groups)
         return groups
@@ -209,8 +212,8 @@ class Reading:
         scene = make_scene(pixels, valid, tile.mask, tile.gsd_m, tile.place, self._weights(objects))
         return Piece(scene, tile.split, str(tile.pixels.dtype))
 
-    def _project_pieces(self, project: LabelledImage) -> Iterator[Piece]:
-        """The areas of an image, one by one."""
+    def _project_pieces(self, project: LabelledImage, splits: Set[Split]) -> Iterator[Piece]:
+        """The areas of an image for these splits, one by one."""
         with open_image(project.image) as source:
             self.bands = self.bands or source.asked_bands()
             choice = source.choose(self.bands)
@@ -228,6 +231,8 @@ class Reading:
                 areas = drawn if project.areas else _blocks(truth, rng)
                 margin = round(self._request.schedule.chip_px / 2 * self.gsd_m / gsd_m)
                 for polygon, split in _disjoint(areas):
+                    if split not in splits:
+                        continue
                     window = _around(polygon, margin, lattice)
                     scene = self._area_scene(reader, truth, polygon, window, gsd_m, place)
                     yield Piece(scene, split, source.pixel_type(choice.numbers[0]))
@@ -271,10 +276,11 @@ def _blocks(truth: Truth, rng: np.random.Generator) -> list[tuple[shapely.Geomet
 
 
 def _disjoint(areas: Sequence[tuple[shapely.Geometry, Split]]) -> list[tuple[shapely.Geometry, Split]]:
-    """The training and validation areas, minus overlaps: test comes before validation, validation before training."""
+    """The areas minus overlaps: test comes before validation, validation before training."""
     tests = shapely.union_all([polygon for polygon, split in areas if split is Split.TEST])
     checks = shapely.union_all([polygon for polygon, split in areas if split is Split.VALIDATION])
-    without = {Split.TRAIN: shapely.union(tests, checks), Split.VALIDATION: tests}
+    nothing = shapely.Polygon()
+    without = {Split.TRAIN: shapely.union(tests, checks), Split.VALIDATION: tests, Split.TEST: nothing}
     found = [(polygon.difference(without[split]), split) for polygon, split in areas if split in without]
     return [(polygon, split) for polygon, split in found if not polygon.is_empty]
 

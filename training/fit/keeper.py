@@ -40,6 +40,9 @@ class Keeper(Callback):
 
     It must precede `Average` among the callbacks, which removes the averaged weights when validation ends.
 
+    Args:
+        latest: keep the last epoch's weights rather than the best one's: a blend is chosen afterwards.
+
     Attributes:
         rows: one for each epoch, as in `metrics.csv`.
         base: row 0 there: the scores of the model that the training starts from; empty if they were not measured.
@@ -48,8 +51,10 @@ class Keeper(Callback):
     """
 
     def __init__(
-        self, folder: TrainingFolder, card: Card, request: TrainRequest, views: Views, usual: Range, progress: Progress
-    ) -> None:
+        self, folder: TrainingFolder, card: Card, request: TrainRequest, views: Views, usual: Range,
+        progress: Progress, *, latest: bool = False,
+    ) -> None:  # fmt: skip
+        self._latest = latest
         self._folder, self._card, self._progress = folder, card, progress
         self._schedule, self._threshold = request.schedule, request.threshold
         self._views, self._usual = views, usual
@@ -109,13 +114,17 @@ class Keeper(Callback):
         learner.log_dict({name: float(value) for name, value in asdict(scores).items()})
         if not self._folder.leads:
             return
-        if scores.iou > self.best.get("iou", -1.0):
+        if self._keeps(scores):
             bundle.save(self._folder.bundle, learner.network, self._finished(learner, scores, trainer))
         shown = [
             (self._views.chip(index), found.numpy()) for index, found in learner.examples.items() if found is not None
         ]
         picture = preview(shown, self._card.classes, scores.threshold, self._usual)
         write_atomically(self._folder.preview, picture)
+
+    def _keeps(self, scores: Scores) -> bool:
+        """Whether these weights replace those kept so far."""
+        return self._latest or scores.iou > self.best.get("iou", -1.0)
 
     def _finished(self, learner: Learner, scores: Scores, trainer: Trainer) -> Card:
         """The card with the results so far."""
@@ -139,7 +148,7 @@ class Keeper(Callback):
             "waiting_share": self._clock.waiting_share,
         }
         self.rows.append(_rounded(row))
-        if scores.iou > self.best.get("iou", -1.0):
+        if self._keeps(scores):
             self.best = self.rows[-1]
         self.seconds += self._clock.seconds
         self._write_metrics()
@@ -175,7 +184,7 @@ class Keeper(Callback):
 
     def _no_better(self) -> tuple[str, ...]:
         """A warning if the training has not improved the model it started from."""
-        if not self.base or self.best["iou"] > self.base["iou"]:
+        if self._latest or not self.base or self.best["iou"] > self.base["iou"]:
             return ()
         words = tr("No epoch scored better than the model it started from (IoU {:.3f}): keep using that one.")
         return (words.format(self.base["iou"]),)

@@ -74,7 +74,14 @@ class Learner(LightningModule):
         """The loss of images `(B, bands, H, W)` with masks and weights `(B, H, W)`."""
         image, mask, weights = batch
         logits = self.network(image.contiguous(memory_format=self.layout))
-        value = losses.loss(self.objective, logits.float(), mask, weights)
+        return self.stepped(losses.loss(self.objective, logits.float(), mask, weights))
+
+    def stepped(self, value: Tensor) -> Tensor:
+        """Record the loss of a step.
+
+        Raises:
+            Diverged: it is no number.
+        """
         self.losses.append(value.item())
         if not math.isfinite(self.losses[-1]):
             raise Diverged

@@ -16,23 +16,25 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ...engine.compute import gpu
 from ...engine.compute.devices import choose, precision_of
-from ...engine.models.bundle import Bundle
+from ...engine.models.bundle import BandStatistics, Bundle
 from ...engine.outputs import writing
 from ...engine.progress import Progress
 from ...protocol import ErrorCode, OrthomaskError, Schedule, TrainRequest, TrainResult
 from ...protocol.words import tr
 from ..data import material as materials
-from ..data.scenes import band_statistics
+from ..data.material import Material
+from ..data.scenes import Scene, band_statistics
 from .augment import usual_range
 from .dataset import Chips, Numbers, Views
 from .folder import TrainingFolder
 from .keeper import Keeper
 from .learner import Average, Diverged, Learner
 from .loggers import loggers
+from .rehearsal import RehearsedChips, Rehearser
 from .start import begin, parent_of, shared_classes
 
 LOG_EVERY = 25
@@ -60,14 +62,37 @@ def _trained(
 ) -> TrainResult:
     material = materials.read(request, parent, progress.part(0, 0.05))
     measured = band_statistics(material.bands, material.sources)
+    return trained(request, parent, material, measured, folder, progress.part(0.05, 1), made)
+
+
+def trained(
+    request: TrainRequest,
+    parent: Bundle | None,
+    material: Material,
+    measured: Sequence[BandStatistics],
+    folder: TrainingFolder,
+    progress: Progress,
+    made: Sequence[Any] = (),
+    replay: Sequence[Scene] | None = None,
+) -> TrainResult:
+    """Train on what has been read.
+
+    Args:
+        measured: the bands' statistics.
+        made: Lightning's loggers.
+        replay: chips to rehearse; the last weights are kept, not the best. None for an ordinary training.
+    """
     usual = usual_range(measured, material.dtype)
     seed_everything(request.schedule.seed, verbose=False)
     gpu.give_back()  # a prediction in this process may still fill it
     card, network, notes = begin(request, parent, material, measured)
     views = Views(material.validation, card)
-    chips = Chips(material.sources, card, usual, request.augmentation, request.schedule)
+    chips: Dataset[Any] = Chips(material.sources, card, usual, request.augmentation, request.schedule)
     learner = Learner(network, request.objective, request.schedule)
-    keeper = Keeper(folder, card, request, views, usual, progress.part(0.05, 1))
+    if replay is not None:
+        learner = Rehearser(network, request.objective, request.schedule, rehearses=bool(replay))
+        chips = RehearsedChips(chips, replay, card, usual, request.schedule) if replay else chips
+    keeper = Keeper(folder, card, request, views, usual, progress, latest=replay is not None)
     trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
     folder.begin()
     batches = loader(chips, request.schedule, folder.finished_epochs())
@@ -134,7 +159,7 @@ def _averages(schedule: Schedule) -> list[Callback]:
     return [Average(schedule.averaging)] if schedule.averaging else []
 
 
-def loader(chips: Chips, schedule: Schedule, epoch: int) -> DataLoader[Any]:
+def loader(chips: Dataset[Any], schedule: Schedule, epoch: int) -> DataLoader[Any]:
     """Batches of chips, prefetched by other processes, from `epoch` on.
 
     Lightning passes each epoch to the sampler, but for a resumed training only after the first chips are requested.

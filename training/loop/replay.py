@@ -1,9 +1,10 @@
 """Replay sets: small chips of a model's own training, so that learning from a new place does not make it forget.
 
 A set is two files: `NAME.tif`, a JPEG-compressed sheet whose tiles are the chips, and `NAME.png`, their masks on the
-same grid. The sheet's `orthomask_replay` item holds a `Contents` as JSON.
+same grid. The sheet's `orthomask_replay` item holds a `Contents` as JSON. Chips of other pictures, without labels, may
+follow: what the model says of them is rehearsed, too.
 
-    python -m orthomask.training.loop.replay RECIPE MODEL OUT.tif --data FOLDER
+    python -m orthomask.training.loop.replay RECIPE MODEL OUT.tif --data FOLDER --unlabelled PICTURE
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
 import rasterio
 from rasterio.io import MemoryFile
+from rasterio.windows import Window as RasterWindow
 
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle, Card
@@ -38,8 +41,8 @@ COUNT = 140
 COLUMNS = 12
 KEPT_OUT = 4
 """One chip in so many is never learnt from, and shows what was forgotten."""
-QUALITY = 75
-"""Of JPEG: 140 chips are 0.9 MB."""
+QUALITY = 65
+"""Of JPEG: 220 chips are 1.4 MB."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +57,24 @@ class Contents:
     models: tuple[str, ...]
     gsd_m: float
     places: tuple[str, ...]
-    attribution: str
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The chips of a set: those to learn from, and those kept out of it."""
+    """The chips of a set: those to rehearse, and labelled ones kept out of it."""
 
     learnt: tuple[Scene, ...]
     kept_out: tuple[Scene, ...]
-    attribution: str
 
 
-def replay_of(bundle: Bundle, folder: Path = FOLDER) -> Replay | None:
+def replay_of(bundle: Bundle, folder: Path | None = None) -> Replay | None:
     """The replay set of a model, or of the model it was trained from; None if there is none.
 
     Raises:
         OrthomaskError: the set is damaged.
     """
     parent = bundle.card.training.get("parent") or {}
-    for path in sorted(folder.glob("*.tif")):
+    for path in sorted((folder or FOLDER).glob("*.tif")):
         try:
             replay = _read(path, {bundle.sha256, parent.get("sha256", "")}, bundle.card)
         except (OSError, ValueError, KeyError, rasterio.errors.RasterioError) as error:
@@ -100,13 +101,14 @@ def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
         raise ValueError(f"{sheet.shape}, {masks.shape}, {names} chips")
     scenes = [
         make_scene(
-            sheet[:, rows, columns], masks[rows, columns] != UNKNOWN, masks[rows, columns], contents.gsd_m, place
+            sheet[:, rows, columns], np.ones((CHIP_PX, CHIP_PX), bool), masks[rows, columns], contents.gsd_m, place
         )
         for place, (rows, columns) in zip(contents.places, _tiles(names))
     ]
-    kept_out = tuple(scene for number, scene in enumerate(scenes) if number % KEPT_OUT == 0)
-    learnt = tuple(scene for number, scene in enumerate(scenes) if number % KEPT_OUT)
-    return Replay(learnt, kept_out, contents.attribution)
+    is_kept_out = [number % KEPT_OUT == 0 and scene.known_px > 0 for number, scene in enumerate(scenes)]
+    kept_out = tuple(scene for scene, out in zip(scenes, is_kept_out) if out)
+    learnt = tuple(scene for scene, out in zip(scenes, is_kept_out) if not out)
+    return Replay(learnt, kept_out)
 
 
 def _mask_sheet(path: Path) -> np.ndarray:
@@ -121,29 +123,38 @@ def _tiles(count: int) -> Iterator[tuple[slice, slice]]:
         yield slice(row, row + CHIP_PX), slice(column, column + CHIP_PX)
 
 
-def write(path: Path, card: Card, models: Sequence[str], sources: Sequence[Source], seed: int = 1) -> None:
-    """Draw chips from sources, in proportion to their weights, and write them as a set."""
-    rng = np.random.default_rng(seed)
-    total = sum(source.weight for source in sources)
-    chips = [
-        _chip(source, card.gsd_m, rng)
-        for source in sources
-        for _ in range(max(1, round(COUNT * source.weight / total)))
-    ]
-    mixed = [chips[number] for number in rng.permutation(len(chips))]
-    shape = (math.ceil(len(mixed) / COLUMNS) * CHIP_PX, COLUMNS * CHIP_PX)
+class Drawn(NamedTuple):
+    """A chip: pixels `(bands, H, W)`, mask `(H, W)`, and its place."""
+
+    pixels: np.ndarray
+    mask: np.ndarray
+    place: str
+
+
+def write(path: Path, card: Card, models: Sequence[str], chips: Sequence[Drawn]) -> None:
+    """Write chips as a set."""
+    shape = (math.ceil(len(chips) / COLUMNS) * CHIP_PX, COLUMNS * CHIP_PX)
     sheet, masks = np.zeros((len(card.bands), *shape), np.uint8), np.full(shape, UNKNOWN, np.uint8)
-    for (pixels, mask, _), (rows, columns) in zip(mixed, _tiles(len(mixed))):
-        sheet[:, rows, columns], masks[rows, columns] = pixels, mask
-    contents = Contents(tuple(models), card.gsd_m, tuple(place for _, _, place in mixed), card.attribution)
+    for chip, (rows, columns) in zip(chips, _tiles(len(chips))):
+        sheet[:, rows, columns], masks[rows, columns] = chip.pixels, chip.mask
+    contents = Contents(tuple(models), card.gsd_m, tuple(chip.place for chip in chips))
     tiled = {"tiled": True, "blockxsize": CHIP_PX, "blockysize": CHIP_PX}
     jpeg = {"compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": QUALITY}
     write_atomically(path, _encoded(sheet, {ITEM: json.dumps(to_json(contents))}, driver="GTiff", **tiled, **jpeg))
     write_atomically(path.with_suffix(".png"), _encoded(masks[None], {}, driver="PNG", zlevel=9))
 
 
-def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
-    """A random part of a source's scenes, upright, at `gsd_m`: pixels `(bands, H, W)`, mask `(H, W)` and place."""
+def drawn(sources: Sequence[Source], gsd_m: float, rng: np.random.Generator) -> list[Drawn]:
+    """Labelled chips in proportion to the sources' weights, in any order."""
+    total = sum(source.weight for source in sources)
+    chips = [
+        _chip(source, gsd_m, rng) for source in sources for _ in range(max(1, round(COUNT * source.weight / total)))
+    ]
+    return [chips[number] for number in rng.permutation(len(chips))]
+
+
+def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> Drawn:
+    """A random part of a source's scenes, upright."""
     known = np.array([scene.known_px for scene in source.scenes], float)
     scene = source.scenes[rng.choice(len(known), p=known / known.sum())]
     ratio = gsd_m / scene.gsd_m
@@ -151,7 +162,15 @@ def _chip(source: Source, gsd_m: float, rng: np.random.Generator) -> tuple[np.nd
     centre = rng.uniform(half, np.maximum(half, np.array(scene.mask.shape[::-1]) - half))
     chip = warp(scene, placement(centre, ratio, 0.0, 1.0, CHIP_PX), CHIP_PX)
     mask = np.where(chip.pixels[-1] == VALID, chip.mask, UNKNOWN)
-    return chip.pixels[:-1].round().clip(0, 255), mask, scene.place
+    return Drawn(chip.pixels[:-1].round().clip(0, 255), mask, scene.place)
+
+
+def unlabelled(picture: Path, bands: int, rng: np.random.Generator) -> Drawn:
+    """A random part of a picture at its own resolution, without labels."""
+    with rasterio.open(picture) as dataset:
+        x, y = (int(rng.integers(size - CHIP_PX)) for size in (dataset.width, dataset.height))
+        pixels = dataset.read(list(range(1, bands + 1)), window=RasterWindow(x, y, CHIP_PX, CHIP_PX))
+    return Drawn(pixels, np.full((CHIP_PX, CHIP_PX), UNKNOWN, np.uint8), picture.stem)
 
 
 def _encoded(pixels: np.ndarray, tags: dict[str, str], **profile: object) -> bytes:
@@ -168,12 +187,15 @@ def _encoded(pixels: np.ndarray, tags: dict[str, str], **profile: object) -> byt
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--data", default="", type=click.Path(), help="Folder that the recipe's paths start at.")
-def main(recipe: Path, model: str, out: Path, data: str) -> None:
+@click.option("--unlabelled", "pictures", multiple=True, type=click.Path(path_type=Path, exists=True),
+              help="Picture to take a chip from; may be repeated.")  # fmt: skip
+def main(recipe: Path, model: str, out: Path, data: str, pictures: tuple[Path, ...]) -> None:
     """Write the replay set OUT of MODEL, which was trained by RECIPE."""
-    bundle = bundles.load(model)
-    request = recipes.load(recipe, str(out.parent), data)
-    material = materials.read(request, bundle, Progress())
-    write(out, bundle.card, [bundle.sha256], material.sources)
+    bundle, rng = bundles.load(model), np.random.default_rng(1)
+    material = materials.read(recipes.load(recipe, str(out.parent), data), bundle, Progress())
+    chips = drawn(material.sources, bundle.card.gsd_m, rng)
+    chips += [unlabelled(picture, len(bundle.card.bands), rng) for picture in pictures]
+    write(out, bundle.card, [bundle.sha256], chips)
 
 
 if __name__ == "__main__":

@@ -63,10 +63,15 @@ class _Layer(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """All polygons of all sources, in order of precedence, with their class values (0 where they subtract)."""
+    """All polygons of all sources, in order of precedence, with their class values (0 where they subtract).
+
+    Attributes:
+        fids: ids of their features in their layers.
+    """
 
     polygons: list[shapely.Polygon]
     values: list[int]
+    fids: list[int]
     layers: list[_Layer]
     tallies: list[Tally]
 
@@ -79,6 +84,8 @@ class Truth:
     Attributes:
         areas: empty if the whole image is labelled.
         has_rasters: whether a source of labels is a raster, which says of every pixel what is there.
+        drawn: `(N,)` the polygons, in pixels of the grid: object number n is the one before `drawn[n]`.
+        sources, fids: `(N,)` number of the layer of each, and id of its feature in it.
         object_values: `(N + 1,)` uint8: class value of each drawn object, by its number.
         warnings: what was repaired, left out or is missing, with counts.
     """
@@ -93,11 +100,12 @@ class Truth:
         warnings: tuple[str, ...],
     ) -> None:
         self.grid, self.classes, self.areas, self.warnings = grid, classes, areas or (), warnings
-        self._polygons = np.array(drawn.polygons, object)
+        self.drawn, self.fids = np.array(drawn.polygons, object), np.array(drawn.fids, np.int64)
+        self.sources = np.repeat(np.arange(len(drawn.layers)), [layer.last - layer.first for layer in drawn.layers])
         self.object_values = np.array([0, *drawn.values], np.uint8)
         self._layers, self._touch, self._limited = drawn.layers, touch, areas is not None
         self._labelled = [area.polygon for area in self.areas if area.split is not Split.TODO]
-        self._tree = shapely.STRtree(self._polygons)
+        self._tree = shapely.STRtree(self.drawn)
         self.has_rasters = any(layer.raster for layer in drawn.layers)
         # a polygon layer is complete: outside its polygons there is background
         self._complete = any(not layer.raster and not layer.subtract for layer in drawn.layers)
@@ -125,7 +133,7 @@ class Truth:
         Where a raster is on top, they are those of its connected parts (4 neighbours) within the window.
         """
         result = self._looked_up(window, lambda strip: strip.objects)
-        count = len(self._polygons)
+        count = len(self.drawn)
         for value in np.unique(result[result < 0]) if self.has_rasters else ():
             parts, found = ndimage.label(result == value)
             result = np.where(parts > 0, parts + count, result).astype(np.int32)
@@ -147,7 +155,7 @@ class Truth:
         touching = np.sort(self._tree.query(box, predicate="intersects"))
         classes = ((number, int(self.object_values[number])) for number in touching + 1)
         found = [
-            TruthPolygon(int(number), value, self._polygons[number - 1])
+            TruthPolygon(int(number), value, self.drawn[number - 1])
             for number, value in classes
             if BACKGROUND < value < UNKNOWN
         ]
@@ -155,7 +163,7 @@ class Truth:
 
     def _raster_polygons(self, window: Window) -> list[TruthPolygon]:
         objects, classes = self.objects(window), self._looked_up(window, lambda strip: strip.classes)
-        of_rasters = objects > len(self._polygons)
+        of_rasters = objects > len(self.drawn)
         place = Affine.translation(window.x, window.y)
         shapes = rasterio.features.shapes(objects, mask=of_rasters, connectivity=4, transform=place)
         numbers, first = np.unique(objects, return_index=True)
@@ -190,7 +198,7 @@ class Truth:
                     silent &= ~valid
             else:
                 first, last = np.searchsorted(inside, (layer.first, layer.last))
-                chosen = self._polygons[inside[first:last]]
+                chosen = self.drawn[inside[first:last]]
                 burn(grid, chosen, range(first + 1, last + 1), self._touch, top, codes)
         if silent is not None:
             codes[silent] = len(inside) + 1 + UNKNOWN
@@ -223,7 +231,7 @@ def open_truth(
     """
     known = resolve_classes(labels, classes)
     with ExitStack() as stack:
-        drawn, told = _Drawn([], [], [], []), list[str]()
+        drawn, told = _Drawn([], [], [], [], []), list[str]()
         for source in labels:
             raster = None if is_vector(source.path, source.layer) else _open_raster(source, known, grid, stack, told)
             first = len(drawn.polygons)
@@ -250,6 +258,7 @@ def _draw(labels: Labels, classes: Sequence[ClassInfo], grid: Grid, drawn: _Draw
     read = read_polygons(labels.path, layer, [field] if field else [], labels.crs, grid)
     parts, feature = shapely.get_parts(read.geometries, return_index=True)
     drawn.polygons.extend(parts)
+    drawn.fids.extend(read.fids[feature].tolist())
     drawn.tallies.append(read.tally)
     if labels.subtract:
         drawn.values.extend([BACKGROUND] * len(parts))

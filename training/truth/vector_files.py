@@ -197,13 +197,14 @@ def _are_angles(path: str, layer: str, turn: float) -> bool:
 
 def batches(
     path: str, layer: str, columns: Sequence[str], box: tuple[float, ...] | None
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Geometries as WKB and attributes, `BATCH` features at a time.
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
+    """Feature ids, geometries as WKB and attributes, `BATCH` features at a time.
 
     Raises:
         OrthomaskError: the layer cannot be read.
     """
-    wanted = {"columns": list(columns), "bbox": box, "max_features": BATCH, **_options(path)}
+    wanted: dict[str, Any] = {"columns": list(columns), "bbox": box, "max_features": BATCH, "return_fids": True}
+    wanted |= _options(path)
     start = 0
     while True:
         try:
@@ -213,7 +214,7 @@ def batches(
         if wkb is None or len(wkb) == 0:
             return
         by_name = dict(zip(meta["fields"], data))
-        yield wkb, [by_name[name] for name in columns]
+        yield meta["fids"], wkb, [by_name[name] for name in columns]
         start += BATCH
 
 

@@ -63,12 +63,14 @@ class Polygons(NamedTuple):
 
     Attributes:
         geometries: `(N,)` valid polygons and multipolygons, in pixels of the grid.
+        fids: `(N,)` ids of their features in the layer.
         columns: for each attribute its `(N,)` values as text, as `plain` writes them.
     """
 
     geometries: np.ndarray
     columns: dict[str, np.ndarray]
     tally: Tally
+    fids: np.ndarray
 
 
 def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid: Grid) -> Polygons:
@@ -87,7 +89,7 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
     tally = Tally(layer, max(0, int(info["features"])))
     box = _footprint(grid, source, info["total_bounds"]) if tally.features > MANY else None
     drafted = info["driver"] in CAD
-    read = [_on_grid(wkb, data, source, grid, tally, drafted) for wkb, data in batches(path, layer, columns, box)]
+    read = [_on_grid(*batch, source, grid, tally, drafted) for batch in batches(path, layer, columns, box)]
     if tally.kept:
         outline = regions.transformed(grid.box, grid.transform)
         tally.doubts = doubt(source, pyproj.CRS.from_user_input(grid.crs), outline.bounds)
@@ -95,13 +97,15 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
         raise _no_polygons(layer)
     geometries = np.concatenate([part[0] for part in read]) if read else np.empty(0, object)
     texts = [np.concatenate([part[1][i] for part in read] or [np.empty(0, object)]) for i in range(len(columns))]
-    return Polygons(geometries, dict(zip(columns, texts)), tally)
+    fids = np.concatenate([part[2] for part in read] or [np.empty(0, np.int64)])
+    return Polygons(geometries, dict(zip(columns, texts)), tally, fids)
 
 
 def _on_grid(
-    wkb: np.ndarray, data: Sequence[np.ndarray], source: pyproj.CRS, grid: Grid, tally: Tally, drafted: bool
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The features of a batch that touch the grid, in pixels; `tally` counts the rest."""
+    fids: np.ndarray, wkb: np.ndarray, data: Sequence[np.ndarray], source: pyproj.CRS, grid: Grid, tally: Tally,
+    drafted: bool,
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:  # fmt: skip
+    """The features of a batch that touch the grid, in pixels, with attributes and ids; `tally` counts the rest."""
     drawn = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
     if drafted:
         outlines = np.flatnonzero((shapely.get_type_id(drawn) == shapely.GeometryType.LINESTRING) & _are_rings(drawn))
@@ -126,7 +130,8 @@ def _on_grid(
     tally.mended += int((invalid & ~hollow).sum())
     touching = shapely.intersects(pixels, grid.box) & ~hollow
     tally.kept += int(touching.sum())
-    return pixels[touching], [np.array([plain(v) for v in column[chosen[touching]]], object) for column in data]
+    chosen = chosen[touching]
+    return pixels[touching], [np.array([plain(v) for v in column[chosen]], object) for column in data], fids[chosen]
 
 
 def _are_rings(lines: np.ndarray) -> np.ndarray:

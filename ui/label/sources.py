@@ -17,7 +17,17 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ...protocol import AREA_REASON, AREA_STATE, Areas, ClassValue, LabelledImage, Labels, Split, Touch
+from ...protocol import (
+    AREA_REASON,
+    AREA_SECONDS,
+    AREA_STATE,
+    Areas,
+    ClassValue,
+    LabelledImage,
+    Labels,
+    Split,
+    Touch,
+)
 from ..client.engine_client import Feedback
 from ..layers.images import FrozenImage, frozen, is_rendered, planned, read_as_chosen, written
 from ..layers.map_view import ImageSource, MapView
@@ -97,7 +107,8 @@ class FrozenAreas:
         """
         wanted = {NAME_FIELD: NAME_FIELD, SPLIT_FIELD: split_field, AREA_STATE: AREA_STATE, AREA_REASON: AREA_REASON}
         columns = {name: field for name, field in wanted.items() if layer.fields().lookupField(field) >= 0}
-        return cls(VectorSnapshot.of(layer, columns, only_selected=only_selected))
+        numbers = {AREA_SECONDS: AREA_SECONDS} if layer.fields().lookupField(AREA_SECONDS) >= 0 else {}
+        return cls(VectorSnapshot.of(layer, columns, numbers=numbers, only_selected=only_selected))
 
     def write(self, folder: Path, feedback: Feedback) -> Areas:
         """The areas for a request; any thread."""

@@ -32,6 +32,8 @@ RESULTS = {
     "evaluation.json": r"errors.*\.tif|objects\.gpkg",
 }
 """The files of runs and evaluations, by the record that lies beside them."""
+PREVIEW = "orthomask/preview"
+"""Custom property of a layer that shows an unfinished run."""
 STRETCH = 0.05
 """A CRS whose units differ by more than this to the east and to the north distorts the map."""
 
@@ -168,7 +170,9 @@ class ImageChooser(QgsMapLayerComboBox):
 
 
 def is_result(layer: QgsMapLayer) -> bool:
-    """Whether a layer shows a file of a run or an evaluation."""
+    """Whether a layer shows a file of a run or an evaluation, or an unfinished run."""
+    if layer.customProperty(PREVIEW):
+        return True
     path = Path(layer.source().split("|")[0])
     records = [record for record, names in RESULTS.items() if re.fullmatch(names, path.name)]
     return any(path.with_name(record).is_file() for record in records)

@@ -56,6 +56,26 @@ def title_of(model: str) -> str:
     return tr(title) if title and (EMBEDDED_DIR / f"{model}{SUFFIX}").exists() else title
 
 
+def base_of(model: str) -> str:
+    """What the next learning starts from: the base that this model learnt on top of, or else the model itself.
+
+    Raises:
+        OrthomaskError: that base is gone.
+    """
+    base: dict[str, Any] = _from_card(model, lambda card: dict(card["training"]["learning"]["base"]), {})
+    if not base:
+        return model
+    name, path = str(base.get("name", "")), str(base.get("path", ""))
+    if Path(path).is_file():
+        return path
+    if name in {found.stem for found in EMBEDDED_DIR.glob(f"*{SUFFIX}")}:
+        return name
+    sentence = tr("“{}”, on which “{}” was built, no longer exists.").format(path, title_of(model))
+    raise OrthomaskError(
+        ErrorCode.BUNDLE_UNREADABLE, sentence, tr("Put it back there, or review a run of another model.")
+    )
+
+
 def _from_card(model: str, taken: Callable[[dict[str, Any]], T], default: T) -> T:
     """Something of the card in a bundle's header, so the engine need not run; the default if it cannot be read."""
     embedded = EMBEDDED_DIR / f"{model}{SUFFIX}"

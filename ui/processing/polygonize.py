@@ -11,6 +11,8 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFile,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
 )
@@ -52,6 +54,16 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
             tr("The minimum probability for a pixel to count: lower finds more, higher makes fewer mistakes."),
         )
         self.add_polygon_options()
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("Only objects that touch this extent. Leave empty for all."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterFile("EDITED", tr("Edited polygons"), extension="gpkg", optional=True),
+            tr("Polygons of the same run: what you added, corrected or removed there stays so."),
+            advanced=True,
+        )
         polygon = QgsProcessing.SourceType.TypeVectorPolygon
         self.add(
             QgsProcessingParameterVectorDestination("OUTPUT", tr("Polygons"), polygon),
@@ -68,6 +80,8 @@ class PolygonizeAlgorithm(OrthomaskAlgorithm):
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),
             "existing": Existing.OVERWRITE,
             "polygons": self.polygon_options(parameters, context),
+            "region": self.extent(parameters, context),
+            "edited_path": self.parameterAsFile(parameters, "EDITED", context),
         }
         return lambda paths: PolygonizeRequest(self._source, paths["OUTPUT"], **options)
 

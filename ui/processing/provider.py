@@ -8,9 +8,12 @@ from qgis.PyQt.QtGui import QIcon
 from ..client.engine_client import EngineClient
 from ..toolkit.icons import icon, icon_path
 from .check import CheckAlgorithm
+from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .inspectlabels import InspectLabelsAlgorithm
+from .learn import LearnAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
@@ -22,11 +25,14 @@ ALGORITHMS = (
     PolygonizeAlgorithm,
     CheckAlgorithm,
     TrainAlgorithm,
+    LearnAlgorithm,
     EvaluateAlgorithm,
+    CompareRunsAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
     SuggestAlgorithm,
+    InspectLabelsAlgorithm,
 )
 
 

@@ -15,8 +15,12 @@ from ..toolkit.scrolling import lay_out
 from ..toolkit.words import tr
 from .choice_box import ChoiceBox
 from .context import Context
+from .learn_box import LearnBox
+from .quality_box import QualityBox
 from .squares_box import SquaresBox
 from .suggest_box import SuggestBox
+from .tools_box import ToolsBox
+from .versions_box import VersionsBox
 
 
 class ReviewPanel(QWidget):
@@ -29,6 +33,8 @@ class ReviewPanel(QWidget):
 
     engine_failed = pyqtSignal(object)
     """The `OrthomaskError` that says why the engine cannot work."""
+    segment_wanted = pyqtSignal(str)
+    """Use the model in this file for the next run."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -39,9 +45,16 @@ class ReviewPanel(QWidget):
         self.words.setWordWrap(True)
         self.suggest = self._add(SuggestBox(iface, client))
         self.squares = self._add(SquaresBox(iface, client))
+        self.tools = self._add(ToolsBox(iface, client))
+        self.quality = self._add(QualityBox(iface, client))
+        self.learn = self._add(LearnBox(iface, client))
+        self.versions = self._add(VersionsBox(iface, client))
         lay_out(self, (self.choice, self.words, *self._boxes), self.squares.bar)
         self.squares.target_changed.connect(self._follow)
         self.choice.changed.connect(self._follow)
+        self.learn.versions_changed.connect(self.versions.show_versions)
+        for box in (self.learn, self.versions):
+            box.segment_wanted.connect(self.segment_wanted)
         self._follow()
 
     def release(self) -> None:

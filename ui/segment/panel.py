@@ -45,6 +45,7 @@ from ..toolkit.scrolling import lay_out, scroll_to
 from ..toolkit.settings import DEVICE, news
 from ..toolkit.words import area_in_words, in_digits, time_in_words, tr, tr_n
 from . import repeating
+from .live import LivePreview
 from .options_box import OptionsBox
 from .preflight_box import PreflightBox
 from .region_box import RegionBox
@@ -72,6 +73,7 @@ class SegmentPanel(QWidget):
         self._client = client
         self._task: Optional[EngineTask] = None
         self.running_folder = ""
+        self.live = LivePreview()
         self._project_closed = False
         self._look: Optional[EngineTask] = None
         self._problem = self._purpose = ""
@@ -97,6 +99,7 @@ class SegmentPanel(QWidget):
         news.changed.disconnect(self._follow_settings)
         if self._task is not None:
             self._task.abandon()
+        self.live.end()
         self.undo.forget()
         self.history.release()
         self.preflight.release()
@@ -127,7 +130,8 @@ class SegmentPanel(QWidget):
         self.preflight.pause()
         self.run_bar.start()
         title = tr("Orthomask: {} in {}").format(model, image)
-        self._task = EngineTask(title, PictureClient(self._client), run)
+        watched = self.live.begin(PictureClient(self._client), Path(run.request.output_dir))
+        self._task = EngineTask(title, watched, run)
         self._task.reported.connect(self.run_bar.report)
         self._task.answered.connect(self._finish)
         self._task.failed.connect(self._fail)
@@ -354,6 +358,7 @@ class SegmentPanel(QWidget):
 
     def _end(self) -> None:
         self._task, self.running_folder = None, ""
+        self.live.end()
         self.ended.emit()
 
     def _fail(self, error: OrthomaskError) -> None:

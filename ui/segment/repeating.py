@@ -69,23 +69,42 @@ def begun(boxes: Boxes, run: PastRun) -> FrozenRun:
     """
     request = present(run.request)  # unreadable runs cannot be resumed
     image = request.image
-    if _is_missing(image.path):
-        sentence = tr("The image “{}” no longer exists.").format(image.path)
-        remedy = tr("Put it back there, or repeat the run with another image.")
-        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
+    require_file(image)
     if on_chosen_device(request) != request:
         sentence = tr("The run was started on the best available device, but the settings now say “{}”.")
         remedy = tr("Choose the best available device in the settings, or repeat the run.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(DEVICE.get()), remedy)
     fill(boxes, run, lambda _: False)  # gaps do not matter: the run does not read the boxes
-    known = next((found for found in _files() if found.path == image.path), image)
-    request = replace(request, image=replace(image, access=known.access))
+    request = replace(request, image=with_access(image))
     request = run_folders.go_on(request, str(run.folder))
     return FrozenRun(request, request.image)
 
 
+def layer_of(image: Image) -> Optional[Layer]:
+    """The project layer that shows an image, or that a picture was rendered from. Main thread only."""
+    return _rendered_layer(image) if image.rendered else _file_layer(image)
+
+
+def with_access(image: Image) -> Image:
+    """The image of a record, with what is needed to open it, such as a password, from the layer that shows it."""
+    known = next((found for found in _files() if found.path == image.path), image)
+    return replace(image, access=known.access)
+
+
+def require_file(image: Image) -> None:
+    """Raise unless the image is where it was; URLs are not checked.
+
+    Raises:
+        OrthomaskError: it is gone.
+    """
+    if _is_missing(image.path):
+        sentence = tr("The image “{}” no longer exists.").format(image.path)
+        remedy = tr("Put it back there, or repeat the run with another image.")
+        raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
+
+
 def _fill_image(chooser: ImageChooser, image: Image, load: Load) -> Iterator[str]:
-    found = _rendered_layer(image) if image.rendered else _file_layer(image)
+    found = layer_of(image)
     if found is None and image.rendered is None and not _is_missing(image.path) and load(image.path):
         found = _loaded(image)
     if found is not None:

@@ -31,6 +31,7 @@ class Section(enum.Enum):
     REVIEW = "review"
     LABEL = "label-draw-what-is-there"
     EXPORT = "masks-and-chips"
+    QUALITY = "label-quality"
     TRAIN = "train-a-model-of-your-own"
     MODELS = "models"
     EVALUATE = "how-good-is-it"

@@ -44,10 +44,15 @@ class TrainingBar(QWidget):
         layout.addLayout(buttons)
         self.show_ready("")
 
-    def show_ready(self, missing: str) -> None:
-        """Show that nothing runs; `missing` says what must still be chosen."""
+    def show_ready(self, missing: str, label: str = "") -> None:
+        """Show that nothing runs.
+
+        Args:
+            missing: what must still be chosen.
+            label: of the button; empty for *Train*.
+        """
         tip = missing or tr("Start; you can keep using the map and the other panels")
-        self._show("run", tr("Train"), tip, self.train_wanted)
+        self._show("run", label or tr("Train"), tip, self.train_wanted)
         self.main_button.setEnabled(not missing)
         self.progress.hide()
         self.stop_button.hide()

@@ -58,8 +58,13 @@ class Curves(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_epochs(self, epochs: Sequence[Epoch], total: int, base: Optional[Epoch] = None) -> None:
-        """Draw these epochs, out of `total`, and as a dashed line the score of the model before it learnt."""
-        self._epochs, self._total, self._base = epochs, total, base
+        """Draw these epochs, out of `total`, and as a dashed line the score of the model before it learnt.
+
+        Args:
+            total: 0 if it is not known.
+        """
+        self._epochs, self._base = epochs, base
+        self._total = total or max((epoch.epoch for epoch in epochs), default=1)
         self.update()
 
     def sizeHint(self) -> QSize:

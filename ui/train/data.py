@@ -82,8 +82,14 @@ Frozen = Union[FrozenLayers, FrozenChips]
 
 def recorded_data(folder: Path) -> Optional[LabelledData]:
     """The data of the training begun in a folder; None if none was."""
+    request = recorded(folder)
+    return None if request is None else request.data
+
+
+def recorded(folder: Path) -> Optional[TrainRequest]:
+    """The training begun in a folder; None if none was."""
     try:
-        return from_json(TrainRequest, json.loads((folder / REQUEST).read_text(encoding="utf-8"))).data
+        return from_json(TrainRequest, json.loads((folder / REQUEST).read_text(encoding="utf-8")))
     except (OSError, ValueError, OrthomaskError):
         return None
 

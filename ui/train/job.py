@@ -1,8 +1,9 @@
-"""A training in the background: started, paused, resumed and stopped, and remembered when QGIS is closed."""
+"""A long job in the background: started, paused, resumed and stopped, and remembered when QGIS is closed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -10,7 +11,16 @@ from typing import Any, Callable, Optional
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ...protocol import Cancelled, ErrorCode, Existing, OrthomaskError, TrainRequest, TrainResult, from_json, to_json
+from ...protocol import (
+    Cancelled,
+    ErrorCode,
+    Existing,
+    LabelledImage,
+    OrthomaskError,
+    TrainRequest,
+    from_json,
+    to_json,
+)
 from ..client.engine_client import EngineClient, Feedback
 from ..client.tasks import EngineTask
 from ..toolkit.settings import UNFINISHED_TRAINING
@@ -18,8 +28,8 @@ from ..toolkit.words import tr
 from .run import CHECKPOINT
 
 
-class TrainingJob(QObject):
-    """One training at a time, in its own engine, so that the other panels keep working.
+class LongJob(QObject):
+    """A long request in an engine of its own, so that the other panels keep working; one at a time.
 
     Args:
         client: the other panels' engine; a second one is started like it.
@@ -31,7 +41,7 @@ class TrainingJob(QObject):
     """The engine begins or resumes `request`."""
     reported = pyqtSignal(float, str)
     ended = pyqtSignal(object, object)
-    """The training is over: its request, and its `TrainResult`, or None if the user stopped it."""
+    """It is over: its request, and its result, or None if the user stopped it."""
     failed = pyqtSignal(object)
     """The `OrthomaskError` that ended or interrupted it."""
 
@@ -40,18 +50,18 @@ class TrainingJob(QObject):
         self._client = client.another()
         self._task: Optional[EngineTask] = None
         self._stopping = False
-        self.request: Optional[TrainRequest] = _unfinished()
+        self.request = self._unfinished()
 
     @property
     def running(self) -> bool:
         """Whether it is in progress."""
         return self._task is not None
 
-    def start(self, prepare: Callable[[Feedback], TrainRequest]) -> None:
-        """Train into a new run folder, which is remembered until the end.
+    def start(self, prepare: Callable[[Feedback], Any]) -> None:
+        """Begin in a new run folder, which is remembered until the end.
 
         Args:
-            prepare: writes the training's input and makes its request; called in a task's thread.
+            prepare: writes the input and makes the request; called in a task's thread.
         """
         self._run(tr("Orthomask: training labels"), _Preparation(), prepare, self._begin)
 
@@ -59,8 +69,7 @@ class TrainingJob(QObject):
         """Begin, or continue where it stopped."""
         if self.request is not None and self._task is None:
             request = replace(self.request, existing=Existing.RESUME)
-            title = tr("Orthomask: training of {}").format(request.title)
-            self._run(title, self._client, request, self._finish)
+            self._run(self._title(request), self._client, request, self._finish)
             self.begun.emit()
 
     def pause(self) -> None:
@@ -74,13 +83,33 @@ class TrainingJob(QObject):
         if self._task is not None:
             self._task.cancel()
         else:
-            self._end(None)
+            self._halt()
 
     def release(self) -> None:
-        """End the engine; a running training is paused."""
+        """End the engine; what runs is paused."""
         if self._task is not None:
             self._task.abandon()
         self._client.close()
+
+    def _title(self, request: Any) -> str:
+        """What QGIS's task manager shows."""
+        raise NotImplementedError
+
+    def _unfinished(self) -> Any:
+        """The request that was begun, perhaps before a restart of QGIS, and can go on; None if there is none."""
+        raise NotImplementedError
+
+    def _remember(self, request: Any) -> None:
+        """Keep the request for `_unfinished`."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Drop the request."""
+        raise NotImplementedError
+
+    def _halt(self) -> None:
+        """Finish what the user has stopped."""
+        self._end(None)
 
     def _run(self, title: str, client: Any, request: object, then: Callable[[Any], None]) -> None:
         self._stopping = False
@@ -91,13 +120,13 @@ class TrainingJob(QObject):
         QgsApplication.taskManager().addTask(self._task)
         self.changed.emit()
 
-    def _begin(self, request: TrainRequest) -> None:
+    def _begin(self, request: Any) -> None:
         self._task = None
-        UNFINISHED_TRAINING.set(json.dumps(to_json(request)))
+        self._remember(request)
         self.request = request
         self.resume()
 
-    def _finish(self, result: TrainResult) -> None:
+    def _finish(self, result: Any) -> None:
         self._task = None
         self._end(result)
 
@@ -105,7 +134,7 @@ class TrainingJob(QObject):
         self._task = None
         cancelled = isinstance(error, Cancelled)
         if cancelled and self._stopping and self.request is not None:
-            self._end(None)
+            self._halt()
             return
         if not cancelled:
             if not _can_go_on(self.request, error):
@@ -113,11 +142,28 @@ class TrainingJob(QObject):
             self.failed.emit(error)
         self.changed.emit()
 
-    def _end(self, result: Optional[TrainResult]) -> None:
+    def _end(self, result: Any) -> None:
         request = self.request
         self._forget()
         self.changed.emit()
         self.ended.emit(request, result)
+
+
+class TrainingJob(LongJob):
+    """One training at a time."""
+
+    def _title(self, request: TrainRequest) -> str:
+        return tr("Orthomask: training of {}").format(request.title)
+
+    def _unfinished(self) -> Optional[TrainRequest]:
+        try:
+            request = from_json(TrainRequest, json.loads(UNFINISHED_TRAINING.get() or "null"))
+        except (OrthomaskError, ValueError):
+            return None
+        return request if is_complete(request.output_dir, request.data.projects) else None
+
+    def _remember(self, request: TrainRequest) -> None:
+        UNFINISHED_TRAINING.set(json.dumps(to_json(request)))
 
     def _forget(self) -> None:
         UNFINISHED_TRAINING.reset()
@@ -127,29 +173,19 @@ class TrainingJob(QObject):
 class _Preparation:
     """Prepares the request in a task's thread."""
 
-    def call(self, prepare: Callable[[Feedback], TrainRequest], feedback: Feedback) -> TrainRequest:
+    def call(self, prepare: Callable[[Feedback], Any], feedback: Feedback) -> Any:
         return prepare(feedback)
 
 
-def _can_go_on(request: Optional[TrainRequest], error: OrthomaskError) -> bool:
-    """Whether a failed training can resume later: it had begun, and its run folder is its own."""
+def _can_go_on(request: Any, error: OrthomaskError) -> bool:
+    """Whether what failed can resume later: it had begun, and its run folder is its own."""
     begun = request is not None and (Path(request.output_dir) / CHECKPOINT).exists()
     return begun and error.code is not ErrorCode.OUTPUT_EXISTS
 
 
-def _unfinished() -> Optional[TrainRequest]:
-    """The unfinished training, if its run folder still exists."""
-    try:
-        request = from_json(TrainRequest, json.loads(UNFINISHED_TRAINING.get() or "null"))
-    except (OrthomaskError, ValueError):
-        return None
-    return request if _is_complete(request) else None
-
-
-def _is_complete(request: TrainRequest) -> bool:
+def is_complete(folder: str, images: Sequence[LabelledImage]) -> bool:
     """Whether the run folder and all that the training reads exist."""
-    projects = request.data.projects
-    read = [labels.path for project in projects for labels in project.labels]
-    read += [project.areas.path for project in projects if project.areas is not None]
-    read += [project.image.path for project in projects if project.image.rendered]
-    return Path(request.output_dir).is_dir() and all(Path(path).exists() for path in read)
+    read = [labels.path for image in images for labels in image.labels]
+    read += [image.areas.path for image in images if image.areas is not None]
+    read += [image.image.path for image in images if image.image.rendered]
+    return Path(folder).is_dir() and all(Path(path).exists() for path in read)

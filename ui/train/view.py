@@ -49,7 +49,11 @@ class TrainingView(QGroupBox):
         self.show()
 
     def show_epochs(self, epochs: Sequence[Epoch], total: int, base: Optional[Epoch] = None) -> None:
-        """Show the curves so far and the latest numbers, out of `total` epochs, beside the score before the first."""
+        """Show the curves so far and the latest numbers, out of `total` epochs, beside the score before the first.
+
+        Args:
+            total: 0 if it is not known.
+        """
         self.curves.show_epochs(epochs, total, base)
         self.facts.setText(_facts(epochs, total, base))
 
@@ -172,8 +176,11 @@ def _so_far(epochs: Sequence[Epoch], total: int) -> str:
     if not epochs or best is None:
         return tr("The first validation comes at the end of the first epoch.")
     now = epochs[-1]
-    words = tr("Epoch {} of {} · IoU {}, best {} in epoch {}.")
-    words = words.format(now.epoch, total, in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch)
+    scores = in_digits(now.iou, 3), in_digits(best.iou, 3), best.epoch
+    if total:
+        words = tr("Epoch {} of {} · IoU {}, best {} in epoch {}.").format(now.epoch, total, *scores)
+    else:
+        words = tr("Epoch {} · IoU {}, best {} in epoch {}.").format(now.epoch, *scores)
     if not now.waiting_share > WAITING_SHARE:
         return words
     waiting = f"{in_digits(100 * now.waiting_share)}%"

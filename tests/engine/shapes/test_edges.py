@@ -22,6 +22,7 @@ from orthomask.engine.images.grid import Lattice, select
 from orthomask.engine.progress import Progress
 from orthomask.engine.runs.runs import NODATA
 from orthomask.engine.shapes import edges, tracing
+from orthomask.engine.shapes.section import Section
 
 SIDE, REACH = 48, 9
 PHASES = (Phase.explicit, Phase.generate)
@@ -46,8 +47,8 @@ def seen(field: np.ndarray, region: Geometry, reach: int = REACH) -> Iterator[tu
 def drawn(field: np.ndarray, region: Geometry) -> list[tuple[int, bytes]]:
     """Class value and pixel-edge polygon, on the lattice, of each object."""
     with seen(field, region) as (dataset, place, origin):
-        kept = edges.Kept(dataset, 0.5, 1, place, REACH, Progress())
-        batches = [objects for objects, _ in tracing.traced(dataset, 0.5, 1, Progress(), kept)]
+        kept = edges.Kept(Section(dataset), 0.5, 1, place, REACH, Progress())
+        batches = [objects for objects, _ in tracing.traced(Section(dataset), 0.5, 1, Progress(), kept)]
         return [
             (int(value), shapely.normalize(shapely.affinity.translate(polygon, *origin)).wkb)
             for objects in batches

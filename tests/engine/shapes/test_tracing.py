@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from orthomask.engine.progress import Progress
 from orthomask.engine.shapes import tracing
+from orthomask.engine.shapes.section import Section
 
 TILE_PX = 32
 
@@ -47,7 +48,7 @@ def test_what_is_held_grows_with_the_width_alone(tmp_path: Path) -> None:
         band = np.where((rows % 8 < 5) & (columns % 8 < 5), 254, 0).astype(np.uint8)  # some across edges of tiles
         reads, whole, most_open = Reads(), 0, 0
         with opened(tmp_path / "p.tif", band) as dataset:
-            for objects, pending in tracing.traced(dataset, 0.5, 1, reads):
+            for objects, pending in tracing.traced(Section(dataset), 0.5, 1, reads):
                 assert whole or reads.count <= tracing.TILES_AHEAD + 1  # the first ones come after the first tile
                 whole, most_open = whole + len(objects.values), max(most_open, len(pending))
         assert whole == ndimage.label(band)[1]
@@ -61,7 +62,9 @@ def test_an_object_that_is_everywhere_is_one(tmp_path: Path) -> None:
     rows, columns = np.mgrid[0:202, 0:152]
     band = np.where((rows % 10 < 2) | (columns % 10 < 2), 100, 0).astype(np.uint8)  # a net of 300 holes
     with opened(tmp_path / "p.tif", band) as dataset:
-        (objects,) = (objects for objects, _ in tracing.traced(dataset, 0.3, 1, Progress()) if len(objects.values))
+        (objects,) = (
+            objects for objects, _ in tracing.traced(Section(dataset), 0.3, 1, Progress()) if len(objects.values)
+        )
     assert objects.pixels.tolist() == [np.count_nonzero(band)]
     assert objects.probabilities.tolist() == [band.sum()]
     (polygon,) = objects.polygons

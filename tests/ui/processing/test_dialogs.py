@@ -4,6 +4,7 @@ import pytest
 from qgis.core import (
     Qgis,
     QgsApplication,
+    QgsGeometry,
     QgsLayerTreeModel,
     QgsProcessingContext,
     QgsProcessingModelAlgorithm,
@@ -86,6 +87,14 @@ def test_polygons_from_probabilities_are_opened(provider, layer, run_folder):
     run("polygonize", PROBABILITIES=f"{run_folder}/probabilities.tif", THRESHOLD=0.3)
     (polygons,) = shown().values()
     assert (polygons.featureCount(), classes_of(polygons)) == (2, ["field", "orchard", "no class"])
+
+
+def test_polygons_near_an_extent_keep_the_edits_of_a_file(provider, layer, run_folder, engine):
+    edited, extent = f"{run_folder}/polygons.gpkg", "500000,500032,2999968,3000000 [EPSG:32645]"
+    run("polygonize", PROBABILITIES=f"{run_folder}/probabilities.tif", THRESHOLD=0.3, EXTENT=extent, EDITED=edited)
+    (asked,) = engine.asked("polygonize")
+    assert asked["edited_path"] == edited
+    assert QgsGeometry.fromWkt(asked["region"]["wkt"]).boundingBox().width() == pytest.approx(32)
 
 
 def test_areas_to_label_are_opened(provider, layer, tmp_path):

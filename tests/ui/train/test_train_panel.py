@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import signal
@@ -12,7 +11,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPixmap
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLabel, QScrollArea
-from scene import CRS, square, wait_until, write_project
+from scene import CRS, square, wait_until, write_epochs, write_project
 from test_dock import press, shown
 
 from orthomask.protocol import FINE_TUNING, Loss, Split, TrainRequest, from_json
@@ -25,7 +24,6 @@ from orthomask.ui.train.defaults import FROM_SCRATCH
 from orthomask.ui.train.options_box import NO_AUGMENTATION
 from orthomask.ui.train.run import Epoch, RunWatcher, best_epoch, read_epochs
 
-COLUMNS = ["epoch", "step", "loss", "iou", "f1", "precision", "recall", "images_per_second", "waiting_share"]
 RESULT = {
     "model_path": "", "run_dir": "", "epochs": 3, "best_epoch": 2, "scores": {"iou": 0.5, "f1": 0.67},
     "threshold": 0.4, "images_per_second": 30.0, "waiting_share": 0.1, "seconds": 90.0, "stopped": "finished",
@@ -59,17 +57,6 @@ def panel(dock, tmp_path):
 def ready(panel, town):
     wait_until(panel.bar.main_button.isEnabled)
     return panel
-
-
-def write_epochs(folder, *ious, tail="", base=None, waiting=0.08):
-    with open(folder / "metrics.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        if base is not None:
-            writer.writerow([0, 0, "", base, base + 0.1, 0.6, 0.7, "", ""])
-        for number, iou in enumerate(ious, start=1):
-            writer.writerow([number, 10 * number, 1 / number, iou, iou + 0.1, 0.6, 0.7, 31.5, waiting])
-        file.write(tail)
 
 
 def write_picture(path, color="red"):

@@ -1,0 +1,158 @@
+"""IoU and F1 over the rounds of learning: what an hour of labelling has brought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
+from qgis.PyQt.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QTextOption,
+)
+from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
+
+from ...protocol import Marks, VersionsResult
+from ..toolkit.words import in_digits, tr
+from ..train.curves import nice_ticks
+
+RIGHT_PX, GAP_PX, PLOT_PX, DOT_PX = 12, 6, 80, 3.5
+SMALLER = 0.85
+"""Font size, relative to other labels."""
+IOU = (QColor("#1b9e77"), Qt.PenStyle.SolidLine)
+F1 = (QColor("#7570b3"), Qt.PenStyle.DashLine)
+
+
+class Round(NamedTuple):
+    """A version, the minutes of labelling up to it, and how well it does on the squares checked by then."""
+
+    number: int
+    minutes: float
+    marks: Marks
+
+
+def rounds_of(found: VersionsResult) -> list[Round]:
+    """The base, then each version that was measured."""
+    measured = [(each, each.here) for each in found.versions if each.here is not None]
+    base = [Round(0, 0.0, here.before) for _, here in measured[:1] if here is not None]
+    return base + [Round(each.number, each.minutes, here.after) for each, here in measured if here is not None]
+
+
+class RoundsPlot(QLabel):
+    """One plot over the minutes of labelling; each round is a dot with its number.
+
+    It is a label because QGIS's dark themes colour the text of labels, and not that of plain widgets.
+    """
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._rounds: Sequence[Round] = ()
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def show_rounds(self, rounds: Sequence[Round]) -> None:
+        """Draw these; hide with fewer than two."""
+        self._rounds = rounds
+        self.setAccessibleName("; ".join(map(_words, rounds)))
+        self.setVisible(len(rounds) > 1)
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(300, PLOT_PX + 3 * self._metrics().height() + 2 * GAP_PX)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the grid, then both lines."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(self._font())
+        ticks = nice_ticks([0.0, *(value for each in self._rounds for value in (each.marks.iou, each.marks.object_f1))])
+        self._draw_grid(painter, ticks)
+        left = self._plot().left()
+        for title, values, style in (
+            ("IoU", [each.marks.iou for each in self._rounds], IOU),
+            ("F1", [each.marks.object_f1 for each in self._rounds], F1),
+        ):
+            points = [QPointF(self._x(each), self._y(value, ticks)) for each, value in zip(self._rounds, values)]
+            left = self._draw_line(painter, title, points, style, left)
+        self._draw_minutes(painter)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Show the numbers of the round under the mouse."""
+        near = min(self._rounds, key=lambda each: abs(self._x(each) - event.pos().x()), default=None)
+        if near is not None:
+            QToolTip.showText(self.mapToGlobal(event.pos()), _words(near), self)
+
+    def _font(self) -> QFont:
+        font = QFont(self.font())
+        font.setPointSizeF(SMALLER * font.pointSizeF())
+        return font
+
+    def _metrics(self) -> QFontMetrics:
+        return QFontMetrics(self._font())
+
+    def _plot(self) -> QRectF:
+        """The rectangle inside title and axes."""
+        line, left = self._metrics().height(), self._metrics().horizontalAdvance("0.000")
+        return QRectF(left, line + GAP_PX, self.width() - left - RIGHT_PX, self.height() - 3 * line - 2 * GAP_PX)
+
+    def _x(self, each: Round) -> float:
+        """Over the minutes; over the rounds where no time was taken."""
+        plot, last = self._plot(), self._rounds[-1]
+        if last.minutes > 0:
+            return plot.left() + plot.width() * each.minutes / max(other.minutes for other in self._rounds)
+        return plot.left() + plot.width() * self._rounds.index(each) / max(len(self._rounds) - 1, 1)
+
+    def _y(self, value: float, ticks: Sequence[float]) -> float:
+        plot = self._plot()
+        return plot.bottom() - plot.height() * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    def _draw_grid(self, painter: QPainter, ticks: Sequence[float]) -> None:
+        words, line, plot = self.palette().windowText().color(), self.palette().mid().color(), self._plot()
+        height = painter.fontMetrics().height()
+        right = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for tick in ticks:
+            y = self._y(tick, ticks)
+            painter.setPen(QPen(line, 0.5))
+            painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
+            painter.setPen(words)
+            painter.drawText(QRectF(0, y - height / 2, plot.left() - 5, height), f"{tick:g}", right)
+
+    def _draw_line(
+        self, painter: QPainter, title: str, points: Sequence[QPointF], style: tuple[QColor, Qt.PenStyle], left: float
+    ) -> float:
+        """Draw a line with its dots, and its name above the plot from `left` on; where the next name begins."""
+        color, dashes = style
+        painter.setPen(QPen(color, 2, dashes))
+        painter.drawPolyline(QPolygonF(list(points)))
+        painter.setPen(QPen(color, 1))
+        painter.setBrush(color)
+        for point in points:
+            painter.drawEllipse(point, DOT_PX, DOT_PX)
+        top = self._plot().top() - GAP_PX
+        painter.drawText(QPointF(left, top), title)
+        return left + painter.fontMetrics().horizontalAdvance(title) + 3 * GAP_PX
+
+    def _draw_minutes(self, painter: QPainter) -> None:
+        """The versions' numbers below their dots, and what the axis is."""
+        painter.setPen(self.palette().windowText().color())
+        line, bottom = painter.fontMetrics().height(), self._plot().bottom()
+        middle = QTextOption(Qt.AlignmentFlag.AlignHCenter)
+        for each in self._rounds:
+            place = QRectF(self._x(each) - 20, bottom + GAP_PX / 2, 40, line)
+            painter.drawText(place, str(each.number), middle)
+        timed = self._rounds and self._rounds[-1].minutes > 0
+        text = tr("version, over minutes of labelling") if timed else tr("version")
+        painter.drawText(QRectF(0, bottom + line, self.width(), 1.5 * line), text, middle)
+
+
+def _words(each: Round) -> str:
+    words = tr("Version {}, {} min of labelling: IoU {}, F1 {}")
+    marks = in_digits(each.marks.iou, 2), in_digits(each.marks.object_f1, 2)
+    return words.format(each.number, in_digits(each.minutes), *marks)
