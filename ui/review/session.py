@@ -9,7 +9,7 @@ from qgis.core import QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
-from ...protocol import OrthomaskError
+from ...protocol import ErrorCode, OrthomaskError
 from ..label.attributes import (
     AREA_ATTRIBUTES,
     LABEL_ATTRIBUTES,
@@ -93,6 +93,7 @@ class Session(QObject):
         labels, areas = self._layout.project.labels, self._layout.project.areas
         square, drafts = present(self.square), present(self.drafts)
         self._view.note_work()
+        self._require_to_do(square)
         require_free(areas)
         complete(labels, LABEL_ATTRIBUTES)
         complete(areas, AREA_ATTRIBUTES)
@@ -156,6 +157,13 @@ class Session(QObject):
         self._drop_drafts(removed)
         self._show_polygons()
         self.changed.emit()
+
+    def _require_to_do(self, square: Square) -> None:
+        """Raise if somebody else has checked or deleted the square: its labels would be there twice."""
+        if not any(each.number == square.number and not each.checked for each in self.squares):
+            sentence = tr("{} has been checked or deleted elsewhere.").format(square.name)
+            remedy = tr("Go on to the next square; your drafts are kept.")
+            raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, remedy)
 
     def _leave_square(self) -> None:
         """Keep what was done in the square in view, and how long that took."""

@@ -3,6 +3,7 @@ import sqlite3
 
 import pytest
 from mouse import move
+from osgeo import ogr
 from qgis.core import Qgis, QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
@@ -369,6 +370,21 @@ def test_edits_in_a_transaction_group_are_to_be_saved_first(panel, box, canvas, 
     group_transactions(False)
     assert "transaction group" in told[0].sentence
     assert rows(path, "areas", "state")[0] == ("todo",)
+
+
+def test_a_square_that_another_window_has_checked_is_not_accepted_again(box, canvas, path):
+    begin(box)
+    other = ogr.Open(path, 1)
+    there = other.GetLayerByName("areas")
+    square = there.GetFeature(1)
+    square["state"] = "checked"
+    there.SetFeature(square)
+    del square, there, other
+    told = []
+    box.failed.connect(told.append)
+    key(canvas, Qt.Key.Key_A)
+    assert told[0].sentence == "square 1 has been checked or deleted elsewhere."
+    assert rows(path, "labels", "class") == []
 
 
 def test_a_crash_between_labels_and_square_leaves_a_square_to_do_and_no_label_twice(
