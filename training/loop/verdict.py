@@ -5,8 +5,9 @@ from __future__ import annotations
 from ...protocol import Gain
 from ...protocol.words import tr
 
-LEARNT = 0.02
-"""A tuned model that gains less IoU than this on what it learnt from has learnt nothing."""
+LEARNT, KNOWN = 0.02, 0.7
+"""A tuned model that gains less IoU than the first on what it learnt from has learnt nothing; there was much to learn
+where the base has less than the second."""
 GAINED = 0.01
 """IoU; less is no gain."""
 FEW = 8
@@ -39,7 +40,7 @@ def of(here: Gain, home: Gain | None, share: float, learnt: Gain) -> tuple[bool,
 
 
 def _why(here: Gain, learnt: Gain) -> str:
-    if learnt.after.iou - learnt.before.iou < LEARNT and learnt.before.iou < 0.9:
+    if learnt.after.iou - learnt.before.iou < LEARNT and learnt.before.iou < KNOWN:
         return tr(
             "It could not even learn the squares themselves: labels may contradict each other or be shifted. "
             "Look at “Label quality”."

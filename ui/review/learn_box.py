@@ -101,6 +101,7 @@ class LearnBox(QGroupBox):
     def release(self) -> None:
         """Pause what runs; it is offered again after a restart of QGIS."""
         QgsProject.instance().cleared.disconnect(self._note_closed_project)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._forget_removed)
         self._watch(None)
         self._timer.stop()
         self.watcher.stop()
@@ -134,6 +135,14 @@ class LearnBox(QGroupBox):
         self.result.comparison.run_wanted.connect(self._compare)
         self.result.comparison.cancel_wanted.connect(self._cancel)
         QgsProject.instance().cleared.connect(self._note_closed_project)
+        QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._forget_removed)
+
+    def _forget_removed(self, identities: list[str]) -> None:
+        """Drop layers while they still exist."""
+        context = self._context
+        layers = [context.polygons, *((context.project.labels, context.project.areas) if context.project else ())]
+        if {layer.id() for layer in layers if layer is not None} & set(identities):
+            self.follow(Context())
 
     def _watch(self, project: Optional[LabelProject]) -> None:
         """Check again after each edit of this project, and of no other."""
