@@ -26,8 +26,17 @@ AREAS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def styled(qgis_app, tmp_path_factory):
+    """The file of a label project that has its styles already: saving them takes long."""
+    path = write_project(tmp_path_factory.mktemp("styled") / "town.gpkg", [(0, 1), (15, 2)], AREAS)
+    open_project(QgsProject.instance(), path)
+    QgsProject.instance().clear()
+    return path
+
+
 @pytest.fixture
-def context(layer, photo, run_folder, tmp_path):
+def context(styled, layer, photo, run_folder, tmp_path):
     """A run of the photograph and a label project, both in the QGIS project."""
     folder = tmp_path / "runs" / "photo-fields"
     shutil.copytree(run_folder, folder)
@@ -36,7 +45,7 @@ def context(layer, photo, run_folder, tmp_path):
     request = PredictRequest(Image(photo), "/models/fields.safetensors", str(folder), region, threshold=0.35)
     (folder / "run.json").write_text(json.dumps({**record, "request": to_json(request)}))
     project = QgsProject.instance()
-    town = open_project(project, write_project(tmp_path / "town.gpkg", [(0, 1), (15, 2)], AREAS))
+    town = open_project(project, str(shutil.copy(styled, tmp_path / "town.gpkg")))
     run = read_run(folder)
     polygons = add_run(project, run).findLayers()[0].layer()
     return Context(run, polygons, town)
@@ -290,7 +299,7 @@ def test_the_comparison_runs_the_candidate_over_the_runs_region(box, engine, con
     before = from_json(PredictRequest, context.run.record["request"])
     assert request.model == learning.result.model_path
     assert request.region == before.region
-    assert request.threshold is None
+    assert request.threshold == context.run.record["threshold"]
     assert Path(request.output_dir).parent == Path(learning.request.output_dir)
     asked = engine.asked("compare")[-1]
     assert asked["before"] == str(context.run.folder)
