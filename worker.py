@@ -60,6 +60,7 @@ CAPABILITIES = {
     "versions": "training.loop.versions",
     "inspect": "training.loop.quality",
     "grow": "engine.grow.grow",
+    "square": "engine.grow.square",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

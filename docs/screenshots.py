@@ -34,6 +34,7 @@ from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollA
 from qgis.utils import iface
 
 from orthomask.docs.pictures import OUT, Condition, Director, picture, settled
+from orthomask.protocol import ProjectRequest
 
 SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
 TUTORIAL = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "docs" / "tutorial"
@@ -82,6 +83,7 @@ def scenes() -> Iterator[Condition]:
     for node in root.children()[0].findLayers():
         node.setItemVisibilityChecked(node.name().startswith("Polygons"))
 
+    yield from review(dock, sample)
     yield from cancelled(panel)
     yield from history(panel, sample)
     yield from errors(plugin, dock, panel, sample)
@@ -93,6 +95,28 @@ def scenes() -> Iterator[Condition]:
     yield settled()
     picture("dock-dark")
     yield from options("settings-dark")
+
+
+def review(dock, sample: QgsRasterLayer) -> Iterator[Condition]:
+    """Squares of that run, one of them in view with its drafts."""
+    dock.tabs.setCurrentWidget(dock.review)
+    panel, path = dock.review, str(WORK / "banepa.gpkg")
+    request = ProjectRequest(path, sample.crs().authid(), panel.context.run.classes)
+    qgis.utils.plugins["orthomask"].client.call(request)
+    dock.label.open_project(path)
+    panel.suggest.count.setValue(8)
+    panel.suggest.side.setValue(25)
+    panel.suggest.suggest()
+    yield lambda: panel.squares.list.count() > 0
+    panel.squares.list.setCurrentRow(0)
+    yield settled()
+    picture("review-square")
+    panel.squares.close_square()
+    yield settled()
+    QgsProject.instance().removeMapLayers([panel.context.project.labels.id(), panel.context.project.areas.id()])
+    iface.mapCanvas().setExtent(sample.extent())
+    dock.tabs.setCurrentWidget(dock.segment)
+    yield settled()
 
 
 def options(name: str) -> Iterator[Condition]:

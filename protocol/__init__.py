@@ -29,7 +29,7 @@ from .ground_truth import (
     ProjectResult,
     Sampling,
 )
-from .growing import SIZES, GrowRequest, GrowResult
+from .growing import SIZES, GrowRequest, GrowResult, SquareRequest, SquareResult
 from .label_quality import FINDINGS, Fault, InspectRequest, InspectResult, Shift
 from .labelled import (
     AREA_CHECKED,
@@ -228,6 +228,8 @@ __all__ = [
     "SearchResult",
     "Shift",
     "Split",
+    "SquareRequest",
+    "SquareResult",
     "SuggestRequest",
     "SuggestResult",
     "Touch",

@@ -61,3 +61,30 @@ class GrowResult:
     area_m2: float
     outline: str
     has_image: bool
+
+
+@dataclass(frozen=True)
+class SquareRequest:
+    """Give a polygon right angles, as the polygons of a run have.
+
+    Attributes:
+        wkt: a polygon; of a multipolygon, each part by itself.
+        crs: as WKT or `EPSG:n`.
+        gsd_m: detail finer than about two of these is not shape, metres.
+    """
+
+    wkt: str
+    crs: str
+    gsd_m: float = 0.3
+
+    def __post_init__(self) -> None:
+        require(bool(self.wkt), tr("No polygon was given."), tr("Choose a polygon."))
+        require(0 < self.gsd_m < 1e5, tr("The resolution is out of range."), tr("Use metres per pixel, such as 0.3."))
+
+
+@dataclass(frozen=True)
+class SquareResult:
+    """The polygon, and whether it has right angles now: False leaves it as it was."""
+
+    wkt: str
+    is_squared: bool

@@ -39,6 +39,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "versions": (learning.VersionsRequest, learning.VersionsResult),
     "inspect": (label_quality.InspectRequest, label_quality.InspectResult),
     "grow": (growing.GrowRequest, growing.GrowResult),
+    "square": (growing.SquareRequest, growing.SquareResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }

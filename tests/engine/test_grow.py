@@ -21,12 +21,12 @@ from shapely import Geometry
 
 from orthomask.cli import commands
 from orthomask.engine import predict
-from orthomask.engine.grow import grow, looks
+from orthomask.engine.grow import grow, looks, square
 from orthomask.engine.grow.growth import Growth, Look
 from orthomask.engine.images import regions
 from orthomask.engine.progress import Progress
 from orthomask.engine.shapes.measure import measured
-from orthomask.protocol import ErrorCode, GrowRequest, GrowResult, Image, OrthomaskError, PredictRequest
+from orthomask.protocol import ErrorCode, GrowRequest, GrowResult, Image, OrthomaskError, PredictRequest, SquareRequest
 
 CRS, LEFT, TOP, GSD = "EPSG:32645", 500_000.0, 3_000_000.0, 0.3
 ROOFS = (shapely.box(40, 30, 70, 52), shapely.box(110, 60, 134, 100), shapely.box(72, 30, 90, 52))
@@ -229,3 +229,34 @@ def test_a_bump_of_probability_alone_is_found() -> None:
     growth = Growth(look, (46, 40), look.valid)
     found = growth.object(growth.proposed(700))
     assert (found & inside).sum() / (found | inside).sum() > 0.95
+
+
+CROOKED = shapely.Polygon([(0, 0), (12, 0.5), (12.3, 8), (6, 8.2), (6.1, 14), (-0.3, 13.6)])
+"""An L of a roof, drawn by hand, metres."""
+
+
+@pytest.mark.parametrize("crs", [CRS, "EPSG:4326", "EPSG:3857"])
+def test_a_crooked_roof_gets_right_angles(crs: str) -> None:
+    drawn = shapely.affinity.rotate(shapely.affinity.translate(CROOKED, LEFT, TOP), 20)
+    given = regions.reprojected(drawn, CRS, crs)
+    result = square.run(SquareRequest(given.wkt, crs), Progress())
+    found = regions.reprojected(shapely.from_wkt(result.wkt), crs, CRS)
+    assert result.is_squared
+    assert iou(found, drawn) > 0.9
+    edges = np.diff(shapely.get_coordinates(found), axis=0) @ (1, 1j)
+    turns = np.angle(edges[1:] / edges[:-1])
+    np.testing.assert_allclose(np.abs(turns), np.pi / 2, atol=0.01)
+
+
+def test_a_round_object_stays_as_it_is() -> None:
+    tank = shapely.Point(LEFT, TOP).buffer(9)
+    assert square.run(SquareRequest(tank.wkt, CRS), Progress()).is_squared is False
+
+
+@pytest.mark.parametrize(
+    "wkt", ["", "CIRCLE", "POINT (1 2)", "POLYGON ((0 0, 2 2, 2 0, 0 2, 0 0))", "MULTIPOLYGON EMPTY"]
+)
+def test_what_is_no_polygon_is_not_squared(wkt: str) -> None:
+    with pytest.raises(OrthomaskError) as caught:
+        square.run(SquareRequest(wkt, CRS), Progress())
+    assert caught.value.code is ErrorCode.BAD_REQUEST

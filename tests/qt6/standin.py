@@ -115,6 +115,11 @@ class QgsProject(QObject, _Some):
     """An open project that is not saved."""
 
     readProject, projectSaved, cleared = pyqtSignal(), pyqtSignal(), pyqtSignal()
+    layersAdded, layersWillBeRemoved = pyqtSignal(list), pyqtSignal("QStringList")
+
+    def mapLayers(self) -> dict[str, object]:
+        """No layer is in it."""
+        return {}
 
     def mapLayer(self, identity: str) -> None:
         """No layer is in it."""

@@ -211,11 +211,22 @@ def versions(params):
     return {"versions": [each for each in there if str(each["number"]) != params["remove"]], "current": current}
 
 
+def grow(params):
+    """A square around the click: 4 m wide, or more with size."""
+    x, y, half = params["x"], params["y"], 2 * params["size"] ** 0.5
+    corners = ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))
+    ring = ", ".join(f"{x + half * dx} {y + half * dy}" for dx, dy in corners)
+    facts = {"class_value": 2, "class_name": "orchard", "confidence": 0.2, "outline": "squared", "has_image": True}
+    return {"wkt": f"POLYGON (({ring}))", "area_m2": 4 * half**2, **facts}
+
+
 ANSWERS = {
     "learn": learn,
     "check_learning": lambda params: CHECK_LEARNING,
     "compare": compare,
     "versions": versions,
+    "grow": grow,
+    "square": lambda params: {"wkt": params["wkt"], "is_squared": False},
     "project": project,
     "areas": areas,
     "suggest": suggest,

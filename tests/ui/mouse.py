@@ -1,7 +1,7 @@
 """What a hand does on the map."""
 
 from qgis.PyQt.QtCore import QEvent, QPoint, QPointF, Qt
-from qgis.PyQt.QtGui import QMouseEvent
+from qgis.PyQt.QtGui import QMouseEvent, QWheelEvent
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication
 
@@ -25,6 +25,14 @@ def move(canvas, x, y, buttons=Qt.MouseButton.NoButton):
 
 def click(canvas, x, y, button=LEFT):
     QTest.mouseClick(canvas.viewport(), button, Qt.KeyboardModifier.NoModifier, QPoint(x, y))
+
+
+def turn(canvas, x, y, notches=1, keys=Qt.KeyboardModifier.NoModifier):
+    """Turn the wheel."""
+    here, buttons, phase = QPointF(x, y), Qt.MouseButton.NoButton, Qt.ScrollPhase.NoScrollPhase
+    place = QPointF(canvas.viewport().mapToGlobal(QPoint(x, y)))
+    event = QWheelEvent(here, place, QPoint(0, 0), QPoint(0, 120 * notches), buttons, keys, phase, False)
+    QApplication.sendEvent(canvas.viewport(), event)
 
 
 def on_map(canvas, x, y):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,11 +89,11 @@ def opened(labels: Sequence[Labels], areas: Areas | None, folder: Path) -> Itera
     """Labels on the grid of a run.
 
     Raises:
-        OrthomaskError: there is no finished run, the labels do not lie on it, or their classes are not the model's.
+        OrthomaskError: there is no finished run, no label lies on it and in an area, or their classes are not the
+            model's.
     """
     made = read_run(folder)
-    data = LabelledData((LabelledImage(made.image, tuple(labels), areas),))
-    fitted = fit_data(data, made.classes).projects[0].labels
+    fitted = fit(made.image, labels, made.classes)
     try:
         dataset = rasterio.open(folder / "probabilities.tif")
     except RasterioError as error:
@@ -102,9 +102,39 @@ def opened(labels: Sequence[Labels], areas: Areas | None, folder: Path) -> Itera
         grid = Grid(dataset.crs.to_wkt(), dataset.transform, dataset.width, dataset.height)
         with open_truth(fitted, areas, made.classes, grid, Touch.CENTRE) as truth:
             told = [note for layer in fitted for note in notes(layer.mapping, made.classes)]
-            inspection = Inspection(made, dataset, grid, truth, fitted, [*told, *truth.warnings])
-            inspection.require_labels(areas is not None)
-            yield inspection
+            yield Inspection(made, dataset, grid, truth, fitted, [*told, *truth.warnings])
+
+
+def fit(image: Image, labels: Sequence[Labels], classes: Sequence[ClassInfo]) -> tuple[Labels, ...]:
+    """The labels, with what their values mean to a model of these classes."""
+    return fit_data(LabelledData((LabelledImage(image, tuple(labels)),)), classes).projects[0].labels
+
+
+class Inside(NamedTuple):
+    """Where labels are inspected: areas `(M,)` in pixels of the grid, and which of the labels `(N,)` touch one."""
+
+    areas: np.ndarray
+    labels: np.ndarray
+
+
+def inside(truth: Truth) -> Inside:
+    """The areas with complete labels, the whole grid without areas, and the labels of a class in them.
+
+    Raises:
+        OrthomaskError: there are none.
+    """
+    areas = np.array([area.polygon for area in truth.areas if area.split is not Split.TODO] or [truth.grid.box], object)
+    found = np.zeros(len(truth.drawn), bool)
+    found[shapely.STRtree(areas).query(truth.drawn, predicate="intersects")[0]] = True
+    values = truth.object_values[1:]
+    found &= (values != BACKGROUND) & (values != UNKNOWN)
+    if not found.any():
+        raise OrthomaskError(
+            ErrorCode.LABELS_EMPTY,
+            tr("No label lies in the areas.") if truth.areas else tr("There are no labels on the image."),
+            tr("Label what is there first, then inspect the labels."),
+        )
+    return Inside(areas, found)
 
 
 @dataclass
@@ -123,18 +153,11 @@ class Inspection:
     labels: tuple[Labels, ...]
     warnings: list[str]
     shift: Shift | None = None
-    areas: np.ndarray = field(init=False)
-    inside: np.ndarray = field(init=False)
-    """Which labels are of a class, and touch an area."""
 
     def __post_init__(self) -> None:
-        done = [area.polygon for area in self.truth.areas if area.split is not Split.TODO] or [self.grid.box]
-        self.areas = np.array(done, object)
+        self.areas, self.inside = inside(self.truth)
         self.values = self.truth.object_values[1:]
         self.names = {info.value: info.name for info in self.made.classes} | {BACKGROUND: tr("background")}
-        self.inside = np.zeros(len(self.truth.drawn), bool)
-        self.inside[shapely.STRtree(self.areas).query(self.truth.drawn, predicate="intersects")[0]] = True
-        self.inside &= (self.values != BACKGROUND) & (self.values != UNKNOWN)
         layers = [choose_layer(layer.path, layer.layer, "labels") for layer in self.labels]
         self._layers = layers
         self.crs = crs_of(self.labels[0].path, layers[0], self.labels[0].crs)
@@ -143,15 +166,6 @@ class Inspection:
     def count(self) -> int:
         """How many labels are inspected."""
         return int(self.inside.sum())
-
-    def require_labels(self, in_areas: bool) -> None:
-        """Raise if there is nothing to inspect."""
-        if not self.count:
-            raise OrthomaskError(
-                ErrorCode.LABELS_EMPTY,
-                tr("No label lies in the areas.") if in_areas else tr("There are no labels on the image."),
-                tr("Label what is there first, then inspect the labels."),
-            )
 
     def findings(self, progress: Progress) -> Iterator[Finding]:
         """All probable faults."""

@@ -7,9 +7,10 @@ in `confidence.py`, `doubles.py` and `offset.py`; what they find among real labe
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import shapely
@@ -17,7 +18,8 @@ import shapely
 from ...engine import predict
 from ...engine.images.raster import open_image
 from ...engine.images.regions import transformed
-from ...engine.outputs import refuse_in_use, writing
+from ...engine.models import bundle as bundles
+from ...engine.outputs import alone, refuse_in_use, writing
 from ...engine.progress import Progress
 from ...protocol import (
     ErrorCode,
@@ -29,14 +31,13 @@ from ...protocol import (
     OrthomaskError,
     PredictRequest,
     Region,
-    Split,
+    Touch,
 )
 from ...protocol.words import tr
-from ..truth.area_states import read_areas
-from ..truth.labels import image_grid
+from ..truth.labels import image_grid, open_truth
 from ..truth.vector_files import is_vector
 from .findings import write, write_moved
-from .inspection import Inspection, opened, read_run
+from .inspection import Inspection, fit, inside, opened, read_run
 
 
 def run(request: InspectRequest, progress: Progress) -> InspectResult:
@@ -51,7 +52,7 @@ def run(request: InspectRequest, progress: Progress) -> InspectResult:
         _refuse(Path(path), request.existing)
     for labels in request.labels:
         _require_polygons(labels.path, labels.layer)
-    with ExitStack() as stack:
+    with alone(Path(request.output_path)), ExitStack() as stack:
         if request.run_dir:
             folder, progress = _same_image(request), progress.part(0, 0.98)
         else:
@@ -69,16 +70,15 @@ def run(request: InspectRequest, progress: Progress) -> InspectResult:
 def _write(target: Path, inspection: Inspection, progress: Progress) -> dict[str, int]:
     """Write the findings, whole or not at all; their number by kind."""
     found = list(inspection.findings(progress))
-    partial = target.with_name(f".{target.stem}.partial.gpkg")
+    aside = target.with_name(f".{target.stem}.partial.gpkg")
     with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
     try:
-        write(partial, found, inspection.grid, inspection.crs)
+        write(aside, found, inspection.grid, inspection.crs)
         with writing(target):
-            os.replace(partial, target)
+            os.replace(aside, target)
     finally:
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
     return {kind.value: sum(one.kind is kind for one in found) for kind in Fault}
 
 
@@ -136,22 +136,26 @@ def _real(path: str) -> str:
 
 def _predicted(request: InspectRequest, stack: ExitStack, progress: Progress) -> Path:
     """Run the model where the labels are complete, into a folder that is deleted in the end."""
-    target = Path(request.output_path)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".orthomask-", dir=target.parent))
-    image = request.image or Image("")
-    asked = PredictRequest(image, request.model, f"{folder}/run", _labelled(request, image), device=request.device)
-    predict.run(asked, progress)
-    return Path(asked.output_dir)
+    target, image = Path(request.output_path), request.image or Image("")
+    region = _labelled(request, image)
+    folder = target.with_name(f".{target.stem}.run")
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    remove()  # what a killed process has left
+    stack.callback(remove)
+    predict.run(PredictRequest(image, request.model, str(folder), region, device=request.device), progress)
+    return folder
 
 
 def _labelled(request: InspectRequest, image: Image) -> Region | None:
-    """The areas as a region; None for the whole image."""
-    if request.areas is None:
-        return None
+    """The areas as a region; None for the whole image.
+
+    Raises:
+        OrthomaskError: labels or areas cannot be used; better said before a long run than after it.
+    """
+    classes = bundles.load(request.model).card.classes
     with open_image(image) as source:
         grid = image_grid(source)
-        areas, _ = read_areas(request.areas, grid)
-    done = shapely.union_all([area.polygon for area in areas if area.split is not Split.TODO])
-    return Region(transformed(done, grid.transform).wkt, grid.crs)
+    labels = fit(image, request.labels, classes)
+    with open_truth(labels, request.areas, classes, grid, Touch.CENTRE) as truth:
+        done = shapely.union_all(inside(truth).areas)
+    return Region(transformed(done, grid.transform).wkt, grid.crs) if request.areas else None

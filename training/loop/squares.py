@@ -82,13 +82,13 @@ class There(NamedTuple):
 
     Attributes:
         areas: `(N,)` those on the run's raster, in its pixels.
-        count: of all areas.
+        total: of all areas.
         suggested, drawn: how many of them are squares, and how many of these were drawn at random.
         rank: the last square's.
     """
 
     areas: np.ndarray
-    count: int = 0
+    total: int = 0
     suggested: int = 0
     drawn: int = 0
     rank: int = 0
@@ -196,7 +196,7 @@ def add(made: Run, target: Path, suggestions: Sequence[Suggestion], there: There
     if wanted != crs:
         drawn = reprojected(drawn, crs, wanted)
     columns: dict[str, Sequence[Any]] = {
-        "name": [f"square {number}" for number in range(there.count + 1, there.count + count + 1)],
+        "name": [f"square {number}" for number in range(there.total + 1, there.total + count + 1)],
         "split": [each.split.value for each in suggestions],
         AREA_STATE: [AREA_TODO] * count,
         AREA_REASON: [each.reason for each in suggestions],

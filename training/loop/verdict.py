@@ -5,8 +5,11 @@ from __future__ import annotations
 from ...protocol import Gain
 from ...protocol.words import tr
 
-LEARNT = 0.02
-"""A tuned model that gains less IoU than this on what it learnt from has learnt nothing."""
+LEARNT, KNOWN = 0.02, 0.7
+"""A tuned model that gains less IoU than the first on what it learnt from has learnt nothing; there was much to learn
+where the base has less than the second."""
+GAINED = 0.01
+"""IoU; less is no gain."""
 FEW = 8
 """With fewer areas to compare on than this, chance decides much."""
 
@@ -19,7 +22,7 @@ def of(here: Gain, home: Gain | None, share: float, learnt: Gain) -> tuple[bool,
         learnt: the tuned model on what it learnt from.
     """
     gained = here.after.iou - here.before.iou
-    if share == 0 or gained <= 0:
+    if share == 0 or gained < GAINED:
         return False, f"{tr('No better than the model it started from.')} {_why(here, learnt)}"
     words = tr("Better here: IoU {:.2f} instead of {:.2f}, objects F1 {:.2f} instead of {:.2f}.").format(
         here.after.iou, here.before.iou, here.after.object_f1, here.before.object_f1
@@ -37,7 +40,7 @@ def of(here: Gain, home: Gain | None, share: float, learnt: Gain) -> tuple[bool,
 
 
 def _why(here: Gain, learnt: Gain) -> str:
-    if learnt.after.iou - learnt.before.iou < LEARNT and learnt.before.iou < 0.9:
+    if learnt.after.iou - learnt.before.iou < LEARNT and learnt.before.iou < KNOWN:
         return tr(
             "It could not even learn the squares themselves: labels may contradict each other or be shifted. "
             "Look at “Label quality”."

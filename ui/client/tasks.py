@@ -14,6 +14,8 @@ from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..toolkit.present import present
 from ..toolkit.words import tr
 
+HIDDEN = getattr(QgsTask.Flag, "Hidden", QgsTask.Flag.CanCancel)
+"""Not even shown while it runs; QGIS before 3.26 shows it."""
 QUIET = getattr(QgsTask.Flag, "Silent", QgsTask.Flag.CanCancel)
 """The panel reports its results itself; QGIS before 3.26 notifies anyway, see `Hush`."""
 
@@ -32,6 +34,7 @@ class EngineTask(QgsTask):
         title: what QGIS's task manager shows.
         client: the engine.
         request: any request of the protocol.
+        hidden: for answers to every movement of the mouse.
     """
 
     answered = pyqtSignal(object)
@@ -41,8 +44,8 @@ class EngineTask(QgsTask):
     reported = pyqtSignal(float, str)
     """Fraction done (0 to 1), and what is being done."""
 
-    def __init__(self, title: str, client: Client, request: object) -> None:
-        super().__init__(title, QgsTask.Flag.CanCancel | QUIET)
+    def __init__(self, title: str, client: Client, request: object, *, hidden: bool = False) -> None:
+        super().__init__(title, QgsTask.Flag.CanCancel | QUIET | (HIDDEN if hidden else QUIET))
         self._client = client
         self._request = request
         self._percent = 0.0

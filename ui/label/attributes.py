@@ -86,8 +86,12 @@ def write_values(layer: QgsVectorLayer, number: int, values: Mapping[str, object
 def require_free(layer: QgsVectorLayer) -> None:
     """Raise if the layer's file cannot be written now: what is written first is what is there.
 
-    Each further feature that GDAL adds to a file that another program is writing waits five seconds in vain.
+    Each further feature that GDAL adds to a file that another program is writing waits five seconds in vain. In QGIS's
+    mode of transaction groups, nothing is written before the user saves.
     """
+    if layer.dataProvider().transaction() is not None:
+        sentence = tr("The layers of the label project are being edited in a transaction group.")
+        raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, tr("Save or discard the edits, then try again."))
     index = len(layer.fields()) - 1
     everything = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry).setLimit(1)
     for feature in layer.dataProvider().getFeatures(everything):

@@ -63,19 +63,14 @@ class PointerWords(QLabel):
         self.show()
 
 
-class RegionTool(QgsMapTool):
-    """Collects points, and shows them as a polygon with its area; Escape cancels."""
+class CanvasTool(QgsMapTool):
+    """Takes the canvas's keys, and gives the canvas back to the tool that was used before; Escape cancels."""
 
-    drawn = pyqtSignal(QgsGeometry)
-    """The polygon that was drawn, in the canvas's CRS."""
     given_up = pyqtSignal()
     """Escape was pressed."""
 
     def __init__(self, canvas: QgsMapCanvas) -> None:
         super().__init__(canvas)
-        self._points: list[QgsPointXY] = []
-        self._band: Optional[QgsRubberBand] = None
-        self._words: Optional[PointerWords] = None
         self._before: Optional[QgsMapTool] = None
         self.setCursor(Qt.CursorShape.CrossCursor)
         canvas.mapToolSet.connect(self._note_tool)
@@ -101,26 +96,46 @@ class RegionTool(QgsMapTool):
         super().deactivate()
 
     def _take_key(self, event: QKeyEvent) -> None:
-        """Cancel on Escape; remove a point on Backspace."""
+        """Cancel on Escape."""
         if event.key() == Qt.Key.Key_Escape:
             self._clear()
             self.given_up.emit()
-        elif event.key() == Qt.Key.Key_Backspace and self._points:
-            self._points.pop()
-            self._show(self._points)
 
     def _note_tool(self, now: Optional[QgsMapTool], before: Optional[QgsMapTool]) -> None:
-        """Remember which tool this one replaces; of several drawing tools in a row, the one before them."""
+        """Remember which tool this one replaces; of several tools of ours in a row, the one before them."""
         if now is not self or before is self:
             return
         if self._before is not None:
             self._before.destroyed.disconnect(self._forget_tool)
-        self._before = before._before if isinstance(before, RegionTool) else before
+        self._before = before._before if isinstance(before, CanvasTool) else before
         if self._before is not None:
             self._before.destroyed.connect(self._forget_tool)
 
     def _forget_tool(self) -> None:
         self._before = None
+
+    def _clear(self) -> None:
+        """Discard what is unfinished."""
+
+
+class RegionTool(CanvasTool):
+    """Collects points, and shows them as a polygon with its area."""
+
+    drawn = pyqtSignal(QgsGeometry)
+    """The polygon that was drawn, in the canvas's CRS."""
+
+    def __init__(self, canvas: QgsMapCanvas) -> None:
+        super().__init__(canvas)
+        self._points: list[QgsPointXY] = []
+        self._band: Optional[QgsRubberBand] = None
+        self._words: Optional[PointerWords] = None
+
+    def _take_key(self, event: QKeyEvent) -> None:
+        """Remove a point on Backspace."""
+        super()._take_key(event)
+        if event.key() == Qt.Key.Key_Backspace and self._points:
+            self._points.pop()
+            self._show(self._points)
 
     def _show(self, points: list[QgsPointXY]) -> None:
         canvas = self.canvas()

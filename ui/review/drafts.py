@@ -15,6 +15,7 @@ from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsCoordinateTransform,
     QgsCsException,
+    QgsDefaultValue,
     QgsFeature,
     QgsFeatureRequest,
     QgsFillSymbol,
@@ -93,6 +94,9 @@ class Layout:
         layer.setCustomProperty("skipMemoryLayersCheck", 1)
         layer.setRenderer(_dashed(self.project.classes))
         correcting.prepare(layer, self.project.classes, self.run.record["run_id"])
+        last = self.polygons.maximumValue(self.polygons.fields().lookupField(ID))
+        number = f'max(coalesce(maximum("{ID}"), 0), {int(text_of(last) or 0)}) + 1'  # none that a removed draft had
+        layer.setDefaultValueDefinition(layer.fields().lookupField(ID), QgsDefaultValue(number))
         return layer
 
     def lay_out(self, layer: QgsVectorLayer, square: Square, checked: Sequence[Square]) -> None:

@@ -19,6 +19,7 @@ from .learn_box import LearnBox
 from .quality_box import QualityBox
 from .squares_box import SquaresBox
 from .suggest_box import SuggestBox
+from .tools_box import ToolsBox
 from .versions_box import VersionsBox
 
 
@@ -44,6 +45,7 @@ class ReviewPanel(QWidget):
         self.words.setWordWrap(True)
         self.suggest = self._add(SuggestBox(iface, client))
         self.squares = self._add(SquaresBox(iface, client))
+        self.tools = self._add(ToolsBox(iface, client))
         self.quality = self._add(QualityBox(iface, client))
         self.learn = self._add(LearnBox(iface, client))
         self.versions = self._add(VersionsBox(iface, client))

@@ -168,6 +168,7 @@ class QualityBox(QgsCollapsibleGroupBox):
     def _show_fitting(self, *_: object) -> None:
         """Show only what there is something for."""
         if self.isCollapsed():
+            self._unmark()
             return
         current, some = self._current, bool(self._findings)
         for widget in (self.list, self.next_button, self.dismiss_button):
@@ -222,7 +223,7 @@ class QualityBox(QgsCollapsibleGroupBox):
         self._band.setFillColor(_tinted(0))
         self._band.setWidth(WIDTH)
         self._band.setLineStyle(Qt.PenStyle.DashLine)
-        self._band.setToGeometry(place, None)
+        self._band.setToGeometry(place)
 
     def _unmark(self) -> None:
         if self._band is not None:

@@ -9,7 +9,7 @@ from qgis.core import QgsGeometry, QgsProject, QgsVectorLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
-from ...protocol import OrthomaskError
+from ...protocol import ErrorCode, OrthomaskError
 from ..label.attributes import (
     AREA_ATTRIBUTES,
     LABEL_ATTRIBUTES,
@@ -47,6 +47,7 @@ class Session(QObject):
         self._iface, self._layout, self._view = iface, layout, view
         self._store = DraftStore(layout)
         self._hidden = False
+        self._spent: dict[int, float] = {}
         self.square: Optional[Square] = None
         """The one in view."""
         self.is_mapped = True
@@ -69,7 +70,7 @@ class Session(QObject):
 
     def show(self, square: Square) -> None:
         """Bring a square into view, with drafts if it is to do and mapped; changed drafts of the last one are kept."""
-        self.keep()
+        self._leave_square()
         self.square = square
         self._hide_polygons()
         self._view.show(square.geometry, self._layout.project.areas)
@@ -92,16 +93,19 @@ class Session(QObject):
         labels, areas = self._layout.project.labels, self._layout.project.areas
         square, drafts = present(self.square), present(self.drafts)
         self._view.note_work()
+        self._require_to_do(square)
         require_free(areas)
         complete(labels, LABEL_ATTRIBUTES)
         complete(areas, AREA_ATTRIBUTES)
         added = write_features(labels, self._layout.labels_of(drafts))
         try:
-            mark_checked(areas, square, self._view.seconds)
+            mark_checked(areas, square, self._view.seconds + self._spent.get(square.number, 0.0))
         except OrthomaskError:
             delete_features(labels, added)
             raise
         self._store.forget(square.number)
+        self._spent.pop(square.number, None)
+        self._view.seconds = 0.0
         self._timer.stop()
         drafts.rollBack()
 
@@ -147,12 +151,26 @@ class Session(QObject):
         Args:
             removed: IDs of layers that QGIS is about to remove.
         """
-        self.keep()
+        self._leave_square()
         self._view.hide()
         self.square = None
         self._drop_drafts(removed)
         self._show_polygons()
         self.changed.emit()
+
+    def _require_to_do(self, square: Square) -> None:
+        """Raise if somebody else has checked or deleted the square: its labels would be there twice."""
+        if not any(each.number == square.number and not each.checked for each in self.squares):
+            sentence = tr("{} has been checked or deleted elsewhere.").format(square.name)
+            remedy = tr("Go on to the next square; your drafts are kept.")
+            raise OrthomaskError(ErrorCode.OUTPUT_IN_USE, sentence, remedy)
+
+    def _leave_square(self) -> None:
+        """Keep what was done in the square in view, and how long that took."""
+        self.keep()
+        if self.square is not None and self.drafts is not None:
+            self._spent[self.square.number] = self._spent.get(self.square.number, 0.0) + self._view.seconds
+            self._view.seconds = 0.0
 
     def _new_drafts(self) -> QgsVectorLayer:
         """An empty layer of drafts, on top of all."""

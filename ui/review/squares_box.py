@@ -31,7 +31,7 @@ from .session import Session, stray_drafts
 from .square_view import SquareView
 from .squares import Square, seconds_left
 
-PAUSE_MS, ROW_PX, SHOWN_ROWS = 200, 22, 6
+PAUSE_MS, ROW_PX, SHOWN_ROWS = 200, 22, 5
 ENOUGH = 4
 """Checked squares from which on it matters what they are for."""
 

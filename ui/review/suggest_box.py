@@ -24,7 +24,7 @@ from .suggesting import FrozenSuggesting, NewSquares, Suggester
 
 
 class SuggestBox(QgsCollapsibleGroupBox):
-    """How many squares, and how large. Collapsed for a label project that has squares.
+    """How many squares, and how large. Collapsed once there are squares to look at.
 
     Args:
         iface: QGIS, for its message bar.
@@ -70,6 +70,8 @@ class SuggestBox(QgsCollapsibleGroupBox):
             self.side.setValue(usual_size_m(float(context.run.record["model"].get("gsd_m", 0.0))))
         if context.project is not None and context.project != self._context.project:
             self.setCollapsed(bool(squares_of(context.project.areas)))
+        elif context.target != context.polygons and self._context.target == self._context.polygons:
+            self.setCollapsed(True)  # a square has come into view: its list and the tools need the space
         self._context = context
         if self._task is None:
             self._refresh()

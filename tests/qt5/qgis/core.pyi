@@ -15,6 +15,7 @@ class Qgis(_core.Qgis):
 
 class QgsWkbTypes(_core.QgsWkbTypes):
     class GeometryType(_core.Qgis.GeometryType):
+        LineGeometry: _core.Qgis.GeometryType
         PolygonGeometry: _core.Qgis.GeometryType
         UnknownGeometry: _core.Qgis.GeometryType
 

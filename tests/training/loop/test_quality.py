@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from orthomask.cli import commands
 from orthomask.engine import predict
 from orthomask.engine.compute import devices
+from orthomask.engine.images.regions import reprojected
 from orthomask.engine.progress import Progress
+from orthomask.engine.shapes.layers import write_layer
 from orthomask.protocol import (
     Areas,
     ErrorCode,
@@ -143,6 +145,28 @@ def test_a_shift_is_found_in_metres_and_its_copy_lies_right(
     assert (again.shift, again.counts["shifted"]) == (None, 0)
 
 
+def test_labels_in_degrees_and_broken_ones_are_moved_by_degrees(
+    ask: Callable[..., InspectResult], tmp_path: Path
+) -> None:
+    shapes = np.array([shapely.box(*moved(house, 4, 4)) for house in HOUSES], object)
+    shapes[0] = shapely.Polygon([*shapes[0].exterior.coords[:3], shapes[0].centroid.coords[0]])
+    left, top, right, bottom = moved(HOUSES[1], 4, 4)
+    shapes[1] = shapely.Polygon([(left, top), (right, bottom), (right, top), (left, bottom)])  # a bow tie
+    placed = shapely.transform(shapes, lambda xy: xy * [data.GSD, -data.GSD] + data.TRANSFORM @ (0, 0))
+    path, target = tmp_path / "degrees.gpkg", tmp_path / "moved.gpkg"
+    degrees = reprojected(placed, data.CRS, "EPSG:4326")
+    write_layer(path, "labels", {"n": np.arange(len(shapes))}, shapely.to_wkb(degrees), "Polygon", "EPSG:4326")
+    result = ask([], labels=(Labels(str(path)),), moved_path=str(target))
+    assert result.shift is not None
+    assert abs(result.shift.x) < 1e-3
+    assert (result.shift.east_m, result.shift.north_m) == pytest.approx((-2, 2), abs=0.15)
+    assert any("were not valid and have been repaired" in warning for warning in result.warnings)
+    _, _, wkb, _ = pyogrio.raw.read(target)
+    back = reprojected(shapely.from_wkb(wkb, on_invalid="ignore"), "EPSG:4326", data.CRS)
+    away = shapely.get_coordinates(back) - shapely.get_coordinates(placed)
+    assert np.allclose(away, (-2, 2), atol=0.15)
+
+
 def test_labels_that_the_run_has_not_seen_are_counted(
     ask: Callable[..., InspectResult], town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +220,10 @@ def test_bad_input_is_a_sentence_and_leaves_no_file(
     other = Image(str(data.write_image(tmp_path / "other.tif", data.paint((50, 50)))))
     assert "another image: “land.tif”" in refused(ErrorCode.IMAGE_CHANGED, HOUSES, image=other)
     assert "not the folder of a finished run" in refused(ErrorCode.BAD_REQUEST, HOUSES, run_dir=str(tmp_path))
+    image = Image(str(town / "land.tif"))
+    model = {"run_dir": "", "image": image, "model": str(town / data.MODEL), "device": "cpu"}
+    assert refused(ErrorCode.LABELS_EMPTY, HOUSES[:3], [(300, 0, 480, 220)], **model) == "No label lies in the areas."
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]  # before the model ran
     raster = (Labels(str(town / "land.tif")),)
     assert "only polygons" in refused(ErrorCode.LABELS_UNREADABLE, HOUSES, labels=raster)
 

@@ -3,7 +3,8 @@ import sqlite3
 
 import pytest
 from mouse import move
-from qgis.core import QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
+from osgeo import ogr
+from qgis.core import Qgis, QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
 from review_squares import FIELD, NOTHING, TWO_PARTS_OF_AN_ORCHARD, outline, rows, write_squares
@@ -78,6 +79,15 @@ def titles(box):
 def begin(box):
     """What a click on Next does: the first square that is to do."""
     press(box.bar.buttons[Step.NEXT])
+
+
+def group_transactions(on):
+    project = QgsProject.instance()
+    if Qgis.QGIS_VERSION_INT < 32600:
+        project.setAutoTransaction(on)
+    else:
+        modes = Qgis.TransactionMode
+        project.setTransactionMode(modes.AutomaticGroups if on else modes.Disabled)
 
 
 def to_screen(canvas, x, y):
@@ -180,6 +190,16 @@ def test_origin_says_what_was_done(panel, box, canvas, path):
     assert sorted(rows(path, "labels", "class", "origin")) == [(1, "added"), (1, "corrected"), (1, "corrected")]
 
 
+def test_an_object_added_in_place_of_a_removed_one_is_added(box, canvas, path):
+    begin(box)
+    box.drafts.selectAll()
+    key(canvas, Qt.Key.Key_X)
+    drafts = box.drafts
+    drafts.addFeature(QgsVectorLayerUtils.createFeature(drafts, QgsGeometry.fromWkt(outline(10, 5)), {}))
+    key(canvas, Qt.Key.Key_A)
+    assert rows(path, "labels", "origin") == [("added",)]
+
+
 def test_another_class_is_a_correction(panel, box, canvas, path):
     begin(box)
     drafts = box.drafts
@@ -274,7 +294,7 @@ def test_a_checked_square_is_taken_back_and_its_labels_stay(panel, box, canvas, 
     assert accept.text() == "Accept"
 
 
-def test_time_counts_only_while_somebody_works(box, canvas):
+def test_time_counts_only_while_somebody_works(box, canvas, path):
     now = [0.0]
     box.view._now = lambda: now[0]
     begin(box)
@@ -282,6 +302,11 @@ def test_time_counts_only_while_somebody_works(box, canvas):
         now[0] = at
         move(canvas, 10, 10)
     assert box.view.seconds == 4.0
+    key(canvas, Qt.Key.Key_N)
+    key(canvas, Qt.Key.Key_B)
+    now[0] += 2
+    key(canvas, Qt.Key.Key_A)
+    assert rows(path, "areas", "seconds")[0] == (6.0,), "also what was spent on it before"
 
 
 def test_unsaved_edits_of_labels_and_areas_stay_unsaved(panel, box, canvas, path):
@@ -333,6 +358,33 @@ def test_a_file_that_cannot_be_written_leaves_all_as_it_was(panel, box, canvas, 
     monkeypatch.undo()
     key(canvas, Qt.Key.Key_A)
     assert len(rows(path, "labels", "class")) == 2
+
+
+def test_edits_in_a_transaction_group_are_to_be_saved_first(panel, box, canvas, path):
+    group_transactions(True)
+    panel.context.project.labels.startEditing()
+    begin(box)
+    told = []
+    box.failed.connect(told.append)
+    key(canvas, Qt.Key.Key_A)
+    group_transactions(False)
+    assert "transaction group" in told[0].sentence
+    assert rows(path, "areas", "state")[0] == ("todo",)
+
+
+def test_a_square_that_another_window_has_checked_is_not_accepted_again(box, canvas, path):
+    begin(box)
+    other = ogr.Open(path, 1)
+    there = other.GetLayerByName("areas")
+    square = there.GetFeature(1)
+    square["state"] = "checked"
+    there.SetFeature(square)
+    del square, there, other
+    told = []
+    box.failed.connect(told.append)
+    key(canvas, Qt.Key.Key_A)
+    assert told[0].sentence == "square 1 has been checked or deleted elsewhere."
+    assert rows(path, "labels", "class") == []
 
 
 def test_a_crash_between_labels_and_square_leaves_a_square_to_do_and_no_label_twice(

@@ -74,6 +74,18 @@ def test_squares_are_added_to_a_project_of_an_older_version(panel, town, engine,
     assert engine.asked("suggest")[-1]["seed"] != asked["seed"]
 
 
+def test_it_makes_room_once_a_square_is_in_view(panel, town, tmp_path):
+    assert not panel.suggest.isCollapsed()
+    panel.suggest.count.setValue(1)
+    suggest(panel)
+    wait_until(lambda: panel.squares.list.count() == 1)
+    panel.squares.list.setCurrentRow(0)
+    assert panel.suggest.isCollapsed()
+    panel.suggest.setCollapsed(False)  # the user wants more of them
+    panel._follow()
+    assert not panel.suggest.isCollapsed()
+
+
 def test_unsaved_edits_of_the_areas_stay_unsaved(panel, town, path):
     suggest(panel)  # the attributes are there now
     town.areas.startEditing()
