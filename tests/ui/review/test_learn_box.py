@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,13 @@ def test_labels_are_matched_with_the_models_classes_by_name(make_box, context, e
     }  # fmt: skip
 
 
+def test_a_read_only_project_is_said_before_anything_is_learnt(make_box, context, monkeypatch):
+    monkeypatch.setattr(learning.os, "access", lambda path, mode: str(path) != context.project.path)
+    box = make_box(context)
+    wait_until(lambda: "Copy the label project to a folder of your own" in box.words.text())
+    assert not box.bar.main_button.isEnabled()
+
+
 def test_an_image_that_is_gone_is_said(make_box, context, photo):
     Path(photo).unlink()
     box = make_box(context)
@@ -225,6 +234,18 @@ def test_what_fails_is_said_and_can_be_tried_again(box, engine):
     assert box.errors[0].sentence == "No space."
     wait_until(lambda: box.bar.main_button.text() == "Learn (about 3 min)" and box.bar.main_button.isEnabled())
     assert LEARNING.get() == ""
+
+
+def test_a_dead_engine_leaves_a_learning_that_can_go_on(box, engine):
+    request = begin(box, engine)
+    (Path(request.output_dir) / "last.ckpt").touch()
+    os.kill([message for message in engine.requests if message["method"] == "learn"][-1]["pid"], signal.SIGKILL)
+    wait_until(lambda: box.bar.main_button.text() == "Resume")
+    assert "stopped unexpectedly" in box.errors[0].sentence
+    engine.script()
+    press(box.bar.main_button)
+    wait_until(box.result.isVisible)
+    assert engine.asked("learn")[-1]["output_dir"] == request.output_dir
 
 
 # The result
