@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,8 +140,9 @@ class Plan:
         """Freeze labels and areas, with unsaved edits. Main thread only.
 
         Raises:
-            OrthomaskError: the run's image or the base is gone, or a layer cannot be used.
+            OrthomaskError: the run's image or the base is gone, the project is read-only, or a layer cannot be used.
         """
+        _require_writable(project.path)
         request = run_request(run)
         model = base_of(request.model)
         truth = truth_on(request.image, project, _mapping(project.classes, classes_of(model)), model)
@@ -159,6 +161,13 @@ class Plan:
     def check(self) -> Callable[[Path, Feedback], CheckLearningRequest]:
         """What `SnapshotClient` calls to ask what there is to learn from."""
         return functools.partial(_check, self)
+
+
+def _require_writable(path: str) -> None:
+    """Raise if a label project is read-only: what is learnt could not be used."""
+    if not (os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK)):
+        remedy = tr("Copy the label project to a folder of your own, and open it there.")
+        raise OrthomaskError(ErrorCode.OUTPUT_UNWRITABLE, tr("“{}” cannot be written.").format(path), remedy)
 
 
 def _check(plan: Plan, folder: Path, feedback: Feedback) -> CheckLearningRequest:

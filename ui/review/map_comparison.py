@@ -60,7 +60,7 @@ class MapComparison:
 
     @classmethod
     def of(cls, learning: Learning, run: Run, model: str) -> MapComparison:
-        """Plan the candidate's run over the same region, in the folder of its learning. Main thread only.
+        """Plan the candidate's run over the same region, at the same threshold. Main thread only.
 
         Raises:
             OrthomaskError: the run's image is gone, or cannot be rendered.
@@ -68,8 +68,9 @@ class MapComparison:
         request = run_request(run)
         folder = str(Path(learning.request.output_dir) / FOLDER)
         again = replace(
-            request, model=model, output_dir=folder, threshold=None, device=DEVICE.get(), existing=Existing.RESUME
-        )
+            request, model=model, output_dir=folder, threshold=float(run.record["threshold"]), device=DEVICE.get(),
+            existing=Existing.RESUME,
+        )  # fmt: skip
         return cls(_frozen(again), str(run.folder), learning.request.data)
 
 

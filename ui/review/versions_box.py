@@ -207,7 +207,7 @@ def _make_list() -> QTreeWidget:
 def _item(version: Version, found: VersionsResult) -> QTreeWidgetItem:
     here, home = _scores(version, found)
     cells = [
-        tr("{} · file missing").format(version.number) if version.missing else _name(version),
+        _short_name(version),
         in_digits(here.iou, 2) if here else "–",
         in_digits(here.object_f1, 2) if here else "–",
         in_digits(home.iou, 2) if home else "–",
@@ -236,6 +236,13 @@ def _scores(version: Version, found: VersionsResult) -> tuple[Optional[Marks], O
 
 def _align(column: int) -> Qt.AlignmentFlag:
     return Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
+
+
+def _short_name(version: Version) -> str:
+    """What fits in the list; titles differ only at their ends."""
+    if version.missing:
+        return tr("{} · file missing").format(version.number)
+    return tr("Version {}").format(version.number) if version.number else tr("Base")
 
 
 def _name(version: Version) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,17 @@ AREAS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def styled(qgis_app, tmp_path_factory):
+    """The file of a label project that has its styles already: saving them takes long."""
+    path = write_project(tmp_path_factory.mktemp("styled") / "town.gpkg", [(0, 1), (15, 2)], AREAS)
+    open_project(QgsProject.instance(), path)
+    QgsProject.instance().clear()
+    return path
+
+
 @pytest.fixture
-def context(layer, photo, run_folder, tmp_path):
+def context(styled, layer, photo, run_folder, tmp_path):
     """A run of the photograph and a label project, both in the QGIS project."""
     folder = tmp_path / "runs" / "photo-fields"
     shutil.copytree(run_folder, folder)
@@ -36,7 +47,7 @@ def context(layer, photo, run_folder, tmp_path):
     request = PredictRequest(Image(photo), "/models/fields.safetensors", str(folder), region, threshold=0.35)
     (folder / "run.json").write_text(json.dumps({**record, "request": to_json(request)}))
     project = QgsProject.instance()
-    town = open_project(project, write_project(tmp_path / "town.gpkg", [(0, 1), (15, 2)], AREAS))
+    town = open_project(project, str(shutil.copy(styled, tmp_path / "town.gpkg")))
     run = read_run(folder)
     polygons = add_run(project, run).findLayers()[0].layer()
     return Context(run, polygons, town)
@@ -143,6 +154,13 @@ def test_labels_are_matched_with_the_models_classes_by_name(make_box, context, e
     }  # fmt: skip
 
 
+def test_a_read_only_project_is_said_before_anything_is_learnt(make_box, context, monkeypatch):
+    monkeypatch.setattr(learning.os, "access", lambda path, mode: str(path) != context.project.path)
+    box = make_box(context)
+    wait_until(lambda: "Copy the label project to a folder of your own" in box.words.text())
+    assert not box.bar.main_button.isEnabled()
+
+
 def test_an_image_that_is_gone_is_said(make_box, context, photo):
     Path(photo).unlink()
     box = make_box(context)
@@ -218,6 +236,18 @@ def test_what_fails_is_said_and_can_be_tried_again(box, engine):
     assert LEARNING.get() == ""
 
 
+def test_a_dead_engine_leaves_a_learning_that_can_go_on(box, engine):
+    request = begin(box, engine)
+    (Path(request.output_dir) / "last.ckpt").touch()
+    os.kill([message for message in engine.requests if message["method"] == "learn"][-1]["pid"], signal.SIGKILL)
+    wait_until(lambda: box.bar.main_button.text() == "Resume")
+    assert "stopped unexpectedly" in box.errors[0].sentence
+    engine.script()
+    press(box.bar.main_button)
+    wait_until(box.result.isVisible)
+    assert engine.asked("learn")[-1]["output_dir"] == request.output_dir
+
+
 # The result
 
 
@@ -290,7 +320,7 @@ def test_the_comparison_runs_the_candidate_over_the_runs_region(box, engine, con
     before = from_json(PredictRequest, context.run.record["request"])
     assert request.model == learning.result.model_path
     assert request.region == before.region
-    assert request.threshold is None
+    assert request.threshold == context.run.record["threshold"]
     assert Path(request.output_dir).parent == Path(learning.request.output_dir)
     asked = engine.asked("compare")[-1]
     assert asked["before"] == str(context.run.folder)

@@ -59,10 +59,10 @@ def choose(box, number):
 def test_all_versions_are_listed_with_their_scores_and_the_one_in_use(full, engine, town):
     assert engine.asked("versions") == [{"project": town.project.path, "use": "", "remove": ""}]
     assert rows(full) == [
-        ["Base · Buildings", "0.50", "0.48", "0.50", "–"],
+        ["Base", "0.50", "0.48", "0.50", "–"],
         ["1 · file missing", "0.71", "0.74", "0.50", "6"],
-        ["2 · Buildings 2", "0.71", "0.74", "0.50", "12"],
-        ["3 · Buildings 3", "0.71", "0.74", "0.50", "18"],
+        ["Version 2", "0.71", "0.74", "0.50", "12"],
+        ["Version 3", "0.71", "0.74", "0.50", "18"],
     ]
     assert full.words.text() == "In use: 3 · Buildings 3"
     assert [full.list.topLevelItem(number).font(0).bold() for number in range(4)] == [False, False, False, True]
