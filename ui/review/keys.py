@@ -55,8 +55,8 @@ class ReviewKeys(QObject):
         if step is None:
             return False
         event.accept()
-        if event.type() == QEvent.Type.KeyPress:
-            self.pressed.emit(step)
+        if event.type() == QEvent.Type.KeyPress and not event.isAutoRepeat():  # type: ignore[attr-defined]
+            self.pressed.emit(step)  # a key that is held must not accept square after square
         return True
 
     def _step(self, event: QKeyEvent) -> Optional[Step]:

@@ -5,8 +5,10 @@ import pytest
 from mouse import move
 from osgeo import ogr
 from qgis.core import Qgis, QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer, QgsVectorLayerUtils
-from qgis.PyQt.QtCore import QCoreApplication, Qt
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, Qt
+from qgis.PyQt.QtGui import QKeyEvent
 from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QApplication
 from review_squares import FIELD, NOTHING, TWO_PARTS_OF_AN_ORCHARD, outline, rows, write_squares
 from scene import LEFT, TOP, square, wait_until
 
@@ -232,6 +234,14 @@ def test_keys_do_nothing_without_a_square_or_in_a_field(panel, box, canvas, path
     assert {state for (state,) in rows(path, "areas", "state")} == {"todo"}
     QTest.keyClick(canvas, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     assert {state for (state,) in rows(path, "areas", "state")} == {"todo"}
+
+
+def test_a_key_that_is_held_accepts_one_square(box, canvas, path):
+    begin(box)
+    for repeated in (False, True, True):
+        none = Qt.KeyboardModifier.NoModifier
+        QApplication.sendEvent(canvas, QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, none, "a", repeated))
+    assert [state for (state,) in rows(path, "areas", "state")] == ["checked", "todo", "todo", "todo"]
 
 
 def test_next_and_previous_go_round_and_keep_changed_drafts(box, canvas, kept):
