@@ -61,7 +61,10 @@ class VersionsBox(QgsCollapsibleGroupBox):
         buttons = QHBoxLayout()
         buttons.addWidget(self.use_button, 1)
         buttons.addWidget(self.forget_button)
-        layout = QVBoxLayout(self)
+        content = QWidget()  # opening the box shows all its children, but not theirs
+        QVBoxLayout(self).addWidget(content)
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.words, self.list):
             layout.addWidget(widget)
         layout.addLayout(buttons)

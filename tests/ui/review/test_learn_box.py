@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_the_button_says_how_long_learning_takes(box, engine):
     assert asked["model"] == "/models/fields.safetensors"
     assert asked["data"]["image"]["path"].endswith("photo.tif")
     assert not engine.asked("learn")
+
+
+def test_another_square_in_view_is_no_reason_to_ask_again(box, engine, context):
+    count = len(engine.asked("check_learning"))
+    box.follow(replace(context, target=context.polygons))
+    assert not box.check.waiting
+    assert len(engine.asked("check_learning")) == count
+    assert box.bar.main_button.isEnabled()
 
 
 def test_what_is_missing_is_said_and_nothing_can_be_learnt(make_box, context, engine):
