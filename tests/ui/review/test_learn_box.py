@@ -267,8 +267,8 @@ def test_the_result_says_what_was_gained_here_and_forgotten_at_home(box, bar):
     for words in (
         "Here, 4 squares",
         "At home, 35 chips",
-        "0.50&nbsp;→&nbsp;<b>0.71",
-        "0.48&nbsp;→&nbsp;<b>0.74",
+        "0.50→<b>0.71",
+        "0.48→<b>0.74",
         "+0.21",
         "+0.12 to +0.30",
     ):
