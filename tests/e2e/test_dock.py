@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mouse import drag
-from qgis.core import QgsGeometry, QgsProject, QgsRectangle, QgsVectorLayer
+from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRectangle, QgsVectorLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLabel
@@ -17,6 +17,9 @@ from scene import PATIENCE_SECONDS, wait_until
 from orthomask.protocol import Level
 from orthomask.ui.layers.map_view import PREVIEW
 from orthomask.ui.layers.sources import extent_region
+from orthomask.ui.review.context import Context
+from orthomask.ui.review.threshold_box import ThresholdBox
+from orthomask.ui.runs.results import read_run
 from orthomask.ui.segment import live
 
 
@@ -157,7 +160,9 @@ def test_a_damaged_bundle_is_refused_in_words(dock, bar, tmp_path):
     assert "bad.safetensors" in words
 
 
-def test_what_is_found_appears_during_the_run(dock, qgis_iface, sample, monkeypatch):
+def test_what_is_found_appears_during_the_run_and_follows_the_threshold_afterwards(
+    dock, qgis_iface, sample, client, monkeypatch
+):
     monkeypatch.setattr(live, "PERIOD_SECONDS", 0)
     qgis_iface.mapCanvas().setExtent(sample.extent())
     press(dock.segment.region.rectangle_button)
@@ -173,3 +178,24 @@ def test_what_is_found_appears_during_the_run(dock, qgis_iface, sample, monkeypa
     finish(dock.segment)
     assert previews() == []
     assert len(QgsProject.instance().layerTreeRoot().findGroups()) == 1
+
+    polygons = QgsProject.instance().layerTreeRoot().children()[0].findLayers()[0].layer()
+    folder, number = Path(polygons.source()).parent, polygons.featureCount()
+    added = QgsGeometry.fromRect(QgsRectangle(polygons.extent().center(), polygons.extent().center()).buffered(1))
+    polygons.startEditing()
+    removed = next(polygons.getFeatures())
+    polygons.deleteFeature(removed.id())
+    feature = QgsFeature(polygons.fields())
+    feature.setGeometry(added)
+    polygons.addFeature(feature)
+    assert polygons.commitChanges()
+    box = ThresholdBox(qgis_iface, client)
+    box.follow(Context(read_run(folder), polygons))
+    for threshold, name in ((80, "polygons-2.gpkg"), (50, "polygons-3.gpkg")):
+        box.slider.setValue(threshold)
+        wait_until(lambda name=name: name in polygons.source(), PATIENCE_SECONDS)
+        found = list(polygons.getFeatures())
+        assert [f.geometry().equals(added) for f in found if f["outline"] == "added"] == [True]
+        assert not any(f.geometry().equals(removed.geometry()) for f in found)
+    assert abs(len(found) - number) <= 2, "the one that was removed, and what the new one covers"
+    box.release()

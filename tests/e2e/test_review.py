@@ -1,9 +1,9 @@
 """Once through the review with the real engine: a run, squares, two of them checked by keyboard, what then counts."""
 
 import pytest
-from mouse import drag, move
+from mouse import click, drag, move
 from osgeo import ogr
-from qgis.core import QgsCoordinateTransform, QgsProject
+from qgis.core import QgsCoordinateTransform, QgsGeometry, QgsProject
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QDialog
@@ -90,3 +90,58 @@ def test_two_squares_are_checked_by_keyboard_and_count(review, qgis_iface, sampl
     assert any("2 suggested squares are left out" in warning for warning in answer.warnings)
     suggest(review, 1, 15)  # QGIS alone writes to the project, so the engine sees what was checked
     assert len(rows(path, "areas", "state")) == 5
+
+
+def test_once_round_the_loop(review, dock, qgis_iface, tmp_path):
+    """Suggest, check, add by a click, learn, stop, compare, use, go back."""
+    canvas, path = qgis_iface.mapCanvas(), tmp_path / "banepa.gpkg"
+    suggest(review, 4, 15)
+    wait_until(lambda: review.squares.list.count() == 4)
+    for row in range(4):
+        review.squares.list.setCurrentRow(row)
+        drafts = review.context.target
+        if row == 0 or drafts.featureCount() == 0:  # learning and choosing both need an object
+            add_by_click(review, canvas)
+        QTest.keyClick(canvas, Qt.Key.Key_A)
+    assert "added" in {origin for (origin,) in rows(path, "labels", "origin")}
+    learn, versions = review.learn, review.versions
+    wait_until(learn.bar.main_button.isEnabled, PATIENCE_SECONDS)
+    press(learn.bar.main_button)
+    wait_until(lambda: len(learn.view.curves._epochs) > 0, PATIENCE_SECONDS)
+    press(learn.bar.stop_button)
+    wait_until(learn.result.isVisible, PATIENCE_SECONDS)
+    assert learn.result.verdict.text()
+    press(learn.result.comparison.run_button)
+    wait_until(lambda: QgsProject.instance().mapLayersByName("Differences"), PATIENCE_SECONDS)
+    wait_until(learn.result.use.isEnabled, PATIENCE_SECONDS)
+    base = dock.segment.model.model.path
+    press(learn.result.use)
+    wait_until(lambda: versions.versions.current == 1, PATIENCE_SECONDS)
+    wait_until(lambda: dock.segment.model.model.path == versions.versions.versions[1].model_path, PATIENCE_SECONDS)
+    dock.tabs.setCurrentWidget(review)
+    versions.list.setCurrentItem(versions.list.topLevelItem(0))
+    press(versions.use_button)
+    wait_until(lambda: versions.versions.current == 0, PATIENCE_SECONDS)
+    assert dock.segment.model.model.path == base
+    assert rows(path, "orthomask_versions", "current") == [(1,), (0,)]
+
+
+def add_by_click(review, canvas):
+    """Add an object where there is none yet."""
+    drafts = review.context.target
+    before, to_map = drafts.featureCount(), canvas.getCoordinateTransform()
+    to_layer = QgsCoordinateTransform(
+        canvas.mapSettings().destinationCrs(), drafts.crs(), QgsProject.instance()
+    ).transform
+    taken = QgsGeometry.unaryUnion([each.geometry() for each in drafts.getFeatures()])
+    x, y = next(
+        (x, y)
+        for x in range(100, 300, 20)
+        for y in range(100, 300, 20)
+        if not taken.contains(QgsGeometry.fromPointXY(to_layer(to_map.toMapCoordinates(x, y))).buffer(0.3, 4))
+    )
+    press(review.tools.add_button)
+    move(canvas, x, y)
+    click(canvas, x, y)
+    wait_until(lambda: drafts.featureCount() == before + 1, PATIENCE_SECONDS)
+    review.tools.add_button.click()

@@ -18,7 +18,7 @@ import standin
 from PyQt6.QtCore import QEvent, QPoint, QPointF, Qt, qInstallMessageHandler
 from PyQt6.QtGui import QEnterEvent, QPainter, QPixmap, QWheelEvent
 from PyQt6.QtTest import QTest
-from PyQt6.QtWidgets import QApplication, QWidget
+from PyQt6.QtWidgets import QApplication, QSlider, QWidget
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "user-guide.md"
 LEAST = 30
@@ -143,6 +143,18 @@ def _makeshift(parent: QWidget) -> QWidget:
     return words
 
 
+def _histogram(parent: QWidget) -> QWidget:
+    histogram = importlib.import_module("orthomask.ui.review.histogram")
+    slider = QSlider(Qt.Orientation.Horizontal, parent)
+    slider.setRange(5, 95)
+    parent.resize(300, 80)
+    widget: QWidget = histogram.Histogram(slider, parent)
+    widget.resize(300, 48)
+    widget.show_counts(histogram.Counts(tuple(range(101)), 3))
+    parent.show()
+    return widget
+
+
 def _device() -> Any:
     protocol = importlib.import_module("orthomask.protocol")
     return protocol.InfoResult("0.7.0", "cuda", "A GPU", "It is the fastest.", "bf16", {})
@@ -190,7 +202,7 @@ FILL: dict[str, Callable[[Any], object]] = {
     "DeviceBadge": lambda badge: badge.show_device(_device()),
 }
 """Puts something into a widget."""
-OWNED: dict[str, Callable[[QWidget], QWidget]] = {"FolderWords": _makeshift}
+OWNED: dict[str, Callable[[QWidget], QWidget]] = {"FolderWords": _makeshift, "Histogram": _histogram}
 """Widgets that are nothing without their neighbours."""
 EMPTY = {"Picture", "FieldChooser"}
 """Widgets that show nothing before they have something."""

@@ -118,6 +118,11 @@ def show_preview(path, folder):
 
 def polygonize(params):
     shutil.copy(os.environ["FAKE_RUN"] + "/polygons.gpkg", params["output_path"])
+    with sqlite3.connect(params["output_path"]) as database:
+        for name in ("threshold", "request"):
+            database.execute(f"ALTER TABLE orthomask_runs ADD COLUMN {name} TEXT")
+        row = ("0123456789ab", str(params["threshold"]), json.dumps({"polygons": params["polygons"]}))
+        database.execute("INSERT INTO orthomask_runs (run, threshold, request) VALUES (?, ?, ?)", row)
     return {"polygons_path": params["output_path"], "polygon_count": 2, "polygon_area_m2": 250.0, "seconds": 1.0}
 
 

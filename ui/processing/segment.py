@@ -25,6 +25,7 @@ from ..layers.rendering import Picture
 from ..models.own_models import gsd_of
 from ..runs import results
 from ..runs.folders import remember_parent
+from ..runs.generations import POLYGONS
 from ..toolkit.help import Section
 from ..toolkit.words import area_in_words, in_digits, mark, time_in_words, tr, tr_n
 from .base import OrthomaskAlgorithm, Paths, Values, threshold_parameter
@@ -166,4 +167,4 @@ def _load(context: QgsProcessingContext, folder: Path) -> None:
     load_when_done(context, str(folder / results.CLASSES), name, run.title, style, shown=False)
     style = functools.partial(results.style_polygons, run=run)
     name = results.layer_name(tr("Polygons"), run)
-    load_when_done(context, f"{folder / results.POLYGONS}|layername=polygons", name, run.title, style)
+    load_when_done(context, f"{folder / POLYGONS}|layername=polygons", name, run.title, style)

@@ -19,6 +19,7 @@ from .learn_box import LearnBox
 from .quality_box import QualityBox
 from .squares_box import SquaresBox
 from .suggest_box import SuggestBox
+from .threshold_box import ThresholdBox
 from .tools_box import ToolsBox
 from .versions_box import VersionsBox
 
@@ -43,6 +44,7 @@ class ReviewPanel(QWidget):
         self.choice = ChoiceBox()
         self.words = QLabel()
         self.words.setWordWrap(True)
+        self.threshold = self._add(ThresholdBox(iface, client))
         self.suggest = self._add(SuggestBox(iface, client))
         self.squares = self._add(SquaresBox(iface, client))
         self.tools = self._add(ToolsBox(iface, client))

@@ -14,8 +14,9 @@ from ...protocol import ErrorCode, OrthomaskError
 from ..layers.picture_client import PICTURE_DIR, WORK_DIR
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
+from .generations import POLYGONS, later
 from .naming import NAME_FILE
-from .results import CLASSES, POLYGONS, PROBABILITIES, RECORD
+from .results import CLASSES, PROBABILITIES, RECORD
 
 HIDDEN = (WORK_DIR, PICTURE_DIR)
 BESIDE = {
@@ -30,7 +31,8 @@ BESIDE = {
 
 def own_files(folder: Path) -> list[Path]:
     """The files that the run made in its folder, its record last."""
-    names = [*HIDDEN, *(name + end for name, ends in BESIDE.items() for end in ("", *ends))]
+    remade = [path.name + end for path in later(folder) for end in ("", *BESIDE[POLYGONS])]
+    names = [*HIDDEN, *remade, *(name + end for name, ends in BESIDE.items() for end in ("", *ends))]
     return [path for path in (folder / name for name in names) if path.exists()]
 
 

@@ -24,6 +24,7 @@ from ..client.engine_client import Feedback
 from ..layers.picture_client import PICTURE_DIR, WORK_DIR
 from ..layers.sources import picked_region
 from ..toolkit.words import area_in_words, briefly, in_digits, time_in_words, tr, tr_n
+from .generations import later
 from .naming import NAME_FILE, Naming, read_naming
 from .results import CLASSES, LAYERS, PROBABILITIES, RECORD, Run
 
@@ -139,7 +140,7 @@ def _folders(parents: Sequence[Path]) -> Iterator[Path]:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The existing results, and what an unfinished run has so far."""
-    yield from (path for path in (folder / name for name in RESULTS) if path.exists())
+    yield from (path for path in (*(folder / name for name in RESULTS), *later(folder)) if path.exists())
     for hidden in (WORK_DIR, PICTURE_DIR):
         with suppress(OSError), os.scandir(folder / hidden) as entries:
             yield from [Path(entry.path) for entry in entries if entry.is_file()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from qgis.PyQt.QtXml import QDomDocument
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, from_json
 from ..toolkit.present import present
 from ..toolkit.words import briefly, in_digits, tr
-from . import correcting
+from . import correcting, generations
+from .generations import POLYGONS
 from .naming import Naming, read_naming
 
 STYLES_DIR = Path(__file__).resolve().parents[2] / "resources" / "styles"
-POLYGONS, CLASSES, PROBABILITIES = "polygons.gpkg", "classes.tif", "probabilities.tif"
+CLASSES, PROBABILITIES = "classes.tif", "probabilities.tif"
 LAYERS = (POLYGONS, CLASSES, PROBABILITIES)
 RECORD = "run.json"
 RASTER_ALPHA = 150
@@ -50,6 +51,10 @@ class Run:
     def classes(self) -> tuple[ClassInfo, ...]:
         """The foreground classes of its model."""
         return tuple(from_json(ClassInfo, info) for info in self.record["model"]["classes"])
+
+    def at(self, threshold: float) -> Run:
+        """The same run, as titles and facts tell of its polygons at another threshold."""
+        return replace(self, record={**self.record, "threshold": threshold})
 
     @property
     def image(self) -> str:
@@ -126,12 +131,18 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
 
 
 def polygon_layer(run: Run) -> QgsVectorLayer:
-    """The polygons, coloured by class."""
-    uri = f"{run.folder / POLYGONS}|layername=polygons"
-    layer = QgsVectorLayer(uri, layer_name(tr("Polygons"), run), "ogr")
+    """The polygons as they are now, coloured by class."""
+    path = generations.newest(run.folder)
+    run = run.at(generations.made(path, run.record).threshold)
+    layer = QgsVectorLayer(polygons_uri(path), layer_name(tr("Polygons"), run), "ogr")
     style_polygons(layer, run)
     layer.setCustomProperty(RUN, str(run.folder))
     return layer
+
+
+def polygons_uri(path: Path) -> str:
+    """What a layer of the polygons in this GeoPackage is made from."""
+    return f"{path}|layername=polygons"
 
 
 def class_layer(run: Run) -> QgsRasterLayer:
@@ -165,6 +176,11 @@ def style_polygons(layer: QgsVectorLayer, run: Run) -> None:
     categories.append(QgsRendererCategory(None, template.clone(), tr("no class")))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class_value", categories))
     correcting.prepare(layer, run.classes, run.record["run_id"])
+    describe_polygons(layer, run)
+
+
+def describe_polygons(layer: QgsVectorLayer, run: Run) -> None:
+    """Tell of run and threshold in the layer's notes and metadata."""
     _describe(layer, run, tr("Outlines of the objects found, with class, mean confidence and area."))
 
 

@@ -25,8 +25,8 @@ class OptionsBox(QgsCollapsibleGroupBox):
         super().__init__(tr("Options"), parent)
         sound = PolygonOptions()
         self.folder_chooser = FolderChooser(tr("Each run creates a new folder in this one"))
-        self.min_area = _area(tr("Smaller polygons are dropped"))
-        self.min_hole = _area(tr("Smaller holes are filled"))
+        self.min_area = area_box(tr("Smaller polygons are dropped"))
+        self.min_hole = area_box(tr("Smaller holes are filled"))
         self.simplify = QCheckBox(tr("Tidy outlines"))
         self.simplify.setChecked(sound.simplify)
         self.simplify.setToolTip(tr("Straight walls and right angles instead of pixel steps"))
@@ -87,7 +87,7 @@ class OptionsBox(QgsCollapsibleGroupBox):
         self.reading.changed.connect(self.changed)
 
 
-def _area(tip: str) -> QDoubleSpinBox:
+def area_box(tip: str) -> QDoubleSpinBox:
     """A spin box for an area; its minimum means the model's default."""
     box = QDoubleSpinBox()
     box.setSpecialValueText(tr("automatic"))

@@ -343,6 +343,17 @@ def test_older_labels_with_unsaved_edits_are_to_be_saved_first(panel, box, canva
     assert rows(path, "labels", "class", "origin") == [(1, None), (1, "accepted")]
 
 
+def test_older_labels_get_their_attributes_while_they_are_edited(panel, box, canvas, path):
+    labels = panel.context.project.labels
+    labels.startEditing()
+    begin(box)
+    key(canvas, Qt.Key.Key_A)
+    assert rows(path, "labels", "class", "origin") == [(1, "accepted")]
+    labels.addFeature(QgsVectorLayerUtils.createFeature(labels, QgsGeometry.fromWkt(square(0)), {}))
+    assert labels.commitChanges()
+    assert rows(path, "labels", "class", "origin") == [(1, "accepted"), (1, "drawn")]
+
+
 def test_a_file_that_cannot_be_written_leaves_all_as_it_was(panel, box, canvas, path, monkeypatch):
     begin(box)
     key(canvas, Qt.Key.Key_A)
