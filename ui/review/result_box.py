@@ -104,9 +104,7 @@ def _table(result: LearnResult) -> str:
 
 def _row(name: str, value: Callable[[Marks], float], gains: Sequence[Gain]) -> str:
     pairs = [(in_digits(value(gain.before), 2), in_digits(value(gain.after), 2)) for gain in gains]
-    cells = "".join(
-        f'<td align="right">&nbsp;{before}→<b>{after}</b></td>' for before, after in pairs
-    )
+    cells = "".join(f'<td align="right">&nbsp;{before}→<b>{after}</b></td>' for before, after in pairs)
     return f"<tr><td>{name}</td>{cells}</tr>"
 
 
