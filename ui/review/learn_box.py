@@ -41,8 +41,8 @@ from .learning_check import LearningCheck
 from .map_comparison import ComparisonClient, MapComparison, add_differences, remove_differences
 from .result_box import ResultBox, comparison_words
 
-PAUSE_MS = 1000
-"""Delay of the check after an edit, to collect more edits."""
+PAUSE_MS = 3000
+"""Delay of the check after an edit: the engine shall be free for the quick tools while a square is worked on."""
 
 
 class LearnBox(QGroupBox):
@@ -93,7 +93,9 @@ class LearnBox(QGroupBox):
 
     def follow(self, context: Context) -> None:
         """Show what could be learnt from this run and label project."""
-        self._context = context
+        before, self._context = self._context, context
+        if (before.run, before.project) == (context.run, context.project) and context.project is not None:
+            return  # only the square in view has changed
         self._watch(context.project)
         self._ready = ""
         self._look()

@@ -39,6 +39,11 @@ class LearningCheck(QObject):
         self._timer.setInterval(DEBOUNCE_MS)
         self._timer.timeout.connect(self._start)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a check will begin soon."""
+        return bool(self._timer.isActive())
+
     def check(self, context: Context) -> None:
         """Check soon, unless another check replaces it by then."""
         self._context, self._stale = context, True

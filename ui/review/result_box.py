@@ -91,7 +91,7 @@ def _table(result: LearnResult) -> str:
         (tr("precision"), lambda marks: marks.object_precision),
         (tr("recall"), lambda marks: marks.object_recall),
     )
-    head = "".join(f'<th align="right">&nbsp;&nbsp;{name}</th>' for name in heads)
+    head = "".join(f'<th align="right">&nbsp;{name}</th>' for name in heads)
     body = "".join(_row(name, value, [gain for gain in (here, home) if gain is not None]) for name, value in rows)
     words = tr("IoU here: {} (95%: {} to {}). F1, precision and recall count objects.").format(
         _signed(here.after.iou - here.before.iou), _signed(here.low), _signed(here.high)
@@ -104,9 +104,7 @@ def _table(result: LearnResult) -> str:
 
 def _row(name: str, value: Callable[[Marks], float], gains: Sequence[Gain]) -> str:
     pairs = [(in_digits(value(gain.before), 2), in_digits(value(gain.after), 2)) for gain in gains]
-    cells = "".join(
-        f'<td align="right">&nbsp;&nbsp;{before}&nbsp;→&nbsp;<b>{after}</b></td>' for before, after in pairs
-    )
+    cells = "".join(f'<td align="right">&nbsp;{before}→<b>{after}</b></td>' for before, after in pairs)
     return f"<tr><td>{name}</td>{cells}</tr>"
 
 

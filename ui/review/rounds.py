@@ -24,6 +24,8 @@ from ..toolkit.words import in_digits, tr
 from ..train.curves import nice_ticks
 
 RIGHT_PX, GAP_PX, PLOT_PX, DOT_PX = 12, 6, 80, 3.5
+LEAST = 0.1
+"""The least range of the axis."""
 SMALLER = 0.85
 """Font size, relative to other labels."""
 IOU = (QColor("#1b9e77"), Qt.PenStyle.SolidLine)
@@ -68,11 +70,15 @@ class RoundsPlot(QLabel):
         return QSize(300, PLOT_PX + 3 * self._metrics().height() + 2 * GAP_PX)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the grid, then both lines."""
+        """Draw the grid, then both lines; nothing before there are rounds."""
+        if not self._rounds:
+            return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._font())
-        ticks = nice_ticks([0.0, *(value for each in self._rounds for value in (each.marks.iou, each.marks.object_f1))])
+        ticks = nice_ticks(
+            [0.0, LEAST, *(value for each in self._rounds for value in (each.marks.iou, each.marks.object_f1))]
+        )
         self._draw_grid(painter, ticks)
         left = self._plot().left()
         for title, values, style in (

@@ -61,7 +61,10 @@ class VersionsBox(QgsCollapsibleGroupBox):
         buttons = QHBoxLayout()
         buttons.addWidget(self.use_button, 1)
         buttons.addWidget(self.forget_button)
-        layout = QVBoxLayout(self)
+        content = QWidget()  # opening the box shows all its children, but not theirs
+        QVBoxLayout(self).addWidget(content)
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.words, self.list):
             layout.addWidget(widget)
         layout.addLayout(buttons)
@@ -254,8 +257,8 @@ def _tip(version: Version) -> str:
         return tr("Its file is no longer there, or has changed: {}").format(version.model_path)
     if not version.number:
         return f"{_name(version)}\n{version.model_path}"
-    words = tr("{}\nLearnt from {} squares; {}% of the weights learnt here.\n{}")
-    return words.format(_name(version), in_digits(version.squares), in_digits(100 * version.share), version.model_path)
+    words = tr("{}\nLearnt from {} squares; share of newly learnt weights: {}\n{}")
+    return words.format(_name(version), in_digits(version.squares), in_digits(version.share, 2), version.model_path)
 
 
 def _use_tip(version: Optional[Version], current: int) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_the_button_says_how_long_learning_takes(box, engine):
     assert asked["model"] == "/models/fields.safetensors"
     assert asked["data"]["image"]["path"].endswith("photo.tif")
     assert not engine.asked("learn")
+
+
+def test_another_square_in_view_is_no_reason_to_ask_again(box, engine, context):
+    count = len(engine.asked("check_learning"))
+    box.follow(replace(context, target=context.polygons))
+    assert not box.check.waiting
+    assert len(engine.asked("check_learning")) == count
+    assert box.bar.main_button.isEnabled()
 
 
 def test_what_is_missing_is_said_and_nothing_can_be_learnt(make_box, context, engine):
@@ -258,8 +267,8 @@ def test_the_result_says_what_was_gained_here_and_forgotten_at_home(box, bar):
     for words in (
         "Here, 4 squares",
         "At home, 35 chips",
-        "0.50&nbsp;→&nbsp;<b>0.71",
-        "0.48&nbsp;→&nbsp;<b>0.74",
+        "0.50→<b>0.71",
+        "0.48→<b>0.74",
         "+0.21",
         "+0.12 to +0.30",
     ):

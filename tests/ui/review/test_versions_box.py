@@ -77,6 +77,9 @@ def test_a_project_without_versions_takes_no_room(box, engine, town):
     wait_until(lambda: engine.asked("versions") and not QgsApplication.taskManager().activeTasks())
     assert box.isCollapsed()
     assert "No version yet" in box.words.text()
+    box.setCollapsed(False)
+    assert box.words.isVisible()
+    assert not any(each.isVisible() for each in (box.list, box.plot, box.use_button, box.forget_button))
     box.follow(Context())
     assert box.words.text() == "Choose a label project."
 
