@@ -55,9 +55,10 @@ class RehearsedChips(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         if index % self._schedule.batch < self._schedule.batch - replayed(self._schedule):
-            return self._chips[index]
+            own: tuple[Tensor, Tensor, Tensor] = self._chips[index]
+            return own
         rng = np.random.default_rng((self._schedule.seed, index))
-        scene = self._replay[rng.integers(len(self._replay))]
+        scene = self._replay[int(rng.integers(len(self._replay)))]
         chip = augment(scene, self._card.gsd_m, self._schedule.chip_px, COLOURS, self._usual, rng)
         return image_of(chip, self._card), torch.from_numpy(chip.mask.astype(np.int64)), torch.from_numpy(chip.weights)
 

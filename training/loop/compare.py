@@ -55,7 +55,7 @@ def _counts(probabilities: np.ndarray, mask: np.ndarray, threshold: float) -> li
     matches = match(components(found), found, highest, components(true), true, SPECK_PX)
     matched = sum(each.partner > 0 for each in matches.found)
     return [
-        np.count_nonzero((found == true) & (true > 0)), np.count_nonzero(found), np.count_nonzero(true),
+        int(np.count_nonzero((found == true) & (true > 0))), int(np.count_nonzero(found)), int(np.count_nonzero(true)),
         matched, len(matches.found), matched + len(matches.missed),
     ]  # fmt: skip
 

@@ -158,8 +158,8 @@ def _saved(
 ) -> LearnResult:  # fmt: skip
     """Write the candidate and the record."""
     here, home = compare.gain(*compared.here), compare.gain(*compared.home) if compared.home else None
-    predecessor = _version_in_use(request)
-    name = request.name or f"{base.card.name}-{max(predecessor, 0) + 1}"
+    predecessor, number = _versions(request)
+    name = request.name or f"{base.card.name}-{number}"
     warnings = () if home else (tr("“{}” has no replay set: what it forgets is not known.").format(base.card.title),)
     better, words = verdict.of(here, home, compared.share, compare.gain(*compared.learnt))
     result = LearnResult(
@@ -172,21 +172,27 @@ def _saved(
         "home": to_json(home) if home else None, "areas": _areas(material), "minutes": _minutes(request),
         "image": request.data.image.path,
     }  # fmt: skip
+    if compared.share:
+        network.load_state_dict(compared.weights)
+    else:  # the base itself, also at its edges: see `start.folded`
+        network, card = base.model(), replace(base.card, training=card.training)  # type: ignore[assignment]
     finished = replace(
         card, name=name, title=tr("{} for {}").format(base.card.title, Path(request.data.image.path).stem),
         threshold=base.card.threshold, training={**card.training, SUMMARY: summary},
         accuracy={"checked areas": _accuracy(compared.here[1])},
     )  # fmt: skip
-    network.load_state_dict(compared.weights)
     bundles.save(Path(result.model_path), network, finished)
     write_atomically(folder.path / RECORD, json.dumps(to_json(result), indent=1, ensure_ascii=False).encode())
     return result
 
 
-def _version_in_use(request: LearnRequest) -> int:
-    """The number of the project's version in use; -1 if there is none."""
+def _versions(request: LearnRequest) -> tuple[int, int]:
+    """The number of the project's version in use, -1 if there is none, and the next number."""
     path = request.project or request.data.labels[0].path
-    return versions.run(VersionsRequest(path), Progress()).current if is_project(path) else -1
+    if not is_project(path):
+        return -1, 1
+    found = versions.run(VersionsRequest(path), Progress())
+    return found.current, max((version.number for version in found.versions), default=0) + 1
 
 
 def fingerprint(material: Material) -> str:

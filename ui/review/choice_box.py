@@ -13,7 +13,8 @@ from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QHBoxLayout, 
 from ...protocol import OrthomaskError
 from ..label.new_project_dialog import Proposal
 from ..label.project import LabelProject, file_of, open_projects
-from ..runs.results import POLYGONS, RUN, Run, read_run
+from ..runs.generations import POLYGONS
+from ..runs.results import RUN, Run, read_run
 from ..toolkit.words import tr
 
 
