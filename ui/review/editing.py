@@ -74,6 +74,10 @@ class Merging(Picking):
             self._forget()
         super().follow(context)
 
+    def show_features(self, features: list[QgsFeature]) -> None:
+        """Show the first object, too, once it was clicked."""
+        super().show_features([*features, *([self._first] if self._first is not None else [])])
+
     def picked(self, feature: QgsFeature) -> None:
         """Note the first object; join the second to it."""
         if self._first is None:

@@ -247,6 +247,8 @@ def test_merge(box, looking, qgis_new_project, run, gap, joined):
     box.merge_button.click()
     click(looking, *pixel(looking, 7, 12))
     assert "merge" in said(looking)[0]
+    move(looking, *pixel(looking, 13, 12))
+    assert shown(looking)[0].area() == pytest.approx(50, rel=0.01), "both are shown"
     click(looking, *pixel(looking, 13, 12))
     found = list(outlines(layer).values())
     assert len(found) == (1 if joined else 2)
