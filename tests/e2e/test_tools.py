@@ -20,7 +20,7 @@ from orthomask.ui.runs import results
 def run(sample, tmp_path):
     """A run over a part of the photograph."""
     part = str(tmp_path / "part.tif")
-    gdal.Translate(part, sample.source(), srcWin=[200, 200, 900, 900])
+    gdal.Translate(part, sample.source(), srcWin=[200, 200, 600, 600])
     words = ["predict", part, "--out", str(tmp_path / "run")]
     subprocess.run([os.environ[environment.PYTHON_VARIABLE], "-c", "from orthomask.cli import main; main()", *words],
                    check=True, capture_output=True)  # fmt: skip
