@@ -16,7 +16,7 @@ import torch
 from affine import Affine
 from rasterio.windows import Window as Block
 
-from ...protocol import ClassInfo, ErrorCode, OrthomaskError, PredictRequest, from_json
+from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, PredictRequest, from_json
 from ...protocol.words import tr
 from ..compute import devices
 from ..images.grid import Window
@@ -111,22 +111,29 @@ def _open_run(path: Path, _changed: int) -> Run:
     folder, gsd_m = path.parent, float(record["model"]["gsd_m"])
     with rasterio.open(folder / "probabilities.tif") as dataset:
         raster_crs, transform, size = dataset.crs.to_wkt(), dataset.transform, (dataset.width, dataset.height)
-    source = record["source"]
+    source, classes = record["source"], tuple(from_json(ClassInfo, info) for info in record["model"]["classes"])
+    are_fields = any(info.outline is Outline.SHARED for info in classes)
     return Run(
-        folder, from_json(PredictRequest, record["request"]),
-        tuple(from_json(ClassInfo, info) for info in record["model"]["classes"]),
+        folder, from_json(PredictRequest, record["request"]), classes,
         pyproj.CRS.from_user_input(source["crs"]), source["center"][0] if "center" in source else None,
-        gsd_m, raster_crs, transform, size, _usual_px(folder, gsd_m),
+        gsd_m, raster_crs, transform, size, _usual_px(folder, gsd_m, are_fields),
     )  # fmt: skip
 
 
-def _usual_px(folder: Path, gsd_m: float) -> float:
-    """The median size of the run's objects, in pixels."""
+def _usual_px(folder: Path, gsd_m: float, are_fields: bool) -> float:
+    """How large the run's objects usually are, in pixels: the median.
+
+    Specks between large fields would mislead: of fields it is half-way to the one of the median square metre.
+    """
     try:
         _, _, (areas,) = read_layer(str(folder / "polygons.gpkg"), "polygons", columns=["area_m2"], read_geometry=False)
     except (RuntimeError, ValueError):  # gone, locked, or edited beyond recognition: then any size is usual
         return USUAL_PX
-    return float(np.median(areas)) / gsd_m**2 if len(areas) else USUAL_PX
+    if not len(areas) or not areas.min() > 0:  # NaN, too
+        return USUAL_PX
+    ordered = np.sort(areas)
+    median, half = np.median(areas), ordered[np.searchsorted(ordered.cumsum(), ordered.sum() / 2)]
+    return float(np.sqrt(median * half) if are_fields else median) / gsd_m**2
 
 
 def look_at(run: Run, column: int, row: int, device: str) -> tuple[Place, Look]:

@@ -60,7 +60,7 @@ class Merging(Picking):
 
     def __init__(self, canvas: QgsMapCanvas, parent: Optional[QObject] = None) -> None:
         super().__init__(canvas, parent)
-        self._first: Optional[int] = None
+        self._first: Optional[QgsFeature] = None
         self.pointer.deactivated.connect(self._forget)
 
     @property
@@ -74,17 +74,20 @@ class Merging(Picking):
             self._forget()
         super().follow(context)
 
+    def show_features(self, features: list[QgsFeature]) -> None:
+        """Show the first object, too, once it was clicked."""
+        super().show_features([*features, *([self._first] if self._first is not None else [])])
+
     def picked(self, feature: QgsFeature) -> None:
         """Note the first object; join the second to it."""
         if self._first is None:
-            self._first = feature.id()
+            self._first = feature
             self.say(tr("Click the object to merge it with."))
             return
-        identity, self._first = self._first, None
+        first, self._first = self._first, None
 
         def join(layer: QgsVectorLayer) -> None:
-            first = layer.getFeature(identity)
-            if not first.isValid():
+            if not edits.still_there(layer, first):
                 raise Refused(tr("The first object is gone. Click two objects."))
             edits.merge(
                 layer, first, feature, pixel_units(self._context, layer, first.geometry().boundingBox().center())
@@ -110,7 +113,7 @@ class Squaring(Picking):
         self._asking.answered.connect(self._take)
         self._asking.failed.connect(self._explain)
         self._asking.waiting.connect(lambda: self.say(tr("The engine is busy: it squares up when it is free.")))
-        self._feature: Optional[int] = None
+        self._feature: Optional[QgsFeature] = None
 
     @property
     def advice(self) -> str:
@@ -126,21 +129,20 @@ class Squaring(Picking):
         """Ask the engine."""
         layer = self.layer
         if layer is not None:
-            self._feature = feature.id()
+            self._feature = feature
             question = SquareRequest(feature.geometry().asWkt(), crs_name(layer.crs()), gsd_m(self._context))
             self._asking.ask(question)
 
-    def _take(self, asked: SquareRequest, result: SquareResult) -> None:
-        identity = self._feature
-        if identity is None or not result.is_squared:
+    def _take(self, _: SquareRequest, result: SquareResult) -> None:
+        feature = self._feature
+        if feature is None or not result.is_squared:
             self.say(tr("Right angles do not fit this object: it stays as it is."))
             return
 
         def square(layer: QgsVectorLayer) -> None:
-            now = layer.getFeature(identity)
-            if not now.isValid() or now.geometry().asWkt() != asked.wkt:
+            if not edits.still_there(layer, feature):
                 raise Refused(tr("The object has changed meanwhile. Click it again."))
-            edits.replace(layer, now, QgsGeometry.fromWkt(result.wkt))
+            edits.replace(layer, feature, QgsGeometry.fromWkt(result.wkt))
 
         self.say("")
         self.change(tr("Square up"), square)

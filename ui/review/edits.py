@@ -91,7 +91,30 @@ def near(layer: QgsVectorLayer, box: QgsRectangle) -> list[QgsFeature]:
     """The polygons whose bounding box touches another one."""
     box = QgsRectangle(box)
     box.grow(1e-9 * max(1.0, abs(box.xMinimum())))  # an empty rectangle would find everything
-    return [each for each in layer.getFeatures(QgsFeatureRequest().setFilterRect(box)) if each.hasGeometry()]
+    request = QgsFeatureRequest().setFilterRect(box)
+    found = list(layer.getFeatures(request))
+    if not found and _is_deaf(layer):
+        layer.dataProvider().reloadData()
+        found = list(layer.getFeatures(request))
+    return [each for each in found if each.hasGeometry()]
+
+
+def _is_deaf(layer: QgsVectorLayer) -> bool:
+    """Whether a layer with features returns none.
+
+    A connection to a file that QGIS opens just when editing starts, to draw the map, can find nothing. QGIS 3.22 keeps
+    and reuses it.
+    """
+    first = QgsFeatureRequest().setLimit(1).setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    return layer.featureCount() > 0 and not list(layer.getFeatures(first))
+
+
+def still_there(layer: QgsVectorLayer, feature: QgsFeature) -> bool:
+    """Whether a polygon is in the layer as it was."""
+    return any(
+        each.id() == feature.id() and each.geometry().equals(feature.geometry())
+        for each in near(layer, feature.geometry().boundingBox())
+    )
 
 
 def add(layer: QgsVectorLayer, geometry: QgsGeometry, attributes: dict[str, Any]) -> QgsFeature:

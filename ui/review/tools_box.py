@@ -47,24 +47,22 @@ class ToolsBox(QGroupBox):
         layout.addWidget(self.words)
         self._tools: dict[QToolButton, Work] = {}
         self.add_button = self._add_tool(
-            "grow", "G", tr("Add a missed object: click it; the wheel makes it larger or smaller"),
+            tr("Add"), "grow", "G", tr("click a missed object; the wheel makes it larger or smaller"),
             Adding(self._canvas, client, self),
         )  # fmt: skip
         self.remove_button = self._add_tool(
-            "remove", "D", tr("Remove objects: click them"), Removing(self._canvas, self)
+            tr("Remove"), "remove", "D", tr("click an object"), Removing(self._canvas, self)
         )
         self.split_button = self._add_tool(
-            "split", "C", tr("Split an object: draw a line across it"), Splitting(self._canvas, self)
+            tr("Split"), "split", "C", tr("draw a line across an object"), Splitting(self._canvas, self)
         )
         self.merge_button = self._add_tool(
-            "merge", "M", tr("Merge two objects: click both"), Merging(self._canvas, self)
+            tr("Merge"), "merge", "M", tr("click two objects"), Merging(self._canvas, self)
         )
         self.square_button = self._add_tool(
-            "square",
-            "R",
-            tr("Square up: click an object to give it right angles"),
+            tr("Square up"), "square", "R", tr("click an object to give it right angles"),
             Squaring(self._canvas, client, self),
-        )
+        )  # fmt: skip
         self._buttons.addStretch()
         self._keys = ToolKeys(self._canvas, list(self._tools), self._is_usable)
         self._canvas.mapToolSet.connect(self._note_tool)
@@ -88,16 +86,16 @@ class ToolsBox(QGroupBox):
         for work in self._tools.values():
             work.release()
 
-    def _add_tool(self, name: str, key: str, tip: str, work: Work) -> QToolButton:
+    def _add_tool(self, name: str, picture: str, key: str, tip: str, work: Work) -> QToolButton:
         button = QToolButton(self)
-        button.setObjectName(name)
-        button.setIcon(icon(name))
+        button.setObjectName(picture)
+        button.setIcon(icon(picture))
         button.setIconSize(QSize(ICON_PX, ICON_PX))
         button.setAutoRaise(True)
         button.setCheckable(True)
         button.setProperty("key", key)
-        button.setToolTip(tr("{} (key {} on the map)").format(tip, key))
-        button.setAccessibleName(tip)
+        button.setToolTip(tr("{}: {} (key {} on the map)").format(name, tip, key))
+        button.setAccessibleName(f"{name}: {tip}")
         button.clicked.connect(lambda on: self._use(work) if on else work.tool.leave())
         work.tool.given_up.connect(work.tool.leave)
         work.failed.connect(self.failed)

@@ -133,9 +133,14 @@ class Picking(Work):
     def picked(self, feature: QgsFeature) -> None:
         """An object was clicked."""
 
+    def show_features(self, features: list[QgsFeature]) -> None:
+        """Show objects of the layer on the map."""
+        shapes = [self.on_map(feature.geometry()) for feature in features]
+        self.pointer.show_shape(QgsGeometry.unaryUnion(shapes) if shapes else None)
+
     def _hover(self, place: QgsPointXY) -> None:
         feature = self.object_at(place)
-        self.pointer.show_shape(self.on_map(feature.geometry()) if feature is not None else None)
+        self.show_features([feature] if feature is not None else [])
 
     def _click(self, place: QgsPointXY) -> None:
         feature = self.object_at(place)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from mouse import click, drag, move, on_map, turn
-from qgis.core import QgsApplication, QgsGeometry, QgsPointXY, QgsProject, QgsVectorLayer
+from qgis.core import QgsApplication, QgsGeometry, QgsPointXY, QgsProject, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsMapToolPan
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
@@ -71,7 +71,7 @@ def said(canvas):
 
 
 def outlines(layer):
-    return {feature.id(): feature.geometry() for feature in layer.getFeatures()}
+    return {feature.id(): feature.geometry() for feature in edits.near(layer, QgsRectangle(-1e8, -1e8, 1e8, 1e8))}
 
 
 def hover(canvas, x, y):
@@ -247,6 +247,8 @@ def test_merge(box, looking, qgis_new_project, run, gap, joined):
     box.merge_button.click()
     click(looking, *pixel(looking, 7, 12))
     assert "merge" in said(looking)[0]
+    move(looking, *pixel(looking, 13, 12))
+    assert shown(looking)[0].area() == pytest.approx(50, rel=0.01), "both are shown"
     click(looking, *pixel(looking, 13, 12))
     found = list(outlines(layer).values())
     assert len(found) == (1 if joined else 2)
