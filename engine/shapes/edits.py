@@ -27,8 +27,9 @@ from .measure import measured
 
 LAYER, RUNS, REMOVED = "polygons", "orthomask_runs", "orthomask_removed"
 """Layers and tables of a GeoPackage of polygons: the third holds where the model's objects stay away."""
-EDITED = "outline IN ('added', 'corrected')"
-UNTOUCHED = "outline IS NULL OR outline NOT IN ('added', 'corrected')"
+EDITED = "confidence IS NULL OR outline IN ('added', 'corrected')"
+UNTOUCHED = "confidence IS NOT NULL AND (outline IS NULL OR outline NOT IN ('added', 'corrected'))"
+"""The model is confident of all that it found alone; a tool may add without saying so."""
 HALF, TINY = 0.5, float(np.finfo(float).tiny)
 TOUCHING = 1e-6
 """Objects that share less than this part of their area only touch."""
