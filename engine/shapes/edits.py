@@ -27,8 +27,9 @@ from .measure import measured
 
 LAYER, RUNS, REMOVED = "polygons", "orthomask_runs", "orthomask_removed"
 """Layers and tables of a GeoPackage of polygons: the third holds where the model's objects stay away."""
-EDITED = "outline IN ('added', 'corrected')"
-UNTOUCHED = "outline IS NULL OR outline NOT IN ('added', 'corrected')"
+EDITED = "confidence IS NULL OR outline IN ('added', 'corrected')"
+UNTOUCHED = "confidence IS NOT NULL AND (outline IS NULL OR outline NOT IN ('added', 'corrected'))"
+"""The model is confident of all that it found alone; a tool may add without saying so."""
 HALF, TINY = 0.5, float(np.finfo(float).tiny)
 TOUCHING = 1e-6
 """Objects that share less than this part of their area only touch."""
@@ -38,7 +39,7 @@ Columns = dict[str, np.ndarray]
 
 
 class Made(NamedTuple):
-    """How the polygons of a GeoPackage were made, and how many objects of the model that were; -1 if unknown."""
+    """How the polygons of a GeoPackage were made, and how many were the model's, not a person's; -1 if unknown."""
 
     threshold: float
     options: PolygonOptions
@@ -125,8 +126,7 @@ def read(
         if REMOVED in list_layers(str(path)):
             removed.append(_read(path, REMOVED, here, crs)["geometry"])
         made = _made(path, whole)
-        untouched = int(info["features"]) - len(kept["geometry"])
-        if untouched != made.objects or (kept["outline"] == "corrected").any():
+        if int(info["features"]) - len(kept["geometry"]) != made.objects:
             tree = shapely.STRtree(shapely.make_valid(_read(path, LAYER, here, crs, where=UNTOUCHED)["geometry"]))
             removed += [polygons[covered(polygons, tree) < HALF] for polygons in remade(made)]
     except (DataSourceError, DataLayerError, KeyError) as error:

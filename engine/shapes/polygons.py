@@ -109,19 +109,19 @@ def _write(
     changes: edits.Edits | None = None,
 ) -> Counted:  # fmt: skip
     """The same, with a person's changes to earlier polygons, if there are any."""
-    layer, objects = _Layer(target, maker.crs), 0
+    layer = _Layer(target, maker.crs)
     cutter = changes and edits.Cutter(changes.blocking(), maker.crs, maker.min_area_m2(made.options))
     for columns in maker.made(made, progress):
-        objects += len(columns["geometry"])
         layer.add(cutter.cut(columns) if cutter else columns)
     layer.write()
+    of_model = layer.count
     if changes and len(changes.kept["geometry"]):
         layer.add(changes.kept)
         layer.write()
     if changes and len(changes.removed):
         of_run = {"run": np.full(len(changes.removed), maker.run, object)}
         write_layer(target, edits.REMOVED, of_run, shapely.to_wkb(changes.removed), "Unknown", maker.crs.to_wkt())
-    _write_provenance(provenance, maker.run, objects, target)
+    _write_provenance(provenance, maker.run, of_model, target)
     return Counted(layer.count, round(layer.area_m2, 1))
 
 
@@ -340,7 +340,7 @@ def _whole(record: dict[str, Any]) -> Made:
         return Made(DEFAULT_THRESHOLD, PolygonOptions(), -1)
 
 
-def _write_provenance(provenance: dict[str, Any], run: str, objects: int, target: Path) -> None:
+def _write_provenance(provenance: dict[str, Any], run: str, of_model: int, target: Path) -> None:
     model = provenance.get("model", {})
     values = {
         "run": run,
@@ -354,4 +354,4 @@ def _write_provenance(provenance: dict[str, Any], run: str, objects: int, target
         "time": provenance.get("time", ""),
     }
     columns = {name: np.array([value], object) for name, value in values.items()}
-    write_layer(target, edits.RUNS, {**columns, "objects": np.array([objects])})
+    write_layer(target, edits.RUNS, {**columns, "objects": np.array([of_model])})

@@ -129,6 +129,12 @@ def test_what_was_added_corrected_or_removed_stays_so_up_down_and_back(request_:
         assert json.loads(runs["request"][0])["polygons"]["min_area_m2"] == 1
 
 
+def test_what_a_tool_added_without_saying_so_is_kept(request_: PolygonizeRequest) -> None:
+    added = place(150, 50, 160, 60)
+    edit(request_.output_path, {9: ("", added)})
+    assert shapes(at(request_, 0.8, "new.gpkg")) == same(*ALL[:3], added)
+
+
 def test_a_moved_or_trimmed_object_does_not_come_back_beside_itself(request_: PolygonizeRequest) -> None:
     moved, trimmed = place(100, 10, 110, 20), place(40, 10, 43, 20)
     edit(request_.output_path, {1: ("corrected", moved), 2: ("corrected", trimmed)})

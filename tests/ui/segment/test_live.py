@@ -4,10 +4,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsProject
+from map_servers import SAMPLE
+from qgis.core import QgsProject, QgsRasterLayer
 from scene import wait_until, write_raster
 
 from orthomask.ui.layers.map_view import is_result
+from orthomask.ui.layers.sources import extent_region
 from orthomask.ui.segment import live
 
 NAME = "Preview of this run"
@@ -130,3 +132,20 @@ def test_who_removes_it_does_not_see_it_again(ready):
     assert previews() == []
     ready.cancel()
     wait_for_end(ready)
+
+
+def test_a_rendered_picture_shows_it_too_and_is_not_rendered_with_it(ready, canvas, engine):
+    sample = QgsRasterLayer(str(SAMPLE), "sample")
+    QgsProject.instance().addMapLayer(sample)
+    middle = sample.extent()
+    middle.scale(0.2)
+    canvas.setLayers([sample])
+    ready.layer_chooser.choose_map()
+    ready.region.pick(extent_region(middle, sample.crs()))
+    begin(ready)
+    assert engine.asked("predict")[0]["image"]["rendered"] is not None
+    canvas.setLayers([previews()[0], sample])
+    assert [shown.name() for shown in ready.layer_chooser.image.layers()] == ["sample"]
+    ready.cancel()
+    wait_for_end(ready)
+    assert previews() == []
