@@ -29,6 +29,7 @@ from .ui.client.environment import worker_command
 from .ui.client.tasks import Hush
 from .ui.dock import OrthomaskDock
 from .ui.processing import provider as processing
+from .ui.review import learn, quality, remake, tools  # noqa: F401 (as above)
 from .ui.settings_page import SettingsFactory
 from .ui.toolkit.present import present
 from .ui.toolkit.settings import SEEN

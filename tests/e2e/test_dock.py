@@ -18,7 +18,7 @@ from orthomask.protocol import Level
 from orthomask.ui.layers.map_view import PREVIEW
 from orthomask.ui.layers.sources import extent_region
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.threshold_box import ThresholdBox
+from orthomask.ui.review.remake.threshold_box import ThresholdBox
 from orthomask.ui.runs.results import read_run
 from orthomask.ui.segment import live
 

@@ -9,7 +9,7 @@ from scene import PATIENCE_SECONDS, wait_until
 from orthomask.protocol import ClassInfo, Image, PredictRequest, ProjectRequest, Region
 from orthomask.ui.label.project import open_project
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.quality_box import QualityBox
+from orthomask.ui.review.quality.quality_box import QualityBox
 from orthomask.ui.runs.results import read_run
 
 MOVED_M = 1.5

@@ -12,7 +12,7 @@ from scene import PATIENCE_SECONDS, wait_until
 
 from orthomask.ui.client import environment
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.tools_box import ToolsBox
+from orthomask.ui.review.tools.tools_box import ToolsBox
 from orthomask.ui.runs import results
 
 

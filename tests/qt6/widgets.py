@@ -124,7 +124,7 @@ def _epochs() -> list[Any]:
 
 def _rounds() -> list[Any]:
     protocol = importlib.import_module("orthomask.protocol")
-    rounds = importlib.import_module("orthomask.ui.review.rounds")
+    rounds = importlib.import_module("orthomask.ui.review.learn.rounds")
     return [rounds.Round(n, 6.0 * n, protocol.Marks(0.5 + n / 10, 0.6, 0.7, 0.6 + n / 20)) for n in range(3)]
 
 
@@ -144,7 +144,7 @@ def _makeshift(parent: QWidget) -> QWidget:
 
 
 def _histogram(parent: QWidget) -> QWidget:
-    histogram = importlib.import_module("orthomask.ui.review.histogram")
+    histogram = importlib.import_module("orthomask.ui.review.remake.histogram")
     slider = QSlider(Qt.Orientation.Horizontal, parent)
     slider.setRange(5, 95)
     parent.resize(300, 80)

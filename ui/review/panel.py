@@ -15,13 +15,13 @@ from ..toolkit.scrolling import lay_out
 from ..toolkit.words import tr
 from .choice_box import ChoiceBox
 from .context import Context
-from .learn_box import LearnBox
-from .quality_box import QualityBox
+from .learn.learn_box import LearnBox
+from .learn.versions_box import VersionsBox
+from .quality.quality_box import QualityBox
+from .remake.threshold_box import ThresholdBox
 from .squares_box import SquaresBox
 from .suggest_box import SuggestBox
-from .threshold_box import ThresholdBox
-from .tools_box import ToolsBox
-from .versions_box import VersionsBox
+from .tools.tools_box import ToolsBox
 
 
 class ReviewPanel(QWidget):

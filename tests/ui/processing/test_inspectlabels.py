@@ -7,8 +7,8 @@ from qgis.core import QgsApplication, QgsProcessingException, QgsProcessingFeedb
 from scene import write_polygons, write_project
 
 from orthomask.ui.processing.provider import OrthomaskProvider
-from orthomask.ui.review.finding_list import KINDS
-from orthomask.ui.review.finding_style import style_findings
+from orthomask.ui.review.quality.finding_list import KINDS
+from orthomask.ui.review.quality.finding_style import style_findings
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from test_dock import press, shown
 
 from orthomask.protocol import ClassInfo, Image, LearnRequest, PredictRequest, Region, from_json, to_json
 from orthomask.ui.label.project import open_project
-from orthomask.ui.review import learn_box, learning, learning_check
 from orthomask.ui.review.context import Context
+from orthomask.ui.review.learn import learn_box, learning, learning_check
 from orthomask.ui.runs.results import add_run, read_run
 from orthomask.ui.toolkit.settings import LEARNING
 

@@ -8,9 +8,9 @@ from scene import CRS, square, wait_until, write_project
 from orthomask.protocol import ErrorCode, Fault, InspectResult
 from orthomask.ui.label.project import open_project
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.finding_list import KINDS
-from orthomask.ui.review.inspecting import Inspected, _read
-from orthomask.ui.review.quality_box import QualityBox
+from orthomask.ui.review.quality.finding_list import KINDS
+from orthomask.ui.review.quality.inspecting import Inspected, _read
+from orthomask.ui.review.quality.quality_box import QualityBox
 from orthomask.ui.runs.results import read_run
 
 SHIFT = ("Move the labels 1.2 m east, 0.4 m south to match the image (± 0.1 m, from 40 labels)", 1.2, -0.4)

@@ -11,11 +11,11 @@ from qgis.PyQt.QtTest import QTest
 from scene import LEFT, SIZE, TOP, square, wait_until
 
 from orthomask.protocol import PolygonOptions
-from orthomask.ui.review import threshold_box
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.histogram import ConfidenceCounter
-from orthomask.ui.review.sketch import SCALE
-from orthomask.ui.review.threshold_box import ThresholdBox
+from orthomask.ui.review.remake import threshold_box
+from orthomask.ui.review.remake.histogram import ConfidenceCounter
+from orthomask.ui.review.remake.sketch import SCALE
+from orthomask.ui.review.remake.threshold_box import ThresholdBox
 from orthomask.ui.runs import deletion, generations, results
 
 PART = QgsRectangle(LEFT + 11, TOP - 9, LEFT + 14, TOP - 6)

@@ -12,9 +12,9 @@ from scene import CRS, LEFT, TOP, square, wait_until, write_project
 
 from orthomask.ui.label.project import open_project
 from orthomask.ui.layers.map_tools import PointerWords
-from orthomask.ui.review import asking, edits
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.tools_box import ToolsBox
+from orthomask.ui.review.tools import asking, edits
+from orthomask.ui.review.tools.tools_box import ToolsBox
 from orthomask.ui.runs import results
 
 FREE = (200, 150)

@@ -11,7 +11,7 @@ from test_dock import press, shown
 
 from orthomask.ui.label.project import open_project
 from orthomask.ui.review.context import Context
-from orthomask.ui.review.versions_box import VersionsBox
+from orthomask.ui.review.learn.versions_box import VersionsBox
 
 AREAS = [(0, "square 1", "train", "checked")]
 

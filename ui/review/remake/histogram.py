@@ -11,10 +11,10 @@ from qgis.PyQt.QtCore import QRectF, QSize
 from qgis.PyQt.QtGui import QPainter, QPaintEvent, QPalette, QPen
 from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QSlider, QStyle, QWidget
 
-from ...protocol import ErrorCode, OrthomaskError
-from ..client.engine_client import Feedback
-from ..runs.generations import opened
-from ..toolkit.words import tr
+from ....protocol import ErrorCode, OrthomaskError
+from ...client.engine_client import Feedback
+from ...runs.generations import opened
+from ...toolkit.words import tr
 
 STEPS = 100
 """Classes of confidence, of a hundredth each."""

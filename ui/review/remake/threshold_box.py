@@ -10,15 +10,15 @@ from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from ...protocol import SPECK_PX, OrthomaskError, PolygonOptions
-from ..client.engine_client import EngineClient
-from ..client.tasks import EngineTask
-from ..runs import generations
-from ..runs.generations import Made
-from ..runs.results import PROBABILITIES, Run
-from ..segment.options_box import area_box
-from ..toolkit.words import briefly, in_digits, tr, tr_n
-from .context import Context
+from ....protocol import SPECK_PX, OrthomaskError, PolygonOptions
+from ...client.engine_client import EngineClient
+from ...client.tasks import EngineTask
+from ...runs import generations
+from ...runs.generations import Made
+from ...runs.results import PROBABILITIES, Run
+from ...segment.options_box import area_box
+from ...toolkit.words import briefly, in_digits, tr, tr_n
+from ..context import Context
 from .histogram import ConfidenceCounter, Counts, Histogram
 from .remaking import Remaking
 from .sketch import Sketch

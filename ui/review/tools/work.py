@@ -8,12 +8,12 @@ from qgis.core import QgsFeature, QgsGeometry, QgsPointXY, QgsRectangle, QgsVect
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ...protocol import OrthomaskError
-from ..layers.ground import metres_per_unit
-from ..layers.map_tools import CanvasTool
-from ..toolkit.words import tr
+from ....protocol import OrthomaskError
+from ...layers.ground import metres_per_unit
+from ...layers.map_tools import CanvasTool
+from ...toolkit.words import tr
+from ..context import Context
 from . import edits
-from .context import Context
 from .edits import Refused, moved, object_at
 from .map_tools import PointTool
 

@@ -24,8 +24,8 @@ from qgis.core import (
     QgsWkbTypes,
 )
 
-from ...protocol import LABEL_CHANGED, LABEL_ORIGIN, LABEL_RUN, ErrorCode, Origin, OrthomaskError
-from ..toolkit.words import tr
+from ....protocol import LABEL_CHANGED, LABEL_ORIGIN, LABEL_RUN, ErrorCode, Origin, OrthomaskError
+from ...toolkit.words import tr
 
 
 class Refused(Exception):  # noqa: N818 (it is no error of the program)

@@ -9,10 +9,10 @@ from typing import Callable, Optional
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ...protocol import CompareResult, Gain, LearnResult, Marks
-from ..toolkit.icons import icon
-from ..toolkit.run_bar import RunBar
-from ..toolkit.words import in_digits, tr, tr_n
+from ....protocol import CompareResult, Gain, LearnResult, Marks
+from ...toolkit.icons import icon
+from ...toolkit.run_bar import RunBar
+from ...toolkit.words import in_digits, tr, tr_n
 from .map_comparison import KINDS
 
 

@@ -20,8 +20,8 @@ from qgis.PyQt.QtCore import QObject, QRectF, Qt, QTimer
 from qgis.PyQt.QtGui import QColor, QImage, QPainter
 from qgis.PyQt.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
-from ...protocol import ClassInfo
-from ..toolkit.present import present
+from ....protocol import ClassInfo
+from ...toolkit.present import present
 
 ALPHA = 170
 SCALE = 254

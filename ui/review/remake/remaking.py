@@ -12,16 +12,16 @@ from qgis.core import QgsApplication, QgsCoordinateTransform, QgsCsException, Qg
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ...protocol import Cancelled, ErrorCode, Existing, OrthomaskError, PolygonizeRequest, PolygonizeResult, Region
-from ..client.engine_client import EngineClient
-from ..client.tasks import EngineTask
-from ..label.project import file_of
-from ..layers.sources import extent_region
-from ..runs import generations, results
-from ..runs.deletion import refuse_unsaved
-from ..runs.generations import Made
-from ..runs.results import Run
-from ..toolkit.words import tr
+from ....protocol import Cancelled, ErrorCode, Existing, OrthomaskError, PolygonizeRequest, PolygonizeResult, Region
+from ...client.engine_client import EngineClient
+from ...client.tasks import EngineTask
+from ...label.project import file_of
+from ...layers.sources import extent_region
+from ...runs import generations, results
+from ...runs.deletion import refuse_unsaved
+from ...runs.generations import Made
+from ...runs.results import Run
+from ...toolkit.words import tr
 
 ELSEWHERE = {ErrorCode.REGION_OUTSIDE, ErrorCode.REGION_EMPTY, ErrorCode.REGION_CRS}
 """Why there may be nothing to make in view."""

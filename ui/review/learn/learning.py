@@ -12,7 +12,7 @@ from typing import Callable, Optional
 
 from qgis.PyQt.QtCore import QObject
 
-from ...protocol import (
+from ....protocol import (
     BACKGROUND,
     OVERLAP_PX,
     UNKNOWN,
@@ -29,18 +29,18 @@ from ...protocol import (
     from_json,
     to_json,
 )
-from ...protocol.matching import finds_any, fitted
-from ..client.engine_client import EngineClient, Feedback
-from ..label.project import CLASS_FIELD, LabelProject
-from ..label.sources import FrozenAreas, GroundTruth, LabelSource, Rendering
-from ..models.own_models import bands_of, base_of, classes_of, gsd_of
-from ..runs.folders import new_folder
-from ..runs.results import Run
-from ..segment.repeating import Layer, layer_of, require_file, with_access
-from ..toolkit.settings import DEVICE, LEARNING
-from ..toolkit.words import tr
-from ..train.data import DATA_DIR, FrozenLayers
-from ..train.job import LongJob, is_complete
+from ....protocol.matching import finds_any, fitted
+from ...client.engine_client import EngineClient, Feedback
+from ...label.project import CLASS_FIELD, LabelProject
+from ...label.sources import FrozenAreas, GroundTruth, LabelSource, Rendering
+from ...models.own_models import bands_of, base_of, classes_of, gsd_of
+from ...runs.folders import new_folder
+from ...runs.results import Run
+from ...segment.repeating import Layer, layer_of, require_file, with_access
+from ...toolkit.settings import DEVICE, LEARNING
+from ...toolkit.words import tr
+from ...train.data import DATA_DIR, FrozenLayers
+from ...train.job import LongJob, is_complete
 
 FOLDER = "Orthomask"
 """Next to a label project: the run folders of its learnings, which hold its versions."""

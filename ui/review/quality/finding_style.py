@@ -12,9 +12,9 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ...protocol import Fault
-from ..toolkit.present import present
-from ..toolkit.words import tr
+from ....protocol import Fault
+from ...toolkit.present import present
+from ...toolkit.words import tr
 from .finding_list import KINDS
 
 LINES = {

@@ -16,19 +16,19 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-from ...protocol import OVERLAP_PX, CompareRequest, CompareResult, Existing, LabelledImage, PredictRequest
-from ..client.engine_client import EngineClient, Feedback, NoFeedback
-from ..client.stages import Stage
-from ..layers.images import frozen, places_of, planned, read_as_chosen
-from ..layers.picture_client import FrozenRun, PictureClient
-from ..layers.rendering import Picture
-from ..layers.sources import picked_region
-from ..models.own_models import bands_of, gsd_of
-from ..runs.results import Run
-from ..segment.repeating import require_file
-from ..toolkit.present import present
-from ..toolkit.settings import DEVICE
-from ..toolkit.words import mark, tr
+from ....protocol import OVERLAP_PX, CompareRequest, CompareResult, Existing, LabelledImage, PredictRequest
+from ...client.engine_client import EngineClient, Feedback, NoFeedback
+from ...client.stages import Stage
+from ...layers.images import frozen, places_of, planned, read_as_chosen
+from ...layers.picture_client import FrozenRun, PictureClient
+from ...layers.rendering import Picture
+from ...layers.sources import picked_region
+from ...models.own_models import bands_of, gsd_of
+from ...runs.results import Run
+from ...segment.repeating import require_file
+from ...toolkit.present import present
+from ...toolkit.settings import DEVICE
+from ...toolkit.words import mark, tr
 from .learning import Learning, rendered_layer, run_request
 
 FOLDER, FILE, LAYER = "on-the-map", "differences.gpkg", "differences"

@@ -20,13 +20,13 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ...protocol import Cancelled, Marks, OrthomaskError, Version, VersionsRequest, VersionsResult
-from ..client.engine_client import EngineClient
-from ..client.tasks import EngineTask
-from ..toolkit.messages import show_success
-from ..toolkit.present import present
-from ..toolkit.words import in_digits, tr
-from .context import Context
+from ....protocol import Cancelled, Marks, OrthomaskError, Version, VersionsRequest, VersionsResult
+from ...client.engine_client import EngineClient
+from ...client.tasks import EngineTask
+from ...toolkit.messages import show_success
+from ...toolkit.present import present
+from ...toolkit.words import in_digits, tr
+from ..context import Context
 from .rounds import RoundsPlot, rounds_of
 
 SHOWN_ROWS = 6

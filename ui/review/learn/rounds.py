@@ -19,9 +19,9 @@ from qgis.PyQt.QtGui import (
 )
 from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
 
-from ...protocol import Marks, VersionsResult
-from ..toolkit.words import in_digits, tr
-from ..train.curves import nice_ticks
+from ....protocol import Marks, VersionsResult
+from ...toolkit.words import in_digits, tr
+from ...train.curves import nice_ticks
 
 RIGHT_PX, GAP_PX, PLOT_PX, DOT_PX = 12, 6, 80, 3.5
 LEAST = 0.1

@@ -10,7 +10,7 @@ from qgis.PyQt.QtCore import QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QWheelEvent
 from qgis.PyQt.QtWidgets import QApplication
 
-from ..layers.map_tools import CanvasTool, PointerWords
+from ...layers.map_tools import CanvasTool, PointerWords
 
 COLOR = QColor(255, 200, 0)
 ALPHA = 70

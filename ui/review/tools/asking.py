@@ -7,9 +7,9 @@ from typing import Any, Optional
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
-from ..client.tasks import Client, EngineTask
-from ..toolkit.present import present
-from ..toolkit.words import tr
+from ...client.tasks import Client, EngineTask
+from ...toolkit.present import present
+from ...toolkit.words import tr
 
 SLOW_MS = 700
 """After this long without an answer, the user is told why."""

@@ -7,12 +7,12 @@ from typing import Any, Optional
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
-from ...protocol import Cancelled, OrthomaskError
-from ..client.engine_client import EngineClient
-from ..client.tasks import EngineTask
-from ..layers.vector_snapshot import SnapshotClient
-from ..toolkit.words import tr
-from .context import Context
+from ....protocol import Cancelled, OrthomaskError
+from ...client.engine_client import EngineClient
+from ...client.tasks import EngineTask
+from ...layers.vector_snapshot import SnapshotClient
+from ...toolkit.words import tr
+from ..context import Context
 from .learning import Plan
 
 DEBOUNCE_MS = 400

@@ -8,15 +8,15 @@ from qgis.core import QgsExpression, QgsGeometry, QgsPointXY, QgsRectangle, QgsV
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject, QTimer
 
-from ...protocol import SIZES, Cancelled, GrowRequest, GrowResult, OrthomaskError
-from ..client.tasks import Client
-from ..label.project import CLASS_FIELD, LabelProject
-from ..layers.sources import crs_name
-from ..runs.results import Run
-from ..toolkit.words import area_in_words, mark, tr
+from ....protocol import SIZES, Cancelled, GrowRequest, GrowResult, OrthomaskError
+from ...client.tasks import Client
+from ...label.project import CLASS_FIELD, LabelProject
+from ...layers.sources import crs_name
+from ...runs.results import Run
+from ...toolkit.words import area_in_words, mark, tr
+from ..context import Context
 from . import edits
 from .asking import Asking
-from .context import Context
 from .edits import Refused
 from .map_tools import PointTool
 from .work import Work, pixel_units

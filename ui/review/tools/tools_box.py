@@ -10,12 +10,12 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QSize, pyqtSignal
 from qgis.PyQt.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from ...protocol import OrthomaskError
-from ..client.tasks import Client
-from ..toolkit.icons import icon
-from ..toolkit.words import tr
+from ....protocol import OrthomaskError
+from ...client.tasks import Client
+from ...toolkit.icons import icon
+from ...toolkit.words import tr
+from ..context import Context
 from .adding import Adding
-from .context import Context
 from .editing import Merging, Removing, Splitting, Squaring
 from .tool_keys import ToolKeys
 from .work import Work

@@ -9,8 +9,8 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QKeyEvent
 from qgis.PyQt.QtWidgets import QTreeWidget, QTreeWidgetItem, QWidget
 
-from ...protocol import Fault
-from ..toolkit.words import mark, tr
+from ....protocol import Fault
+from ...toolkit.words import mark, tr
 from .inspecting import Finding
 
 KINDS = {

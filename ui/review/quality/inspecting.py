@@ -9,14 +9,14 @@ from typing import Any, Callable, Optional
 
 from qgis.core import QgsFeature, QgsGeometry, QgsVectorLayer
 
-from ...protocol import FINDINGS, ErrorCode, Fault, InspectRequest, InspectResult, OrthomaskError, Shift
-from ...protocol.matching import finds_any, fitted
-from ..client.engine_client import EngineClient, Feedback
-from ..label.project import CLASS_FIELD, LabelProject
-from ..label.sources import FrozenAreas, LabelSource
-from ..layers.vector_snapshot import SnapshotClient, text_of
-from ..runs.results import Run
-from ..toolkit.words import tr
+from ....protocol import FINDINGS, ErrorCode, Fault, InspectRequest, InspectResult, OrthomaskError, Shift
+from ....protocol.matching import finds_any, fitted
+from ...client.engine_client import EngineClient, Feedback
+from ...label.project import CLASS_FIELD, LabelProject
+from ...label.sources import FrozenAreas, LabelSource
+from ...layers.vector_snapshot import SnapshotClient, text_of
+from ...runs.results import Run
+from ...toolkit.words import tr
 
 Prepare = Callable[[Path, Feedback], InspectRequest]
 ALIKE = 0.5

@@ -6,8 +6,8 @@ from typing import Optional
 
 from qgis.core import QgsFeatureRequest, QgsGeometry, QgsVectorLayer
 
-from ..label.project import edit
-from ..toolkit.words import tr
+from ...label.project import edit
+from ...toolkit.words import tr
 
 
 def targets(layer: QgsVectorLayer, place: Optional[QgsGeometry]) -> list[int]:

@@ -12,7 +12,7 @@ from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
 
-from ...protocol import (
+from ....protocol import (
     Cancelled,
     CheckLearningResult,
     CompareResult,
@@ -23,19 +23,19 @@ from ...protocol import (
     VersionsRequest,
     VersionsResult,
 )
-from ..client.engine_client import EngineClient
-from ..client.tasks import EngineTask
-from ..label.project import SPLIT_NAMES, LabelProject
-from ..runs import folders as run_folders
-from ..runs.results import read_run
-from ..toolkit.messages import show_success, show_warning
-from ..toolkit.present import present
-from ..toolkit.words import in_digits, time_in_words, tr
-from ..train.bar import TrainingBar
-from ..train.data import recorded
-from ..train.run import Epoch, RunWatcher, read_base, read_epochs
-from ..train.view import TrainingView
-from .context import Context
+from ...client.engine_client import EngineClient
+from ...client.tasks import EngineTask
+from ...label.project import SPLIT_NAMES, LabelProject
+from ...runs import folders as run_folders
+from ...runs.results import read_run
+from ...toolkit.messages import show_success, show_warning
+from ...toolkit.present import present
+from ...toolkit.words import in_digits, time_in_words, tr
+from ...train.bar import TrainingBar
+from ...train.data import recorded
+from ...train.run import Epoch, RunWatcher, read_base, read_epochs
+from ...train.view import TrainingView
+from ..context import Context
 from .learning import LearningJob, Plan
 from .learning_check import LearningCheck
 from .map_comparison import ComparisonClient, MapComparison, add_differences, remove_differences

@@ -8,13 +8,13 @@ from qgis.core import QgsFeature, QgsGeometry, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QObject
 
-from ...protocol import Cancelled, OrthomaskError, SquareRequest, SquareResult
-from ..client.tasks import Client
-from ..layers.sources import crs_name
-from ..toolkit.words import tr, tr_n
+from ....protocol import Cancelled, OrthomaskError, SquareRequest, SquareResult
+from ...client.tasks import Client
+from ...layers.sources import crs_name
+from ...toolkit.words import tr, tr_n
+from ..context import Context
 from . import edits
 from .asking import Asking
-from .context import Context
 from .edits import Refused
 from .map_tools import LineTool
 from .work import Picking, Work, gsd_m, pixel_units

@@ -10,12 +10,12 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ...protocol import Cancelled, Fault, OrthomaskError
-from ..client.engine_client import EngineClient
-from ..client.tasks import EngineTask
-from ..toolkit.run_bar import RunBar
-from ..toolkit.words import in_digits, tr, tr_n
-from .context import Context
+from ....protocol import Cancelled, Fault, OrthomaskError
+from ...client.engine_client import EngineClient
+from ...client.tasks import EngineTask
+from ...toolkit.run_bar import RunBar
+from ...toolkit.words import in_digits, tr, tr_n
+from ..context import Context
 from .finding_list import KINDS, FindingList
 from .inspecting import Finding, Inspected, Inspector, frozen
 from .moving import move, targets

@@ -1,0 +1,1 @@
+"""Learning from checked squares, the comparison, and the versions of a label project's model."""

@@ -1,0 +1,1 @@
+"""A run's polygons at another threshold, without running the model."""
