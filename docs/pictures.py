@@ -12,7 +12,7 @@ from pathlib import Path
 
 from osgeo import gdal
 from qgis.core import QgsApplication
-from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.PyQt.QtCore import Qt, QThreadPool, QTimer
 from qgis.PyQt.QtGui import QImage, QPixmap
 from qgis.PyQt.QtWidgets import QLabel, QTextBrowser, QWidget
 from qgis.utils import iface
@@ -20,6 +20,7 @@ from qgis.utils import iface
 ROOT = Path(__file__).resolve().parent.parent
 OUT = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "screenshots"))
 LIMIT_SECONDS = 900
+SPARE_THREADS = 4
 WIDTH_PX, EVEN_COLOURS = 1100, 64
 
 Condition = Callable[[], bool]
@@ -80,6 +81,8 @@ class Director:
 
     def __init__(self, scenes: Iterator[Condition], end: Callable[[int], None]) -> None:
         self._scenes, self._condition, self._finish = scenes, lambda: True, end
+        pool = QThreadPool.globalInstance()  # Qt scales pictures in it, while our tasks fill it
+        pool.setMaxThreadCount(pool.maxThreadCount() + SPARE_THREADS)
         self._deadline = time.monotonic() + LIMIT_SECONDS
         self._timer = QTimer()
         self._timer.timeout.connect(self._look)

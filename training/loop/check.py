@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import cast
 
 from ...engine.compute import devices
 from ...engine.images.raster import open_image
@@ -32,8 +33,7 @@ def run(request: CheckLearningRequest, progress: Progress) -> CheckLearningResul
         OrthomaskError: the model, the image, labels or areas cannot be read.
     """
     training = training_request(request.learning)
-    base, device = parent_of(training), devices.choose(request.learning.device)
-    assert base is not None
+    base, device = cast(Bundle, parent_of(training)), devices.choose(request.learning.device)
     counts, known_px = _counted(training, base)
     found = {split.value: counts[split] for split in Split if counts[split]}
     problem = missing(counts)

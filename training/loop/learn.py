@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,7 @@ from ...engine.outputs import write_atomically
 from ...engine.progress import Progress
 from ...protocol import (
     AREA_SECONDS,
+    Areas,
     ErrorCode,
     Existing,
     LearnRequest,
@@ -78,8 +79,7 @@ def run(request: LearnRequest, progress: Progress) -> LearnResult:
     """
     started = time.monotonic()
     training = training_request(request)
-    base = parent_of(training)
-    assert base is not None
+    base = cast(Bundle, parent_of(training))
     folder = TrainingFolder(training)
     with folder.claimed():
         tuned, recorded = folder.open(), _recorded(folder, request)
@@ -212,8 +212,7 @@ def _areas(material: Material) -> int:
 
 def _minutes(request: LearnRequest) -> float:
     """Minutes of review that the areas took, as far as they say."""
-    areas = request.data.areas
-    assert areas is not None
+    areas = cast(Areas, request.data.areas)
     layer = choose_layer(areas.path, areas.layer, "areas")
     if AREA_SECONDS not in fields_of(areas.path, layer):
         return 0.0

@@ -21,7 +21,7 @@ from ...protocol import CompareRequest, CompareResult, Existing, Image
 from ..client.engine_client import Feedback
 from ..label.sources import FrozenAreas, GroundTruth
 from ..layers.vector_snapshot import SnapshotClient
-from ..review.map_comparison import style_differences
+from ..review.learn.map_comparison import style_differences
 from ..toolkit.help import Section
 from ..toolkit.words import in_digits, mark, tr
 from .base import Group, Paths, Values

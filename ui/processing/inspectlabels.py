@@ -20,7 +20,7 @@ from ..evaluate.classes import fit
 from ..label.sources import LabelSource
 from ..layers.vector_snapshot import SnapshotClient
 from ..models.own_models import classes_of, gsd_of
-from ..review.finding_style import style_findings
+from ..review.quality.finding_style import style_findings
 from ..runs.results import read_run
 from ..toolkit.help import Section
 from ..toolkit.words import in_digits, mark, tr, tr_n

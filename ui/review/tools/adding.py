@@ -13,6 +13,7 @@ from ...client.tasks import Client
 from ...label.project import CLASS_FIELD, LabelProject
 from ...layers.sources import crs_name
 from ...runs.results import Run
+from ...toolkit.present import present
 from ...toolkit.words import area_in_words, mark, tr
 from ..context import Context
 from . import edits
@@ -101,8 +102,7 @@ class Adding(Work):
             self._rest.start()
 
     def _is_on_shown(self, place: QgsPointXY) -> bool:
-        assert self._shown is not None
-        return bool(self._shown[0].contains(place))
+        return bool(present(self._shown)[0].contains(place))
 
     def _grow(self) -> None:
         """Ask for the object under the pointer."""

@@ -11,6 +11,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from ....protocol import OrthomaskError
 from ...layers.ground import metres_per_unit
 from ...layers.map_tools import CanvasTool
+from ...toolkit.present import present
 from ...toolkit.words import tr
 from ..context import Context
 from . import edits
@@ -89,14 +90,12 @@ class Work(QObject):
 
     def on_layer(self, geometry: QgsGeometry) -> QgsGeometry:
         """A geometry of the canvas in the layer's CRS."""
-        layer = self.layer
-        assert layer is not None
+        layer = present(self.layer)
         return moved(geometry, self._canvas.mapSettings().destinationCrs(), layer.crs())
 
     def on_map(self, geometry: QgsGeometry) -> QgsGeometry:
         """A geometry of the layer in the canvas's CRS."""
-        layer = self.layer
-        assert layer is not None
+        layer = present(self.layer)
         return moved(geometry, layer.crs(), self._canvas.mapSettings().destinationCrs())
 
     def object_at(self, place: QgsPointXY) -> Optional[QgsFeature]:
