@@ -79,9 +79,10 @@ def missing(counts: Mapping[Split, int]) -> tuple[str, str] | None:
         return tr("{} of the {} squares that learning needs are checked.").format(checked, LEAST), words.format(
             more, more * MINUTES
         )
-    for split, purpose in ((Split.TRAIN, tr("to learn from")), (Split.VALIDATION, tr("to choose by"))):
-        if not counts.get(split, 0):
-            sentence = tr("No checked square is {}.").format(purpose)
-            name = {Split.TRAIN: tr("training"), Split.VALIDATION: tr("validation")}[split]
-            return sentence, tr("Set the split of one of them to {}, or check one more.").format(name)
+    if not counts.get(Split.TRAIN, 0):
+        sentence = tr("No checked square is for training: there is nothing to learn from.")
+        return sentence, tr("Set the split of one of them to training, or check one more.")
+    if not counts.get(Split.VALIDATION, 0):
+        sentence = tr("No checked square is for validation: there is nothing to choose by.")
+        return sentence, tr("Set the split of one of them to validation, or check one more.")
     return None

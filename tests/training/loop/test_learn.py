@@ -180,8 +180,8 @@ def test_a_stop_keeps_what_was_learnt(town: LabelledImage, base: bundle.Bundle, 
     ("splits", "sentence"),
     [
         (("train", "train", "validation", "todo", "todo"), "3 of the 4 squares"),
-        (("train",) * 5, "No checked square is to choose by"),
-        (("validation",) * 5, "No checked square is to learn from"),
+        (("train",) * 5, "No checked square is for validation"),
+        (("validation",) * 5, "No checked square is for training"),
     ],
 )
 def test_too_few_squares_or_all_for_one_purpose_are_refused(
