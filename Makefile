@@ -143,7 +143,7 @@ bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/masks.py --gdal $(QGIS_PYTHON) --rounds 1
 	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
 	$(ENGINE)/bin/python benchmarks/optimizers.py --data ../shared/data
-	$(ENGINE)/bin/python benchmarks/finetune.py --data ../shared/data
+	$(ENGINE)/bin/python benchmarks/finetune.py zanzibar --data ../shared/data
 
 # Benchmarks of a GPU, if there is one.
 .PHONY: bench-gpu
