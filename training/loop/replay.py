@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import click
 import numpy as np
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
@@ -91,11 +93,15 @@ def replay_of(bundle: Bundle, folder: Path | None = None) -> Replay | None:
 
 def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
     """The set of a file, if it is of one of the wanted models."""
-    with rasterio.open(path) as dataset:
-        contents = from_json(Contents, json.loads(dataset.tags()[ITEM]))
-        if not wanted & set(contents.models):
-            return None
-        sheet, masks = dataset.read(), _mask_sheet(path.with_suffix(".png"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips of many places have no place of their own
+        with rasterio.open(path) as dataset:
+            contents = from_json(Contents, json.loads(dataset.tags()[ITEM]))
+            if not wanted & set(contents.models):
+                return None
+            sheet = dataset.read()
+        with rasterio.open(path.with_suffix(".png")) as dataset:
+            masks = dataset.read(1)
     names = len(contents.places)
     if sheet.shape != (len(card.bands), *masks.shape) or names * CHIP_PX**2 > masks.size:
         raise ValueError(f"{sheet.shape}, {masks.shape}, {names} chips")
@@ -109,11 +115,6 @@ def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
     kept_out = tuple(scene for scene, out in zip(scenes, is_kept_out) if out)
     learnt = tuple(scene for scene, out in zip(scenes, is_kept_out) if not out)
     return Replay(learnt, kept_out)
-
-
-def _mask_sheet(path: Path) -> np.ndarray:
-    with rasterio.open(path) as dataset:
-        return np.asarray(dataset.read(1))
 
 
 def _tiles(count: int) -> Iterator[tuple[slice, slice]]:

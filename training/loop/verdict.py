@@ -42,7 +42,7 @@ def of(here: Gain, home: Gain | None, share: float, learnt: Gain) -> tuple[bool,
 def _why(here: Gain, learnt: Gain) -> str:
     if learnt.after.iou - learnt.before.iou < LEARNT and learnt.before.iou < KNOWN:
         return tr(
-            "It could not even learn the squares themselves: labels may contradict each other or be shifted. "
+            "It hardly learnt the squares themselves: labels may contradict each other or be shifted. "
             "Look at “Label quality”."
         )
     if here.areas < FEW:
