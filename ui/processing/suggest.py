@@ -42,7 +42,7 @@ class SuggestAlgorithm(OrthomaskAlgorithm):
     def initAlgorithm(self, configuration: Optional[Values] = None) -> None:
         """Declare parameters and outputs."""
         self.add(
-            QgsProcessingParameterFile("RUN", tr("Run"), QgsProcessingParameterFile.Behavior.Folder),
+            QgsProcessingParameterFile("RUN", tr("Finished run"), QgsProcessingParameterFile.Behavior.Folder),
             tr("The folder of a finished run."),
         )
         self.add(QgsProcessingParameterNumber("COUNT", tr("Number"), WHOLE, 10, minValue=1), tr("Number of squares."))

@@ -62,6 +62,7 @@ class Work(QObject):
             OrthomaskError: the layer cannot be edited.
         """
         if self.layer is not None:
+            self._canvas.stopRendering()  # a file that is drawn while editing starts can look empty afterwards
             edits.start(self.layer)
 
     def release(self) -> None:
