@@ -56,12 +56,16 @@ def start(layer: QgsVectorLayer) -> None:
     Raises:
         OrthomaskError: the layer cannot be edited.
     """
-    if not (layer.isEditable() or (not layer.readOnly() and layer.startEditing())):
-        raise OrthomaskError(
-            ErrorCode.OUTPUT_UNWRITABLE,
-            tr("The layer {} cannot be edited.").format(layer.name()),
-            tr("Export it to a GeoPackage of your own, and edit that."),
-        )
+    if layer.isEditable():
+        return
+    if not layer.readOnly() and layer.startEditing():
+        layer.dataProvider().reloadData()  # connections opened meanwhile, to draw the map, can find nothing
+        return
+    raise OrthomaskError(
+        ErrorCode.OUTPUT_UNWRITABLE,
+        tr("The layer {} cannot be edited.").format(layer.name()),
+        tr("Export it to a GeoPackage of your own, and edit that."),
+    )
 
 
 def moved(
