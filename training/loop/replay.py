@@ -189,7 +189,7 @@ def _encoded(pixels: np.ndarray, tags: dict[str, str], **profile: object) -> byt
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--data", default="", type=click.Path(), help="Folder that the recipe's paths start at.")
 @click.option("--unlabelled", "pictures", multiple=True, type=click.Path(path_type=Path, exists=True),
-              help="Picture to take a chip from; may be repeated.")  # fmt: skip
+              help="Pictures to take a chip from each")  # fmt: skip
 def main(recipe: Path, model: str, out: Path, data: str, pictures: tuple[Path, ...]) -> None:
     """Write the replay set OUT of MODEL, which was trained by RECIPE."""
     bundle, rng = bundles.load(model), np.random.default_rng(1)

@@ -23,7 +23,7 @@ def of(here: Gain, home: Gain | None, share: float, learnt: Gain) -> tuple[bool,
     """
     gained = here.after.iou - here.before.iou
     if share == 0 or gained < GAINED:
-        return False, f"{tr('No better than the model it started from.')} {_why(here, learnt)}"
+        return False, " ".join([tr("No better than the model it started from."), _why(here, learnt)])
     words = tr("Better here: IoU {:.2f} instead of {:.2f}, objects F1 {:.2f} instead of {:.2f}.").format(
         here.after.iou, here.before.iou, here.after.object_f1, here.before.object_f1
     )

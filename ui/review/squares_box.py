@@ -287,7 +287,7 @@ class SquaresBox(QGroupBox):
             )
             named = words.format(", ".join(f"“{name}”" for name in missing))
             if self._missing_all:
-                return f"{named} {tr('Make a label project with the classes of the run.')}"
+                return " ".join([named, tr("Make a label project with the classes of the run.")])
             return f"{named} {_progress(squares)}"
         return _progress(squares)
 
