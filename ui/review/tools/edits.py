@@ -41,12 +41,12 @@ def step(layer: QgsVectorLayer, name: str) -> Iterator[None]:
     """
     start(layer)
     layer.beginEditCommand(name)
+    done = False
     try:
         yield
-    except BaseException:
-        layer.destroyEditCommand()
-        raise
-    layer.endEditCommand()
+        done = True
+    finally:
+        (layer.endEditCommand if done else layer.destroyEditCommand)()
     layer.triggerRepaint()
 
 
