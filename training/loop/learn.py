@@ -22,7 +22,7 @@ from ...engine.compute import devices
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import BandStatistics, Bundle, Card
 from ...engine.models.unet import UNet
-from ...engine.outputs import write_atomically
+from ...engine.outputs import write_atomically, writing
 from ...engine.progress import Progress
 from ...protocol import (
     AREA_SECONDS,
@@ -93,6 +93,8 @@ def run(request: LearnRequest, progress: Progress) -> LearnResult:
             raise _nothing_learnt()
         if not tuned and not request.stop:
             kept = replay.learnt if replay else ()
+            with writing(folder.path):
+                (folder.path / RECORD).unlink(missing_ok=True)
             train.trained(training, base, material, measured, folder, progress.part(0.05, 0.8), replay=kept)
         card, network, _ = begin(training, base, material, measured)
         compared = _compared(network, card, folder, material, replay, request.device, progress.part(0.8, 1))
@@ -102,11 +104,14 @@ def run(request: LearnRequest, progress: Progress) -> LearnResult:
 
 
 def _recorded(folder: TrainingFolder, request: LearnRequest) -> LearnResult | None:
-    path = folder.path / RECORD
-    if request.existing is not Existing.RESUME or not path.exists():
-        path.unlink(missing_ok=True)
+    """The result, if it has ended here already and its model is still there."""
+    if request.existing is not Existing.RESUME:
         return None
-    return from_json(LearnResult, json.loads(path.read_text(encoding="utf-8")))
+    try:
+        result = from_json(LearnResult, json.loads((folder.path / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, OrthomaskError):
+        return None
+    return result if Path(result.model_path).exists() else None
 
 
 def _statistics(material: Material, base: Card) -> tuple[BandStatistics, ...]:
@@ -140,7 +145,7 @@ def _compared(
     apart = compare.each(material.test, card)
     learnt = compare.each([scene for source in material.sources for scene in source.scenes], card)
     pairs = [
-        [counts(share, views, progress) for share in (0.0, last)]
+        [counts(share, views, progress.part(0.8, 1)) for share in (0.0, last)]
         for views, last in ((apart, SHARES[best]), (learnt, 1.0))
     ]
     return _Compared(

@@ -53,10 +53,12 @@ class Contents:
 
     Attributes:
         models: SHA-256 of the bundles whose training the chips are from.
+        classes: what the masks' values 1, 2 … mean.
         places: of each chip, in the order of the sheet's tiles.
     """
 
     models: tuple[str, ...]
+    classes: tuple[str, ...]
     gsd_m: float
     places: tuple[str, ...]
 
@@ -70,7 +72,7 @@ class Replay:
 
 
 def replay_of(bundle: Bundle, folder: Path | None = None) -> Replay | None:
-    """The replay set of a model, or of the model it was trained from; None if there is none.
+    """The replay set of a model, or of the model it was trained from; None if there is none, or none of its classes.
 
     Raises:
         OrthomaskError: the set is damaged.
@@ -79,7 +81,7 @@ def replay_of(bundle: Bundle, folder: Path | None = None) -> Replay | None:
     for path in sorted((folder or FOLDER).glob("*.tif")):
         try:
             replay = _read(path, {bundle.sha256, parent.get("sha256", "")}, bundle.card)
-        except (OSError, ValueError, KeyError, rasterio.errors.RasterioError) as error:
+        except (OSError, ValueError, KeyError, rasterio.errors.RasterioError, OrthomaskError) as error:
             raise OrthomaskError(
                 ErrorCode.TRAINING_DATA,
                 tr("The replay set “{}” is damaged.").format(path.name),
@@ -97,7 +99,7 @@ def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips of many places have no place of their own
         with rasterio.open(path) as dataset:
             contents = from_json(Contents, json.loads(dataset.tags()[ITEM]))
-            if not wanted & set(contents.models):
+            if not wanted & set(contents.models) or not _suits(contents, card):
                 return None
             sheet = dataset.read()
         with rasterio.open(path.with_suffix(".png")) as dataset:
@@ -115,6 +117,12 @@ def _read(path: Path, wanted: set[str], card: Card) -> Replay | None:
     kept_out = tuple(scene for scene, out in zip(scenes, is_kept_out) if out)
     learnt = tuple(scene for scene, out in zip(scenes, is_kept_out) if not out)
     return Replay(learnt, kept_out)
+
+
+def _suits(contents: Contents, card: Card) -> bool:
+    """Whether a model reads such chips and finds what their masks show: one that was trained further may not."""
+    classes = tuple(info.name.casefold() for info in sorted(card.classes, key=lambda info: info.value))
+    return card.dtype == "uint8" and classes == tuple(name.casefold() for name in contents.classes)
 
 
 def _tiles(count: int) -> Iterator[tuple[slice, slice]]:
@@ -138,7 +146,8 @@ def write(path: Path, card: Card, models: Sequence[str], chips: Sequence[Drawn])
     sheet, masks = np.zeros((len(card.bands), *shape), np.uint8), np.full(shape, UNKNOWN, np.uint8)
     for chip, (rows, columns) in zip(chips, _tiles(len(chips))):
         sheet[:, rows, columns], masks[rows, columns] = chip.pixels, chip.mask
-    contents = Contents(tuple(models), card.gsd_m, tuple(chip.place for chip in chips))
+    classes = tuple(info.name for info in card.classes)
+    contents = Contents(tuple(models), classes, card.gsd_m, tuple(chip.place for chip in chips))
     tiled = {"tiled": True, "blockxsize": CHIP_PX, "blockysize": CHIP_PX}
     jpeg = {"compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": QUALITY}
     write_atomically(path, _encoded(sheet, {ITEM: json.dumps(to_json(contents))}, driver="GTiff", **tiled, **jpeg))

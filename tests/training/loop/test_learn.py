@@ -21,6 +21,7 @@ from orthomask.engine.models import bundle
 from orthomask.engine.models.unet import UNet, UNetArguments
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
+    Areas,
     Cancelled,
     CheckLearningRequest,
     Decay,
@@ -148,6 +149,10 @@ def test_it_says_how_it_does_here_and_at_home(learnt: LearnResult) -> None:
 
 def test_a_finished_learning_is_not_repeated(learnt: LearnResult, town: LabelledImage, base: bundle.Bundle) -> None:
     assert command(town, base, learnt.run_dir, "--resume") == to_json(learnt)
+    few = LabelledImage(town.image, town.labels, Areas(town.labels[0].path, "no such areas"))
+    with pytest.raises(OrthomaskError):  # what is there stays until there is something to replace it
+        learn.run(LearnRequest(few, str(base.path), learnt.run_dir, existing=Existing.OVERWRITE), Progress())
+    assert command(town, base, learnt.run_dir, "--resume") == to_json(learnt)
     with pytest.raises(OrthomaskError) as caught:
         learn.run(LearnRequest(town, str(base.path), learnt.run_dir), Progress())
     assert caught.value.code is ErrorCode.OUTPUT_EXISTS
@@ -226,6 +231,9 @@ def test_a_replay_set_reads_back_as_written(base: bundle.Bundle, replays: Path) 
     child = replace(base.card, training={"parent": {"sha256": base.sha256}})
     assert replay.replay_of(replace(base, sha256="other", card=child), replays) is not None
     assert replay.replay_of(replace(base, sha256="other"), replays) is None
+    shed = replace(child, classes=(replace(base.card.classes[0], name="shed"),))  # its value 1 is not the masks'
+    assert replay.replay_of(replace(base, sha256="other", card=shed), replays) is None
+    assert replay.replay_of(replace(base, sha256="other", card=replace(child, dtype="uint16")), replays) is None
 
 
 @pytest.mark.parametrize(
