@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 from qgis.core import QgsGeometry, QgsPointXY, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsMapMouseEvent, QgsMapTool, QgsRubberBand
@@ -23,13 +23,18 @@ ROW_PX = 1000
 
 
 def region_band(canvas: QgsMapCanvas, alpha: int = 0) -> QgsRubberBand:
-    """A rubber band in the region's colours, visible on dark and bright imagery; `alpha` (0 to 255) fills it."""
-    band = QgsRubberBand(canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
-    fill = QColor(REGION_COLOR)
+    """A rubber band in the region's colours; `alpha` (0 to 255) fills it."""
+    return cased_band(canvas, QgsWkbTypes.GeometryType.PolygonGeometry, REGION_COLOR, alpha, QColor(255, 255, 255, 200))
+
+
+def cased_band(canvas: QgsMapCanvas, kind: Any, color: QColor, alpha: int, casing: QColor) -> QgsRubberBand:
+    """A rubber band that is visible on dark and bright imagery; `alpha` (0 to 255) fills it."""
+    band = QgsRubberBand(canvas, kind)
+    fill = QColor(color)
     fill.setAlpha(alpha)
     band.setFillColor(fill)
-    band.setStrokeColor(REGION_COLOR)
-    band.setSecondaryStrokeColor(QColor(255, 255, 255, 200))
+    band.setStrokeColor(color)
+    band.setSecondaryStrokeColor(casing)
     band.setWidth(2)
     return band
 

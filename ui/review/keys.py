@@ -6,8 +6,10 @@ import enum
 from typing import Callable, Optional
 
 from qgis.gui import QgsMapCanvas, QgsMapTool
-from qgis.PyQt.QtCore import QEvent, QObject, Qt, pyqtSignal
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QKeyEvent, QKeySequence
+
+from ..layers.map_keys import MapKeys
 
 WITH: tuple[object, ...] = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 
@@ -27,40 +29,20 @@ class Step(enum.Enum):
         return QKeySequence(self.value[0]).toString(QKeySequence.SequenceFormat.NativeText)
 
 
-class ReviewKeys(QObject):
-    """Listens while the canvas has the focus; letters typed elsewhere are not affected.
+class ReviewKeys(MapKeys):
+    """Says which `Step` was pressed.
 
     Args:
         canvas: the map.
         is_on: whether a square is in view.
     """
 
-    pressed = pyqtSignal(object)
-    """A `Step`."""
-
     def __init__(self, canvas: QgsMapCanvas, is_on: Callable[[], bool]) -> None:
-        super().__init__()
-        self._canvas, self._is_on = canvas, is_on
-        canvas.installEventFilter(self)
-
-    def release(self) -> None:
-        """Stop listening."""
-        self._canvas.removeEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Take the key before any QGIS shortcut that uses it."""
-        if event.type() not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
-            return False
-        step = self._step(event) if isinstance(event, QKeyEvent) and self._is_on() else None
-        if step is None:
-            return False
-        event.accept()
-        if event.type() == QEvent.Type.KeyPress and not event.isAutoRepeat():  # type: ignore[attr-defined]
-            self.pressed.emit(step)  # a key that is held must not accept square after square
-        return True
+        super().__init__(canvas, self._step)
+        self._is_on = is_on
 
     def _step(self, event: QKeyEvent) -> Optional[Step]:
-        if event.modifiers() not in WITH:
+        if event.modifiers() not in WITH or not self._is_on():
             return None
         if event.key() == Qt.Key.Key_Delete and self._tool_edits():
             return None  # it deletes a vertex

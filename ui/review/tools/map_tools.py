@@ -10,7 +10,7 @@ from qgis.PyQt.QtCore import QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QWheelEvent
 from qgis.PyQt.QtWidgets import QApplication
 
-from ...layers.map_tools import CanvasTool, PointerWords
+from ...layers.map_tools import CanvasTool, PointerWords, cased_band
 
 COLOR = QColor(255, 200, 0)
 ALPHA = 70
@@ -19,15 +19,8 @@ NOTCH = 120.0
 
 
 def object_band(canvas: QgsMapCanvas, kind: Any) -> QgsRubberBand:
-    """A rubber band for objects that are meant, visible on dark and bright imagery."""
-    band = QgsRubberBand(canvas, kind)
-    fill = QColor(COLOR)
-    fill.setAlpha(ALPHA)
-    band.setFillColor(fill)
-    band.setStrokeColor(COLOR)
-    band.setSecondaryStrokeColor(QColor(0, 0, 0, 160))
-    band.setWidth(2)
-    return band
+    """A rubber band for objects that are meant."""
+    return cased_band(canvas, kind, COLOR, ALPHA, QColor(0, 0, 0, 160))
 
 
 class PointTool(CanvasTool):
