@@ -1,7 +1,7 @@
 """Learning from a few checked squares of a place that the embedded model never saw, and what it forgets at home.
 
     .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data
-    .venv/engine/bin/python benchmarks/finetune.py rotterdam_sn6 --data ../shared/data
+    .venv/engine/bin/python benchmarks/finetune.py rotterdam_sn6 --data ../shared/data --aligned
     .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data --rounds 2
 
 The base is the embedded model of version 0.5. Four fifths of the squares are for training, the others choose the share.
@@ -22,6 +22,9 @@ import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
+from label_quality import Scene as Bright
+from label_quality import maps
+from scipy import ndimage
 
 from orthomask.engine import predict
 from orthomask.engine.compute.devices import choose, keep_pages
@@ -49,6 +52,7 @@ from orthomask.protocol import (
 from orthomask.training.chips.pictures import Tile, read_pictures
 from orthomask.training.data.scenes import Scene, make_scene
 from orthomask.training.loop import compare, learn, suggest
+from orthomask.training.loop.offset import estimate
 from orthomask.training.truth import project as projects
 
 CACHE = Path(__file__).resolve().parent.parent / ".venv" / "benchmarks"
@@ -88,22 +92,24 @@ class Square(NamedTuple):
 class Ground:
     """The pictures of a place side by side, as one image with labels."""
 
-    def __init__(self, data: Path, name: str) -> None:
+    def __init__(self, data: Path, name: str, is_aligned: bool) -> None:
         self.place = PLACES[name]
         folder = f"buildings/more/{name}"
         pictures = Pictures(f"{folder}/images", f"{folder}/masks", self.place.gsd_m, MAPPING, place=name)
         self.tiles = list(read_pictures(pictures, str(data)))
-        self._folder = CACHE / name
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if is_aligned:
+            self.tiles = aligned(self.tiles)
+        self.folder = CACHE / name
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._corners = self._written()
 
     @property
     def image(self) -> Path:
-        return self._folder / "image.tif"
+        return self.folder / "image.tif"
 
     @property
     def labels(self) -> Path:
-        return self._folder / "labels.tif"
+        return self.folder / "labels.tif"
 
     def _written(self) -> list[int]:
         """Write image and labels; return the first column of each picture."""
@@ -149,7 +155,7 @@ class Ground:
 
     def project(self, squares: Sequence[Square], more: Sequence[shapely.Geometry] = ()) -> Path:
         """A label project with squares as checked areas, one in five for validation, and more of them as boxes."""
-        path = self._folder / "project.gpkg"
+        path = self.folder / "project.gpkg"
         boxes = [*map(self.box, squares), *more]
         projects.run(ProjectRequest(str(path), CRS, CLASSES, Existing.OVERWRITE), Progress())
         columns = {
@@ -176,6 +182,18 @@ class Ground:
             if (mask != UNKNOWN).any():
                 scenes.append(_scene(tile._replace(mask=mask)))
         return scenes
+
+
+def aligned(tiles: Sequence[Tile]) -> list[Tile]:
+    """The labels of a place moved, all alike, to where they fit its pictures best."""
+    scenes = [Bright(tile.pixels.mean(axis=0) + 1, _outlines(tile)) for tile in tiles]
+    found = estimate(maps(scenes, np.zeros(2), np.random.default_rng(1)))
+    return [tile._replace(mask=ndimage.shift(tile.mask, (found.y, found.x), order=0, cval=UNKNOWN)) for tile in tiles]
+
+
+def _outlines(tile: Tile) -> list[shapely.Polygon]:
+    outlines = [shapely.geometry.shape(shape) for shape, value in rasterio.features.shapes(tile.mask) if value == 1]
+    return [outline for outline in outlines if outline.area * tile.gsd_m**2 >= LEAST_M2]
 
 
 def _scene(tile: Tile) -> Scene:
@@ -215,11 +233,11 @@ def learnt(ground: Ground, project: Path, base: str, out: Path) -> LearnResult:
     return learn.run(LearnRequest(data, base, str(out), existing=Existing.OVERWRITE), Progress())
 
 
-def one_round(data: Path, place: str, squares: int, seed: int) -> Row:
+def one_round(ground: Ground, data: Path, squares: int, seed: int) -> Row:
     """Learn once from random squares."""
-    base, ground, at_home = str(data / BASE), Ground(data, place), home(data)
+    base, at_home = str(data / BASE), home(data)
     drawn = ground.squares(squares, seed)
-    result = learnt(ground, ground.project(drawn), base, CACHE / f"{place}-{seed}")
+    result = learnt(ground, ground.project(drawn), base, ground.folder / str(seed))
     rest = ground.rest([*map(ground.box, drawn)])
     (before, after), (known, kept) = ([score(m, s) for m in (base, result.model_path)] for s in (rest, at_home))
     return Row(
@@ -227,12 +245,12 @@ def one_round(data: Path, place: str, squares: int, seed: int) -> Row:
     )
 
 
-def two_rounds(data: Path, place: str, squares: int, seed: int) -> tuple[float, float, float]:
+def two_rounds(ground: Ground, data: Path, squares: int, seed: int) -> tuple[float, float, float]:
     """IoU on the same rest after one round, and after a second one of as many squares, random or suggested."""
-    base, ground = str(data / BASE), Ground(data, place)
+    base = str(data / BASE)
     every = ground.squares(2 * squares, seed)
     first = every[:squares]
-    out = CACHE / f"{place}-{seed}"
+    out = ground.folder / str(seed)
     once = learnt(ground, ground.project(first), base, out)
     run = predict.run(
         PredictRequest(Image(str(ground.image)), once.model_path, str(out / "map"), existing=Existing.OVERWRITE),
@@ -256,14 +274,15 @@ def two_rounds(data: Path, place: str, squares: int, seed: int) -> tuple[float, 
 @click.option("--seeds", default="1,2,3", show_default=True, help="Of the squares.")
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 2),
               help="2: is a second round better with squares that suggest chooses, or at random?")  # fmt: skip
-def main(place: str, data: Path, squares: int, seeds: str, rounds: int) -> None:
+@click.option("--aligned", "is_aligned", is_flag=True, help="Move the labels first to where they fit the pictures.")
+def main(place: str, data: Path, squares: int, seeds: str, rounds: int, is_aligned: bool) -> None:
     """Print the scores of the embedded model before and after it has learnt from a few squares of PLACE."""
     keep_pages()
-    numbers = [int(seed) for seed in seeds.split(",")]
+    numbers, ground = [int(seed) for seed in seeds.split(",")], Ground(data, place, is_aligned)
     click.echo("seed  " + "  ".join(Row._fields if rounds == 1 else ("one round", "random", "suggested")))
     rows = []
     for seed in numbers:
-        rows.append(one_round(data, place, squares, seed) if rounds == 1 else two_rounds(data, place, squares, seed))
+        rows.append((one_round if rounds == 1 else two_rounds)(ground, data, squares, seed))
         _say(str(seed), rows[-1])
     _say("mean", np.mean(rows, axis=0))
 
