@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.classification import BinaryPrecisionRecallCurve
 
 from ...protocol import UNKNOWN, PixelScores
 
@@ -30,35 +29,37 @@ class Scores:
 
 
 class Scoreboard:
-    """Counts right and wrong pixels at several thresholds, for each place and for all together."""
+    """Counts right and wrong pixels at several thresholds, in ascending order, for each place and for all together.
+
+    Not torchmetrics' `BinaryPrecisionRecallCurve`: in the deterministic mode of a training it counts without
+    `torch.bincount`, and a validation takes four times as long.
+    """
 
     def __init__(self, thresholds: Sequence[float]) -> None:
         self._thresholds = torch.tensor(thresholds, dtype=torch.float64)
-        self._curves: dict[str, BinaryPrecisionRecallCurve] = {}
+        self._counts: dict[str, Tensor] = {}
         self._images: dict[str, int] = {}
 
     def add(self, place: str, probability: Tensor, mask: Tensor) -> None:
         """Count an image: foreground probability `(..., H, W)` in 0 to 1, class values of the same shape."""
-        target = torch.where(mask == UNKNOWN, UNKNOWN, (mask > 0).long())
-        for name in (place, TOTAL):
-            if name not in self._curves:
-                # With several training processes, each scores everything.
-                self._curves[name] = BinaryPrecisionRecallCurve(
-                    self._thresholds, ignore_index=UNKNOWN, sync_on_compute=False
-                )
-            self._curves[name].update(probability.cpu().double(), target.cpu())
+        known = mask.cpu() != UNKNOWN
+        reached = torch.bucketize(probability.cpu().double()[known].nan_to_num(0), self._thresholds, right=True)
+        truth = (mask.cpu()[known] > 0).long()
+        counts = torch.bincount(2 * reached + truth, minlength=2 * len(self._thresholds) + 2).reshape(-1, 2)
+        for name in (place, TOTAL):  # of several processes that train together each one counts everything
+            self._counts[name] = self._counts.get(name, torch.zeros_like(counts)) + counts
             self._images[name] = self._images.get(name, 0) + 1
 
     def scores(self, index: int, name: str = TOTAL) -> Scores:
-        """The scores of a place at the threshold with that index."""
-        precisions, recalls, _ = self._curves[name].compute()
-        precision, recall = (float(values[index].nan_to_num(0)) for values in (precisions, recalls))
-        both = precision * recall
+        """The scores of a place at the threshold of that number."""
+        counts = self._counts[name]
+        missed = int(counts[: index + 1, 1].sum())
+        wrong, hits = counts[index + 1 :].sum(dim=0).tolist()
         return Scores(
-            iou=both / (precision + recall - both) if both else 0.0,
-            precision=precision,
-            recall=recall,
-            f1=2 * both / (precision + recall) if both else 0.0,
+            iou=ratio(hits, hits + wrong + missed),
+            precision=ratio(hits, hits + wrong),
+            recall=ratio(hits, hits + missed),
+            f1=ratio(2 * hits, 2 * hits + wrong + missed),
             threshold=float(self._thresholds[index]),
             images=self._images[name],
         )
@@ -70,8 +71,8 @@ class Scoreboard:
         return max((self.scores(index) for index in range(len(self._thresholds))), key=lambda scores: scores.iou)
 
     def table(self, index: int = 0) -> dict[str, Scores]:
-        """The scores at the threshold with that index: all together, then by place."""
-        return {name: self.scores(index, name) for name in (TOTAL, *sorted(set(self._curves) - {TOTAL}))}
+        """The scores at the threshold of that number, all together first, then by place."""
+        return {name: self.scores(index, name) for name in (TOTAL, *sorted(set(self._counts) - {TOTAL}))}
 
 
 def pixel_scores(confusion: np.ndarray, names: Sequence[str]) -> tuple[PixelScores, ...]:

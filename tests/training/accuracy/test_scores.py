@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
-from torchmetrics.functional.classification import binary_calibration_error
+from torchmetrics.functional.classification import binary_calibration_error, binary_precision_recall_curve
 
 from orthomask.engine.runs.runs import SCALE, classify
 from orthomask.protocol import UNKNOWN
@@ -41,6 +41,32 @@ def test_scores_are_those_of_the_counts(seed, threshold):
     assert scores.precision == pytest.approx(hits / max(hits + alarms, 1), abs=1e-5)
     assert scores.recall == pytest.approx(hits / max(hits + misses, 1), abs=1e-5)
     assert scores.f1 == pytest.approx(2 * hits / max(2 * hits + alarms + misses, 1), abs=1e-5)
+
+
+def test_precision_and_recall_are_torchmetrics_at_every_threshold():
+    random = torch.Generator().manual_seed(0)
+    probability, mask = torch.rand(40, 50, generator=random), torch.randint(0, 3, (40, 50), generator=random)
+    probability[0, :17] = torch.tensor(THRESHOLDS)
+    board = Scoreboard(THRESHOLDS)
+    board.add("here", probability, torch.where(mask == 2, UNKNOWN, mask))
+    thresholds = torch.tensor(THRESHOLDS, dtype=torch.float64)
+    precisions, recalls, _ = binary_precision_recall_curve(probability.double(), mask, thresholds, ignore_index=2)
+    scores = [board.scores(index) for index in range(len(THRESHOLDS))]
+    assert [row.precision for row in scores] == pytest.approx(precisions[:-1].tolist(), abs=1e-6)
+    assert [row.recall for row in scores] == pytest.approx(recalls[:-1].tolist(), abs=1e-6)
+
+
+def test_a_training_does_not_slow_the_counting(monkeypatch):
+    """torchmetrics leaves `torch.bincount` in deterministic mode, and a validation took four times as long."""
+    calls = []
+    count = torch.bincount
+    monkeypatch.setattr(torch, "bincount", lambda *given, **named: calls.append(1) or count(*given, **named))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        Scoreboard(THRESHOLDS).add("here", torch.rand(8, 8), torch.ones(8, 8))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert calls == [1]
 
 
 def test_precision_and_recall_are_not_transposed():
