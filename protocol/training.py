@@ -21,6 +21,19 @@ class Encoder(str, enum.Enum):
     EFFICIENTNET_LITE0 = "efficientnet-lite0"
 
 
+class Finish(str, enum.Enum):
+    """How a U-Net comes from half the image's resolution to its own.
+
+    FULL: a level of the decoder like the others. LIGHT: no more than the prediction is computed there, from the
+    features of half the resolution and the image's details. HALF: what is predicted at half the resolution is
+    interpolated.
+    """
+
+    FULL = "full"
+    LIGHT = "light"
+    HALF = "half"
+
+
 @dataclass(frozen=True)
 class Network:
     """The shape of a U-Net; bands and classes come from the data.
@@ -31,6 +44,9 @@ class Network:
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
+        merges: convolutions at each level of the decoder.
+        separable: these filter each channel on its own, then mix the channels (Chollet 2017).
+        finish: the decoder's last step, to the image's own resolution.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 224)
@@ -38,13 +54,16 @@ class Network:
     detail: int = 16
     attention: bool = False
     encoder: Encoder = Encoder.RESIDUAL
+    merges: int = 2
+    separable: bool = False
+    finish: Finish = Finish.FULL
 
     def __post_init__(self) -> None:
-        positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail) > 0
+        positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail, self.merges) > 0
         require(
             positive,
             tr("The shape of the network is not valid."),
-            tr("Use 2 to 7 widths, and blocks and detail above 0."),
+            tr("Use 2 to 7 widths, and blocks, detail and merges above 0."),
         )
         five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
         require(five, tr("EfficientNet-Lite0 has five levels."), tr("Use five widths."))

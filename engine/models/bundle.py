@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,12 @@ from ..progress import Progress
 from ..shortage import out_of_memory
 from .unet import Ensemble, UNet, UNetArguments
 
-FORMAT = 1
-"""Version of the metadata; a bundle with a higher one is refused."""
+FIRST, FORMAT = 1, 2
+"""Versions of the metadata: the first one, and the highest that is read; a bundle with a higher one is refused."""
+LATER = {
+    field.name: field.default for field in fields(UNetArguments) if field.name in ("merges", "separable", "finish")
+}
+"""Arguments of a network that only version 2 can name, and their values in version 1."""
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
 """Metadata that holds the SHA-256 of the whole file, computed with zeros in its place."""
@@ -96,7 +100,7 @@ class Card:
     accuracy: dict[str, Any] = field(default_factory=dict)
     members: tuple[UNetArguments, ...] = ()
     statistics: tuple[tuple[BandStatistics, ...], ...] = ()
-    format: int = FORMAT
+    format: int = FIRST
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,13 +189,23 @@ def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     """Write a bundle with unchanged weights, atomically."""
     from ..outputs import write_atomically  # reading one needs no rasterio (benchmarks/gpu.py)
 
+    metadata = {KEY: json.dumps(_described(card)), "stac_mlm": json.dumps(mlm(card))}
+    content = safetensors.torch.save(weights, {**metadata, SEAL: UNSEALED})
+    write_atomically(path, _resealed(content, UNSEALED, hashlib.sha256(content).hexdigest()))
+
+
+def _described(card: Card) -> dict[str, Any]:
+    """A card in the lowest version of the metadata that can hold it: older versions refuse what they do not know."""
     data = to_json(card)
     for name in ("members", "statistics"):
         if not data[name]:
-            del data[name]  # older versions of Orthomask refuse what they do not know
-    metadata = {KEY: json.dumps(data), "stac_mlm": json.dumps(mlm(card))}
-    content = safetensors.torch.save(weights, {**metadata, SEAL: UNSEALED})
-    write_atomically(path, _resealed(content, UNSEALED, hashlib.sha256(content).hexdigest()))
+            del data[name]
+    networks = [data["architecture"], *data.get("members", [])]
+    later = any(network[name] != value for network in networks for name, value in LATER.items())
+    for network in networks if not later else ():
+        for name in LATER:
+            del network[name]
+    return {**data, "format": FORMAT if later else FIRST}
 
 
 def _resealed(content: bytes, old: str, new: str) -> bytes:
@@ -246,7 +260,7 @@ def _load(path: Path, _changed: tuple[int, int]) -> Bundle:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
-        if content[:4] == b"PK\x03\x04" or content[:1] == b"\x80":  # a bundle may begin like that too
+        if content[:4] == b"PK\x03\x04" or (content[:1] == b"\x80" and content[8:9] not in (b"", b"{")):
             raise OrthomaskError(
                 ErrorCode.BUNDLE_UNSAFE,
                 tr("“{}” is a pickled PyTorch file, which can run code when it is opened.").format(path.name),
@@ -307,6 +321,7 @@ def _is_sound(card: Card, network: UNetArguments) -> bool:
         and 1 < len(widths) <= MOST_LEVELS
         and all(0 < width <= MOST_WIDTH for width in widths)
         and (0 < network.blocks <= MOST_BLOCKS)
+        and (0 < network.merges <= MOST_BLOCKS)
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...protocol import Encoder
+from ...protocol import Encoder, Finish
 from . import efficientnet
 
 
@@ -30,6 +30,9 @@ class UNetArguments:
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
+        merges: convolutions at each level of the decoder.
+        separable: these filter each channel on its own, then mix the channels (Chollet 2017).
+        finish: the decoder's last step, to the image's own resolution.
     """
 
     bands: int
@@ -39,6 +42,9 @@ class UNetArguments:
     detail: int = 16
     attention: bool = False
     encoder: Encoder = Encoder.RESIDUAL
+    merges: int = 2
+    separable: bool = False
+    finish: Finish = Finish.FULL
 
     @property
     def divisor(self) -> int:
@@ -58,12 +64,13 @@ class UNet(nn.Module):
             narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
             self.encoder = efficientnet.stages(arguments.bands, narrowing)
             skips: tuple[int, ...] = (arguments.detail, *efficientnet.WIDTHS[:-1])
+            if arguments.finish is Finish.HALF:
+                self.stem = nn.Identity()  # nothing reads it
         else:
             self.encoder = _residual_stages(widths, arguments.blocks)
             skips = widths[:-1]
-        ups = [_Up(coarse, skip, fine, arguments.attention) for (fine, coarse), skip in zip(pairwise(widths), skips)]
-        self.decoder = nn.ModuleList(reversed(ups))
-        self.head = nn.Conv2d(widths[0], arguments.classes, kernel_size=1)
+        self.decoder = _decoder(widths, skips, arguments)
+        self.head = nn.Conv2d(widths[arguments.finish is Finish.HALF], arguments.classes, kernel_size=1)
 
     @property
     def divisor(self) -> int:
@@ -72,11 +79,18 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of every pixel."""
-        logits: Tensor = self.head(self.details(image))
-        return logits
+        logits: Tensor = self.head(self._decoded(image))  # before enlarging: the same, but cheaper
+        return self._enlarged(logits)
 
     def details(self, image: Tensor) -> Tensor:
         """What the decoder makes of every pixel, before the decision: `(B, channels, H, W)`."""
+        return self._enlarged(self._decoded(image))
+
+    def _enlarged(self, x: Tensor) -> Tensor:
+        half = self.arguments.finish is Finish.HALF
+        return functional.interpolate(x, scale_factor=2.0, mode="bilinear") if half else x
+
+    def _decoded(self, image: Tensor) -> Tensor:
         levels = self._levels(image)
         x = levels.pop()
         for up in self.decoder:
@@ -157,6 +171,17 @@ def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
     )
 
 
+def _decoder(widths: Sequence[int], skips: Sequence[int], arguments: UNetArguments) -> nn.ModuleList:
+    """The modules that double the resolution, the coarsest first."""
+    levels = [(coarse, skip, fine) for (fine, coarse), skip in zip(pairwise(widths), skips)]
+    ups: list[nn.Module] = []
+    if arguments.finish is not Finish.FULL:
+        coarse, _, fine = levels.pop(0)
+        ups += [_Finish(coarse, fine)] if arguments.finish is Finish.LIGHT else []
+    ups += [_Up(coarse, skip, fine, arguments) for coarse, skip, fine in levels]
+    return nn.ModuleList(reversed(ups))
+
+
 class _Residual(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
         super().__init__()
@@ -177,11 +202,13 @@ class _Residual(nn.Module):
 class _Up(nn.Module):
     """Doubles the resolution and merges the encoder's features of that level."""
 
-    def __init__(self, coarse: int, skip: int, fine: int, attention: bool) -> None:
+    def __init__(self, coarse: int, skip: int, fine: int, arguments: UNetArguments) -> None:
         super().__init__()
         self.reduce = _convolution(coarse, fine, kernel=1)
-        self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if attention else None
-        self.merge = nn.Sequential(_convolution(fine + skip, fine), _convolution(fine, fine))
+        self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if arguments.attention else None
+        convolution = _separable if arguments.separable else _convolution
+        widths = (fine + skip, *[fine] * arguments.merges)
+        self.merge = nn.Sequential(*(convolution(before, after) for before, after in pairwise(widths)))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
@@ -191,9 +218,29 @@ class _Up(nn.Module):
         return merged
 
 
+class _Finish(nn.Module):
+    """Doubles the resolution and adds the image's details, which the coarse features let through or hold back."""
+
+    def __init__(self, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.reduce = _convolution(coarse, fine, kernel=1)[:2]
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return functional.relu(functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest") + skip)
+
+
 def _convolution(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _separable(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False),
+        nn.Conv2d(channels_in, channels_out, 1, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )

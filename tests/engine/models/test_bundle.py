@@ -143,10 +143,14 @@ def test_the_default_network_fits_the_embedded_budget(tmp_path: Path, tiny: Path
 
 @pytest.mark.parametrize("length", range(32))
 def test_a_bundle_may_begin_with_any_byte(tiny: Path, tmp_path: Path, length: int) -> None:
-    """Its first byte is part of a length; 0x80 is what pickles begin with."""
+    """Its first byte is part of a length; 0x80 is what pickles begin with, also where the rest is torn off."""
     opened, path = bundle.load(str(tiny)), tmp_path / "long.safetensors"
     bundle.save(path, opened.model(), dataclasses.replace(opened.card, title="x" * 8 * length))
     assert bundle.load(str(path)).card.title == "x" * 8 * length
+    content = path.read_bytes()
+    for keep in (8, 100, len(content) // 2):
+        path.write_bytes(content[:keep])
+        assert refused(path) is ErrorCode.BUNDLE_UNREADABLE
 
 
 def test_embedded_models_are_titled_in_the_users_language(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
