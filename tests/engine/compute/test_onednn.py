@@ -16,7 +16,7 @@ from orthomask.engine.models import bundle
 from orthomask.engine.models.unet import UNet, UNetArguments, fused, mixed
 from orthomask.engine.progress import Progress
 from orthomask.engine.runs import runs
-from orthomask.protocol import Encoder, Image, PredictRequest
+from orthomask.protocol import Encoder, Finish, Image, PredictRequest
 
 SAMPLES = Path(__file__).resolve().parents[3] / "resources" / "sample"
 
@@ -31,6 +31,8 @@ NETWORKS = (
     UNetArguments(3, 2, (8, 12), 1, 4),
     UNetArguments(4, 3, (8, 12), 2, 4, attention=True),
     UNetArguments(3, 2, (8, 8, 8, 8, 8), 1, 4, encoder=Encoder.EFFICIENTNET_LITE0),
+    UNetArguments(3, 2, (8, 12), 1, 4, separable=True, finish=Finish.LIGHT),
+    UNetArguments(3, 2, (8, 8, 8, 8, 8), 1, 4, encoder=Encoder.EFFICIENTNET_LITE0, merges=1, finish=Finish.HALF),
 )
 
 
