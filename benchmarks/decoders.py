@@ -22,13 +22,14 @@ import click
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from orthomask.engine import onednn
-from orthomask.engine.devices import choose, keep_pages
+from orthomask.engine.compute import onednn
+from orthomask.engine.compute.devices import choose, keep_pages
+from orthomask.engine.models.unet import UNet, UNetArguments, fused
 from orthomask.engine.outputs import write_atomically
 from orthomask.engine.progress import Progress
-from orthomask.engine.unet import UNet, UNetArguments, fused
 from orthomask.protocol import EvaluateRequest, Existing, Finish, LabelledData, Split, TrainRequest
-from orthomask.training import evaluate, imagenet, recipe, train
+from orthomask.training.accuracy import evaluate
+from orthomask.training.fit import imagenet, recipe, train
 
 ROOT = Path(__file__).resolve().parent.parent
 NARROW = (24, 40, 72, 112, 160)
