@@ -26,6 +26,8 @@ from .drafts import DRAFTS, Layout
 from .square_view import SquareView
 from .squares import Square, mark_checked, squares_of, take_back
 
+HIDDEN = "orthomask/hidden"
+"""Property in the layer tree of polygons that are hidden while a square is in view."""
 KEEP_MS = 1000
 """Delay after a change of drafts until they are kept for the case of a crash."""
 
@@ -46,7 +48,6 @@ class Session(QObject):
         super().__init__()
         self._iface, self._layout, self._view = iface, layout, view
         self._store = DraftStore(layout)
-        self._hidden = False
         self._spent: dict[int, float] = {}
         self.square: Optional[Square] = None
         """The one in view."""
@@ -155,7 +156,7 @@ class Session(QObject):
         self._view.hide()
         self.square = None
         self._drop_drafts(removed)
-        self._show_polygons()
+        _show_polygons(QgsProject.instance())
         self.changed.emit()
 
     def _require_to_do(self, square: Square) -> None:
@@ -200,23 +201,24 @@ class Session(QObject):
         node = QgsProject.instance().layerTreeRoot().findLayer(self._layout.polygons.id())
         if node is not None and node.itemVisibilityChecked():
             node.setItemVisibilityChecked(False)
-            self._hidden = True
-
-    def _show_polygons(self) -> None:
-        node = QgsProject.instance().layerTreeRoot().findLayer(self._layout.polygons.id())
-        if self._hidden and node is not None:
-            node.setItemVisibilityChecked(True)
-        self._hidden = False
+            node.setCustomProperty(HIDDEN, True)
 
     def _note_edit(self) -> None:
         self._timer.start()
         self.changed.emit()
 
 
-def stray_drafts(but: Optional[QgsVectorLayer]) -> list[str]:
-    """IDs of layers of drafts that a saved QGIS project has brought along: they are empty."""
-    layers = QgsProject.instance().mapLayers().values()
-    return [layer.id() for layer in layers if layer.customProperty(ROLE) == DRAFTS and layer != but]
+def tidy_up(project: QgsProject) -> None:
+    """Undo what a QGIS project that was saved with a square in view has brought along."""
+    project.removeMapLayers([key for key, layer in project.mapLayers().items() if layer.customProperty(ROLE) == DRAFTS])
+    _show_polygons(project)
+
+
+def _show_polygons(project: QgsProject) -> None:
+    for node in project.layerTreeRoot().findLayers():
+        if node.customProperty(HIDDEN):
+            node.setItemVisibilityChecked(True)
+            node.removeCustomProperty(HIDDEN)
 
 
 def _remove(identity: str) -> None:

@@ -27,7 +27,7 @@ from ..toolkit.words import in_digits, time_in_words, tr, tr_n
 from .context import Context
 from .drafts import Layout
 from .keys import ReviewKeys, Step
-from .session import Session, stray_drafts
+from .session import Session, tidy_up
 from .square_view import SquareView
 from .squares import Square, seconds_left
 
@@ -59,7 +59,7 @@ class SquaresBox(QGroupBox):
         self._keys = ReviewKeys(iface.mapCanvas(), lambda: self.drafts is not None or self._square is not None)
         self._keys.pressed.connect(self._take_key)
         self._timer = _later(self, PAUSE_MS, self.refresh)
-        self._strays = _later(self, 0, self._remove_strays)  # not while QGIS is reading the project
+        self._tidying = _later(self, 0, self._tidy_up)  # not while QGIS is reading the project
         self.list = QListWidget()
         self.list.setAccessibleName(tr("Squares"))
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -75,15 +75,15 @@ class SquaresBox(QGroupBox):
             button.clicked.connect(lambda _=False, step=step: self._press(step))
         self.bar.close_button.clicked.connect(self.close_square)
         QgsProject.instance().layersWillBeRemoved["QStringList"].connect(self._note_removed)
-        QgsProject.instance().readProject.connect(self._strays.start)
+        QgsProject.instance().readProject.connect(self._tidying.start)
         self.refresh()
 
     def release(self) -> None:
         """Leave map and project as they were."""
         QgsProject.instance().layersWillBeRemoved["QStringList"].disconnect(self._note_removed)
-        QgsProject.instance().readProject.disconnect(self._strays.start)
+        QgsProject.instance().readProject.disconnect(self._tidying.start)
         self._leave()
-        self._remove_strays()
+        self._tidy_up()
         self._keys.release()
         self.view.release()
 
@@ -305,8 +305,9 @@ class SquaresBox(QGroupBox):
             self._mark_row()
             self.target_changed.emit()
 
-    def _remove_strays(self) -> None:
-        QgsProject.instance().removeMapLayers(stray_drafts(self.drafts))
+    def _tidy_up(self) -> None:
+        if self.drafts is None:
+            tidy_up(QgsProject.instance())
 
 
 class _Bar(QWidget):

@@ -464,13 +464,16 @@ def test_a_qgis_project_that_is_closed_ends_the_review(panel, box):
     assert panel.context.run is None
 
 
-def test_drafts_saved_in_a_qgis_project_are_removed_when_it_is_opened(panel, box, tmp_path):
+def test_a_qgis_project_saved_with_a_square_in_view_opens_with_the_polygons_and_without_drafts(panel, box, tmp_path):
     begin(box)
+    polygons = panel.context.polygons.id()
+    assert not QgsProject.instance().layerTreeRoot().findLayer(polygons).itemVisibilityChecked()
     path = str(tmp_path / "town.qgz")
     QgsProject.instance().write(path)
     QgsProject.instance().clear()
     QgsProject.instance().read(path)
     wait_until(lambda: not QgsProject.instance().mapLayersByName("Drafts"))
+    assert QgsProject.instance().layerTreeRoot().findLayer(polygons).itemVisibilityChecked()
     assert len(titles(box)) == 4
 
 
