@@ -33,7 +33,7 @@ from .dates import Date, Frame
 from .kinds import Verdicts
 from .ledger import Ledger, flickering, mark_flicker
 from .matching import Group, Matches, match
-from .objects import Objects, comparable, covered, read
+from .objects import Objects, comparable, covered, read, share_borders
 from .registration import POINT, Shifts, Side, register
 from .tallies import tallies
 
@@ -219,7 +219,9 @@ def _step(
     sides, inside = _sides(pair, moved, shared, error_m)
     matches = match(sides[0].outlines, sides[1].outlines, (sides[0].classes, sides[1].classes))
     progress.report(0.4)
-    found = kinds.judge(matches, sides[0], sides[1], error_m, before.date.shared and after.date.shared)
+    found = kinds.judge(
+        matches, sides[0], sides[1], error_m, all(share_borders(each.date, each.objects) for each in pair)
+    )
     found, following = _numbered(found, matches, inside, len(after.objects.ids))
     _doubted(found, pair, shifts, frame, names, progress.part(0.6, 1))
     rows = ledger.step(found, following, moved, after.objects.outlines, (before.codes, after.codes), shifts.moved)

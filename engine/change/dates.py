@@ -54,7 +54,7 @@ class Date:
         crs: of that layer.
         record: of the run; empty for any other layer.
         closed: names of all classes that it could have found; None if it may have any.
-        shared: whether its outlines share borders, as fields do.
+        shared: whether outlines share borders, as fields do; None if only they themselves can tell.
         error_m: of outlines.
     """
 
@@ -66,7 +66,7 @@ class Date:
     crs: pyproj.CRS
     record: dict[str, Any]
     closed: tuple[str, ...] | None
-    shared: bool
+    shared: bool | None
     error_m: float
 
     @property
@@ -161,7 +161,7 @@ def _layer(survey: Survey, path: Path) -> Date:
         remedy = tr("Set the CRS of the layer, or specify it, on the command line with --crs.")
         raise OrthomaskError(error.code, error.sentence, remedy, error.details) from error
     when = survey.date if ISO.fullmatch(survey.date) else ""
-    return Date(survey, survey.date or path.stem, when, path, layer, crs, {}, None, False, LAYER_M)
+    return Date(survey, survey.date or path.stem, when, path, layer, crs, {}, None, None, LAYER_M)
 
 
 def require_order(dates: Sequence[Date]) -> None:

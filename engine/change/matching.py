@@ -114,7 +114,7 @@ def _significant(pairs: Pairs, areas: tuple[np.ndarray, np.ndarray]) -> np.ndarr
     for side, numbers in zip(best, (pairs.before, pairs.after)):
         np.maximum.at(side, numbers, np.where(joined, pairs.shared, 0))
     crumb = (pairs.shared < PART * np.maximum(best[0][pairs.before], best[1][pairs.after])) & joined
-    return joined & ~crumb
+    return np.asarray(joined & ~crumb)
 
 
 def iou(pairs: Pairs, areas: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

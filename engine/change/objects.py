@@ -24,6 +24,8 @@ from .dates import Date, damaged, opened, raster
 CLASS, CONFIDENCE, OUTLINE, ID = "class", "confidence", "outline", "id"
 COVER_PX = 1024
 """The ground that a run covers is known on a grid of about this many cells along the longer side."""
+SAMPLE = 2_000
+"""So many objects show whether those of a layer share borders."""
 AROUND_M = 5.0
 """How far beyond the hull of its polygons a layer is complete, so that those at the edge lie whole inside."""
 
@@ -211,3 +213,13 @@ def comparable(dates: Sequence[Date], objects: Sequence[Objects]) -> tuple[list[
         )
     words = tr("Not every date knows the class {}: its objects are not compared.")
     return kept, tuple(words.format(f"“{name}”") for name in sorted(lost))
+
+
+def share_borders(date: Date, objects: Objects) -> bool:
+    """Whether neighbours have common borders, as fields do: by the model, else if half of a sample touches others."""
+    if date.shared is not None:
+        return date.shared
+    step = max(1, len(objects.ids) // SAMPLE)
+    sample = objects.outlines[::step]
+    touching = shapely.STRtree(objects.outlines).query(sample, predicate="touches")[0]
+    return len(sample) > 0 and len(np.unique(touching)) >= len(sample) / 2
