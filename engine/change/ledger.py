@@ -26,6 +26,8 @@ class Ledger:
         """Begin with so many objects of the first date."""
         self.ids = [np.arange(1, count + 1)]
         self.steps: list[dict[int, str]] = []
+        self.regrouped: set[int] = set()
+        """Objects that were a part of others, or had parts, in some step: these do not flicker."""
         self._next = count + 1
         self._ghosts = _Ghosts(np.empty(0, object), np.empty(0, int), np.empty(0, int))
 
@@ -58,6 +60,8 @@ class Ledger:
         gone = found.after < 0
         rows[gone] = known[found.before[gone]]
         self.steps.append(self._history(found, known, rows))
+        for group in found.groups:
+            self.regrouped.update(known[group.before].tolist(), ids[group.after].tolist())
         self.ids.append(ids)
         return rows
 
