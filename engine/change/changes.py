@@ -195,7 +195,7 @@ def _told(
     if one.record and other.record:
         if one.model.get("sha256") != other.model.get("sha256"):
             warnings.append(tr("{} and {}: the models differ, and so may what they find."))
-        if one.error_m != other.error_m:
+        if not math.isclose(one.error_m, other.error_m, rel_tol=0.01):
             warnings.append(tr("{} and {}: the runs have different resolutions; the coarser one decides."))
     told = [words.format(one.label, other.label) for words in warnings]
     if ground.share < FEW:

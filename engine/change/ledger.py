@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from ...protocol.words import tr
-from .kinds import MERGED, REPLACED, Verdicts
+from .kinds import MERGED, REPLACED, UNSURE, Verdicts
 from .matching import SAME_IOU, iou, largest, of_one_class, overlapping
 
 
@@ -131,5 +131,5 @@ def mark_flicker(found: Verdicts, rows: np.ndarray, ids: np.ndarray) -> np.ndarr
         ids: of the objects that flicker.
     """
     flickers = np.isin(rows, ids)
-    found.doubt(np.flatnonzero(flickers), tr("It comes and goes from date to date."))
+    found.kind[flickers], found.reason[flickers] = UNSURE, tr("It comes and goes from date to date.")
     return flickers

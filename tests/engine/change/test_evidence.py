@@ -96,7 +96,7 @@ def test_the_same_picture_is_no_change_whatever_the_models_say(tmp_path: Path) -
     image = picture(tmp_path / "image.tif")
     before = towns.write_run(tmp_path / "before", HOUSES, image=image)
     after = towns.write_run(tmp_path / "after", [*HOUSES, ADDED], image=image)
-    assert last(step(tmp_path, before, after)) == ("unsure", "The images of both dates look the same there.")
+    assert last(step(tmp_path, before, after)) == ("unsure", "Perhaps new. The images of both dates look the same there.")
 
 
 def test_a_shadow_is_no_change(tmp_path: Path) -> None:
@@ -105,13 +105,13 @@ def test_a_shadow_is_no_change(tmp_path: Path) -> None:
         Survey(towns.write_run(tmp_path / name, houses), image=Image(str(image)))
         for name, houses, image in zip(("before", "after"), (HOUSES, [*HOUSES, ADDED]), images)
     ]
-    assert last(step(tmp_path, *surveys)) == ("unsure", "It lies in shadow at one of the dates.")
+    assert last(step(tmp_path, *surveys)) == ("unsure", "Perhaps new. It lies in shadow at one of the dates.")
 
 
 def test_a_house_at_the_edge_of_the_data_is_unsure(tmp_path: Path) -> None:
     before = towns.write_run(tmp_path / "before", HOUSES)
     after = towns.write_run(tmp_path / "after", [*HOUSES, (3, towns.square(0, 80))])
-    assert last(step(tmp_path, before, after)) == ("unsure", "Cut by the edge of the data.")
+    assert last(step(tmp_path, before, after)) == ("unsure", "Perhaps new. Cut by the edge of the data.")
 
 
 def test_fields_need_a_border_between_the_parts(tmp_path: Path) -> None:
@@ -191,4 +191,4 @@ def test_two_runs_of_one_file_show_no_change(tmp_path: Path) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         record["source"]["stamp"] = "0123456789ab"
         path.write_text(json.dumps(record), encoding="utf-8")
-    assert last(step(tmp_path, *folders)) == ("unsure", "Both dates were found in the same image.")
+    assert last(step(tmp_path, *folders)) == ("unsure", "Perhaps new. Both dates were found in the same image.")
