@@ -10,11 +10,14 @@ from typing import Optional, cast
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
+    QgsFeatureRequest,
     QgsLayerTreeGroup,
     QgsMapLayer,
     QgsProject,
+    QgsRectangle,
     QgsVectorLayer,
 )
+from qgis.gui import QgsMapCanvas
 
 from ...protocol import (
     CHANGES_FILE,
@@ -48,6 +51,7 @@ KINDS = {
     Change.UNCHANGED: mark("unchanged"),
 }
 """In the order of tables and of the legend in `changes.qml`."""
+MOST_MEASURED, MARGIN = 20_000, 1.2
 LEGENDS = (mark("there, gone, there"), mark("all others"), mark("used"), mark("left out"))
 """What the legends of the other style files say, for the catalogues."""
 
@@ -185,6 +189,24 @@ def show_kind(layer: QgsVectorLayer, kind: Optional[Change]) -> None:
         renderer.updateCategoryRenderState(index, value == kind.value if kind else value != Change.UNCHANGED.value)
     layer.setRenderer(renderer)
     layer.triggerRepaint()
+
+
+def zoom_to(canvas: QgsMapCanvas, layer: QgsVectorLayer, kind: Optional[Change]) -> None:
+    """Look at all changes of a kind, or of all kinds; where there are very many, at all."""
+    facts = facts_of(layer)
+    place = layer.extent()
+    if kind is not None and facts is not None and facts.counts.get(kind, 0) <= MOST_MEASURED:
+        place = QgsRectangle()
+        request = QgsFeatureRequest().setFilterExpression(f"\"kind\" = '{kind.value}'").setNoAttributes()
+        for feature in layer.getFeatures(request):
+            place.combineExtentWith(feature.geometry().boundingBox())
+    settings = canvas.mapSettings()
+    place = settings.layerExtentToOutputExtent(layer, place)
+    if place.isEmpty():
+        return
+    place.scale(MARGIN)
+    canvas.setExtent(place)
+    canvas.refresh()
 
 
 def _style(layer: QgsVectorLayer, name: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Optional
 
-from qgis.core import QgsVectorLayer
-from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
+from qgis.core import QgsMapLayer, QgsProject, QgsVectorLayer
+from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
 from qgis.PyQt.QtWidgets import (
     QAbstractItemView,
+    QComboBox,
     QGroupBox,
     QHeaderView,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -21,21 +24,27 @@ from qgis.PyQt.QtWidgets import (
 
 from ...protocol import Change, Tally
 from ..toolkit.words import area_in_words, in_digits, tr
-from .layers import KINDS, Facts, facts_of, report_of
+from .layers import KINDS, Facts, change_layers, facts_of, report_of
 from .text import flicker_in_words, ground_in_words, measurement_in_words, shift_in_words
 
 FRAME_PX = 4
 
 
 class OutcomeBox(QGroupBox):
-    """The result of a layer of changes; hidden without one."""
+    """The results that are in the QGIS project, the newest chosen; hidden without any."""
 
+    changed = pyqtSignal()
+    """Another layer of changes is chosen, or none any more."""
     kind_wanted = pyqtSignal(object)
     """Show this `Change` alone; None for all."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Result"), parent)
-        self._layer: Optional[QgsVectorLayer] = None
+        self._layers: list[QgsVectorLayer] = []
+        self.chooser = QComboBox()
+        self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.chooser.setAccessibleName(tr("Comparison"))
+        self.chooser.setToolTip(tr("A comparison whose changes are in the layer tree"))
         self.shift, self.words = QLabel(), QLabel()
         for label in (self.shift, self.words):
             label.setWordWrap(True)
@@ -46,17 +55,68 @@ class OutcomeBox(QGroupBox):
         self.report_button.setToolTip(tr("All numbers and their intervals, in the browser"))
         self.report_button.clicked.connect(self._open_report)
         layout = QVBoxLayout(self)
-        for widget in (self.shift, self.words, self.table, self.report_button):
+        for widget in (self.chooser, self.shift, self.words, self.table, self.report_button):
             layout.addWidget(widget)
-        self.hide()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self.find)  # not while QGIS is reading the project
+        self.chooser.currentIndexChanged.connect(self._show)
+        project = QgsProject.instance()
+        project.layersAdded.connect(self._note_added)
+        project.layersWillBeRemoved["QStringList"].connect(self.find)
+        self.find()
 
-    def show_layer(self, layer: Optional[QgsVectorLayer]) -> None:
-        """Show what was found; None hides the box."""
+    def release(self) -> None:
+        """Stop watching the QGIS project."""
+        project = QgsProject.instance()
+        project.layersAdded.disconnect(self._note_added)
+        project.layersWillBeRemoved["QStringList"].disconnect(self.find)
+        self._timer.stop()
+        self._layers = []
+
+    @property
+    def layer(self) -> Optional[QgsVectorLayer]:
+        """The chosen layer of changes; None if there is none."""
+        index = self.chooser.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    def choose(self, layer: QgsVectorLayer) -> None:
+        """Choose this layer of changes, which has just been added."""
+        self.find()
+        if layer in self._layers:
+            self.chooser.setCurrentIndex(self._layers.index(layer))
+
+    def find(self, removed: Collection[str] = ()) -> None:
+        """List what is in the QGIS project, and keep what is chosen if it still is there.
+
+        Args:
+            removed: IDs of layers that are about to be removed.
+        """
+        chosen = self.layer
+        self._layers = [layer for layer in change_layers(QgsProject.instance()) if layer.id() not in removed]
+        self.chooser.blockSignals(True)
+        self.chooser.clear()
+        for layer in self._layers:
+            self.chooser.addItem(layer.name())
+        kept = chosen in self._layers
+        self.chooser.setCurrentIndex(self._layers.index(chosen) if chosen in self._layers else len(self._layers) - 1)
+        self.chooser.blockSignals(False)
+        if not kept:
+            self._show()
+
+    def _note_added(self, layers: list[QgsMapLayer]) -> None:
+        self._timer.start(0)
+
+    def _show(self, *_: object) -> None:
+        """Show what was found."""
+        layer = self.layer
         facts = facts_of(layer) if layer is not None else None
-        self._layer = layer
         self.setVisible(facts is not None)
-        if layer is None or facts is None:
-            return
+        if layer is not None and facts is not None:
+            self._show_facts(layer, facts)
+        self.changed.emit()
+
+    def _show_facts(self, layer: QgsVectorLayer, facts: Facts) -> None:
         found = facts.result.registrations[facts.step - 1]
         self.shift.setText(f"<b>{shift_in_words(facts.result, facts.step)}</b>")
         self.shift.setToolTip(measurement_in_words(found))
@@ -66,8 +126,8 @@ class OutcomeBox(QGroupBox):
         self.report_button.setEnabled(report_of(layer).is_file())
 
     def _open_report(self) -> None:
-        if self._layer is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(report_of(self._layer))))
+        if self.layer is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(report_of(self.layer))))
 
 
 class SummaryTable(QTableWidget):

@@ -9,9 +9,9 @@ from typing import Optional
 from qgis.core import QgsApplication, QgsProject
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QPushButton, QWidget
+from qgis.PyQt.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from ...protocol import Cancelled, ChangesRequest, ChangesResult, ErrorCode, OrthomaskError
+from ...protocol import Cancelled, Change, ChangesRequest, ChangesResult, ErrorCode, OrthomaskError
 from ..client.engine_client import EngineClient, Feedback
 from ..client.tasks import EngineTask
 from ..evaluate.problem import ProblemBox
@@ -23,10 +23,12 @@ from ..toolkit.run_bar import RunBar
 from ..toolkit.scrolling import lay_out, scroll_to
 from ..toolkit.words import tr
 from .dates_box import DatesBox
-from .layers import add_changes
+from .layers import add_changes, facts_of, show_kind, zoom_to
+from .look_box import LookBox
 from .objects import FrozenSurvey
 from .options_box import ChangeOptionsBox
 from .outcome_box import OutcomeBox
+from .review_box import ChangeReviewBox
 from .text import shift_in_words
 
 
@@ -48,9 +50,12 @@ class ChangesPanel(QWidget):
         self._project_closed = False
         self._dates: list[str] = []
         self._images: list[str] = []
+        self._row_images = ("", "")
         self.dates = DatesBox()
         self.options = ChangeOptionsBox()
         self.outcome = OutcomeBox()
+        self.look = LookBox(iface)
+        self.review = ChangeReviewBox(iface)
         self.problem = ProblemBox()
         self.anyway_button = QPushButton(tr("Go on anyway"))
         self.anyway_button.setToolTip(tr("Compare in spite of this shift: more will be unsure"))
@@ -60,7 +65,12 @@ class ChangesPanel(QWidget):
         self.run_bar.show_below(self.anyway_button)
         self.run_bar.show_below(self.problem)
         place = FolderWords(self.options.folder_chooser, self)
-        lay_out(self, (self.dates, self.options, place, self.outcome), self.run_bar)
+        foot = QWidget()
+        bars = QVBoxLayout(foot)
+        bars.setContentsMargins(0, 0, 0, 0)
+        bars.addWidget(self.review.bar)
+        bars.addWidget(self.run_bar)
+        lay_out(self, (self.dates, self.options, place, self.outcome, self.review, self.look), foot)
         self._connect()
         self._refresh()
 
@@ -70,6 +80,9 @@ class ChangesPanel(QWidget):
         if self._task is not None:
             self._task.abandon()
         self.dates.release()
+        self.outcome.release()
+        self.review.release()
+        self.look.release()
 
     def run(self, *, anyway: bool = False) -> None:
         """Compare in the background.
@@ -100,6 +113,9 @@ class ChangesPanel(QWidget):
         self.dates.changed.connect(self._refresh)
         self.dates.failed.connect(lambda error: show_error(self._iface.messageBar(), error))
         self.options.changed.connect(self._refresh)
+        self.outcome.changed.connect(self._show_changes)
+        self.outcome.kind_wanted.connect(self._show_kind)
+        self.review.failed.connect(lambda error: show_error(self._iface.messageBar(), error))
         self.run_bar.run_wanted.connect(self.run)
         self.run_bar.cancel_wanted.connect(self.cancel)
         self.anyway_button.clicked.connect(lambda: self.run(anyway=True))
@@ -110,6 +126,29 @@ class ChangesPanel(QWidget):
         if self._task is None:
             problem = self.dates.problem
             self.run_bar.enable(not problem, problem or tr("Compare; changes are added as layers"))
+        layers = [choice.image for choice in self.dates.choices]
+        first, *_, last = [layer.id() if layer is not None else "" for layer in layers]
+        if (first, last) != self._row_images:
+            self._row_images = first, last
+            self.look.choose(first, last)
+
+    def _show_changes(self) -> None:
+        """Another comparison is chosen: review it, and look at its dates."""
+        layer = self.outcome.layer
+        self.review.follow(layer)
+        facts = facts_of(layer) if layer is not None else None
+        if facts is not None:
+            self.look.choose(*facts.images)
+
+    def _show_kind(self, kind: Optional[Change]) -> None:
+        """Show and review changes of one kind, or all, and zoom to them."""
+        layer = self.outcome.layer
+        if layer is None:
+            return
+        show_kind(layer, kind)
+        self.review.follow(layer, kind)
+        self._iface.mapCanvas().setFocus()
+        zoom_to(self._iface.mapCanvas(), layer, kind)
 
     def _start(self, surveys: Sequence[FrozenSurvey], anyway: bool) -> None:
         options = self.options
@@ -141,7 +180,7 @@ class ChangesPanel(QWidget):
             show_success(bar, tr("The project was closed in the meantime; the changes are in {}.").format(folder))
             return
         layers = add_changes(QgsProject.instance(), result, self._dates, self._images)
-        self.outcome.show_layer(layers[-1])
+        self.outcome.choose(layers[0])
         scroll_to(self.outcome)
 
     def _fail(self, error: OrthomaskError) -> None:
