@@ -6,7 +6,7 @@ from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject
 from qgis.gui import QgisInterface, QgsMapLayerComboBox
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from ..toolkit.icons import icon
@@ -33,6 +33,10 @@ class LookBox(QGroupBox):
         self._swipe, self._blink = SwipeTool(canvas), Blink(canvas)
         self._key = BlinkKey(canvas, lambda: self.isVisible() and self._images is not None)
         self.view: Optional[SecondView] = None
+        self._shown: tuple[str, ...] = ()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._refresh)
         self.swipe_button = _button("swipe", tr("Swipe"), tr("Drag a line over the map: earlier on the left or above"))
         self.blink_button = _button("blink", tr("Blink"), tr("Hold to see the other date; on the map, hold O"))
         self.view_button = _button("views", tr("Two views"), tr("Show the other date in a second map that moves along"))
@@ -48,6 +52,7 @@ class LookBox(QGroupBox):
         project.layersWillBeRemoved["QStringList"].disconnect(self._note_removed)
         project.cleared.disconnect(self.stop)
         self._iface.mapCanvas().mapToolSet.disconnect(self._note_tool)
+        self._timer.stop()
         self.stop()
         self._key.release()
 
@@ -96,6 +101,7 @@ class LookBox(QGroupBox):
     def _refresh(self) -> None:
         """Offer what is possible with the chosen images; others are looked at no more."""
         images = self._images
+        self._shown = tuple(image.id() for image in images or ())
         for button in (self.swipe_button, self.blink_button, self.view_button):
             button.setEnabled(images is not None)
         self._blink.hide()
@@ -142,9 +148,10 @@ class LookBox(QGroupBox):
             view.deleteLater()
 
     def _note_removed(self, identities: list[str]) -> None:
-        """An image is about to go: nothing may show it then."""
-        if any(layer.id() in identities for layer in self._images or ()):
+        """An image is about to go: nothing may show it then. The choosers know later, and say nothing."""
+        if set(self._shown) & set(identities):
             self.stop()
+            self._timer.start(0)
 
 
 def _chooser(name: str) -> QgsMapLayerComboBox:

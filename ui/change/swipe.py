@@ -80,7 +80,6 @@ class SwipeTool(CanvasTool):
         canvas = self.canvas()
         self._at = place.x() / canvas.width() if self._upright else place.y() / canvas.height()
         self.setCursor(Qt.CursorShape.SplitHCursor if self._upright else Qt.CursorShape.SplitVCursor)
-        canvas.setCursor(self.cursor())
         self._show()
 
     def _show(self) -> None:
