@@ -27,8 +27,6 @@ from ..toolkit.words import area_in_words, in_digits, tr
 from .layers import KINDS, Facts, change_layers, facts_of, report_of
 from .text import flicker_in_words, ground_in_words, measurement_in_words, shift_in_words
 
-FRAME_PX = 4
-
 
 class OutcomeBox(QGroupBox):
     """The results that are in the QGIS project, the newest chosen; hidden without any."""
@@ -139,7 +137,8 @@ class SummaryTable(QTableWidget):
         super().__init__(0, 4, parent)
         self._kinds: list[Change] = []
         self._chosen: Optional[Change] = None
-        self.setHorizontalHeaderLabels([tr("Kind"), tr("Number"), tr("Area"), tr("95% interval")])
+        self.setHorizontalHeaderLabels([tr("Kind"), tr("Number"), tr("Area"), tr("Interval")])
+        self.horizontalHeaderItem(3).setToolTip(tr("95% interval of the number, from the accuracy of both runs"))
         self.setAccessibleName(tr("Changes by kind"))
         self.setToolTip(tr("Click a row to see this kind alone, and again to see all"))
         self.verticalHeader().hide()
@@ -148,7 +147,7 @@ class SummaryTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setStretchLastSection(True)
         self.cellClicked.connect(self._choose)
 
     def show_tallies(self, facts: Facts) -> None:
@@ -165,7 +164,7 @@ class SummaryTable(QTableWidget):
         self.clearSelection()
         self.resizeRowsToContents()
         heights = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        self.setFixedHeight(heights + self.horizontalHeader().sizeHint().height() + FRAME_PX)
+        self.setFixedHeight(heights + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth() + 1)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter and the space bar are a click on the current row."""
@@ -185,5 +184,5 @@ class SummaryTable(QTableWidget):
 def _cells(tally: Tally) -> tuple[str, str, str, str]:
     between = ""
     if tally.low is not None and tally.high is not None:
-        between = tr("{} to {}").format(in_digits(tally.low), in_digits(tally.high))
+        between = f"{in_digits(tally.low)} – {in_digits(tally.high)}"
     return tr(KINDS[tally.kind]), in_digits(tally.count), area_in_words(tally.area_m2), between

@@ -62,7 +62,7 @@ class ChangeReviewBox(QGroupBox):
         self.view = ChangeView(self._canvas)
         self._keys = ChangeKeys(self._canvas, lambda: self._found is not None and self.isVisible())
         self._keys.pressed.connect(self._take_key)
-        self.words, self.reason = QLabel(), QLabel()
+        self.words = QLabel()
         self.project_chooser = QComboBox()
         self.project_chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.project_chooser.setToolTip(
@@ -72,10 +72,8 @@ class ChangeReviewBox(QGroupBox):
         form, layout = QFormLayout(), QVBoxLayout(self)
         form.addRow(tr("Areas to check in"), self.project_chooser)
         layout.addWidget(self.words)
-        layout.addWidget(self.reason)
         layout.addLayout(form)
-        for label in (self.words, self.reason):
-            label.setWordWrap(True)
+        self.words.setWordWrap(True)
         for step, button in self.bar.buttons.items():
             button.clicked.connect(lambda _=False, step=step: self._press(step))
         self.bar.close_button.clicked.connect(self.close_change)
@@ -182,8 +180,6 @@ class ChangeReviewBox(QGroupBox):
     def _show_state(self) -> None:
         found = self._found
         self.words.setText(_progress(self._answers) if self._answers is not None else "")
-        self.reason.setText(_told(found) if found is not None else "")
-        self.reason.setVisible(found is not None)
         there = self._answers is not None and bool(self._answers.reviews)
         self.bar.show_state(there, found, undoable=bool(self._done))
 
@@ -205,10 +201,12 @@ class ChangeReviewBox(QGroupBox):
 
 
 class ReviewBar(QWidget):
-    """A button for each step, and one to close the change."""
+    """The change in view in words, a button for each step, and one to close the change."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.reason = QLabel()
+        self.reason.setWordWrap(True)
         self.buttons = {
             Step.PREVIOUS: QPushButton(tr("Previous")),
             Step.RIGHT: QPushButton(icon("accept"), tr("Right")),
@@ -229,16 +227,19 @@ class ReviewBar(QWidget):
         self.close_button.setToolTip(tr("Leave the change; answers are saved already"))
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.reason, 0, 0, 1, 3)
         for place, (step, button) in enumerate(self.buttons.items()):
             button.setToolTip(told[step].format(step.key))
-            layout.addWidget(button, place // 3, place % 3)
-        layout.addWidget(self.close_button, 2, 2)
+            layout.addWidget(button, 1 + place // 3, place % 3)
+        layout.addWidget(self.close_button, 3, 2)
 
     def show_state(self, there: bool, found: Optional[Found], *, undoable: bool) -> None:
         """Enable what can be done now."""
         for step, button in self.buttons.items():
             button.setEnabled(undoable if step is Step.UNDO else found is not None if step in SAID else there)
-        self.close_button.setVisible(found is not None)
+        self.reason.setText(_told(found) if found is not None else "")
+        for widget in (self.reason, self.close_button):
+            widget.setVisible(found is not None)
 
 
 def _progress(answers: Answers) -> str:

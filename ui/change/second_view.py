@@ -6,7 +6,7 @@ from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsPointXY, QgsProject, QgsRectangle
 from qgis.gui import QgsDockWidget, QgsMapCanvas, QgsMapToolPan, QgsVertexMarker
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import QSize, pyqtSignal
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QWidget
 
@@ -32,6 +32,7 @@ class SecondView(QgsDockWidget):
         self.setObjectName("OrthomaskSecondView")
         self._main, self._image = canvas, ""
         self._busy = False
+        self._size = QSize()
         self.canvas = QgsMapCanvas()
         self.canvas.setObjectName("OrthomaskSecondCanvas")
         self.canvas.setCanvasColor(canvas.canvasColor())
@@ -86,8 +87,12 @@ class SecondView(QgsDockWidget):
             self._busy = False
 
     def _lead(self) -> None:
-        """Let the map look where this view looks."""
-        if not self._busy:
+        """Let the map look where this view looks. QGIS says so, too, when a view has only changed its size."""
+        size = self.canvas.mapSettings().outputSize()
+        if size != self._size:
+            self._size = size
+            self._follow()
+        elif not self._busy:
             self._busy = True
             _look_alike(self.canvas, self._main)
             self._busy = False
@@ -103,11 +108,6 @@ class SecondView(QgsDockWidget):
         self._marks[number].setCenter(place)
         self._marks[number].show()
         self._marks[1 - number].hide()
-
-    def resizeEvent(self, event: object) -> None:
-        """Keep place and scale."""
-        super().resizeEvent(event)
-        self._follow()
 
 
 def _look_alike(leader: QgsMapCanvas, follower: QgsMapCanvas) -> None:

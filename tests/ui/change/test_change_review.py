@@ -64,7 +64,7 @@ def answers(path):
 def test_keys_go_through_the_changes_each_fills_the_map_with_its_reason(box, canvas):
     box.bar.buttons[Step.NEXT].click()
     assert box.found.kind is Change.NEW
-    assert "<b>new</b> · Nothing was there." in box.reason.text()
+    assert "<b>new</b> · Nothing was there." in box.bar.reason.text()
     assert canvas.center().distance(LEFT + 10.5, TOP - 12.5) < 0.1
     assert 20 <= canvas.extent().width() <= 40
     press(canvas, KEY.Key_N)
