@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject
@@ -136,14 +135,6 @@ class LookBox(QGroupBox):
         self.view.left.connect(self._close_view)
         self._iface.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self.view)
         self.view.show_image(other_of(self._iface.mapCanvas(), *self._images))
-        timer = QTimer(self.view)  # which ends with it
-        timer.setSingleShot(True)
-        timer.timeout.connect(partial(self._share_room, self.view, self._iface.mapCanvas().height() // 2))
-        timer.start(0)
-
-    def _share_room(self, view: SecondView, height: int) -> None:
-        """Give half of the map's room to the view; only now does the window know the new dock."""
-        self._iface.mainWindow().resizeDocks([view], [height], Qt.Orientation.Vertical)
 
     def _close_view(self) -> None:
         view, self.view = self.view, None

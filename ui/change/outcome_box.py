@@ -146,13 +146,14 @@ class SummaryTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.horizontalHeader().setStretchLastSection(True)
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.cellClicked.connect(self._choose)
 
     def show_tallies(self, facts: Facts) -> None:
         """Fill the table; nothing is chosen then."""
-        tallies = {tally.kind: tally for tally in facts.result.tallies if tally.step == facts.step}
+        tallies = {tally.kind: tally for tally in facts.result.tallies if tally.step == facts.step and tally.count}
         self._kinds, self._chosen = [kind for kind in KINDS if kind in tallies], None
         self.setRowCount(len(self._kinds))
         for row, kind in enumerate(self._kinds):
@@ -161,6 +162,7 @@ class SummaryTable(QTableWidget):
                 side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
                 item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(row, column, item)
+        self.setColumnHidden(3, all(tally.low is None for tally in tallies.values()))
         self.clearSelection()
         self.resizeRowsToContents()
         heights = sum(self.rowHeight(row) for row in range(self.rowCount()))

@@ -21,7 +21,7 @@ from ..runs.folders import new_folder
 from ..toolkit.messages import show_error, show_success, show_warning
 from ..toolkit.run_bar import RunBar
 from ..toolkit.scrolling import lay_out, scroll_to
-from ..toolkit.words import tr
+from ..toolkit.words import time_in_words, tr
 from .dates_box import DatesBox
 from .layers import add_changes, facts_of, show_kind, zoom_to
 from .look_box import LookBox
@@ -29,7 +29,6 @@ from .objects import FrozenSurvey
 from .options_box import ChangeOptionsBox
 from .outcome_box import OutcomeBox
 from .review_box import ChangeReviewBox
-from .text import shift_in_words
 
 
 class ChangesPanel(QWidget):
@@ -171,7 +170,7 @@ class ChangesPanel(QWidget):
         QgsApplication.taskManager().addTask(self._task)
 
     def _finish(self, result: ChangesResult) -> None:
-        self._end(shift_in_words(result, 1))
+        self._end(tr("Done in {}.").format(time_in_words(result.seconds)))
         bar = self._iface.messageBar()
         for warning in result.warnings:
             show_warning(bar, warning)

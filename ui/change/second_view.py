@@ -33,7 +33,7 @@ class SecondView(QgsDockWidget):
         self._main, self._image = canvas, ""
         self._busy = False
         self._size = QSize()
-        self.canvas = QgsMapCanvas()
+        self.canvas = _Canvas(canvas.size())
         self.canvas.setObjectName("OrthomaskSecondCanvas")
         self.canvas.setCanvasColor(canvas.canvasColor())
         self.canvas.enableAntiAliasing(canvas.antiAliasingEnabled())
@@ -108,6 +108,18 @@ class SecondView(QgsDockWidget):
         self._marks[number].setCenter(place)
         self._marks[number].show()
         self._marks[1 - number].hide()
+
+
+class _Canvas(QgsMapCanvas):
+    """Asks for half the room that the map has had."""
+
+    def __init__(self, room: QSize) -> None:
+        super().__init__()
+        self._half = QSize(room.width(), room.height() // 2)
+
+    def sizeHint(self) -> QSize:
+        """Half the room."""
+        return self._half
 
 
 def _look_alike(leader: QgsMapCanvas, follower: QgsMapCanvas) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ...protocol import ChangesResult, Registration
 from ..toolkit.words import briefly, in_digits, mark, tr
 
+METRES = 2
+"""Decimals of lengths."""
 SOURCES = {"images": mark("the images"), "objects": mark("the objects")}
 
 
@@ -13,7 +15,9 @@ def shift_in_words(result: ChangesResult, step: int) -> str:
     found = result.registrations[step - 1]
     if not found.source:
         return tr("The shift between the dates was not measured: small differences may be none.")
-    return tr("Shift: {} m, remaining error: {} m.").format(briefly(found.size_m, 2), briefly(found.error_m, 2))
+    return tr("Shift: {} m, remaining error: {} m.").format(
+        in_digits(found.size_m, METRES), in_digits(found.error_m, METRES)
+    )
 
 
 def measurement_in_words(found: Registration) -> str:
@@ -22,7 +26,7 @@ def measurement_in_words(found: Registration) -> str:
         return ""
     words = tr("Measured on {}, at {} of {} places; {} m where it is largest.")
     source = tr(SOURCES.get(found.source, found.source))
-    return words.format(source, in_digits(found.places), in_digits(found.tried), briefly(found.largest_m, 2))
+    return words.format(source, in_digits(found.places), in_digits(found.tried), in_digits(found.largest_m, METRES))
 
 
 def ground_in_words(result: ChangesResult, step: int) -> str:

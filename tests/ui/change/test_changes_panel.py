@@ -148,7 +148,7 @@ def test_the_shift_stands_first_and_the_table_below_it(panel):
     compare(panel)
     box = panel.outcome
     assert box.isVisible()
-    assert "Shift: 1.3 m, remaining error: 0.41 m." in box.shift.text()
+    assert "Shift: 1.26 m, remaining error: 0.41 m." in box.shift.text()
     assert "42 of 60 places" in box.words.text()
     assert "80% of the ground" in box.words.text()
     rows = [[box.table.item(row, n).text() for n in range(4)] for row in range(box.table.rowCount())]
