@@ -38,7 +38,11 @@ def write_changes(path, steps=1):
     ledger = dataset.CreateLayer("ledger", reference, ogr.wkbMultiPolygon)
     for name, kind in (("object_id", INTEGER), ("flickers", INTEGER), ("history", TEXT)):
         ledger.CreateField(ogr.FieldDefn(name, kind))
-    _add(ledger, ogr.ForceToMultiPolygon(ogr.CreateGeometryFromWkt(square(8.0))), {"object_id": 1, "flickers": 1, "history": "new, removed"})
+    _add(
+        ledger,
+        ogr.ForceToMultiPolygon(ogr.CreateGeometryFromWkt(square(8.0))),
+        {"object_id": 1, "flickers": 1, "history": "new, removed"},
+    )
     offsets = dataset.CreateLayer("offsets", reference, ogr.wkbPoint)
     for name, kind in (("step", INTEGER), ("east_m", REAL), ("north_m", REAL), ("error_m", REAL), ("used", INTEGER)):
         offsets.CreateField(ogr.FieldDefn(name, kind))

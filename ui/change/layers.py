@@ -112,7 +112,9 @@ def add_changes(
         dates, images: date, and ID of the layer of its image, of each date; empty where unknown.
     """
     steps = len(dates) - 1
-    layers = [step_layer(Facts(result, n + 1, (images[n], images[n + 1])), dates[n : n + 2], steps) for n in range(steps)]
+    layers = [
+        step_layer(Facts(result, n + 1, (images[n], images[n + 1])), dates[n : n + 2], steps) for n in range(steps)
+    ]
     extra = [ledger_layer(result.changes_path), offset_layer(result.changes_path)]
     group = QgsLayerTreeGroup(span(dates[0], dates[-1]))
     for layer in [*layers, *(each for each in extra if each.isValid())]:
@@ -135,13 +137,27 @@ def span(earlier: str, later: str) -> str:
 
 def step_layer(facts: Facts, dates: Sequence[str], steps: int) -> QgsVectorLayer:
     """The changes of one step of several."""
-    only = f'|subset="step" = {facts.step}' if steps > 1 else ""
-    source = f"{facts.result.changes_path}|layername={CHANGES_LAYER}{only}"
     name = span(*dates) if steps == 1 or all(dates) else tr("Changes, step {}").format(facts.step)
-    layer = QgsVectorLayer(source, name, "ogr")
+    layer = QgsVectorLayer(changes_source(facts, steps), name, "ogr")
     style_changes(layer)
     keep_facts(layer, facts)
     return layer
+
+
+def changes_source(facts: Facts, steps: int) -> str:
+    """What a layer of the changes of one step is made from."""
+    only = f'|subset="step" = {facts.step}' if steps > 1 else ""
+    return f"{facts.result.changes_path}|layername={CHANGES_LAYER}{only}"
+
+
+def ledger_source(path: str) -> str:
+    """What a layer of all objects is made from."""
+    return f"{path}|layername={LEDGER_LAYER}"
+
+
+def offsets_source(path: str) -> str:
+    """What a layer of the measured shift is made from."""
+    return f"{path}|layername={OFFSETS_LAYER}"
 
 
 def keep_facts(layer: QgsVectorLayer, facts: Facts) -> None:
@@ -152,14 +168,14 @@ def keep_facts(layer: QgsVectorLayer, facts: Facts) -> None:
 
 def ledger_layer(path: str) -> QgsVectorLayer:
     """All objects through all dates; those that flicker are shown."""
-    layer = QgsVectorLayer(f"{path}|layername={LEDGER_LAYER}", tr("All objects over time"), "ogr")
+    layer = QgsVectorLayer(ledger_source(path), tr("All objects over time"), "ogr")
     style_ledger(layer)
     return layer
 
 
 def offset_layer(path: str) -> QgsVectorLayer:
     """Arrows where the shift was measured, 3 mm for each metre."""
-    layer = QgsVectorLayer(f"{path}|layername={OFFSETS_LAYER}", tr("Measured shift"), "ogr")
+    layer = QgsVectorLayer(offsets_source(path), tr("Measured shift"), "ogr")
     style_offsets(layer)
     return layer
 

@@ -247,7 +247,9 @@ def _progress(answers: Answers) -> str:
     if not total:
         return tr("There is nothing to review.")
     done = total - counts[Review.NONE]
-    words = tr_n("{} of {} change reviewed", "{} of {} changes reviewed", total).format(in_digits(done), in_digits(total))
+    words = tr_n("{} of {} change reviewed", "{} of {} changes reviewed", total).format(
+        in_digits(done), in_digits(total)
+    )
     if not done:
         return f"{words}."
     told = tr("{}: {} right, {} wrong, {} unsure.")

@@ -112,7 +112,10 @@ def test_a_date_in_a_name(name, found):
 
 
 def test_what_is_no_date():
-    assert [text for text in ("2024", "2024-02", "2024-02-30", "24", "2024-1", "") if is_date(text)] == ["2024", "2024-02"]
+    assert [text for text in ("2024", "2024-02", "2024-02-30", "24", "2024-1", "") if is_date(text)] == [
+        "2024",
+        "2024-02",
+    ]
 
 
 def test_the_engine_gets_a_copy_of_the_layer_and_the_folder_of_the_run(panel, engine, run, tmp_path):
