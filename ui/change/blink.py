@@ -10,8 +10,9 @@ from qgis.PyQt.QtCore import QEvent, QObject, QRectF, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QKeyEvent
 
 from ..layers.map_keys import MapKeys
+from ..review.keys import WITH
+from .map_tools import TOP_LEFT
 from .pictures import DatePicture, MapCover, Part
-from .swipe import TOP_LEFT
 
 KEY = Qt.Key.Key_O
 
@@ -71,7 +72,9 @@ class BlinkKey(MapKeys):
     released = pyqtSignal()
 
     def __init__(self, canvas: QgsMapCanvas, is_on: Callable[[], bool]) -> None:
-        super().__init__(canvas, lambda event: True if event.key() == KEY and is_on() and _is_bare(event) else None)
+        super().__init__(
+            canvas, lambda event: KEY if event.key() == KEY and event.modifiers() in WITH and is_on() else None
+        )
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Note the release, also that of a key whose canvas has lost the focus."""
@@ -82,7 +85,3 @@ class BlinkKey(MapKeys):
                 self.released.emit()
             return False
         return super().eventFilter(watched, event)
-
-
-def _is_bare(event: QKeyEvent) -> bool:
-    return bool(event.modifiers() == Qt.KeyboardModifier.NoModifier)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Optional, cast
 
-from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject
+from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsVectorLayer
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
@@ -112,7 +112,7 @@ class DateRow(QWidget):
             self.date.text().strip(),
             self.class_field.field if plain else "",
             self.image.currentLayer(),
-            self.complete.currentLayer() if plain else None,
+            cast(Optional[QgsVectorLayer], self.complete.currentLayer()) if plain else None,
         )
 
     @property

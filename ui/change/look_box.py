@@ -12,9 +12,9 @@ from qgis.PyQt.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QPushButton
 from ..toolkit.icons import icon
 from ..toolkit.words import tr
 from .blink import Blink, BlinkKey
+from .map_tools import SwipeTool
 from .pictures import other_of
 from .second_view import SecondView
-from .swipe import SwipeTool
 
 IMAGES = QgsMapLayerProxyModel.Filter.RasterLayer | QgsMapLayerProxyModel.Filter.VectorTileLayer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Optional
+from typing import Any, Optional
 
 from qgis.core import QgsMapLayer, QgsProject, QgsVectorLayer
 from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
@@ -23,9 +23,13 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...protocol import Change, Tally
+from ..toolkit.present import present
 from ..toolkit.words import area_in_words, in_digits, tr
 from .layers import KINDS, Facts, change_layers, facts_of, report_of
 from .text import flicker_in_words, ground_in_words, measurement_in_words, shift_in_words
+
+NAMES: Any = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+NUMBERS: Any = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class OutcomeBox(QGroupBox):
@@ -57,18 +61,18 @@ class OutcomeBox(QGroupBox):
             layout.addWidget(widget)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.find)  # not while QGIS is reading the project
+        self._timer.timeout.connect(self.find_changes)  # not while QGIS is reading the project
         self.chooser.currentIndexChanged.connect(self._show)
         project = QgsProject.instance()
         project.layersAdded.connect(self._note_added)
-        project.layersWillBeRemoved["QStringList"].connect(self.find)
-        self.find()
+        project.layersWillBeRemoved["QStringList"].connect(self.find_changes)
+        self.find_changes()
 
     def release(self) -> None:
         """Stop watching the QGIS project."""
         project = QgsProject.instance()
         project.layersAdded.disconnect(self._note_added)
-        project.layersWillBeRemoved["QStringList"].disconnect(self.find)
+        project.layersWillBeRemoved["QStringList"].disconnect(self.find_changes)
         self._timer.stop()
         self._layers = []
 
@@ -80,11 +84,11 @@ class OutcomeBox(QGroupBox):
 
     def choose(self, layer: QgsVectorLayer) -> None:
         """Choose this layer of changes, which has just been added."""
-        self.find()
+        self.find_changes()
         if layer in self._layers:
             self.chooser.setCurrentIndex(self._layers.index(layer))
 
-    def find(self, removed: Collection[str] = ()) -> None:
+    def find_changes(self, removed: Collection[str] = ()) -> None:
         """List what is in the QGIS project, and keep what is chosen if it still is there.
 
         Args:
@@ -138,7 +142,9 @@ class SummaryTable(QTableWidget):
         self._kinds: list[Change] = []
         self._chosen: Optional[Change] = None
         self.setHorizontalHeaderLabels([tr("Kind"), tr("Number"), tr("Area"), tr("Interval")])
-        self.horizontalHeaderItem(3).setToolTip(tr("95% interval of the number, from the accuracy of both runs"))
+        present(self.horizontalHeaderItem(3)).setToolTip(
+            tr("95% interval of the number, from the accuracy of both runs")
+        )
         self.setAccessibleName(tr("Changes by kind"))
         self.setToolTip(tr("Click a row to see this kind alone, and again to see all"))
         self.verticalHeader().hide()
@@ -159,8 +165,7 @@ class SummaryTable(QTableWidget):
         for row, kind in enumerate(self._kinds):
             for column, text in enumerate(_cells(tallies[kind])):
                 item = QTableWidgetItem(text)
-                side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
-                item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+                item.setTextAlignment(NAMES if column == 0 else NUMBERS)
                 self.setItem(row, column, item)
         self.setColumnHidden(3, all(tally.low is None for tally in tallies.values()))
         self.clearSelection()

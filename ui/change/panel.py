@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from qgis.core import QgsApplication, QgsProject
 from qgis.gui import QgisInterface
@@ -152,7 +152,7 @@ class ChangesPanel(QWidget):
     def _start(self, surveys: Sequence[FrozenSurvey], anyway: bool) -> None:
         options = self.options
         folder = new_folder(options.folder(), "changes", "-".join(filter(None, self._dates)))
-        settings = {
+        settings: dict[str, Any] = {
             "register": options.register.isChecked(), "limit_m": round(options.limit.value(), 1),
             "anyway": anyway or options.anyway.isChecked(),
         }  # fmt: skip

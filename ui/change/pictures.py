@@ -135,7 +135,7 @@ class MapCover(QgsMapCanvasItem):
         """The whole canvas."""
         return QRectF(0, 0, self._canvas.width(), self._canvas.height())
 
-    def paint(self, painter: QPainter, *_: object) -> None:
+    def paint(self, painter: Any, *_: Any) -> None:
         """Draw; Qt calls this."""
         for part in self._parts:
             if not part.picture.picture.isNull():

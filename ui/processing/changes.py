@@ -117,8 +117,7 @@ class ChangesAlgorithm(LabelledAlgorithm):
     ) -> bool:
         """Read the layers, and whether to load the results."""
         self._load = self.parameterAsBool(parameters, "LOAD", context)
-        images = [self.parameterAsRasterLayer(parameters, f"{side}_IMAGE", context) for side in SIDES]
-        self._images = tuple(image.id() if image is not None else "" for image in images)
+        self._images = self._image_id(parameters, context, SIDES[0]), self._image_id(parameters, context, SIDES[1])
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def request(
@@ -198,6 +197,10 @@ class ChangesAlgorithm(LabelledAlgorithm):
             tr("Polygons within which the layer has all objects. Leave empty for the hull of its polygons."),
             advanced=True,
         )
+
+    def _image_id(self, parameters: Values, context: QgsProcessingContext, side: str) -> str:
+        layer = self.parameterAsRasterLayer(parameters, f"{side}_IMAGE", context)
+        return str(layer.id()) if layer is not None else ""
 
     def _choice(self, parameters: Values, context: QgsProcessingContext, side: str) -> Choice:
         """What is given for a date; nothing given is refused when it is frozen.

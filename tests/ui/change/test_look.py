@@ -26,7 +26,7 @@ def images(qgis_new_project, tmp_path):
 @pytest.fixture
 def box(qgis_iface, canvas, images, monkeypatch):
     window = qgis_iface.mainWindow()
-    monkeypatch.setattr(qgis_iface, "addDockWidget", lambda area, dock: window.addDockWidget(area, dock), raising=False)
+    monkeypatch.setattr(qgis_iface, "addDockWidget", window.addDockWidget, raising=False)
     monkeypatch.setattr(qgis_iface, "removeDockWidget", window.removeDockWidget, raising=False)
     canvas.setLayers(images[::-1])
     canvas.setExtent(QgsRectangle(500_004, 2_999_980, 500_028, 2_999_992))
