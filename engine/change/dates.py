@@ -40,6 +40,8 @@ UNIT = 0.002
 """Metres of a CRS that differ by less than this share from those on the ground are taken for these."""
 BESIDE_M = 200.0
 """Objects are read up to here beyond what the other dates cover."""
+MADE = re.compile(r"polygons(-\d+)?\.gpkg")
+"""The polygons of a run, and those made later at another threshold."""
 ISO = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
 
@@ -140,12 +142,13 @@ def open_date(survey: Survey) -> Date:
         OrthomaskError: there is neither a finished run nor a polygon layer, or it has no CRS.
     """
     path = Path(survey.path)
-    if path.name == POLYGONS and (path.parent / RECORD).exists():
-        path = path.parent
-    return _run(survey, path) if path.is_dir() and path.suffix.lower() != ".gdb" else _layer(survey, path)
+    if MADE.fullmatch(path.name) and (path.parent / RECORD).exists():
+        return _run(survey, path.parent, path.name)
+    return _run(survey, path, POLYGONS) if path.is_dir() and path.suffix.lower() != ".gdb" else _layer(survey, path)
 
 
-def _run(survey: Survey, folder: Path) -> Date:
+def _run(survey: Survey, folder: Path, name: str) -> Date:
+    """A run with its polygons, or those in a file made later at another threshold, which lies beside them."""
     record = _record(folder)
     try:
         classes = [from_json(ClassInfo, info) for info in record["model"]["classes"]]
@@ -153,7 +156,7 @@ def _run(survey: Survey, folder: Path) -> Date:
         when = survey.date or str(record.get("image_date") or "")
     except (KeyError, TypeError, ValueError, OrthomaskError, pyproj.exceptions.CRSError) as error:
         raise _no_run(folder, str(error)) from error
-    polygons = folder / POLYGONS
+    polygons = folder / name
     layers = layers_of(str(polygons))
     layer = edits.LAYER if edits.LAYER in layers else ""
     return Date(

@@ -22,6 +22,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...protocol import OrthomaskError
+from ..layers.sources import is_file
 from ..runs.folders import default_parent
 from ..runs.results import read_run
 from ..toolkit.field_chooser import FieldChooser
@@ -58,6 +59,8 @@ class DateRow(QWidget):
         self.date.setToolTip(tr("When the objects were there: a year, a month or a day, such as 2024-05-31"))
         self.image = _layers(RASTERS, tr("none"))
         self.image.setToolTip(tr("What the objects were taken from: to measure the shift, and to look at"))
+        self.image_words = QLabel(tr("The shift is not measured on this image, because it is not a file."))
+        self.image_words.setWordWrap(True)
         self.class_field = FieldChooser(tr("all of one class"))
         self.complete = _layers(POLYGONS, tr("the hull of its polygons"))
         self.complete.setToolTip(tr("Where the layer has all objects: polygons that cover this ground"))
@@ -146,16 +149,18 @@ class DateRow(QWidget):
         self._form.addRow(first)
         self._form.addRow(tr("Date"), self.date)
         self._form.addRow(tr("Image"), self.image)
+        self._form.addRow(self.image_words)
         self._form.addRow(tr("Class"), self.class_field)
         self._form.addRow(tr("Complete in"), self.complete)
         self._show_plain()
+        self._show_image()
 
     def _connect(self) -> None:
         self.chooser.currentIndexChanged.connect(self._take)
         self.folder_button.clicked.connect(self._ask_folder)
         self.remove_button.clicked.connect(self.removed)
         self.date.textChanged.connect(self.changed)
-        self.image.layerChanged.connect(self.changed)
+        self.image.layerChanged.connect(self._show_image)
         self.class_field.currentIndexChanged.connect(self.changed)
         self.complete.layerChanged.connect(self.changed)
 
@@ -173,6 +178,11 @@ class DateRow(QWidget):
         self._show_plain()
         if objects is not None and objects.run is not None:
             self.image.setLayer(image_layer(objects))
+        self.changed.emit()
+
+    def _show_image(self, *_: object) -> None:
+        image = self.image.currentLayer()
+        self.image_words.setVisible(image is not None and not is_file(image))
         self.changed.emit()
 
     def _show_plain(self) -> None:

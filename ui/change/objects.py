@@ -18,6 +18,7 @@ from ..layers.images import places_of
 from ..layers.sources import crs_name, image_of, is_file, region_of
 from ..layers.vector_snapshot import VectorSnapshot
 from ..review.choice_box import reviewable, run_folder
+from ..runs import generations
 from ..runs.results import Run
 from ..toolkit.words import tr
 from .layers import is_change_layer
@@ -90,7 +91,7 @@ class Choice:
         if run is not None:
             _require_saved(layer)
             own = image is None or is_image_of(image, run)
-            survey = Survey(str(run.folder), date=self.date, image=None if own else image_of(image))
+            survey = Survey(_polygons(run), date=self.date, image=None if own else image_of(image))
             return FrozenSurvey(survey)
         if layer is None:
             sentence, remedy = tr("A date has no objects."), tr("Choose the folder of a run, or a polygon layer.")
@@ -181,6 +182,12 @@ def id_field(layer: QgsVectorLayer) -> str:
         return ID
     keys = layer.primaryKeyAttributes()
     return str(layer.fields().at(keys[0]).name()) if len(keys) == 1 else ""
+
+
+def _polygons(run: Run) -> str:
+    """The folder of a run, or the file with its polygons at another threshold, if these are the newest."""
+    newest = generations.newest(run.folder)
+    return str(run.folder if newest.name == generations.POLYGONS else newest)
 
 
 def _require_crs(layer: QgsVectorLayer) -> None:

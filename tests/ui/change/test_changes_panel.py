@@ -225,3 +225,9 @@ def test_a_folder_and_a_third_date(panel, engine, run_folder, tmp_path, monkeypa
     assert [layer.featureCount() for layer in layers] == [4, 1]
     press(row.remove_button)
     assert len(panel.dates.rows) == 2
+
+
+def test_a_run_remade_at_another_threshold_is_compared_as_it_is_now(panel, engine, tmp_path):
+    shutil.copy(tmp_path / "run" / "polygons.gpkg", tmp_path / "run" / "polygons-2.gpkg")
+    compare(panel)
+    assert engine.asked("changes")[0]["surveys"][1]["path"] == str(tmp_path / "run" / "polygons-2.gpkg")
