@@ -143,7 +143,7 @@ class SummaryTable(QTableWidget):
         self._chosen: Optional[Change] = None
         self.setHorizontalHeaderLabels([tr("Kind"), tr("Number"), tr("Area"), tr("Interval")])
         present(self.horizontalHeaderItem(3)).setToolTip(
-            tr("95% interval of the number, from the accuracy of both runs")
+            tr("Interval of the number (95%), from the accuracy of both runs")
         )
         self.setAccessibleName(tr("Changes by kind"))
         self.setToolTip(tr("Click a row to see this kind alone, and again to see all"))

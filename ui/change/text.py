@@ -32,7 +32,7 @@ def measurement_in_words(found: Registration) -> str:
 def ground_in_words(result: ChangesResult, step: int) -> str:
     """How much ground was compared in a step."""
     area_km2, share = result.compared_km2[step - 1], result.compared_share[step - 1]
-    return tr("Compared: {} km², {}% of the ground that either date covers.").format(
+    return tr("Compared: {} km² of the ground that either date covers ({}%).").format(
         briefly(area_km2, 3), in_digits(100 * share)
     )
 

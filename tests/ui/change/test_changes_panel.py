@@ -153,7 +153,7 @@ def test_the_shift_stands_first_and_the_table_below_it(panel):
     assert box.isVisible()
     assert "Shift: 1.26 m, remaining error: 0.41 m." in box.shift.text()
     assert "42 of 60 places" in box.words.text()
-    assert "80% of the ground" in box.words.text()
+    assert "0.5 km² of the ground that either date covers (80%)" in box.words.text()
     rows = [[box.table.item(row, n).text() for n in range(4)] for row in range(box.table.rowCount())]
     assert rows[0] == ["new", "1", "25 m²", "0 – 3"]
     assert [row[0] for row in rows] == ["new", "removed", "unsure", "unchanged"]
