@@ -151,7 +151,7 @@ class ChangesPanel(QWidget):
 
     def _start(self, surveys: Sequence[FrozenSurvey], anyway: bool) -> None:
         options = self.options
-        folder = new_folder(options.folder(), "changes", "-".join(filter(None, self._dates)))
+        folder = new_folder(options.folder(), "changes", "-".join(filter(None, self._dates)) or "dates")
         settings: dict[str, Any] = {
             "register": options.register.isChecked(), "limit_m": round(options.limit.value(), 1),
             "anyway": anyway or options.anyway.isChecked(),

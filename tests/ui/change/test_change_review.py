@@ -165,3 +165,14 @@ def test_keys_mean_nothing_while_the_panel_is_hidden(panel, box, canvas, path):
     panel.hide()
     press(canvas, KEY.Key_A)
     assert answers(path)["new"] == ""
+
+
+def test_a_comparison_is_there_again_with_its_project(panel, box, tmp_path):
+    QgsProject.instance().write(str(tmp_path / "town.qgs"))
+    QgsProject.instance().clear()
+    assert panel.outcome.layer is None
+    QgsProject.instance().read(str(tmp_path / "town.qgs"))
+    QCoreApplication.processEvents()
+    assert "1.26 m" in panel.outcome.shift.text()
+    assert panel.outcome.report_button.isEnabled()
+    assert box.words.text() == "0 of 3 changes reviewed."

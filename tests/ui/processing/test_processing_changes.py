@@ -5,12 +5,14 @@ from qgis.core import (
     QgsApplication,
     QgsFeature,
     QgsGeometry,
+    QgsLayerTreeModel,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProject,
     QgsVectorLayer,
 )
+from qgis.gui import QgsLayerTreeView
 from scene import CRS, square
 
 from orthomask.ui.change.layers import change_layers, facts_of
@@ -18,7 +20,11 @@ from orthomask.ui.processing.provider import OrthomaskProvider
 
 
 @pytest.fixture
-def provider(qgis_processing, qgis_new_project, client):
+def provider(qgis_processing, qgis_new_project, qgis_iface, client, monkeypatch):
+    """Our algorithms, and the layer tree that newer QGIS adds layers to."""
+    tree = QgsLayerTreeView()
+    tree.setModel(QgsLayerTreeModel(QgsProject.instance().layerTreeRoot()))
+    monkeypatch.setattr(type(qgis_iface), "layerTreeView", lambda _: tree, raising=False)
     provider = OrthomaskProvider(client)
     QgsApplication.processingRegistry().addProvider(provider)
     yield provider
