@@ -17,25 +17,25 @@ import shapely
 from ...protocol import (
     CHANGES_FILE,
     REPORT_FILE,
-    Change,
     ChangesRequest,
     ChangesResult,
     ErrorCode,
     Existing,
     OrthomaskError,
     Registration,
-    Tally,
 )
 from ...protocol.words import tr
 from ..outputs import alone, refuse_in_use, write_atomically, writing
 from ..progress import Progress
 from . import dates as reading
 from . import evidence, kinds, output, report
-from .dates import Date, Frame, Objects
+from .dates import Date, Frame
 from .kinds import Verdicts
 from .ledger import Ledger, flickering, mark_flicker
 from .matching import Group, Matches, match
+from .objects import Objects, comparable, covered, read, share_borders
 from .registration import POINT, Shifts, Side, register
+from .tallies import tallies
 
 FEW = 0.5
 """Less than this share of the ground compared is told."""
@@ -57,10 +57,11 @@ class Survey:
 
 
 class Compared(NamedTuple):
-    """Ground that both dates of a step cover, in km², and its share of all that either covers."""
+    """Ground that both dates of a step cover: in km², its share of all that either covers, and the objects on it."""
 
     km2: float
     share: float
+    objects: tuple[int, int]
 
 
 def run(request: ChangesRequest, progress: Progress) -> ChangesResult:
@@ -87,9 +88,13 @@ def run(request: ChangesRequest, progress: Progress) -> ChangesResult:
         registrations.append(shifts.registration)
         warnings += _told(pair, ground, shifts.registration, request)
     counts = _marked(steps, surveys, ledger)
-    tallies = tuple(tally for step in steps for tally in _tallies(step))
+    tallied = tuple(
+        tally
+        for step, ground, one, other in zip(steps, compared, surveys, surveys[1:])
+        for tally in tallies(step, (one.date, other.date), ground.objects)
+    )
     result = ChangesResult(
-        str(target), str(target.with_name(REPORT_FILE)), tuple(registrations), tallies,
+        str(target), str(target.with_name(REPORT_FILE)), tuple(registrations), tallied,
         tuple(round(each.km2, 4) for each in compared), tuple(round(each.share, 4) for each in compared),
         len(counts.ids), int((counts.times > 0).sum()), round(time.monotonic() - started, 2), warnings,
     )  # fmt: skip
@@ -118,11 +123,11 @@ def _read(request: ChangesRequest, progress: Progress) -> tuple[list[Survey], Fr
     objects = []
     for number, date in enumerate(dates):
         progress.report(number / len(dates), tr("Reading the objects"))
-        found, told = reading.read(date, frame.crs, frame.around(number))
+        found, told = read(date, frame.crs, frame.around(number))
         objects.append(found)
         warnings += told
-    grounds = [reading.covered(date, found, frame.crs) for date, found in zip(dates, objects)]
-    kept, told = reading.comparable(dates, objects)
+    grounds = [covered(date, found, frame.crs) for date, found in zip(dates, objects)]
+    kept, told = comparable(dates, objects)
     codes = _codes(kept)
     return [Survey(*each) for each in zip(dates, kept, grounds, codes)], frame, warnings + told
 
@@ -214,14 +219,18 @@ def _step(
     sides, inside = _sides(pair, moved, shared, error_m)
     matches = match(sides[0].outlines, sides[1].outlines, (sides[0].classes, sides[1].classes))
     progress.report(0.4)
-    found = kinds.judge(matches, sides[0], sides[1], error_m, before.date.shared and after.date.shared)
+    found = kinds.judge(
+        matches, sides[0], sides[1], error_m, all(share_borders(each.date, each.objects) for each in pair)
+    )
     found, following = _numbered(found, matches, inside, len(after.objects.ids))
     _doubted(found, pair, shifts, frame, names, progress.part(0.6, 1))
     rows = ledger.step(found, following, moved, after.objects.outlines, (before.codes, after.codes), shifts.moved)
     found.evidence[:] = None
     areas = _areas(found, before.objects, after.objects)
     done = output.Done(number, found, rows, np.zeros(len(rows), bool), moved, shifts.points, areas)
-    return done, Compared(shared.area / 1e6, shared.area / shapely.union(*grounds).area)
+    return done, Compared(
+        shared.area / 1e6, shared.area / shapely.union(*grounds).area, (len(inside[0]), len(inside[1]))
+    )
 
 
 def _sides(
@@ -310,16 +319,6 @@ def _marked(steps: list[output.Done], surveys: list[Survey], ledger: Ledger) -> 
         flickers = mark_flicker(step.found, step.rows, ids[times > 0])
         steps[index] = step._replace(flickers=flickers)
     return Counted(ids, times, presence, row)
-
-
-def _tallies(step: output.Done) -> list[Tally]:
-    """How much there is of each kind, in the order of `Change`; without what flickers."""
-    areas = np.where(np.isnan(step.areas_m2[1]), step.areas_m2[0], step.areas_m2[1])
-    tallies = []
-    for kind in Change:
-        those = (step.found.kind == kind.value) & ~step.flickers
-        tallies.append(Tally(step.number, kind, int(those.sum()), round(float(areas[those].sum()), 1)))
-    return tallies
 
 
 def _write(

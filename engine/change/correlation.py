@@ -15,8 +15,8 @@ FLAT = 1e-3
 """A window whose pixels differ by less than this, relative to their size, shows nothing."""
 PEAK_PX = 4
 """Sidelobes of a peak lie within this; other peaks beyond."""
-FINE = 20
-"""A peak is found to this part of a pixel."""
+FINE = 10
+"""Samples of a pixel around a peak, between which a parabola is fitted."""
 
 
 class Peak(NamedTuple):
@@ -53,7 +53,7 @@ def edges(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
     across, down = (ndimage.gaussian_filter(grey, EDGE_PX, order=order) for order in ((0, 1), (1, 0)))
     gradient = across + 1j * down
     strength = np.abs(gradient)
-    clear = ndimage.binary_erosion(valid, iterations=CLEAR_PX, border_value=1)
+    clear = valid if valid.all() else ndimage.binary_erosion(valid, iterations=CLEAR_PX, border_value=1)
     usual = np.median(strength[clear]) if clear.any() else 0.0
     scale = strength * (strength + usual)
     return np.where(clear & (scale > 0), gradient**2 / np.where(scale > 0, scale, 1), 0).astype(np.complex64)
@@ -63,8 +63,8 @@ def correlate(before: np.ndarray, after: np.ndarray, reach_px: float) -> Peak:
     """Where two windows of `edges` `(H, W)` agree best, within `reach_px` along rows and along columns.
 
     Their cross-power spectrum is partly whitened, which sharpens the peak of phase correlation (Kuglin and Hines 1975)
-    without giving noise the same voice. The peak is refined by a Fourier transform of its surroundings at 1/20 pixel
-    (Guizar-Sicairos et al. 2008), and fitted between those.
+    without giving noise the same voice. The peak is refined by a Fourier transform of its surroundings at 1/10 pixel
+    (Guizar-Sicairos et al. 2008), and a parabola through those.
     """
     taper = np.outer(*(np.hanning(size + 2)[1:-1] for size in before.shape))
     spectra = [fft.fft2((part - np.average(part, weights=taper)) * taper) for part in (before, after)]
@@ -99,4 +99,15 @@ def _finer(product: np.ndarray, place: np.ndarray) -> np.ndarray:
     )
     surface = (down @ product @ across.T).real
     row, column = np.unravel_index(surface.argmax(), surface.shape)
-    return np.array((steps[row], steps[column]))
+    return np.array(
+        (steps[row] + _top(surface[:, column], row) / FINE, steps[column] + _top(surface[row], column) / FINE)
+    )
+
+
+def _top(heights: np.ndarray, index: int) -> float:
+    """How far the top of the parabola through a highest sample and its neighbours is from it, in samples."""
+    if index in (0, len(heights) - 1):
+        return 0.0
+    left, middle, right = heights[index - 1 : index + 2]
+    bend = left - 2 * middle + right
+    return float((left - right) / (2 * bend)) if bend < 0 else 0.0

@@ -1,4 +1,4 @@
-"""The objects of a date: of a run or of a polygon layer, in a CRS common to all dates, and where they are complete."""
+"""The dates to compare: runs or polygon layers, and the CRS in metres that they are compared in."""
 
 from __future__ import annotations
 
@@ -22,20 +22,12 @@ from rasterio.errors import RasterioError
 from ...protocol import ClassInfo, ErrorCode, Image, OrthomaskError, Outline, Survey, from_json
 from ...protocol.words import tr
 from ..images import georeference, regions
-from ..runs.runs import NODATA
 from ..shapes import edits
-from ..shapes.measure import measured
-from ..shapes.vector_files import batches, choose_layer, crs_of, info_of, layers_of, plain, require_field
+from ..shapes.vector_files import choose_layer, crs_of, info_of, layers_of, require_field
 
-POLYGONS, RECORD, CLASS, CONFIDENCE, OUTLINE, ID = (
-    "polygons.gpkg", "run.json", "class", "confidence", "outline", "id",
-)  # fmt: skip
-OUTLINE_PX, LAYER_M = 1.5, 0.5
-"""Error of an outline: of a run, in pixels of its model; of any other layer, in metres."""
-COVER_PX = 1024
-"""The ground that a run covers is known on a grid of about this many cells along the longer side."""
-AROUND_M = 5.0
-"""How far beyond the hull of its polygons a layer is complete, so that those at the edge lie whole inside."""
+POLYGONS, RECORD = "polygons.gpkg", "run.json"
+OUTLINE_PX, LAYER_M = 1.0, 0.5
+"""Error of an outline: of a run, in pixels of its model or of its image, the larger; of any other layer, in metres."""
 UNIT = 0.002
 """Metres of a CRS that differ by less than this share from those on the ground are taken for these."""
 BESIDE_M = 200.0
@@ -43,30 +35,6 @@ BESIDE_M = 200.0
 MADE = re.compile(r"polygons(-\d+)?\.gpkg")
 """The polygons of a run, and those made later at another threshold."""
 ISO = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
-
-
-class Objects(NamedTuple):
-    """Objects of a date, in the common CRS.
-
-    Attributes:
-        outlines: `(N,)` valid polygons and multipolygons.
-        areas_m2: `(N,)` on the ellipsoid.
-        classes: `(N,)` names; empty where the layer does not say.
-        ids: `(N,)` in the source, as text.
-        confidence: `(N,)` 0 to 1; NaN where not known.
-        drawn: `(N,)` whether a person added or corrected it.
-    """
-
-    outlines: np.ndarray
-    areas_m2: np.ndarray
-    classes: np.ndarray
-    ids: np.ndarray
-    confidence: np.ndarray
-    drawn: np.ndarray
-
-    def chosen(self, which: np.ndarray) -> Objects:
-        """Some of the objects."""
-        return Objects(*(values[which] for values in self))
 
 
 class Band(NamedTuple):
@@ -88,7 +56,7 @@ class Date:
         crs: of that layer.
         record: of the run; empty for any other layer.
         closed: names of all classes that it could have found; None if it may have any.
-        shared: whether its outlines share borders, as fields do.
+        shared: whether outlines share borders, as fields do; None if only they themselves can tell.
         error_m: of outlines.
     """
 
@@ -100,7 +68,7 @@ class Date:
     crs: pyproj.CRS
     record: dict[str, Any]
     closed: tuple[str, ...] | None
-    shared: bool
+    shared: bool | None
     error_m: float
 
     @property
@@ -152,7 +120,8 @@ def _run(survey: Survey, folder: Path, name: str) -> Date:
     record = _record(folder)
     try:
         classes = [from_json(ClassInfo, info) for info in record["model"]["classes"]]
-        gsd_m, crs = float(record["model"]["gsd_m"]), pyproj.CRS.from_user_input(record["source"]["crs"])
+        gsd_m = max(float(record["model"]["gsd_m"]), *map(float, record["source"]["gsd_m"]))
+        crs = pyproj.CRS.from_user_input(record["source"]["crs"])
         when = survey.date or str(record.get("image_date") or "")
     except (KeyError, TypeError, ValueError, OrthomaskError, pyproj.exceptions.CRSError) as error:
         raise _no_run(folder, str(error)) from error
@@ -195,7 +164,7 @@ def _layer(survey: Survey, path: Path) -> Date:
         remedy = tr("Set the CRS of the layer, or specify it, on the command line with --crs.")
         raise OrthomaskError(error.code, error.sentence, remedy, error.details) from error
     when = survey.date if ISO.fullmatch(survey.date) else ""
-    return Date(survey, survey.date or path.stem, when, path, layer, crs, {}, None, False, LAYER_M)
+    return Date(survey, survey.date or path.stem, when, path, layer, crs, {}, None, None, LAYER_M)
 
 
 def require_order(dates: Sequence[Date]) -> None:
@@ -285,26 +254,30 @@ def _metric(crs: pyproj.CRS, place: shapely.Point) -> pyproj.CRS:
 
 def _bounds(date: Date) -> shapely.Geometry | None:
     """The bounds of a date in degrees; None if it has neither objects nor rasters."""
-    raster = _raster(date)
-    if raster is not None:
-        with _opened(raster) as dataset:
+    found = raster(date)
+    if found is not None:
+        with opened(found) as dataset:
             bounds, crs = dataset.bounds, dataset.crs.to_wkt()
     elif date.layer:
-        found = info_of(str(date.path), date.layer, force_total_bounds=True)["total_bounds"]
-        bounds, crs = found, date.crs
-    if raster is None and (not date.layer or bounds is None or not np.isfinite(bounds).all()):
+        bounds, crs = info_of(str(date.path), date.layer, force_total_bounds=True)["total_bounds"], date.crs
+    if found is None and (not date.layer or bounds is None or not np.isfinite(bounds).all()):
         return None
     box = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform_bounds(*bounds)
     return shapely.box(*box)
 
 
-def _raster(date: Date) -> Path | None:
+def raster(date: Date) -> Path | None:
     """The raster of a run that says where it has data."""
     names = ("classes.tif", "probabilities.tif") if date.folder else ()
     return next((date.folder / name for name in names if date.folder and (date.folder / name).exists()), None)
 
 
-def _opened(path: Path) -> Any:
+def opened(path: Path) -> Any:
+    """A raster of a run.
+
+    Raises:
+        OrthomaskError: it is damaged.
+    """
     try:
         return rasterio.open(path)
     except RasterioError as error:
@@ -319,164 +292,3 @@ def damaged(path: Path, error: Exception) -> OrthomaskError:
         tr("Repeat the run, or give its polygons.gpkg without the rasters."),
         str(error),
     )
-
-
-def covered(date: Date, objects: Objects, crs: pyproj.CRS) -> shapely.Geometry:
-    """The ground on which the objects of a date are complete, in `crs`.
-
-    Of a run, where it has data, in cells of a grid; of a layer, its region, or the convex hull of its polygons.
-
-    Raises:
-        OrthomaskError: the run's raster is damaged, or the region cannot be read.
-    """
-    raster = _raster(date)
-    if raster is not None:
-        return _data(raster, crs)
-    if date.survey.region:
-        try:
-            region = shapely.make_valid(shapely.from_wkt(date.survey.region))
-        except shapely.errors.ShapelyError as error:
-            raise OrthomaskError(
-                ErrorCode.REGION_UNREADABLE, tr("The region cannot be read."), tr("Draw it again."), str(error)
-            ) from error
-        return regions.polygonal(regions.reprojected(region, date.crs, crs))
-    corners = shapely.get_coordinates(objects.outlines)
-    hull = shapely.convex_hull(shapely.multipoints(corners)) if len(corners) else shapely.Polygon()
-    return shapely.buffer(hull, AROUND_M)
-
-
-def _data(path: Path, crs: pyproj.CRS) -> shapely.Geometry:
-    """Where a raster has data, in cells of `COVER_PX`."""
-    with _opened(path) as dataset:
-        step = max(1.0, max(dataset.width, dataset.height) / COVER_PX)
-        shape = max(1, round(dataset.height / step)), max(1, round(dataset.width / step))
-        try:
-            there = dataset.read(1, out_shape=shape) != NODATA
-        except RasterioError as error:
-            raise damaged(path, error) from error
-        transform = dataset.transform @ Affine.scale(dataset.width / shape[1], dataset.height / shape[0])
-        found = rasterio.features.shapes(there.astype(np.uint8), there, transform=transform)
-        cells = shapely.union_all([shapely.geometry.shape(cell) for cell, _ in found])
-        source = dataset.crs.to_wkt()
-    if pyproj.CRS(source).equals(crs, ignore_axis_order=True):
-        return cells
-    return regions.polygonal(shapely.make_valid(regions.reprojected(cells, source, crs)))
-
-
-def read(date: Date, crs: pyproj.CRS, near: shapely.Geometry) -> tuple[Objects, tuple[str, ...]]:
-    """The objects of a date near a geometry in `crs`, and a warning for each kind that was repaired or left out.
-
-    Raises:
-        OrthomaskError: the layer cannot be read, or has no polygons.
-    """
-    if not date.layer:
-        return _gathered([], crs), ()
-    fields = _fields(date)
-    count = {"mended": 0, "flat": 0, "empty": 0, "read": 0}
-    parts = [
-        _part(fids, wkb, dict(zip(fields.values(), data)), date, crs, count)
-        for fids, wkb, data in batches(str(date.path), date.layer, list(fields), _box(near, crs, date.crs))
-    ]
-    if not date.record and count["read"] and count["read"] == count["flat"] + count["empty"]:
-        raise OrthomaskError(
-            ErrorCode.LABELS_EMPTY,
-            tr("The layer “{}” contains no polygons.").format(date.layer),
-            tr("Choose a layer of polygons; buffer points and lines first."),
-        )
-    return _gathered(parts, crs), _told(date, count)
-
-
-def _told(date: Date, count: dict[str, int]) -> tuple[str, ...]:
-    words = (
-        ("mended", tr("{} of {} features in “{}” were not valid and have been repaired.")),
-        ("flat", tr("{} of {} features in “{}” are points or lines and were left out.")),
-        ("empty", tr("{} of {} features in “{}” have no area and were left out.")),
-    )
-    return tuple(text.format(count[kind], count["read"], date.label) for kind, text in words if count[kind])
-
-
-def _fields(date: Date) -> dict[str, str]:
-    """The attributes to read, and what they are to us."""
-    there = set(map(str, info_of(str(date.path), date.layer)["fields"]))
-    if date.record:
-        return {name: name for name in (ID, CLASS, CONFIDENCE, OUTLINE) if name in there}
-    return {date.survey.class_field: CLASS} if date.survey.class_field else {}
-
-
-def _box(near: shapely.Geometry, crs: pyproj.CRS, target: pyproj.CRS) -> tuple[float, ...] | None:
-    """Bounds in the CRS of a layer; None to read all of it."""
-    if near.is_empty:
-        return None
-    box = pyproj.Transformer.from_crs(crs, target, always_xy=True).transform_bounds(*near.bounds)
-    return box if np.isfinite(box).all() and box[0] < box[2] else None
-
-
-def _part(
-    fids: np.ndarray, wkb: np.ndarray, data: dict[str, np.ndarray], date: Date, crs: pyproj.CRS, count: dict[str, int]
-) -> dict[str, np.ndarray]:
-    """Some objects in `crs`, valid; `count` counts the rest."""
-    drawn = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
-    empty = shapely.is_missing(drawn) | shapely.is_empty(drawn)
-    flat = ~empty & (shapely.get_dimensions(drawn) < 2)
-    count["read"] += len(drawn)
-    count["flat"] += int(flat.sum())
-    chosen = np.flatnonzero(~empty & ~flat)
-    outlines = drawn[chosen]
-    if not date.crs.equals(crs, ignore_axis_order=True):
-        outlines = np.asarray(regions.reprojected(outlines, date.crs, crs))
-    odd = ~shapely.is_valid(outlines) | (shapely.get_type_id(outlines) == shapely.GeometryType.GEOMETRYCOLLECTION)
-    outlines[odd] = [regions.mended(outline) for outline in outlines[odd]]
-    solid = shapely.area(outlines) > 0
-    count["mended"] += int((odd & solid).sum())
-    count["empty"] += int(empty.sum() + (~solid).sum())
-    chosen = chosen[solid]
-    given = {name: values[chosen] for name, values in data.items()}
-    confidence = given.get(CONFIDENCE, np.full(len(chosen), np.nan)).astype(float)
-    edited = np.isin(given.get(OUTLINE, np.full(len(chosen), "", object)).astype(str), ("added", "corrected"))
-    ids = given.get(ID, fids[chosen])
-    return {
-        "outlines": outlines[solid],
-        "classes": np.array([plain(value) for value in given.get(CLASS, np.full(len(chosen), "", object))], object),
-        "ids": np.array([plain(value) or plain(fid) for value, fid in zip(ids, fids[chosen])], object),
-        "confidence": np.where(edited, np.nan, confidence),
-        "drawn": edited | (np.isnan(confidence) & bool(date.record)),
-    }
-
-
-def _gathered(parts: Sequence[dict[str, np.ndarray]], crs: pyproj.CRS) -> Objects:
-    kinds = {"outlines": object, "classes": object, "ids": object, "confidence": float, "drawn": bool}
-    columns = {
-        name: np.concatenate([part[name] for part in parts] or [np.empty(0, kind)]).astype(kind)
-        for name, kind in kinds.items()
-    }
-    pieces, owners = shapely.get_parts(columns["outlines"], return_index=True)
-    areas = np.bincount(owners, measured(pieces, crs)[0], len(columns["outlines"])) if len(pieces) else np.empty(0)
-    return Objects(areas_m2=areas, **columns)
-
-
-def comparable(dates: Sequence[Date], objects: Sequence[Objects]) -> tuple[list[Objects], tuple[str, ...]]:
-    """The objects of each date whose class every date could have, and a warning that names the others.
-
-    A run knows the classes of its model; a layer may have any, and one without an attribute of classes has them all.
-
-    Raises:
-        OrthomaskError: no class is left.
-    """
-    closed = [{name.casefold() for name in date.closed} for date in dates if date.closed is not None]
-    if not closed:
-        return list(objects), ()
-    common = set.intersection(*closed)
-    kept, lost = [], set()
-    for each in objects:
-        known = np.array([name == "" or name.casefold() in common for name in each.classes], bool)
-        lost |= set(each.classes[~known])
-        kept.append(each.chosen(known))
-    if not common or (lost and not any(len(each.ids) for each in kept)):
-        names = sorted({name for date in dates for name in date.closed or ()} | lost)
-        raise OrthomaskError(
-            ErrorCode.LABELS_CLASSES,
-            tr("The dates have no class in common: {}.").format(", ".join(names)),
-            tr("Choose objects of the same class, or a layer without its attribute of classes."),
-        )
-    words = tr("Not every date knows the class {}: its objects are not compared.")
-    return kept, tuple(words.format(f"“{name}”") for name in sorted(lost))

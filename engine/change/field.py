@@ -21,8 +21,6 @@ NEAREST = 0.1
 """Of equal agreements the nearer one is meant: the farthest counts this much less."""
 OUTLIER, DEVIATION = 3.0, 1 / np.sqrt(2 * np.log(2))
 """A place further off than so many standard deviations is an outlier; one is that many medians of the distances."""
-TINY_M = 1e-6
-"""Unless it is as near as this."""
 ROUNDS = 4
 """Times that outliers are looked for."""
 FOLDS = 10
@@ -96,7 +94,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         off: distance of each place `(N,)` to the field through the others, metres.
-        error_m: root mean square of it over the used ones.
+        error_m: root mean square of it over the used ones, and of the least error.
         used: places `(N,)` that are no outliers.
     """
 
@@ -151,26 +149,27 @@ def _hypotheses(places: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     return factors, np.concatenate([targets[alone] - places[alone], targets[first] - factor * places[first]])
 
 
-def fit(xy: np.ndarray, shift: np.ndarray) -> Fitted:
+def fit(xy: np.ndarray, shift: np.ndarray, least_m: float) -> Fitted:
     """The field through shifts `(N, 2)` at places `(N, 2)`, without outliers.
 
     The richest of a constant shift, an affine one, and one with a smooth residual whose error is clearly the smallest.
     The error is that of each place to the field through nine tenths of the others (ten-fold cross-validation): what the
-    field is off by where nothing was measured, and the scatter of the measurement itself.
+    field is off by where nothing was measured, and the scatter of the measurement itself. To that adds `least_m`, what
+    all measurements may have in common; nothing as near as that is an outlier.
     """
     used = np.ones(len(xy), bool)
-    kind, _ = _choice(xy, shift)
+    kind, _ = _choice(xy, shift, least_m)
     for _ in range(ROUNDS):
         off = np.hypot(*(_through(xy[used], shift[used], kind).at(xy) - shift).T)
-        kept = off <= max(OUTLIER * DEVIATION * np.median(off[used]), TINY_M)
+        kept = off <= max(OUTLIER * DEVIATION * np.median(off[used]), least_m)
         if kept.sum() < 3 or (kept == used).all():
             break
         used = kept
-    kind, held_out = _choice(xy[used], shift[used])
+    kind, held_out = _choice(xy[used], shift[used], least_m)
     field = _through(xy[used], shift[used], kind)
     off = np.hypot(*(field.at(xy) - shift).T)
     off[used] = held_out
-    return Fitted(field, off, float(np.sqrt(np.mean(held_out**2))), used)
+    return Fitted(field, off, float(np.sqrt(np.mean(held_out**2) + least_m**2)), used)
 
 
 class _Kind(NamedTuple):
@@ -180,7 +179,8 @@ class _Kind(NamedTuple):
     spacing: float
 
 
-def _choice(xy: np.ndarray, shift: np.ndarray) -> tuple[_Kind, np.ndarray]:
+def _choice(xy: np.ndarray, shift: np.ndarray, least_m: float) -> tuple[_Kind, np.ndarray]:
+    """The kind of field for these places, and their distances `(N,)` to it when they are held out."""
     kinds = [_Kind(1, 0.0)]
     if len(xy) >= 6:
         kinds.append(_Kind(3, 0.0))
@@ -189,7 +189,7 @@ def _choice(xy: np.ndarray, shift: np.ndarray) -> tuple[_Kind, np.ndarray]:
     chosen, best = kinds[0], _held_out(xy, shift, kinds[0])
     for kind in kinds[1:]:
         off = _held_out(xy, shift, kind)
-        if np.mean(off**2) < GAIN**2 * np.mean(best**2):
+        if np.mean(off**2) + least_m**2 < GAIN**2 * (np.mean(best**2) + least_m**2):
             chosen, best = kind, off
     return chosen, best
 

@@ -1,8 +1,8 @@
 """What became of each object, by rules with numbers.
 
 All rules measure in `error` metres: the root of the sum of squares of what remains of the shift after registration and
-of the errors of both outlines (of a run 1.5 pixels of its model, of any other layer 0.5 m: `dates.OUTLINE_PX`,
-`LAYER_M`). `near` is 2 errors, `far` is 3 (`NEAR`, `FAR`).
+of the errors of both outlines (of a run 1 pixel of its model or image, of any other layer 0.5 m:
+`dates.OUTLINE_PX`, `LAYER_M`). `near` is 2 errors, `far` is 3 (`NEAR`, `FAR`).
 
 - **unchanged**: one to one, and neither outline lies anywhere more than `near` beyond the other.
 - **grown**, **shrunk**: one to one, and the later outline lies more than `far` beyond the earlier one (grown) or the

@@ -19,6 +19,8 @@ ALIKE = 1.5
 TOLERANCE = 0.12
 """Centroids agree within this share of a usual object's size, at least `LEAST_M` metres."""
 LEAST_M = 0.75
+EXACT_M = 0.01
+"""Outlines are no more exact."""
 NEAR = (3.0, 3.0, 2.0)
 """Objects are matched again, after the field they gave, within so many tolerances."""
 TOGETHER = 8
@@ -52,7 +54,7 @@ def pair(before: np.ndarray, after: np.ndarray, reach_m: float, progress: Progre
         return None, tried
     places = Measured(*(part[agreed] for part in candidates))
     for near in NEAR:
-        found = field.fit(places.xy, places.shift).field
+        found = field.fit(places.xy, places.shift, EXACT_M).field
         xy, shift = _matched(drawn, second, found, near * tolerance_m)
         if len(xy) < 3:
             return None, tried

@@ -69,8 +69,8 @@ def match(before: np.ndarray, after: np.ndarray, classes: tuple[np.ndarray, np.n
     Two objects belong together if they are of one class and share half of the smaller one (`SIGNIFICANT`). Connected
     components of that graph are pairs (1:1), splits (1:n), merges (n:1), or tangles (n:m); of a tangle, objects with an
     IoU of `SAME_IOU` or more are taken out as pairs first. Objects that belong to none are matched once more by shape:
-    the nearest of one class within `REACH`, each other's nearest, and alike (`ALIKE`) when laid on each other. Of what is
-    left, two that share `TOUCHED` of the smaller one are a pair, too, if that is the largest overlap for both.
+    the nearest of one class within `REACH`, each other's nearest, and alike (`ALIKE`) when laid on each other. Of
+    what is left, two that share `TOUCHED` of the smaller one are a pair, too, if that is the largest overlap for both.
 
     Args:
         classes: a number for the class of each; -1 matches any.
@@ -114,7 +114,7 @@ def _significant(pairs: Pairs, areas: tuple[np.ndarray, np.ndarray]) -> np.ndarr
     for side, numbers in zip(best, (pairs.before, pairs.after)):
         np.maximum.at(side, numbers, np.where(joined, pairs.shared, 0))
     crumb = (pairs.shared < PART * np.maximum(best[0][pairs.before], best[1][pairs.after])) & joined
-    return joined & ~crumb
+    return np.asarray(joined & ~crumb)
 
 
 def iou(pairs: Pairs, areas: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -12,8 +12,9 @@ import shapely
 
 from ...protocol import CHANGES_LAYER, LEDGER_LAYER, OFFSETS_LAYER, PROVENANCE_TABLE, Review
 from ..shapes.layers import write_layer
-from .dates import Date, Objects
+from .dates import Date
 from .kinds import Verdicts
+from .objects import Objects
 
 
 class Done(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from affine import Affine
 from shapely import Geometry
 
 from ...protocol import Cancelled, Image, OrthomaskError
+from ..images.bands import BandName
 from ..images.grid import Lattice, Window
 from ..images.raster import Source, open_image, open_reader
 from ..images.regions import reprojected
@@ -37,8 +39,12 @@ STEP_PX = 3.0
 """What a coarser step can be off by, in its own pixels."""
 TOLERANCE_PX = 1.5
 """Windows agree within this."""
+LEAST_PX = 0.1
+"""Resampling moves all windows by up to this: GDAL's warper is exact to an eighth of a pixel."""
 RELIABLE = 0.25
 """Windows of a lower reliability say nothing."""
+FIRST = 3
+"""Bands of unknown colours that are compared; a fourth one is often infrared."""
 WHOLE = 0.6
 """A window needs data in this share of both dates."""
 
@@ -50,12 +56,14 @@ class Seen(NamedTuple):
         measured: of the reliable ones.
         reach_m: how far shifts were looked for, from where they were expected.
         tolerance_m: within which they agree.
+        least_m: error that all have, from resampling.
         tried: how many were looked at.
     """
 
     measured: Measured
     reach_m: float
     tolerance_m: float
+    least_m: float
     tried: int
 
 
@@ -89,7 +97,8 @@ def look(
 def _opened(
     images: tuple[Image, Image], ground: Geometry, crs: pyproj.CRS, progress: Progress
 ) -> Iterator[_Pair | None]:
-    with open_image(images[0], progress) as before, open_image(images[1], progress) as after:
+    plain = [replace(image, stretch=()) for image in images]  # edges are the same in any stretch
+    with open_image(plain[0], progress) as before, open_image(plain[1], progress) as after:
         common = ground & footprint(before, crs) & footprint(after, crs)
         gsd_m = max(FINEST_M, *before.gsd_m, *after.gsd_m)
         yield _Pair((before, after), alike_bands(before, after), common, gsd_m) if common.area > 0 else None
@@ -105,15 +114,23 @@ def footprint(source: Source, crs: pyproj.CRS) -> Geometry:
 
 
 def alike_bands(before: Source, after: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Numbers of the bands that two rasters have in common: by colour where both tell, else the first ones of both."""
-    pictures = [[band for band in source.named_bands if not band.is_mask] for source in (before, after)]
-    known = [{band.colour: band.number for band in bands if band.colour} for bands in pictures]
+    """Numbers of the bands to compare, of those each request asks for: of the same colours, else the first ones."""
+    asked = [_asked(source) for source in (before, after)]
+    known = [{band.colour: band.number for band in bands if band.colour} for bands in asked]
     common = sorted(known[0].keys() & known[1].keys())
     if common:
         return tuple(known[0][colour] for colour in common), tuple(known[1][colour] for colour in common)
-    count = min(3, *map(len, pictures))
-    first, second = (tuple(band.number for band in bands[:count]) for bands in pictures)
+    count = min(FIRST, *map(len, asked))
+    first, second = (tuple(band.number for band in bands[:count]) for bands in asked)
     return first, second
+
+
+def _asked(source: Source) -> list[BandName]:
+    """The bands that a request asks for, else all pictures; those of the first one's pixel type."""
+    numbers = source.bands(source.asked_bands())
+    kinds = source.dataset.dtypes
+    alike = [number for number in numbers if kinds[number - 1] == kinds[numbers[0] - 1]]
+    return [source.named_bands[number - 1] for number in alike]
 
 
 def _pyramid(pair: _Pair, crs: pyproj.CRS, reach_m: float, progress: Progress) -> Seen:
@@ -125,11 +142,11 @@ def _pyramid(pair: _Pair, crs: pyproj.CRS, reach_m: float, progress: Progress) -
         part = progress.part(number / len(steps), (number + 1) / len(steps))
         found, windows = _windows(pair, crs, gsd_m, side, move, near_m, part)
         tried = max(tried, windows)
-        seen = Seen(found, near_m, TOLERANCE_PX * gsd_m, tried)
+        seen = Seen(found, near_m, TOLERANCE_PX * gsd_m, LEAST_PX * gsd_m, tried)
         agreed = field.agreement(found, near_m, seen.tolerance_m)
         if agreed is None or number == len(steps) - 1:
             break
-        move, near_m = field.fit(found.xy[agreed], found.shift[agreed]).field.affine, STEP_PX * gsd_m
+        move, near_m = field.fit(found.xy[agreed], found.shift[agreed], seen.least_m).field.affine, STEP_PX * gsd_m
     return seen
 
 
@@ -197,5 +214,5 @@ def _corners(ground: Geometry, transform: Affine, size: tuple[int, int], side: i
         middles = placed(transform, np.stack([x, y], 1) + side / 2)
         inside = shapely.contains_xy(ground, *middles.T)
         if inside.sum() <= MOST:
-            return np.stack([x, y], 1)[inside]
+            return np.asarray(np.stack([x, y], 1)[inside])
         step *= math.sqrt(inside.sum() / MOST) * 1.01

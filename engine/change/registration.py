@@ -92,7 +92,7 @@ def register(before: Side, after: Side, limit_m: float, progress: Progress) -> S
             return _shifts("images", fitted, seen.measured, tried)
     found, looked_at = landmarks.pair(before.objects, after.objects, reach_m, progress.part(IMAGES, 1))
     if found:
-        return _shifts("objects", fit(found.xy, found.shift), found, looked_at)
+        return _shifts("objects", fit(found.xy, found.shift, landmarks.EXACT_M), found, looked_at)
     return unknown(tried + looked_at)
 
 
@@ -112,7 +112,7 @@ def _fitted(seen: pictures.Seen) -> Fitted | None:
     agreed = agreement(measured, seen.reach_m, seen.tolerance_m)
     if agreed is None:
         return None
-    part = fit(measured.xy[agreed], measured.shift[agreed])
+    part = fit(measured.xy[agreed], measured.shift[agreed], seen.least_m)
     off = np.hypot(*(part.field.at(measured.xy) - measured.shift).T)
     used = np.zeros(len(off), bool)
     off[agreed], used[agreed] = part.off, part.used

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyogrio
+import pyproj
+import rasterio
+import rasterio.features
 import shapely
+from affine import Affine
 from shapely import affinity
 
+from orthomask.engine.runs.runs import NODATA, SCALE
 from orthomask.engine.shapes.layers import write_layer
+from orthomask.protocol import CHANGES_LAYER, ChangesResult, ClassInfo, Outline, to_json
 
 CRS = "EPSG:32645"
 ORIGIN = 500_000.0, 3_000_000.0
@@ -124,9 +132,38 @@ def lived(
         return [outline], [affinity.translate(outline, step * np.cos(angle), step * np.sin(angle))]
     if kind == "replaced":
         corner = np.array(box.exterior.coords)[0]
-        other = affinity.rotate(affinity.scale(box, 1.5, 0.5), 90)
+        other = affinity.rotate(affinity.scale(box, 1.7, 0.6), 90)
         return [box], [affinity.translate(other, *(corner - np.array(box.centroid.coords)[0]) / 4)]
     return [outline], [outline]
+
+
+def fields(columns: int, rows: int, seed: int, side_m: float = 200.0) -> Town:
+    """Fields that share their borders: of each four, one is split, two are merged, one stays; some are lost in part.
+
+    The number of a plot is that of the field before; a third of the splits are lost to a farmyard instead.
+    """
+    random = np.random.default_rng(seed)
+    x = ORIGIN[0] + np.cumsum([0, *random.uniform(0.8, 1.2, columns) * side_m])
+    y = ORIGIN[1] + np.cumsum([0, *random.uniform(0.8, 1.2, rows) * side_m])
+    made = Town()
+    for plot in range(columns * rows):
+        column, row = plot % columns, plot // columns
+        field_ = shapely.box(x[column], y[row], x[column + 1], y[row + 1])
+        made.before.append((plot, field_))
+        kind = ("split", "unchanged", "merged", "merged")[plot % 4]
+        if plot % 12 == 4:
+            kind = "shrunk"
+            farmyard = shapely.box(x[column] - 1, y[row] - 1, x[column] + 60, y[row] + 70)
+            made.after.append((plot, field_.difference(farmyard)))
+        elif kind == "split":
+            cut = shapely.box(x[column], y[row], (x[column] + x[column + 1]) / 2, y[row + 1])
+            made.after += [(plot, cut), (plot, field_.difference(cut))]
+        elif kind == "merged" and plot % 4 == 2:
+            made.after.append((plot, shapely.box(x[column], y[row], x[column + 2], y[row + 1])))
+        elif kind == "unchanged":
+            made.after.append((plot, field_))
+        made.truth[plot] = kind
+    return made
 
 
 def write(path: Path, houses: Sequence[tuple[int, shapely.Polygon]], crs: str = CRS) -> str:
@@ -136,3 +173,64 @@ def write(path: Path, houses: Sequence[tuple[int, shapely.Polygon]], crs: str = 
     columns = {"plot": np.array([plot for plot, _ in houses], np.int64)}
     write_layer(path, "houses", columns, shapely.to_wkb(outlines), "Polygon", crs)
     return str(path)
+
+
+def write_run(
+    folder: Path, houses: Sequence[tuple[int, shapely.Polygon]], *, date: str = "", gsd_m: float = 0.5,
+    size_m: float = 120.0, run_id: str = "", likely: Sequence[tuple[shapely.Polygon, float]] = (),
+    missing: shapely.Polygon | None = None, image: Path | None = None, name: str = "building",
+    outline: Outline = Outline.SQUARED,
+) -> str:  # fmt: skip
+    """A finished run that found these houses; returns its folder.
+
+    Args:
+        likely: probabilities elsewhere than in the houses.
+        missing: where there is no data.
+    """
+    folder.mkdir(parents=True)
+    info = ClassInfo(1, name, "#e6007e", outline)
+    side = round(size_m / gsd_m)
+    transform = Affine(gsd_m, 0, ORIGIN[0], 0, -gsd_m, ORIGIN[1] + size_m)
+    shapes = [*likely, *((each, 0.95) for _, each in houses)]
+    found = rasterio.features.rasterize(
+        shapes or [(shapely.box(0, 0, 1, 1), 0)], (side, side), fill=0.02, transform=transform, dtype="float32"
+    )
+    stored = np.round(found * SCALE).astype(np.uint8)
+    if missing is not None:
+        stored[rasterio.features.rasterize([missing], (side, side), transform=transform) > 0] = NODATA
+    record = {"run_id": run_id or folder.name, "classes": [to_json(info)]}
+    classes = np.where(stored == NODATA, NODATA, stored >= 0.5 * SCALE).astype(np.uint8)
+    for kind, pixels in (("probabilities", stored), ("classes", classes)):
+        with rasterio.open(
+            folder / f"{kind}.tif", "w", driver="GTiff", count=1, height=side, width=side, dtype="uint8", crs=CRS,
+            transform=transform, nodata=NODATA,
+        ) as dataset:  # fmt: skip
+            dataset.write(pixels, 1)
+            dataset.update_tags(ORTHOMASK=json.dumps(record))
+    path = folder / "polygons.gpkg"
+    columns = {
+        "id": np.arange(1, len(houses) + 1), "class": np.full(len(houses), name, object),
+        "confidence": np.full(len(houses), 0.95), "outline": np.full(len(houses), "squared", object),
+    }  # fmt: skip
+    outlines = np.array([each for _, each in houses], object)
+    write_layer(path, "polygons", columns, shapely.to_wkb(outlines), "Polygon", CRS)
+    run = {
+        "run_id": record["run_id"], "threshold": 0.5, "image_date": date,
+        "request": {"image": {"path": str(image or "gone.tif")}, "model": "gone.safetensors"},
+        "model": {"name": "town", "title": "Town", "sha256": "abc", "gsd_m": gsd_m, "classes": [to_json(info)]},
+        "source": {"crs": pyproj.CRS(CRS).to_wkt(), "gsd_m": [gsd_m, gsd_m]},
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    return str(folder)
+
+
+def square(column: float, row: float, side_m: float = 12.0) -> shapely.Polygon:
+    """A square with its lower left corner at a place, in metres from the origin."""
+    x, y = ORIGIN[0] + column, ORIGIN[1] + row
+    return shapely.box(x, y, x + side_m, y + side_m)
+
+
+def table(result: ChangesResult, layer: str = CHANGES_LAYER) -> dict[str, np.ndarray]:
+    """The attributes of a layer of changes."""
+    meta, _, _, data = pyogrio.raw.read(result.changes_path, layer=layer, read_geometry=False)
+    return dict(zip(meta["fields"], data))
