@@ -104,11 +104,11 @@
       </symbol>
       <symbol name="8" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
-          <prop k="color" v="240,228,66,40"/>
+          <prop k="color" v="240,228,66,20"/>
           <prop k="style" v="solid"/>
           <prop k="outline_color" v="240,228,66,255"/>
           <prop k="outline_style" v="dot"/>
-          <prop k="outline_width" v="0.7"/>
+          <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>
           <prop k="joinstyle" v="miter"/>
         </layer>
