@@ -14,6 +14,7 @@ from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer, Q
 from ...protocol import ErrorCode, Image, OrthomaskError, Survey
 from ..client.engine_client import Feedback
 from ..label.project import LABELS, ROLE
+from ..layers.credentials import public_source
 from ..layers.images import places_of
 from ..layers.sources import crs_name, image_of, is_file, region_of
 from ..layers.vector_snapshot import VectorSnapshot
@@ -106,6 +107,7 @@ class Choice:
         survey = Survey(
             layer.source() or layer.name(), date=self.date, class_field=CLASS if self.class_field else "",
             crs=crs_name(layer.crs()), image=image, region=self._region(layer),
+            name=layer.name() if layer.providerType() == "memory" else public_source(layer.source()),
         )  # fmt: skip
         return FrozenSurvey(survey, snapshot)
 

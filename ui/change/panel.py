@@ -9,7 +9,7 @@ from typing import Any, Optional
 from qgis.core import QgsApplication, QgsProject
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QFileDialog, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from ...protocol import Cancelled, Change, ChangesRequest, ChangesResult, ErrorCode, OrthomaskError
 from ..client.engine_client import EngineClient, Feedback
@@ -18,6 +18,7 @@ from ..evaluate.problem import ProblemBox
 from ..layers.vector_snapshot import SnapshotClient
 from ..runs.folder_chooser import FolderWords
 from ..runs.folders import new_folder
+from ..toolkit.icons import icon
 from ..toolkit.messages import show_error, show_success, show_warning
 from ..toolkit.run_bar import RunBar
 from ..toolkit.scrolling import lay_out, scroll_to
@@ -26,6 +27,7 @@ from .dates_box import DatesBox
 from .layers import add_changes, facts_of, show_kind, zoom_to
 from .look_box import LookBox
 from .objects import FrozenSurvey
+from .opening import read_changes
 from .options_box import ChangeOptionsBox
 from .outcome_box import OutcomeBox
 from .review_box import ChangeReviewBox
@@ -61,6 +63,11 @@ class ChangesPanel(QWidget):
         self.anyway_button.hide()
         self.run_bar = RunBar()
         self.run_bar.cancel_button.setToolTip(tr("Stop now; nothing is written"))
+        self.open_button = QToolButton()
+        self.open_button.setIcon(icon("open"))
+        self.open_button.setToolTip(tr("Open an earlier comparison: a file changes.gpkg"))
+        self.open_button.clicked.connect(self._ask_file)
+        self.run_bar.add_button(self.open_button)
         self.run_bar.show_below(self.anyway_button)
         self.run_bar.show_below(self.problem)
         place = FolderWords(self.options.folder_chooser, self)
@@ -100,6 +107,15 @@ class ChangesPanel(QWidget):
         self._dates = [choice.date for choice in choices]
         self._images = [choice.image.id() if choice.image is not None else "" for choice in choices]
         self._start(surveys, anyway)
+
+    def open_changes(self, path: str) -> None:
+        """Add the layers of an earlier comparison."""
+        try:
+            result, dates = read_changes(path)
+        except OrthomaskError as error:
+            show_error(self._iface.messageBar(), error)
+            return
+        self._add(result, dates, [""] * len(dates))
 
     def cancel(self) -> None:
         """Cancel the comparison, within a second."""
@@ -178,9 +194,19 @@ class ChangesPanel(QWidget):
             folder = Path(result.changes_path).parent
             show_success(bar, tr("The project was closed in the meantime; the changes are in {}.").format(folder))
             return
-        layers = add_changes(QgsProject.instance(), result, self._dates, self._images)
+        self._add(result, self._dates, self._images)
+
+    def _add(self, result: ChangesResult, dates: Sequence[str], images: Sequence[str]) -> None:
+        layers = add_changes(QgsProject.instance(), result, dates, images)
         self.outcome.choose(layers[0])
         scroll_to(self.outcome)
+
+    def _ask_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, tr("Open an earlier comparison"), self.options.folder(), tr("Changes (*.gpkg)")
+        )
+        if path:
+            self.open_changes(path)
 
     def _fail(self, error: OrthomaskError) -> None:
         self._end("")

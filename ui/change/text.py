@@ -24,14 +24,20 @@ def measurement_in_words(found: Registration) -> str:
     """How the shift was measured; empty if it was not."""
     if not found.source:
         return ""
+    if found.source not in SOURCES:  # of a file that does not say
+        words = tr("Measured at {} of {} places; {} m where it is largest.")
+        return words.format(in_digits(found.places), in_digits(found.tried), in_digits(found.largest_m, METRES))
     words = tr("Measured on {}, at {} of {} places; {} m where it is largest.")
-    source = tr(SOURCES.get(found.source, found.source))
-    return words.format(source, in_digits(found.places), in_digits(found.tried), in_digits(found.largest_m, METRES))
+    return words.format(
+        tr(SOURCES[found.source]), in_digits(found.places), in_digits(found.tried), in_digits(found.largest_m, METRES)
+    )
 
 
 def ground_in_words(result: ChangesResult, step: int) -> str:
-    """How much ground was compared in a step."""
+    """How much ground was compared in a step; empty if that is not known."""
     area_km2, share = result.compared_km2[step - 1], result.compared_share[step - 1]
+    if not area_km2:
+        return ""
     return tr("Compared: {} km² of the ground that either date covers ({}%).").format(
         briefly(area_km2, 3), in_digits(100 * share)
     )

@@ -127,6 +127,7 @@ def test_the_engine_gets_a_copy_of_the_layer_and_the_folder_of_the_run(panel, en
     before, after = asked["params"]["surveys"]
     assert asked["seen"]["cadastre 2012-05"] == [["house", "7"]]
     assert (before["date"], before["class_field"], before["crs"]) == ("2012-05", "class", CRS)
+    assert before["name"] == "cadastre 2012-05", "the copy is gone afterwards"
     assert (after["path"], after["date"]) == (str(tmp_path / "run"), "2013")
     assert (asked["params"]["register"], asked["params"]["limit_m"], asked["params"]["anyway"]) == (True, 2.5, False)
     assert asked["params"]["output_dir"].startswith(str(tmp_path / "out" / "changes-2012-05-2013"))
@@ -231,3 +232,21 @@ def test_a_run_remade_at_another_threshold_is_compared_as_it_is_now(panel, engin
     shutil.copy(tmp_path / "run" / "polygons.gpkg", tmp_path / "run" / "polygons-2.gpkg")
     compare(panel)
     assert engine.asked("changes")[0]["surveys"][1]["path"] == str(tmp_path / "run" / "polygons-2.gpkg")
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_comparison_made_elsewhere_is_opened(panel, tmp_path, monkeypatch, bar, steps):
+    path = tmp_path / "changes.gpkg"
+    write_changes(path, steps)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    press(panel.open_button)
+    names = ["Changes 2012 to 2013", "Changes 2013 to 2014"]
+    assert [layer.name() for layer in change_layers(QgsProject.instance())] == names[:steps]
+    assert "Shift: 1.26 m, remaining error: 0.30 m." in panel.outcome.shift.text()
+    assert "at 1 of 2 places" in panel.outcome.words.text()
+    rows = [panel.outcome.table.item(row, 0).text() for row in range(panel.outcome.table.rowCount())]
+    assert rows == ["new", "removed", "unsure"], "the unchanged one flickers"
+    assert panel.outcome.table.isColumnHidden(3)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "run" / "polygons.gpkg"), ""))
+    press(panel.open_button)
+    assert "holds no changes" in bar.currentItem().findChildren(type(panel.outcome.words))[-1].text()
