@@ -47,7 +47,7 @@ class DateRow(QWidget):
         super().__init__(parent)
         self._folders: list[Objects] = []
         self._offered: list[Objects] = []
-        self._own_date = ""
+        self._own_date = self._own_image = ""
         self.title = QLabel()
         self.chooser = QComboBox()
         self.chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -170,14 +170,16 @@ class DateRow(QWidget):
             self.add_folder(folder)
 
     def _take(self, *_: object) -> None:
-        """Show what is known of the chosen objects; a date that somebody wrote stays."""
+        """Show what is known of the chosen objects; a date that somebody wrote stays, and an image that was chosen."""
         objects = self.objects
         if self.date.text().strip() in ("", self._own_date):
             self._own_date = objects.date if objects is not None else ""
             self.date.setText(self._own_date)
         self._show_plain()
-        if objects is not None and objects.run is not None:
-            self.image.setLayer(image_layer(objects))
+        if self.image.currentLayer() is None or self.image.currentLayer().id() == self._own_image:
+            found = image_layer(objects) if objects is not None else None
+            self._own_image = found.id() if found is not None else ""
+            self.image.setLayer(found)
         self.changed.emit()
 
     def _show_image(self, *_: object) -> None:

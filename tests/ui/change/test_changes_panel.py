@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 from change_files import result_of, write_changes
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QFileDialog
@@ -250,3 +250,20 @@ def test_a_comparison_made_elsewhere_is_opened(panel, tmp_path, monkeypatch, bar
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "run" / "polygons.gpkg"), ""))
     press(panel.open_button)
     assert "holds no changes" in bar.currentItem().findChildren(type(panel.outcome.words))[-1].text()
+
+
+def test_the_image_of_a_run_goes_with_the_run_and_a_chosen_one_stays(panel, photo, run, tmp_path):
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "source": {**record["source"], "path": photo}}))
+    picture = QgsProject.instance().addMapLayer(QgsRasterLayer(photo, "photo"))
+    QCoreApplication.processEvents()
+    row = panel.dates.rows[0]
+    choose(row, "fields")
+    assert row.image.currentLayer() == picture
+    choose(row, "cadastre")
+    assert row.image.currentLayer() is None
+    row.image.setLayer(picture)
+    choose(panel.dates.rows[1], "fields")
+    choose(row, "cadastre")
+    assert row.image.currentLayer() == picture
+    assert panel.look.later.currentLayer() == picture
