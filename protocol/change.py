@@ -63,6 +63,7 @@ class Survey:
         class_field: attribute of the file that names the class; empty if all are of one.
         crs: to assume where the file has none.
         image: what the objects were taken from; None for that of the run, or for none.
+        name: what its layer is called, where the file is a temporary copy; for the record.
         region: a polygon layer's extent, as WKT in its CRS, within which it is complete; empty for a run's own, or for
             the convex hull of the polygons.
     """
@@ -74,6 +75,7 @@ class Survey:
     crs: str = ""
     image: Optional[Image] = None
     region: str = ""
+    name: str = ""
 
     def __post_init__(self) -> None:
         require(bool(self.path), tr("A date has no objects."), tr("Choose the folder of a run, or a polygon layer."))

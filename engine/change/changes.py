@@ -164,7 +164,7 @@ def _refuse_shift(found: Registration, request: ChangesRequest) -> None:
         return
     if not found.source:
         raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
+            ErrorCode.SHIFT,
             tr("The shift between the dates cannot be measured: {} of {} places agree.").format(
                 found.places, found.tried
             ),
@@ -172,7 +172,7 @@ def _refuse_shift(found: Registration, request: ChangesRequest) -> None:
         )
     if found.largest_m > request.limit_m:
         raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
+            ErrorCode.SHIFT,
             tr("The dates lie {:.1f} m apart, up to {:.1f} m (± {:.1f} m); the limit is {:.1f} m.").format(
                 found.size_m, found.largest_m, found.error_m, request.limit_m
             ),

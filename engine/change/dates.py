@@ -32,6 +32,10 @@ UNIT = 0.002
 """Metres of a CRS that differ by less than this share from those on the ground are taken for these."""
 BESIDE_M = 200.0
 """Objects are read up to here beyond what the other dates cover."""
+MADE = re.compile(r"polygons(-\d+)?\.gpkg")
+"""The polygons of a run, and those made later at another threshold."""
+DEFAULT = 0.5
+"""Threshold of runs whose record does not say."""
 ISO = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
 
@@ -87,7 +91,7 @@ class Date:
         if path is None or not path.exists() or not names:
             return None
         number = names.index(name.casefold()) + 1 if name.casefold() in names else 1
-        return Band(path, number, float(self.record.get("threshold", 0.5)))
+        return Band(path, number, float(self.record["threshold"]))
 
     @property
     def image(self) -> Image | None:
@@ -108,12 +112,13 @@ def open_date(survey: Survey) -> Date:
         OrthomaskError: there is neither a finished run nor a polygon layer, or it has no CRS.
     """
     path = Path(survey.path)
-    if path.name == POLYGONS and (path.parent / RECORD).exists():
-        path = path.parent
-    return _run(survey, path) if path.is_dir() and path.suffix.lower() != ".gdb" else _layer(survey, path)
+    if MADE.fullmatch(path.name) and (path.parent / RECORD).exists():
+        return _run(survey, path.parent, path.name)
+    return _run(survey, path, POLYGONS) if path.is_dir() and path.suffix.lower() != ".gdb" else _layer(survey, path)
 
 
-def _run(survey: Survey, folder: Path) -> Date:
+def _run(survey: Survey, folder: Path, name: str) -> Date:
+    """A run with its polygons, or those in a file made later at another threshold, which lies beside them."""
     record = _record(folder)
     try:
         classes = [from_json(ClassInfo, info) for info in record["model"]["classes"]]
@@ -122,8 +127,9 @@ def _run(survey: Survey, folder: Path) -> Date:
         when = survey.date or str(record.get("image_date") or "")
     except (KeyError, TypeError, ValueError, OrthomaskError, pyproj.exceptions.CRSError) as error:
         raise _no_run(folder, str(error)) from error
-    polygons = folder / POLYGONS
+    polygons = folder / name
     layers = layers_of(str(polygons))
+    record["threshold"] = edits.threshold(polygons, float(record.get("threshold") or DEFAULT))
     layer = edits.LAYER if edits.LAYER in layers else ""
     return Date(
         survey, when or folder.resolve().name, when if ISO.fullmatch(when) else "", polygons, layer,

@@ -94,7 +94,8 @@ def write_provenance(target: Path, dates: Sequence[Date]) -> None:
     """Write the table of dates."""
     rows = [
         (
-            date.label, str(date.path.parent if date.record else date.survey.path), str(date.model.get("name", "")),
+            date.label, str(date.path.parent) if date.record else date.survey.name or date.survey.path,
+            str(date.model.get("name", "")),
             str(date.model.get("sha256", "")), str(date.record.get("run_id", "")),
             json.dumps(date.record, ensure_ascii=False) if date.record else "",
         )
