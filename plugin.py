@@ -10,8 +10,10 @@ from qgis.PyQt.QtCore import Qt
 
 # Imported by name so that QGIS drops them on unload: a package left loaded would be the old version's.
 from .ui import (  # noqa: F401
+    change,
     client,
     evaluate,
+    explain,
     installer,
     label,
     layers,

@@ -61,6 +61,9 @@ CAPABILITIES = {
     "inspect": "training.loop.quality",
     "grow": "engine.grow.grow",
     "square": "engine.grow.square",
+    "changes": "engine.change.changes",
+    "explain": "engine.explain.explain",
+    "uncertainty": "engine.explain.uncertainty",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

@@ -5,7 +5,21 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, compare, evaluate, grow, learn, models, prediction, quality, review, train, truth, wheelhouse
+from . import (
+    changes,
+    chips,
+    compare,
+    evaluate,
+    grow,
+    learn,
+    models,
+    prediction,
+    quality,
+    review,
+    train,
+    truth,
+    wheelhouse,
+)
 
 
 @click.group()
@@ -31,6 +45,7 @@ for command in (
     quality.inspect,
     learn.learn,
     compare.compare,
+    changes.changes,
     models.models,
     wheelhouse.wheelhouse,
 ):

@@ -54,7 +54,7 @@ labels_options = [
 ]  # fmt: skip
 
 
-class _Named(NamedTuple):
+class Named(NamedTuple):
     """A layer as it is named on the command line."""
 
     path: str
@@ -68,11 +68,11 @@ def labels_of(
     """The labels that the options of `labels_options` name."""
     values = tuple(class_value(text) for text in mapping)
     drawn = []
-    for named in map(_named, labels):
-        field = named.extra.get("field", "" if "class" in named.extra else class_field)
-        number = _number(named.extra.get("class", "1"), "class")
-        drawn.append(Labels(named.path, named.layer, field, values, number, crs=crs))
-    cut = [Labels(named.path, named.layer, subtract=True, crs=crs) for named in map(_named, subtract)]
+    for layer in map(named, labels):
+        field = layer.extra.get("field", "" if "class" in layer.extra else class_field)
+        number = _number(layer.extra.get("class", "1"), "class")
+        drawn.append(Labels(layer.path, layer.layer, field, values, number, crs=crs))
+    cut = [Labels(layer.path, layer.layer, subtract=True, crs=crs) for layer in map(named, subtract)]
     return (*drawn, *cut)
 
 
@@ -80,8 +80,8 @@ def areas_of(text: str | None, crs: str) -> Areas | None:
     """The areas that an option names."""
     if not text:
         return None
-    named = _named(text)
-    return Areas(named.path, named.layer, crs=crs)
+    layer = named(text)
+    return Areas(layer.path, layer.layer, crs=crs)
 
 
 def classes_of(texts: Sequence[str]) -> tuple[ClassInfo, ...]:
@@ -148,7 +148,7 @@ def areas(
     """Place square areas to label on IMAGE."""
 
     def request() -> AreasRequest:
-        weight = _named(weights or "")
+        weight = named(weights or "")
         strata_labels = labels_of([strata], [], "", [], labels_crs)[0] if strata else None
         return AreasRequest(
             Image(image, crs, nodata=nodata), out, Sampling(method), count, size, min_distance, region_of(region),
@@ -191,7 +191,7 @@ def mask(
     run("mask", request, as_json, _say_burned)
 
 
-def _named(text: str) -> _Named:
+def named(text: str) -> Named:
     """`FILE|LAYER`, or `FILE|layername=LAYER` as QGIS writes it, with `|key=value` after it."""
     path, *parts = text.split("|")
     layer, extra = "", {}
@@ -205,7 +205,7 @@ def _named(text: str) -> _Named:
             extra[key] = value
         else:
             raise click.UsageError(f"“{part}” after “{path}” is not known; use a layer, field=NAME or class=NUMBER.")
-    return _Named(path, layer, extra)
+    return Named(path, layer, extra)
 
 
 def class_value(text: str) -> ClassValue:

@@ -47,6 +47,7 @@ class ErrorCode(str, enum.Enum):
     DISK_FULL = "disk_full"
     OUT_OF_MEMORY = "out_of_memory"
     PRECISION = "precision"
+    SHIFT = "shift"
 
 
 class OrthomaskError(Exception):

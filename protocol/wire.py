@@ -8,7 +8,18 @@ import typing
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from . import evaluation, ground_truth, growing, label_quality, learning, prediction, training, training_check
+from . import (
+    change,
+    evaluation,
+    explaining,
+    ground_truth,
+    growing,
+    label_quality,
+    learning,
+    prediction,
+    training,
+    training_check,
+)
 from .errors import ErrorCode, OrthomaskError, require
 from .words import tr
 
@@ -40,6 +51,9 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "inspect": (label_quality.InspectRequest, label_quality.InspectResult),
     "grow": (growing.GrowRequest, growing.GrowResult),
     "square": (growing.SquareRequest, growing.SquareResult),
+    "changes": (change.ChangesRequest, change.ChangesResult),
+    "explain": (explaining.ExplainRequest, explaining.ExplainResult),
+    "uncertainty": (explaining.UncertaintyRequest, explaining.UncertaintyResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }

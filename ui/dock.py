@@ -18,6 +18,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, ModelsResult, OrthomaskError
+from .change.panel import ChangesPanel
 from .client.engine_client import EngineClient
 from .client.tasks import EngineTask
 from .evaluate.box import EvaluateDialog
@@ -81,6 +82,9 @@ class OrthomaskDock(QgsDockWidget):
         self._add_panel(
             tr("Train"), "train", Tab(self.train, Section.TRAIN, training.main_button, training.stop_button)
         )
+        self.changes = ChangesPanel(iface, client)
+        bar = self.changes.run_bar
+        self._add_panel(tr("Changes"), "changes", Tab(self.changes, Section.CHANGES, bar.run_button, bar.cancel_button))
         self.models = ModelsPanel(iface, client)
         self._add_panel(tr("Models"), "models", Tab(self.models, Section.MODELS))
         self._connect_models()

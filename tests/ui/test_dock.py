@@ -477,15 +477,23 @@ def test_a_region_goes_with_its_project(ready, photo):
 
 
 def test_tabs_show_icons_where_their_names_do_not_fit(dock):
-    bar, names = dock.tabs.tabBar(), ["Segment", "Review", "Label", "Train", "Models"]
-    dock.resize(420, 700)
-    assert [bar.tabText(index) for index in range(5)] == names
+    bar, names = dock.tabs.tabBar(), ["Segment", "Review", "Label", "Train", "Changes", "Models"]
+
+    def shown():
+        return [bar.tabText(index) for index in range(len(names))]
+
+    dock.resize(520, 700)
+    assert shown() == names
+    dock.resize(360, 700)
+    assert shown() == ["Segment", "", "", "", "", ""], "the usual width: the name of the tab in front"
+    assert not any(bar.tabIcon(index).isNull() for index in range(len(names)))
+    dock.tabs.setCurrentIndex(4)
+    assert shown() == ["", "", "", "", "Changes", ""]
     font = dock.font()
     font.setPointSize(22)
     dock.setFont(font)
-    assert [bar.tabText(index) for index in range(5)] == [""] * 5
-    assert not any(bar.tabIcon(index).isNull() for index in range(5))
-    assert [bar.tabToolTip(index) for index in range(5)] == names
-    assert [bar.accessibleTabName(index) for index in range(5)] == names
+    assert shown() == [""] * len(names)
+    assert [bar.tabToolTip(index) for index in range(len(names))] == names
+    assert [bar.accessibleTabName(index) for index in range(len(names))] == names
     dock.resize(1200, 700)
-    assert [bar.tabText(index) for index in range(5)] == names
+    assert shown() == names

@@ -19,10 +19,10 @@ from orthomask.ui.toolkit.words import area_in_words, briefly, in_digits
 
 NARROW_PX = 350
 TABS = {
-    "de": ["Segment", "Prüfen", "Label", "Trainieren", "Modelle"],
-    "es": ["Segmentar", "Revisar", "Etiquetar", "Entrenar", "Modelos"],
-    "fr": ["Segmenter", "Vérifier", "Étiqueter", "Entraîner", "Modèles"],
-    "zh-Hans": ["分割", "审核", "标注", "训练", "模型"],
+    "de": ["Segment", "Prüfen", "Label", "Trainieren", "Änderungen", "Modelle"],
+    "es": ["Segmentar", "Revisar", "Etiquetar", "Entrenar", "Cambios", "Modelos"],
+    "fr": ["Segmenter", "Vérifier", "Étiqueter", "Entraîner", "Changements", "Modèles"],
+    "zh-Hans": ["分割", "审核", "标注", "训练", "变化", "模型"],
 }
 
 

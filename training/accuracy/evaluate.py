@@ -15,6 +15,7 @@ from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
 from ...engine.outputs import building, refuse_in_use, write_atomically
 from ...engine.progress import Progress
+from ...engine.shapes.vector_files import choose_layer, fields_of
 from ...protocol import (
     SPECK_PX,
     ErrorCode,
@@ -30,7 +31,6 @@ from ...protocol.words import tr
 from ..chips.manifest import load_manifest
 from ..chips.pictures import Tile, read_chips, read_pictures
 from ..data.material import rooted
-from ..truth.vector_files import choose_layer, fields_of
 from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
 from .calibration import Histogram

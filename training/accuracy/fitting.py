@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...engine.shapes.vector_files import choose_layer, is_vector, read_column
 from ...protocol import UNKNOWN, ClassInfo, ClassValue, ErrorCode, LabelledData, Labels, OrthomaskError
 from ...protocol.matching import finds_any, fitted, lacking
 from ...protocol.words import tr
 from ..truth.classes import PROJECT_FIELD, SHOWN, class_field, in_order, is_project, project_classes, raster_values
 from ..truth.mask_values import is_color
-from ..truth.vector_files import choose_layer, is_vector, read_column
 
 
 def fit_data(data: LabelledData, classes: Sequence[ClassInfo]) -> LabelledData:

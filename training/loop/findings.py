@@ -14,9 +14,9 @@ import shapely
 from ...engine.images.regions import polygonal, reprojected, transformed
 from ...engine.outputs import writing
 from ...engine.shapes.layers import write_layer
+from ...engine.shapes.vector_files import batches, choose_layer, crs_of, fields_of, info_of
 from ...protocol import FINDINGS, Fault, Labels, Shift
 from ..truth.placing import Grid
-from ..truth.vector_files import batches, choose_layer, crs_of, fields_of, info_of
 
 NONE = -1
 """Feature id where there is no label."""

@@ -19,6 +19,7 @@ from rasterio.io import DatasetReader
 from ...engine.images.grid import Window
 from ...engine.images.regions import reprojected, transformed
 from ...engine.progress import Progress
+from ...engine.shapes.vector_files import choose_layer, crs_of
 from ...protocol import (
     BACKGROUND,
     UNKNOWN,
@@ -41,7 +42,6 @@ from ...protocol import (
 from ...protocol.words import tr, tr_n
 from ..accuracy.fitting import fit_data, notes
 from ..truth.labels import Grid, Truth, open_truth
-from ..truth.vector_files import choose_layer, crs_of
 from ..truth.vectors import read_polygons
 from .confidence import contradicted, measure, unlabelled
 from .doubles import Double, doubles

@@ -24,6 +24,7 @@ from ...engine.models.bundle import BandStatistics, Bundle, Card
 from ...engine.models.unet import UNet
 from ...engine.outputs import write_atomically, writing
 from ...engine.progress import Progress
+from ...engine.shapes.vector_files import choose_layer, fields_of, read_column
 from ...protocol import (
     AREA_SECONDS,
     Areas,
@@ -45,7 +46,6 @@ from ..fit import train
 from ..fit.folder import TrainingFolder
 from ..fit.start import begin, foreign_bands, parent_of
 from ..truth.classes import is_project
-from ..truth.vector_files import choose_layer, fields_of, read_column
 from . import compare, verdict, versions
 from .blend import SHARES, blended, choose
 from .check import require_enough

@@ -21,6 +21,7 @@ from ...engine.images.regions import transformed
 from ...engine.models import bundle as bundles
 from ...engine.outputs import alone, refuse_in_use, writing
 from ...engine.progress import Progress
+from ...engine.shapes.vector_files import is_vector
 from ...protocol import (
     ErrorCode,
     Existing,
@@ -35,7 +36,6 @@ from ...protocol import (
 )
 from ...protocol.words import tr
 from ..truth.labels import image_grid, open_truth
-from ..truth.vector_files import is_vector
 from .findings import write, write_moved
 from .inspection import Inspection, fit, inside, opened, read_run
 

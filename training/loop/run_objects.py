@@ -14,9 +14,9 @@ import shapely
 
 from ...engine.images import regions
 from ...engine.shapes.layers import read_layer
+from ...engine.shapes.vector_files import NOT_READ, crs_of, info_of, unreadable
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Region, from_json
 from ...protocol.words import tr
-from ..truth.vector_files import NOT_READ, crs_of, info_of, unreadable
 
 POLYGONS, LAYER, RECORD, CLASS = "polygons.gpkg", "polygons", "run.json", "class"
 

@@ -17,6 +17,15 @@ from ...engine.images.regions import reprojected, transformed
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
 from ...engine.progress import Progress
+from ...engine.shapes.vector_files import (
+    choose_layer,
+    crs_of,
+    fields_of,
+    info_of,
+    layers_of,
+    read_column,
+    require_field,
+)
 from ...protocol import (
     AREA_RANK,
     AREA_REASON,
@@ -36,7 +45,6 @@ from ...protocol.words import tr
 from ..truth import project as projects
 from ..truth.labels import image_grid
 from ..truth.placing import Grid
-from ..truth.vector_files import choose_layer, crs_of, fields_of, info_of, layers_of, read_column, require_field
 from ..truth.vectors import read_polygons
 
 PROBABILITIES = "probabilities.tif"

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
+from ...engine.shapes.vector_files import choose_layer, fields_of
 from ...protocol import AREA_CHECKED, AREA_REASON, AREA_STATE, AREA_TODO, Areas, ErrorCode, OrthomaskError, Split
 from ...protocol.words import tr, tr_n
 from .placing import Grid
-from .vector_files import choose_layer, fields_of
 from .vectors import read_polygons
 
 

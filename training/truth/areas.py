@@ -13,6 +13,7 @@ from ...engine.images.raster import open_image, open_reader
 from ...engine.images.regions import reprojected, to_lattice, transformed
 from ...engine.outputs import refuse_in_use, writing
 from ...engine.progress import Progress
+from ...engine.shapes.vector_files import crs_of, fields_of, layers_of, read_column, require_field
 from ...protocol import (
     AREA_CHECKED,
     AREA_STATE,
@@ -29,7 +30,6 @@ from .chances import chances
 from .labels import Grid, image_grid
 from .placement import Site, anywhere, evenly
 from .project import write_areas
-from .vector_files import crs_of, fields_of, layers_of, read_column, require_field
 from .vectors import read_polygons
 
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)

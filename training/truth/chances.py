@@ -16,11 +16,11 @@ from rasterio.vrt import WarpedVRT
 
 from ...engine.images.grid import Window
 from ...engine.images.raster import Source
+from ...engine.shapes.vector_files import choose_layer, is_vector, raster_path, require_field
 from ...protocol import BACKGROUND, UNKNOWN, AreasRequest, ErrorCode, Labels, OrthomaskError, Touch
 from ...protocol.words import tr
 from .burning import burn
 from .labels import Grid, open_truth
-from .vector_files import choose_layer, is_vector, raster_path, require_field
 from .vectors import read_polygons
 
 MAP_PX = 1024

@@ -21,12 +21,20 @@ from collections.abc import Iterable, Sequence
 
 import pyogrio.raw
 
+from ...engine.shapes.vector_files import (
+    CLASS_TABLE,
+    choose_layer,
+    is_vector,
+    layers_of,
+    plain,
+    raster_path,
+    read_column,
+)
 from ...protocol import BACKGROUND, UNKNOWN, ClassInfo, ErrorCode, Labels, OrthomaskError, Outline
 from ...protocol.words import tr
 from . import label_rasters
 from .label_rasters import RasterValues
 from .mask_values import BLACK, is_color
-from .vector_files import CLASS_TABLE, choose_layer, is_vector, layers_of, plain, raster_path, read_column
 
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 """Colours distinguishable with any kind of colour vision (Okabe and Ito 2008)."""

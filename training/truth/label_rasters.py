@@ -21,6 +21,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as Block
 
 from ...engine.images.grid import Window
+from ...engine.shapes.vector_files import plain, raster_path, unreadable
 from ...protocol import BACKGROUND, UNKNOWN, ClassInfo, ClassValue, ErrorCode, Labels, OrthomaskError, from_json
 from ...protocol.words import tr
 from .mask_values import (
@@ -35,7 +36,6 @@ from .mask_values import (
     true_values,
 )
 from .placing import Grid
-from .vector_files import plain, raster_path, unreadable
 
 BLOCK_PX = 2048
 JPEG_MARK = b"\xff\xd8"

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from ...engine.images.grid import Window
 from ...engine.images.raster import Source
+from ...engine.shapes.vector_files import choose_layer, is_vector, read_column, require_field
 from ...protocol import BACKGROUND, UNKNOWN, Areas, ClassInfo, ErrorCode, Labels, OrthomaskError, Split, Touch
 from ...protocol.words import tr, tr_n
 from .area_states import TruthArea, read_areas, settled
@@ -36,7 +37,6 @@ from .label_rasters import RasterLabels, open_labels
 from .mask_values import yes_no_note
 from .placing import Grid
 from .strips import Strip, code_type, distinct, looked_up, tables
-from .vector_files import choose_layer, is_vector, read_column, require_field
 from .vectors import Tally, read_polygons
 
 __all__ = ["Grid", "Truth", "TruthArea", "TruthPolygon", "image_grid", "open_truth", "resolve_classes"]

@@ -16,6 +16,7 @@ import pyproj
 from ...engine.outputs import output_error, refuse_in_use, writing
 from ...engine.progress import Progress
 from ...engine.shapes.layers import write_layer
+from ...engine.shapes.vector_files import CLASS_TABLE, fields_of
 from ...protocol import (
     AREA_RANK,
     AREA_REASON,
@@ -31,7 +32,6 @@ from ...protocol import (
     ProjectResult,
 )
 from ...protocol.words import tr
-from .vector_files import CLASS_TABLE, fields_of
 
 NOTHING = np.empty(0, object)
 LABEL_FIELDS = {"class": np.int32, LABEL_ORIGIN: object, LABEL_RUN: object, LABEL_CHANGED: object}

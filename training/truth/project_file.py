@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ...engine.outputs import output_error
+from ...engine.shapes.vector_files import CLASS_TABLE
 from ...protocol import ErrorCode, OrthomaskError
 from ...protocol.words import tr
-from .vector_files import CLASS_TABLE
 
 WAIT_SECONDS = 2.0
 """How long another program may be writing the project."""

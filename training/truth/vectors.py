@@ -12,10 +12,10 @@ import shapely
 
 from ...engine.images import regions
 from ...engine.images.georeference import doubt, full_turn
+from ...engine.shapes.vector_files import batches, crs_of, info_of, plain
 from ...protocol import ErrorCode, OrthomaskError
 from ...protocol.words import tr
 from .placing import Grid, placed, surroundings
-from .vector_files import batches, crs_of, info_of, plain
 
 CAD = {"DXF", "DGN", "CAD"}
 """Drivers of CAD drawings, where outlines are closed lines."""

@@ -55,6 +55,7 @@ class Group(enum.Enum):
     REVIEW = mark("Review")
     LABEL = mark("Label")
     TRAIN = mark("Train and evaluate")
+    CHANGES = mark("Changes")
 
 
 class OrthomaskAlgorithm(QgsProcessingAlgorithm):

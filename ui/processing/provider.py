@@ -7,6 +7,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..client.engine_client import EngineClient
 from ..toolkit.icons import icon, icon_path
+from .changes import ChangesAlgorithm
 from .check import CheckAlgorithm
 from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
@@ -28,6 +29,7 @@ ALGORITHMS = (
     LearnAlgorithm,
     EvaluateAlgorithm,
     CompareRunsAlgorithm,
+    ChangesAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,

@@ -76,13 +76,17 @@ class SquareView(QObject):
         return False
 
 
-def view_of(place: QgsGeometry, rotation: float) -> QgsRectangle:
-    """The extent of a map, turned by `rotation` degrees clockwise, that a geometry fills but for a margin."""
+def view_of(place: QgsGeometry, rotation: float, margin: float = MARGIN) -> QgsRectangle:
+    """The extent of a map, turned by `rotation` degrees clockwise, that a geometry fills but for a margin.
+
+    Args:
+        margin: the extent's side, in sides of the geometry.
+    """
     turned, centre = QgsGeometry(place), place.boundingBox().center()
     turned.rotate(rotation, centre)
     extent = turned.boundingBox()
     centre_there = QgsGeometry.fromPointXY(extent.center())
     centre_there.rotate(-rotation, centre)
-    extent.scale(MARGIN)
+    extent.scale(margin)
     middle = centre_there.asPoint()
     return QgsRectangle.fromCenterAndSize(middle, extent.width(), extent.height())

@@ -40,8 +40,10 @@ def squares_of(areas: QgsVectorLayer) -> list[Square]:
     return sorted((square for square in found if square.reason), key=lambda square: (square.rank, square.number))
 
 
-def add_squares(areas: QgsVectorLayer, new: Sequence[tuple[dict[str, object], QgsGeometry]]) -> None:
+def add_squares(areas: QgsVectorLayer, new: Sequence[tuple[dict[str, object], QgsGeometry]]) -> list[int]:
     """Add squares to the layer's file; unsaved edits of the layer stay as they are. Main thread only.
+
+    Returns their IDs.
 
     Args:
         new: attributes and geometry of each.
@@ -58,7 +60,7 @@ def add_squares(areas: QgsVectorLayer, new: Sequence[tuple[dict[str, object], Qg
         )
         for values, geometry in new
     ]
-    write_features(areas, features)
+    return write_features(areas, features)
 
 
 def mark_checked(areas: QgsVectorLayer, square: Square, seconds: float) -> None:

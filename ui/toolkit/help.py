@@ -33,6 +33,7 @@ class Section(enum.Enum):
     EXPORT = "masks-and-chips"
     QUALITY = "label-quality"
     TRAIN = "train-a-model-of-your-own"
+    CHANGES = "changes"
     MODELS = "models"
     EVALUATE = "how-good-is-it"
     SETTINGS = "settings"

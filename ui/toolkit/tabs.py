@@ -1,4 +1,4 @@
-"""Tabs that show their names where these fit, else icons."""
+"""Tabs that show their names where these fit, else icons and the name of the one in front."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .icons import icon
 
 
 class NamedTabs(QTabWidget):
-    """Shows all names or, where these do not fit, all icons; tool tips and accessible names say what each tab is."""
+    """Shows all names or, where these do not fit, icons, with the name of the tab in front if that fits.
+
+    Tool tips and accessible names say what each tab is.
+    """
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -20,6 +23,7 @@ class NamedTabs(QTabWidget):
         self.setDocumentMode(True)
         self.setUsesScrollButtons(False)  # a narrow dock shows icons rather than hide tabs
         self.setElideMode(Qt.TextElideMode.ElideRight)  # else the names would keep it from getting narrow
+        self.currentChanged.connect(self._fit)
 
     def add(self, panel: QWidget, title: str, picture: str) -> None:
         """Add a panel with its title and the name of its icon."""
@@ -40,11 +44,15 @@ class NamedTabs(QTabWidget):
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._fit()
 
-    def _fit(self) -> None:
-        self._show(named=True)
-        self._show(named=self.tabBar().sizeHint().width() <= self.width())
+    def _fit(self, *_: object) -> None:
+        """Show as many names as there is room for: all, that of the tab in front, or none."""
+        everything = set(range(len(self._names)))
+        for named in (everything, {self.currentIndex()}, set()):
+            self._show(named)
+            if self.tabBar().sizeHint().width() <= self.width():
+                return
 
-    def _show(self, named: bool) -> None:
+    def _show(self, named: set[int]) -> None:
         for index, (title, picture) in enumerate(self._names):
-            self.setTabText(index, title if named else "")
-            self.setTabIcon(index, QIcon() if named else icon(picture))
+            self.setTabText(index, title if index in named else "")
+            self.setTabIcon(index, QIcon() if index in named and len(named) > 1 else icon(picture))

@@ -14,10 +14,10 @@ import rasterio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from rasterio.errors import RasterioError
 
-from ...engine.images.georeference import full_turn
-from ...engine.shapes.layers import layer_info, list_layers, read_layer
 from ...protocol import ErrorCode, OrthomaskError
 from ...protocol.words import tr
+from ..images.georeference import full_turn
+from .layers import layer_info, list_layers, read_layer
 
 CLASS_TABLE = "orthomask_classes"
 """The table of a GeoPackage that makes it a label project."""

@@ -1,0 +1,1 @@
+"""What changed between dates: the shift first, then the objects."""

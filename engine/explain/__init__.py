@@ -1,0 +1,1 @@
+"""Why a model says so, and where it is weak, as layers."""

@@ -1,0 +1,1 @@
+"""The panel Changes: compare dates, look at them side by side, and review what changed."""

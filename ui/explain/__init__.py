@@ -1,0 +1,1 @@
+"""Why? An explanation of an object, and where a run is weak, as layers."""
