@@ -5,7 +5,21 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, compare, evaluate, grow, learn, models, prediction, quality, review, train, truth, wheelhouse
+from . import (
+    chips,
+    compare,
+    evaluate,
+    explain,
+    grow,
+    learn,
+    models,
+    prediction,
+    quality,
+    review,
+    train,
+    truth,
+    wheelhouse,
+)
 
 
 @click.group()
@@ -20,6 +34,7 @@ for command in (
     prediction.check,
     prediction.info,
     grow.grow,
+    explain.explain,
     truth.project,
     truth.areas,
     truth.mask,
