@@ -10,6 +10,7 @@ from ..toolkit.icons import icon, icon_path
 from .check import CheckAlgorithm
 from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
+from .explain import ExplainAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
 from .inspectlabels import InspectLabelsAlgorithm
@@ -28,6 +29,7 @@ ALGORITHMS = (
     LearnAlgorithm,
     EvaluateAlgorithm,
     CompareRunsAlgorithm,
+    ExplainAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
