@@ -5,7 +5,21 @@ from __future__ import annotations
 import click
 
 from ..engine.compute import devices
-from . import chips, compare, evaluate, grow, learn, models, prediction, quality, review, train, truth, wheelhouse
+from . import (
+    chips,
+    compare,
+    evaluate,
+    grow,
+    learn,
+    models,
+    prediction,
+    quality,
+    review,
+    train,
+    truth,
+    uncertainty,
+    wheelhouse,
+)
 
 
 @click.group()
@@ -28,6 +42,7 @@ for command in (
     train.search,
     evaluate.evaluate,
     review.suggest,
+    uncertainty.uncertainty,
     quality.inspect,
     learn.learn,
     compare.compare,

@@ -30,7 +30,14 @@ from .evaluation import (
     PixelScores,
     why_not_joined,
 )
-from .explaining import ExplainRequest, ExplainResult, Explanation, UncertaintyRequest, UncertaintyResult
+from .explaining import (
+    UNCERTAINTY_FILE,
+    ExplainRequest,
+    ExplainResult,
+    Explanation,
+    UncertaintyRequest,
+    UncertaintyResult,
+)
 from .ground_truth import (
     AreasRequest,
     AreasResult,
@@ -160,6 +167,7 @@ __all__ = [
     "REQUESTS",
     "SIZES",
     "SPECK_PX",
+    "UNCERTAINTY_FILE",
     "UNKNOWN",
     "WINDOW_PX",
     "AreaEstimate",
