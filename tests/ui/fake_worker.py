@@ -225,7 +225,14 @@ def grow(params):
     return {"wkt": f"POLYGON (({ring}))", "area_m2": 4 * half**2, **facts}
 
 
+def uncertainty(params):
+    path = params["output_path"] or params["run_dir"] + "/uncertainty.tif"
+    shutil.copy(os.environ["FAKE_RUN"] + "/probabilities.tif", path)
+    return {"path": path, "unsure_share": 0.125, "seconds": 2.0, "warnings": []}
+
+
 ANSWERS = {
+    "uncertainty": uncertainty,
     "learn": learn,
     "check_learning": lambda params: CHECK_LEARNING,
     "compare": compare,

@@ -19,6 +19,7 @@ from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
 from .suggest import SuggestAlgorithm
 from .train import TrainAlgorithm
+from .uncertainty import UncertaintyAlgorithm
 
 ALGORITHMS = (
     SegmentAlgorithm,
@@ -32,6 +33,7 @@ ALGORITHMS = (
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
     SuggestAlgorithm,
+    UncertaintyAlgorithm,
     InspectLabelsAlgorithm,
 )
 
