@@ -19,6 +19,8 @@ from .change import (
     Survey,
     Tally,
 )
+from .drawing import IMAGE as DRAWN_IMAGE
+from .drawing import Drawing, Stage, distinct_drawings, drawn_as_svg
 from .errors import Cancelled, ErrorCode, OrthomaskError
 from .evaluation import (
     AreaEstimate,
@@ -153,6 +155,7 @@ __all__ = [
     "BACKGROUND",
     "CHANGES_FILE",
     "CHANGES_LAYER",
+    "DRAWN_IMAGE",
     "FINDINGS",
     "FINE_TUNING",
     "LABEL_CHANGED",
@@ -201,6 +204,7 @@ __all__ = [
     "CompareResult",
     "CopyModelRequest",
     "Decay",
+    "Drawing",
     "Encoder",
     "EnsembleRequest",
     "ErrorCode",
@@ -268,6 +272,7 @@ __all__ = [
     "Split",
     "SquareRequest",
     "SquareResult",
+    "Stage",
     "SuggestRequest",
     "SuggestResult",
     "Survey",
@@ -283,6 +288,8 @@ __all__ = [
     "VersionsRequest",
     "VersionsResult",
     "Workload",
+    "distinct_drawings",
+    "drawn_as_svg",
     "from_json",
     "to_json",
     "to_wire",
