@@ -8,8 +8,8 @@ from html import escape
 
 IMAGE = "image"
 """What the first stage takes, among the sources of stages."""
-WIDTH_PX, ROW_PX, BOX_PX, MARGIN_PX = 340, 42, (128, 32), 8
-"""Of a drawing: its width, the height of a row, the size of a stage's box, and the margin."""
+WIDTH_PX, ROW_PX, BOX_PX, MARGIN_PX = 340, 42, (124, 32), (20, 4)
+"""Of a drawing: its width, the height of a row, the size of a stage's box, and the margins across and down."""
 INK, LINE = "#7f7f7f", "#9a9a9a"
 """Readable on white and on black."""
 FILL = "#3d8fd1"
@@ -93,7 +93,7 @@ def drawn_as_svg(drawing: Drawing) -> str:
     """
     places = _places(drawing)
     rows = max(row for _, row in places.values()) + 1
-    height = rows * ROW_PX + 2 * MARGIN_PX
+    height = (rows - 1) * ROW_PX + BOX_PX[1] + 2 * MARGIN_PX[1]
     lines = [_line(places[source], places[stage.name]) for stage in drawing.stages for source in stage.sources]
     most = max(stage.parameters for stage in drawing.stages)
     shares = {stage.name: (stage.parameters / most) ** 0.5 for stage in drawing.stages}
@@ -120,14 +120,18 @@ def _places(drawing: Drawing) -> Mapping[str, tuple[float, int]]:
 
 def _corner(place: tuple[float, int]) -> tuple[float, float]:
     column, row = place
-    return MARGIN_PX + column * (WIDTH_PX - 2 * MARGIN_PX - BOX_PX[0]), MARGIN_PX + row * ROW_PX
+    across, down = MARGIN_PX
+    return across + column * (WIDTH_PX - 2 * across - BOX_PX[0]), down + row * ROW_PX
 
 
 def _line(start: tuple[float, int], end: tuple[float, int]) -> str:
-    """From the middle of a box to that of another."""
+    """From the middle of a box to that of another; past those between them in a bow."""
     (x1, y1), (x2, y2) = _corner(start), _corner(end)
     across, down = BOX_PX[0] / 2, BOX_PX[1] / 2
-    return f'<path d="M{x1 + across:g} {y1 + down:g}L{x2 + across:g} {y2 + down:g}" stroke="{LINE}" fill="none"/>'
+    path = f"M{x1 + across:g} {y1 + down:g}L{x2 + across:g} {y2 + down:g}"
+    if start[0] == end[0] and abs(start[1] - end[1]) > 1:
+        path = f"M{x1:g} {y1 + down:g}C0 {y1 + down:g} 0 {y2 + down:g} {x2:g} {y2 + down:g}"
+    return f'<path d="{path}" stroke="{LINE}" fill="none"/>'
 
 
 def _box(name: str, shape: tuple[int, int], place: tuple[float, int], share: float) -> str:
