@@ -68,6 +68,11 @@ class Drawing:
         results = {stage.name: (stage.channels, stage.size_px) for stage in self.stages}
         return {IMAGE: (self.bands, self.window_px), **results}
 
+    def taken(self, stage: Stage) -> str:
+        """What a stage takes, in words: channels and size of each source."""
+        shapes = self.shapes()
+        return " + ".join("{} × {}²".format(*shapes[source]) for source in stage.sources)
+
     def plain(self) -> tuple[object, ...]:
         """What it shares with a network of the same architecture, in the same ensemble."""
         return (self.bands, *(_without(stage, self.prefix) for stage in self.stages))

@@ -1,16 +1,24 @@
 """The stages of networks, and their drawing: checked against the networks themselves and PyTorch's own counter."""
 
+import json
+import runpy
+import shutil
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from torch.utils.flop_counter import FlopCounterMode
 
+from orthomask.cli import commands
+from orthomask.engine.models import bundle
 from orthomask.engine.models import stages as stages_module
 from orthomask.engine.models.stages import drawings, stages
 from orthomask.engine.models.unet import Ensemble, UNet, UNetArguments
 from orthomask.protocol import Encoder, distinct_drawings, drawn_as_svg
 
+ROOT = Path(__file__).resolve().parents[3]
 LITE = UNetArguments(3, 2, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
 SMALL = UNetArguments(3, 2, (8, 16), blocks=1)
 NETWORKS = {
@@ -103,3 +111,30 @@ def test_a_huge_network_is_drawn_without_its_numbers(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stages_module, "LARGEST", 0)
     stages_module._drawing.cache_clear()
     assert drawings([SMALL]) == expected
+
+
+def test_the_stages_are_listed_and_drawn_from_the_terminal(tiny: Path, tmp_path: Path) -> None:
+    def orthomask(*arguments: object) -> Result:
+        return CliRunner().invoke(commands, ["models", "network", str(tiny), *map(str, arguments)])
+
+    lines = orthomask("--svg", tmp_path / "tiny.svg").output.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == [
+        "stem",
+        *(f"{p}.{n}" for p in ("encoder", "decoder") for n in (0, 1)),
+        "head",
+    ]
+    ElementTree.parse(tmp_path / "tiny.svg")
+    (drawn,) = json.loads(orthomask("--json").output)["networks"]
+    assert [stage["name"] for stage in drawn["stages"]] == list(stages(bundle.load(str(tiny)).model()))
+    assert "Could not open file" in orthomask("--svg", tmp_path / "missing" / "tiny.svg").output
+
+
+def test_the_cards_of_the_embedded_models_draw_their_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If not: python docs/networks.py."""
+    script = runpy.run_path(str(ROOT / "docs" / "networks.py"))
+    cards = shutil.copytree(script["CARDS"], tmp_path / "models")
+    monkeypatch.setitem(script["main"].__globals__, "CARDS", cards)
+    script["main"]()
+    for path in (*cards.glob("*.md"), *cards.glob("*.svg")):
+        assert path.read_bytes() == (script["CARDS"] / path.name).read_bytes()
+    assert (cards / "buildings-network.svg").exists()
