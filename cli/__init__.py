@@ -18,6 +18,7 @@ from . import (
     review,
     train,
     truth,
+    uncertainty,
     wheelhouse,
 )
 
@@ -43,6 +44,7 @@ for command in (
     train.search,
     evaluate.evaluate,
     review.suggest,
+    uncertainty.uncertainty,
     quality.inspect,
     learn.learn,
     compare.compare,

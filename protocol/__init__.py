@@ -19,6 +19,8 @@ from .change import (
     Survey,
     Tally,
 )
+from .drawing import IMAGE as DRAWN_IMAGE
+from .drawing import Drawing, Stage, distinct_drawings, drawn_as_svg
 from .errors import Cancelled, ErrorCode, OrthomaskError
 from .evaluation import (
     AreaEstimate,
@@ -30,7 +32,14 @@ from .evaluation import (
     PixelScores,
     why_not_joined,
 )
-from .explaining import ExplainRequest, ExplainResult, Explanation, UncertaintyRequest, UncertaintyResult
+from .explaining import (
+    UNCERTAINTY_FILE,
+    ExplainRequest,
+    ExplainResult,
+    Explanation,
+    UncertaintyRequest,
+    UncertaintyResult,
+)
 from .ground_truth import (
     AreasRequest,
     AreasResult,
@@ -146,6 +155,7 @@ __all__ = [
     "BACKGROUND",
     "CHANGES_FILE",
     "CHANGES_LAYER",
+    "DRAWN_IMAGE",
     "FINDINGS",
     "FINE_TUNING",
     "LABEL_CHANGED",
@@ -160,6 +170,7 @@ __all__ = [
     "REQUESTS",
     "SIZES",
     "SPECK_PX",
+    "UNCERTAINTY_FILE",
     "UNKNOWN",
     "WINDOW_PX",
     "AreaEstimate",
@@ -193,6 +204,7 @@ __all__ = [
     "CompareResult",
     "CopyModelRequest",
     "Decay",
+    "Drawing",
     "Encoder",
     "EnsembleRequest",
     "ErrorCode",
@@ -260,6 +272,7 @@ __all__ = [
     "Split",
     "SquareRequest",
     "SquareResult",
+    "Stage",
     "SuggestRequest",
     "SuggestResult",
     "Survey",
@@ -275,6 +288,8 @@ __all__ = [
     "VersionsRequest",
     "VersionsResult",
     "Workload",
+    "distinct_drawings",
+    "drawn_as_svg",
     "from_json",
     "to_json",
     "to_wire",

@@ -10,6 +10,9 @@ from .errors import require
 from .values import Existing, Image
 from .words import tr
 
+UNCERTAINTY_FILE = "uncertainty.tif"
+"""In a run's folder, unless another place was asked for."""
+
 
 class Explanation(str, enum.Enum):
     """How an answer of a model is explained."""
@@ -98,6 +101,8 @@ class UncertaintyRequest:
 
     def __post_init__(self) -> None:
         require(bool(self.run_dir), tr("No run was given."), tr("Choose the folder of a run."))
+        tiff = not self.output_path or self.output_path.lower().endswith((".tif", ".tiff"))
+        require(tiff, tr("The uncertainty is a GeoTIFF."), tr("End its name in .tif."))
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ import torch
 from affine import Affine
 from rasterio.windows import Window as Block
 
-from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, PredictRequest, from_json
-from ...protocol.words import tr
+from ...protocol import ClassInfo, OrthomaskError, Outline, PredictRequest, from_json
 from ..compute import devices, networks
 from ..images.grid import Window
 from ..images.raster import open_image, open_reader
 from ..models import bundle as bundles
 from ..models.unet import Ensemble, UNet
+from ..runs.finished import no_run
 from ..runs.runs import NODATA, SCALE
 from ..shapes.layers import read_layer
 from .growth import Look
@@ -96,12 +96,7 @@ def open_run(folder: str) -> Run:
     try:
         return _open_run(record, record.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, TypeError, OrthomaskError, rasterio.errors.RasterioError) as error:
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
-            tr("“{}” is not the folder of a finished run.").format(folder),
-            tr("Choose a folder that contains run.json and probabilities.tif."),
-            str(error),
-        ) from error
+        raise no_run(Path(folder), error) from error
 
 
 @functools.lru_cache(maxsize=4)

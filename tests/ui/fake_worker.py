@@ -233,8 +233,15 @@ def explain(params):
     return {"path": params["output_path"], "sentence": sentence, **facts, "seconds": 1.0, "warnings": []}
 
 
+def uncertainty(params):
+    path = params["output_path"] or params["run_dir"] + "/uncertainty.tif"
+    shutil.copy(os.environ["FAKE_RUN"] + "/probabilities.tif", path)
+    return {"path": path, "unsure_share": 0.125, "seconds": 2.0, "warnings": []}
+
+
 ANSWERS = {
     "explain": explain,
+    "uncertainty": uncertainty,
     "learn": learn,
     "check_learning": lambda params: CHECK_LEARNING,
     "compare": compare,

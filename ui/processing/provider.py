@@ -20,6 +20,7 @@ from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
 from .suggest import SuggestAlgorithm
 from .train import TrainAlgorithm
+from .uncertainty import UncertaintyAlgorithm
 
 ALGORITHMS = (
     SegmentAlgorithm,
@@ -34,6 +35,7 @@ ALGORITHMS = (
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
     SuggestAlgorithm,
+    UncertaintyAlgorithm,
     InspectLabelsAlgorithm,
 )
 
