@@ -39,6 +39,7 @@ class ExplainRequest:
         class_value: the class to explain; 0 for the most probable one there.
         stage: of the network, by its name in the drawing of the network; empty for the method's usual one.
         channels: of activations, how many of the strongest.
+        model_sha256: of the model that the object comes from; empty for whichever it is.
     """
 
     image: Image
@@ -52,6 +53,7 @@ class ExplainRequest:
     class_value: int = 0
     stage: str = ""
     channels: int = 3
+    model_sha256: str = ""
     device: str = "auto"
     existing: Existing = Existing.REFUSE
 

@@ -18,6 +18,7 @@ from ..models import bundle as bundles
 from ..models.bundle import Bundle
 from ..models.unet import Ensemble, UNet
 from ..progress import Progress
+from ..runs.finished import same_bundle
 from ..runs.provenance import Processor, origin
 from . import features, layer
 from .occlusion import occlusion
@@ -67,7 +68,9 @@ def run(request: ExplainRequest, progress: Progress) -> ExplainResult:
     started, path = time.monotonic(), Path(request.output_path)
     progress.report(0, tr("Opening the image"))
     layer.refuse_existing(path, request.existing)
-    bundle, device = bundles.load(request.model), devices.choose(request.device)
+    sha256 = request.model_sha256
+    bundle = same_bundle(request.model, sha256) if sha256 else bundles.load(request.model)
+    device = devices.choose(request.device)
     _refuse_class(request.class_value, bundle)
     with open_image(request.image, progress) as source:
         check.refuse(source, bundle)

@@ -43,14 +43,7 @@ class Finished(NamedTuple):
         Raises:
             OrthomaskError: it is gone, or another one has its place.
         """
-        bundle = bundles.load(self.request.model)
-        if bundle.sha256 != self.model_sha256:
-            raise OrthomaskError(
-                ErrorCode.BAD_REQUEST,
-                tr("The model “{}” has changed since the run.").format(self.request.model),
-                tr("Run it again first."),
-            )
-        return bundle
+        return same_bundle(self.request.model, self.model_sha256)
 
     def refuse_changed(self, source: Source) -> None:
         """Raise if the image is no longer the one of the run."""
@@ -75,6 +68,22 @@ def read(run_dir: str) -> Finished:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OrthomaskError) as error:
         raise no_run(folder, error) from error
+
+
+def same_bundle(model: str, sha256: str) -> Bundle:
+    """The model of a run.
+
+    Raises:
+        OrthomaskError: it is gone, or another one has its place.
+    """
+    bundle = bundles.load(model)
+    if bundle.sha256 != sha256:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("The model “{}” has changed since the run.").format(model),
+            tr("Run it again first."),
+        )
+    return bundle
 
 
 def no_run(folder: Path, error: Exception) -> OrthomaskError:

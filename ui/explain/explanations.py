@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from typing import NamedTuple
 
 from qgis.core import (
     QgsBilinearRasterResampler,
@@ -30,28 +29,6 @@ RAMPS = {
     Explanation.ACTIVATIONS: ("#00443983", "#96443983", "#b431688e", "#c835b779", "#dcfde725"),
 }
 """From the lowest to the highest value, `#aarrggbb`; transparent where there is nothing."""
-
-
-class Shown(NamedTuple):
-    """A band of an explanation, as a layer.
-
-    Attributes:
-        name: of the layer.
-        sentence: what the explanation shows, and what not.
-    """
-
-    path: str
-    band: int
-    name: str
-    method: Explanation
-    sentence: str
-
-
-def layer_of(shown: Shown) -> QgsRasterLayer:
-    """The layer of a band, styled."""
-    layer = QgsRasterLayer(shown.path, shown.name)
-    style(layer, shown.method, shown.sentence, shown.band)
-    return layer
 
 
 def style(layer: QgsRasterLayer, method: Explanation, sentence: str, band: int = 1) -> None:

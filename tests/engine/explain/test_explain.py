@@ -225,6 +225,7 @@ BAD = {
     "wkt": ({"object_wkt": "POLYGON (("}, ErrorCode.REGION_UNREADABLE, "not a polygon on this image"),
     "elsewhere": ({"object_wkt": "POLYGON ((0 0, 1 0, 1 1, 0 0))"}, ErrorCode.REGION_OUTSIDE, "not a polygon on this"),
     "exists": ({"existing": Existing.REFUSE}, ErrorCode.OUTPUT_EXISTS, "already exists"),
+    "changed": ({"model_sha256": "ab" * 32}, ErrorCode.BAD_REQUEST, "has changed since the run"),
     "model": ({"model": "attic"}, ErrorCode.BUNDLE_UNREADABLE, "no model “attic”"),
 }
 
