@@ -126,13 +126,14 @@ def _grad_cam(asked: _Asked, progress: Progress) -> Explained:
 
 def _occlusion(asked: _Asked, progress: Progress) -> Explained:
     subject = asked.subject
-    drop, patch_px = occlusion(asked.view, subject, asked.predictor, asked.network.divisor, progress)
+    found = occlusion(asked.view, subject, asked.predictor, asked.network.divisor, progress)
     sentence = tr(
-        "The value of a place is how much the probability of {} {} falls when {:.3g} m around it are hidden: at most "
-        "{:.2f}; below 0 it rises. What is hidden takes the mean colours of the training images, which can mislead the "
-        "model, too: small values say little."
-    ).format(subject.info.name, _where(subject), patch_px * asked.gsd_m, float(drop.max()))
-    return Explained(drop[None], (tr("Fall in the probability of {}").format(subject.info.name),), "", sentence)
+        "The value of a place is how much the probability of {} {} falls when {:.3g} m around it are hidden by {}: at "
+        "most {:.2f}; below 0 it rises. The model has not learnt from hidden places, and may take one for something: "
+        "small values say little."
+    ).format(subject.info.name, _where(subject), found.patch_px * asked.gsd_m, found.fill, float(found.drop.max()))
+    name = tr("Fall in the probability of {}").format(subject.info.name)
+    return Explained(found.drop[None], (name,), "", sentence)
 
 
 def _activations(asked: _Asked, progress: Progress) -> Explained:

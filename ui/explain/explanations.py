@@ -29,6 +29,8 @@ RAMPS = {
     Explanation.ACTIVATIONS: ("#00443983", "#96443983", "#b431688e", "#c835b779", "#dcfde725"),
 }
 """From the lowest to the highest value, `#aarrggbb`; transparent where there is nothing."""
+LEAST = {Explanation.GRAD_CAM: 1.0, Explanation.OCCLUSION: 0.25, Explanation.ACTIVATIONS: 1e-6}
+"""The last colour stands for this much or more: a small fall looks small."""
 
 
 def style(layer: QgsRasterLayer, method: Explanation, sentence: str, band: int = 1) -> None:
@@ -55,7 +57,7 @@ def style(layer: QgsRasterLayer, method: Explanation, sentence: str, band: int =
 def _limits(layer: QgsRasterLayer, method: Explanation, band: int) -> tuple[float, float]:
     """The values that get the first and the last colour: 0 has the same one whatever else there is."""
     found = layer.dataProvider().bandStatistics(band)
-    most = max(abs(found.minimumValue), abs(found.maximumValue), 1e-6)
+    most = float(f"{max(abs(found.minimumValue), abs(found.maximumValue), LEAST[method]):.2g}")
     return (-most if method is Explanation.OCCLUSION else 0.0), most
 
 

@@ -62,6 +62,8 @@ class ShownExplanations:
         group = QgsLayerTreeGroup(words)
         group.setCustomProperty(GROUP, str(Path(result.path).parent))
         present(QgsProject.instance().layerTreeRoot()).insertChildNode(0, group)
+        for expanded in (False, True):  # as in `results.add_run`
+            group.setExpanded(expanded)
         return group
 
     def _remove_group(self) -> None:

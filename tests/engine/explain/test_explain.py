@@ -120,6 +120,27 @@ def test_occlusion_finds_the_places_that_the_answer_depends_on(
     assert "at most" in result.sentence
 
 
+class Pale(Toy):
+    """Takes all for its class that is not dark: also what is hidden by mean colours."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logit = 4 * image.mean(dim=1, keepdim=True) + 3
+        return torch.cat([torch.zeros_like(logit), logit], dim=1)
+
+
+def test_it_hides_with_what_looks_least_like_the_class(
+    picture: np.ndarray,
+    make_raster: Callable[..., Path],
+    asked: Callable[..., ExplainRequest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bundle.Bundle, "model", lambda _: Pale().eval())
+    outline = {"object_wkt": regions.transformed(shapely.box(150, 150, 170, 170), PLACE).wkt}
+    result, drop = answer(asked(make_raster(picture), Explanation.OCCLUSION, **outline))
+    assert "hidden by dark colours" in result.sentence
+    assert np.nanmean(drop[ROOF]) > 0.4
+
+
 def test_grad_cam_finds_them_too_and_nothing_else(
     picture: np.ndarray, make_raster: Callable[..., Path], asked: Callable[..., ExplainRequest]
 ) -> None:
