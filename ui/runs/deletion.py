@@ -10,7 +10,7 @@ from typing import Optional
 
 from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsProviderRegistry, QgsVectorLayer
 
-from ...protocol import ErrorCode, OrthomaskError
+from ...protocol import UNCERTAINTY_FILE, ErrorCode, OrthomaskError
 from ..layers.picture_client import PICTURE_DIR, WORK_DIR
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
@@ -22,6 +22,7 @@ HIDDEN = (WORK_DIR, PICTURE_DIR)
 BESIDE = {
     CLASSES: (".aux.xml",),
     PROBABILITIES: (".aux.xml",),
+    UNCERTAINTY_FILE: (".aux.xml",),
     POLYGONS: ("-wal", "-shm", "-journal"),
     NAME_FILE: (),
     RECORD: (),
