@@ -28,8 +28,9 @@ from qgis.core import (
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
-from qgis.PyQt.QtCore import QSize, Qt, QTimer
+from qgis.PyQt.QtCore import QPoint, QSize, Qt, QTimer
 from qgis.PyQt.QtGui import QPainter, QPen, QPixmap
+from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollArea
 from qgis.utils import iface
 
@@ -114,9 +115,28 @@ def review(dock, sample: QgsRasterLayer) -> Iterator[Condition]:
     panel.squares.close_square()
     yield settled()
     QgsProject.instance().removeMapLayers([panel.context.project.labels.id(), panel.context.project.areas.id()])
+    yield from explained(panel.why)
     iface.mapCanvas().setExtent(sample.extent())
     dock.tabs.setCurrentWidget(dock.segment)
     yield settled()
+
+
+def explained(box) -> Iterator[Condition]:
+    """Why a roof was found."""
+    canvas, place = iface.mapCanvas(), QgsPointXY(9_520_664, 3_202_632)
+    canvas.setExtent(QgsRectangle.fromCenterAndSize(place, 90, 80))
+    box.setCollapsed(False)
+    box.run_bar.run_button.click()
+    yield settled()
+    pixel = canvas.getCoordinateTransform().transform(place)
+    middle = QPoint(round(pixel.x()), round(pixel.y()))
+    QTest.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle)
+    yield box.run_bar.run_button.isVisible
+    yield settled()
+    picture("review-why")
+    box.clear()
+    box.run_bar.run_button.click()
+    box.setCollapsed(True)
 
 
 def options(name: str) -> Iterator[Condition]:

@@ -61,6 +61,8 @@ class Explaining(QObject):
         client: the engine.
     """
 
+    begun = pyqtSignal()
+    """Another question is being asked."""
     answered = pyqtSignal(object, object)
     """The question, and its answer."""
     failed = pyqtSignal(object)
@@ -106,6 +108,7 @@ class Explaining(QObject):
             self.ended.emit()
             return
         asked = self._waiting.pop(0)
+        self.begun.emit()
         self._task = EngineTask(self._title, self._client, asked)
         self._task.reported.connect(self.reported)
         self._task.answered.connect(lambda answer: self._take(asked, answer))

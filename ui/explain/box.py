@@ -19,7 +19,6 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -44,6 +43,7 @@ from ..runs.results import Run
 from ..runs.uncertainty import MEANINGS
 from ..toolkit.icons import icon
 from ..toolkit.run_bar import RunBar
+from ..toolkit.scrolling import scroll_to
 from ..toolkit.words import briefly, mark, tr
 from . import weakness
 from .asking import Explaining, questions
@@ -143,16 +143,13 @@ class WhyBox(QgsCollapsibleGroupBox):
         self.run_bar.add_button(self.clear_button)
         self.words.setWordWrap(True)
         body = QWidget()  # expanding a box shows all its children, but not theirs
-        form, weak, layout = QFormLayout(), QHBoxLayout(), QVBoxLayout(body)
+        form, layout = QFormLayout(), QVBoxLayout(body)
         for check in self.methods.values():
             form.addRow(check)
         form.addRow(tr("Stage"), self.stage)
-        weak.addWidget(self.weak_button, 1)
-        weak.addWidget(self.mirror)
         layout.addLayout(form)
-        layout.addWidget(self.run_bar)
-        layout.addLayout(weak)
-        layout.addWidget(self.words)
+        for widget in (self.run_bar, self.words, self.weak_button, self.mirror):
+            layout.addWidget(widget)
         layout.setContentsMargins(0, 0, 0, 0)
         QVBoxLayout(self).addWidget(body)
 
@@ -167,6 +164,7 @@ class WhyBox(QgsCollapsibleGroupBox):
         self._tool.clicked.connect(self._click)
         self._tool.given_up.connect(self._tool.leave)
         self._canvas.mapToolSet.connect(self._note_tool)
+        self._explaining.begun.connect(self.run_bar.start)
         self._explaining.reported.connect(self.run_bar.report)
         self._explaining.answered.connect(self._take)
         self._explaining.failed.connect(self._fail)
@@ -219,7 +217,7 @@ class WhyBox(QgsCollapsibleGroupBox):
             self.failed.emit(error)
             return
         self._told = []
-        self._start(asked, tr("Orthomask: explaining an object"))
+        self._explaining.ask(asked, tr("Orthomask: explaining an object"))
 
     def _on_layer(self, place: QgsPointXY) -> Optional[QgsPointXY]:
         """A place of the map in the CRS of the polygons; None if it has none there."""
@@ -250,11 +248,7 @@ class WhyBox(QgsCollapsibleGroupBox):
             return
         weakness.remove(run)
         request = UncertaintyRequest(str(run.folder), flips=self.mirror.isChecked(), existing=Existing.OVERWRITE)
-        self._start([request], tr("Orthomask: where the run is weak"))
-
-    def _start(self, asked: list[Any], name: str) -> None:
-        self._explaining.ask(asked, name)
-        self.run_bar.start()
+        self._explaining.ask([request], tr("Orthomask: where the run is weak"))
 
     def _cancel(self) -> None:
         self.run_bar.cancel_button.setEnabled(False)
@@ -294,6 +288,7 @@ class WhyBox(QgsCollapsibleGroupBox):
     def _tell(self, head: str, *sentences: str) -> None:
         self._told.append(f"<p><b>{html.escape(head)}</b>: {html.escape(' '.join(sentences))}</p>")
         self._say("".join(self._told))
+        scroll_to(self.words)
 
     def _say(self, words: str) -> None:
         self.words.setText(words)
