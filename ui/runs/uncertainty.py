@@ -24,7 +24,7 @@ MEANINGS = (
 
 
 def style_uncertainty(layer: QgsRasterLayer, band: int = 1) -> None:
-    """A heat map of one band, from transparent at zero through blue to dark violet, and notes that say what it shows."""
+    """A heat map of one band, from transparent at zero to dark violet, and notes that say what it shows."""
     style = QDomDocument()
     text = (STYLES_DIR / "uncertainty.qml").read_text(encoding="utf-8")
     style.setContent(text.replace('band="1"', f'band="{band}"'))
