@@ -144,8 +144,11 @@ def _patches(ground: Ground, wanted_px: float, random: np.random.Generator) -> t
 
 def _by_scale(every: Sequence[Change]) -> list[tuple[float, list[Change | None]]]:
     """Changes that need the same lattice; first none, then those of the values alone."""
-    same: list[Change | None] = [None, *(change for change in every if change.scale == 1)]
-    return [(1.0, same), *((change.scale, [change]) for change in every if change.scale != 1)]
+    groups: list[tuple[float, list[Change | None]]] = [
+        (1.0, [None, *(change for change in every if change.scale == 1)])
+    ]
+    groups += [(change.scale, [change]) for change in every if change.scale != 1]
+    return groups
 
 
 def _moved(place: Place, lattice: Lattice) -> tuple[Area, ...]:

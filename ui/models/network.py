@@ -50,7 +50,7 @@ def _picture(drawing: Drawing) -> str:
     """The drawing as a picture in the text, sharp on high-DPI screens."""
     renderer = QSvgRenderer(QByteArray(drawn_as_svg(drawing).encode()))
     size = renderer.defaultSize()
-    image = QImage(size * QGuiApplication.instance().devicePixelRatio(), QImage.Format.Format_ARGB32)
+    image = QImage(size * QGuiApplication.primaryScreen().devicePixelRatio(), QImage.Format.Format_ARGB32)
     image.fill(0)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
