@@ -51,9 +51,11 @@ def sentence(dependence: Dependence, probes: Sequence[Probe], iou: float, gsd_m:
         words = tr("Pixels of {} to {} m cost less than {} IoU; of {} m, they cost {}.")
         sizes = (f"{value * gsd_m:.2g}" for value in (low, high))
         return words.format(*sizes, LITTLE, f"{worst.value * gsd_m:.2g}", _lost(iou, worst))
-    words = tr("From {} to {} of {}, less than {} IoU is lost; at {} it is {}.")
     shown = (f"{value:+.0%}" if dependence is Dependence.BRIGHTNESS else f"{value:g} ×" for value in (low, high))
-    return words.format(*shown, tr(NAMES[dependence]), LITTLE, worst.label, _lost(iou, worst))
+    words = tr("Contrast from {} to {} costs less than {} IoU; {} costs {}.")
+    if dependence is Dependence.BRIGHTNESS:
+        words = tr("Brightness from {} to {} costs less than {} IoU; {} costs {}.")
+    return words.format(*shown, LITTLE, worst.label, _lost(iou, worst))
 
 
 def depends_most(curves: Sequence[Curve], iou: float) -> str:
@@ -74,7 +76,7 @@ def _of_bands(probes: Sequence[Probe], worst: Probe, iou: float) -> str:
     if len(probes) == 1:
         return tr("Its only band replaced by its mean costs {} IoU.").format(_lost(iou, worst))
     best = max(probes, key=lambda probe: probe.iou)
-    words = tr("Each band replaced by its mean: {} costs most, {} IoU; {} least, {}.")
+    words = tr("Each band replaced by its mean: it loses most {} ({} IoU), least {} ({}).")
     return words.format(worst.label, _lost(iou, worst), best.label, _lost(iou, best))
 
 

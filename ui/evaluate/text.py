@@ -35,8 +35,9 @@ def evaluation_html(result: EvaluateResult) -> str:
         parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
     parts.append(f"<p>{threshold_words(result)}</p>")
     if result.diagnosis:
-        said = (result.diagnosis.sentence, *(curve.sentence for curve in result.diagnosis.curves))
-        parts.append(f"<p><b>{tr('Diagnosis')}</b><br>{'<br>'.join(html.escape(each) for each in said if each)}</p>")
+        said = [html.escape(curve.sentence) for curve in result.diagnosis.curves if curve.sentence]
+        title = f"<b>{tr('Diagnosis')}</b><br>{html.escape(result.diagnosis.sentence)}"
+        parts.append(f"<p>{'<br>• '.join([title, *said])}</p>")
     parts += [f"<p>⚠ {html.escape(warning)}</p>" for warning in result.warnings]
     return "".join(parts)
 

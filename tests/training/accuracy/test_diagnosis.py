@@ -114,7 +114,9 @@ def test_a_model_of_one_band_loses_exactly_with_that_band(result: EvaluateResult
     assert blur[0] > 0.98 > blur[-1]
     assert min(ious(result, Dependence.RESOLUTION).values()) > 0.9
     words = {curve.dependence: curve.sentence for curve in found(result).curves}
-    assert words[Dependence.BANDS].startswith("Each band replaced by its mean: without red costs most, 1.00 IoU")
+    assert words[Dependence.BANDS].startswith(
+        "Each band replaced by its mean: it loses most without red (1.00 IoU), least"
+    )
     assert "It depends most on" in found(result).sentence
 
 
@@ -282,7 +284,7 @@ def curve(dependence: Dependence, *probes: tuple[str, float, float]) -> Curve:
         ),
         (
             Dependence.BRIGHTNESS, [("-30%", -0.3, 0.4), ("-15%", -0.15, 0.7), ("+15%", 0.15, 0.8)],
-            "From +0% to +15% of the brightness, less than 0.05 IoU is lost; at -30% it is 0.40.",
+            "Brightness from +0% to +15% costs less than 0.05 IoU; -30% costs 0.40.",
         ),
         (
             Dependence.CONTRAST, [("0.5 ×", 0.5, 0.79), ("2 ×", 2.0, 0.81)],

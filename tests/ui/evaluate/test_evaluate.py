@@ -151,7 +151,7 @@ def test_what_the_model_depends_on_is_measured_if_asked_and_told_in_words(dialog
     press(dialog.run_bar.run_button)
     wait_until(lambda: "Diagnosis" in dialog.outcome.table.text())
     assert engine.asked("evaluate")[-1]["diagnosis"] is True
-    words = "It depends most on single bands.<br>Without &lt;red&gt;, 0.40 IoU is lost.</p>"
+    words = "It depends most on single bands.<br>• Without &lt;red&gt;, 0.40 IoU is lost.</p>"
     assert words in dialog.outcome.table.text()
 
 
