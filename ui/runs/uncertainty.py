@@ -16,8 +16,8 @@ MEANINGS = (
         "model can be sure and wrong."
     ),
     mark(
-        "How much of the probability changes class when the image is mirrored, from 0 to 1: where it is high, the "
-        "model depends on the direction of light or of the windows' edges."
+        "How much of the probability changes class when the image is mirrored, from 0 to 1. Where it is high, another "
+        "look at the same ground gives another answer."
     ),
 )
 """What each band shows."""
