@@ -35,7 +35,7 @@ from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollA
 from qgis.utils import iface
 
 from orthomask.docs.pictures import OUT, Condition, Director, picture, settled
-from orthomask.protocol import ProjectRequest
+from orthomask.protocol import ProjectRequest, UncertaintyRequest
 
 SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
 TUTORIAL = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "docs" / "tutorial"
@@ -77,6 +77,7 @@ def scenes() -> Iterator[Condition]:
     picture("dock-options", dock)
     panel.options.setCollapsed(True)
     root = QgsProject.instance().layerTreeRoot()
+    yield from uncertainty(dock, root)
     for node in root.children()[0].findLayers():
         node.setItemVisibilityChecked("Probability" in node.name())
     yield settled()
@@ -137,6 +138,20 @@ def explained(box) -> Iterator[Condition]:
     box.clear()
     box.run_bar.run_button.click()
     box.setCollapsed(True)
+
+
+def uncertainty(dock, root) -> Iterator[Condition]:
+    """Where the run is unsure, without its results."""
+    answer = dock._client.call(UncertaintyRequest(str(next(WORK.glob("*/run.json")).parent), flips=False))
+    layer = QgsRasterLayer(answer.path, "Uncertainty")
+    sys.modules["orthomask.ui.runs.uncertainty"].style_uncertainty(layer)
+    QgsProject.instance().addMapLayer(layer, False)
+    root.insertLayer(0, layer)
+    root.children()[1].setItemVisibilityChecked(False)
+    yield settled()
+    picture("uncertainty", iface.mapCanvas())
+    root.children()[1].setItemVisibilityChecked(True)
+    QgsProject.instance().removeMapLayer(layer.id())
 
 
 def options(name: str) -> Iterator[Condition]:

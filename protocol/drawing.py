@@ -8,7 +8,7 @@ from html import escape
 
 IMAGE = "image"
 """What the first stage takes, among the sources of stages."""
-WIDTH_PX, ROW_PX, BOX_PX, MARGIN_PX = 340, 42, (124, 32), (20, 4)
+WIDTH_PX, ROW_PX, BOX_PX, MARGIN_PX = 300, 42, (108, 32), (18, 4)
 """Of a drawing: its width, the height of a row, the size of a stage's box, and the margins across and down."""
 INK, LINE = "#7f7f7f", "#9a9a9a"
 """Readable on white and on black."""
@@ -94,7 +94,7 @@ def distinct_drawings(drawings: tuple[Drawing, ...]) -> list[tuple[Drawing, list
 def drawn_as_svg(drawing: Drawing) -> str:
     """The network as a U: the encoder down the left side, the decoder up the right one, the image's size at the top.
 
-    A stage's box is the darker, the more of the parameters it has.
+    A stage's box is the darker, the more of the parameters it has. Names are without the member's prefix.
     """
     places = _places(drawing)
     rows = max(row for _, row in places.values()) + 1
@@ -102,7 +102,10 @@ def drawn_as_svg(drawing: Drawing) -> str:
     lines = [_line(places[source], places[stage.name]) for stage in drawing.stages for source in stage.sources]
     most = max(stage.parameters for stage in drawing.stages)
     shares = {stage.name: (stage.parameters / most) ** 0.5 for stage in drawing.stages}
-    boxes = [_box(name, shape, places[name], shares.get(name, 0.0)) for name, shape in drawing.shapes().items()]
+    boxes = [
+        _box(name.replace(drawing.prefix, "", 1), shape, places[name], shares.get(name, 0.0))
+        for name, shape in drawing.shapes().items()
+    ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {height}" width="{WIDTH_PX}" '
         f'height="{height}" font-family="sans-serif" font-size="10">{"".join(lines)}{"".join(boxes)}</svg>'

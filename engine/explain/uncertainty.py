@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import rasterio
+import rasterio.features
+import shapely
 import torch
+from affine import Affine
 from rasterio.windows import Window as RasterWindow
+from shapely import Geometry
 from torch import Tensor
 
 from ...protocol import (
@@ -32,6 +36,7 @@ from ...protocol.words import tr
 from .. import predict
 from ..compute import devices
 from ..images.raster import open_image, open_reader
+from ..images.unreadable import damaged
 from ..outputs import alone
 from ..progress import Progress
 from ..runs import finished
@@ -70,8 +75,8 @@ def run(request: UncertaintyRequest, progress: Progress) -> UncertaintyResult:
         frame = Frame(dataset.width, dataset.height, dataset.crs.to_wkt(), dataset.transform)
         before = progress.part(0, 0.9)
         measured = _mirrored(made, frame, request.device, before) if request.flips else _plain(frame, before)
-        rows = stack.enter_context(closing(measured))
-        share = _write(target, frame, made, dataset, rows, request.flips, progress.part(0.9, 1))
+        rows, read = stack.enter_context(closing(measured)), partial(_read, dataset, _region(dataset))
+        share = _write(target, frame, made.run_id, read, rows, request.flips, progress.part(0.9, 1))
     progress.show(1, tr("Done"))
     return UncertaintyResult(str(target), share, round(time.monotonic() - started, 2))
 
@@ -98,21 +103,22 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _write(
-    target: Path, frame: Frame, made: Finished, dataset: rasterio.DatasetReader, measured: Iterator[Rows], flips: bool,
-    progress: Progress,
+    target: Path, frame: Frame, run_id: str, read: Callable[[int, int], np.ndarray], measured: Iterator[Rows],
+    flips: bool, progress: Progress,
 ) -> float:  # fmt: skip
     """Write the raster from the top down; returns the share of unsure pixels.
 
     Args:
+        read: gives the run's probabilities of some rows: the first one, and how many.
         progress: of the last step, which joins the raster.
     """
     names = ["entropy", "disagreement"] if flips else ["entropy"]
     bands = [Band("uint8", NODATA, ABOUT.format(name), "average") for name in names]
     unsure = known = 0
-    with open_pyramids(target, frame, bands, json.dumps({"run_id": made.run_id}), progress) as pyramids:
+    with open_pyramids(target, frame, bands, json.dumps({"run_id": run_id}), progress) as pyramids:
         for top, change in measured:
             height = min(BLOCK_PX, frame.height - top) if change is None else len(change)
-            found = dataset.read(window=RasterWindow(0, top, frame.width, height))
+            found = read(top, height)
             doubt, missing = _entropy(found), found[0] == NODATA
             pyramids[0].write(doubt)
             if change is not None:
@@ -120,6 +126,28 @@ def _write(
             known += int((~missing).sum())
             unsure += int(((doubt > UNSURE * SCALE) & ~missing).sum())
     return unsure / max(1, known)
+
+
+def _region(dataset: rasterio.DatasetReader) -> Geometry | None:
+    """The run's region in pixels of its rasters, if those of the probabilities reach beyond it."""
+    record = json.loads(dataset.tags().get("ORTHOMASK", "{}"))
+    return shapely.from_wkb(record["region"]) if "region" in record else None
+
+
+def _read(dataset: rasterio.DatasetReader, region: Geometry | None, top: int, height: int) -> np.ndarray:
+    """Probabilities `(K, height, width)` of 0 to `SCALE`, and `NODATA`, also outside the region.
+
+    Raises:
+        OrthomaskError: the file is damaged there.
+    """
+    try:
+        found: np.ndarray = dataset.read(window=RasterWindow(0, top, dataset.width, height))
+    except rasterio.errors.RasterioError as error:
+        raise damaged(finished.PROBABILITIES, top, error) from error
+    if region is not None:
+        outside = rasterio.features.geometry_mask([region], found.shape[1:], Affine.translation(0, top))
+        found[:, outside] = NODATA
+    return found
 
 
 def _entropy(found: np.ndarray) -> np.ndarray:

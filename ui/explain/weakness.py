@@ -12,7 +12,7 @@ from ..runs.uncertainty import style_uncertainty
 from ..toolkit.present import present
 from ..toolkit.words import mark, tr
 
-TITLES = (mark("Uncertainty"), mark("Change when mirrored"))
+TITLES = (mark("Uncertainty"), mark("Disagreement"))
 """What the bands are called."""
 
 

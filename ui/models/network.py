@@ -10,7 +10,7 @@ from qgis.PyQt.QtGui import QGuiApplication, QImage, QPainter
 from qgis.PyQt.QtSvg import QSvgRenderer
 
 from ...protocol import Drawing, distinct_drawings, drawn_as_svg
-from ..toolkit.words import briefly, in_digits, tr, tr_n
+from ..toolkit.words import in_digits, tr, tr_n
 
 
 def network_html(networks: Sequence[Drawing]) -> str:
@@ -34,23 +34,26 @@ def _one(drawing: Drawing, members: Sequence[int]) -> str:
 
 def _table(drawing: Drawing) -> str:
     """What each stage costs."""
-    heads = (tr("Layers"), tr("Parameters"), tr("Multiplications"))
-    head = "".join(f'<th align="right">&nbsp;{name}</th>' for name in heads)
+    heads = (tr("Stage"), tr("Layers"), tr("Parameters"), tr("Multiplications"))
     rows = [
-        (stage.name[len(drawing.prefix) :], str(stage.layers), in_digits(stage.parameters),
-         briefly(stage.multiplications, 4))
+        (stage.name[len(drawing.prefix) :], *map(in_digits, (stage.layers, stage.parameters, stage.multiplications)))
         for stage in drawing.stages
-    ]  # fmt: skip
-    cells = (f"<td>{name}</td>" + "".join(f'<td align="right">{each}</td>' for each in rest) for name, *rest in rows)
-    lines = "".join(f"<tr>{line}</tr>" for line in cells)
-    return f'<table cellpadding="2"><tr><th align="left">{tr("Stage")}</th>{head}</tr>{lines}</table>'
+    ]
+    lines = "".join(f"<tr>{_cells(row)}</tr>" for row in ([f"<b>{head}</b>" for head in heads], *rows))
+    return f'<table cellpadding="2">{lines}</table>'
+
+
+def _cells(row: Sequence[str]) -> str:
+    """Small, as the dock is narrow."""
+    aligned = zip(("left", *["right"] * (len(row) - 1)), row)
+    return "".join(f'<td align="{side}"><span style="font-size: small">{cell}</span></td>' for side, cell in aligned)
 
 
 def _picture(drawing: Drawing) -> str:
     """The drawing as a picture in the text, sharp on high-DPI screens."""
     renderer = QSvgRenderer(QByteArray(drawn_as_svg(drawing).encode()))
     size = renderer.defaultSize()
-    image = QImage(size * QGuiApplication.instance().devicePixelRatio(), QImage.Format.Format_ARGB32)
+    image = QImage(size * QGuiApplication.primaryScreen().devicePixelRatio(), QImage.Format.Format_ARGB32)
     image.fill(0)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

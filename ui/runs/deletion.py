@@ -18,7 +18,7 @@ from .generations import POLYGONS, later
 from .naming import NAME_FILE
 from .results import CLASSES, PROBABILITIES, RECORD
 
-HIDDEN = (WORK_DIR, PICTURE_DIR)
+HIDDEN = (WORK_DIR, PICTURE_DIR, f".{UNCERTAINTY_FILE}.partial")
 BESIDE = {
     CLASSES: (".aux.xml",),
     PROBABILITIES: (".aux.xml",),

@@ -16,15 +16,15 @@ MEANINGS = (
         "model can be sure and wrong."
     ),
     mark(
-        "How much of the probability changes class when the image is mirrored, from 0 to 1: where it is high, the "
-        "model depends on the direction of light or of the windows' edges."
+        "How much of the probability changes class when the image is mirrored, from 0 to 1. Where it is high, another "
+        "look at the same ground gives another answer."
     ),
 )
 """What each band shows."""
 
 
 def style_uncertainty(layer: QgsRasterLayer, band: int = 1) -> None:
-    """A heat map of one band, from transparent at zero through blue to dark violet, and notes that say what it shows."""
+    """A heat map of one band, from transparent at zero to dark violet, and notes that say what it shows."""
     style = QDomDocument()
     text = (STYLES_DIR / "uncertainty.qml").read_text(encoding="utf-8")
     style.setContent(text.replace('band="1"', f'band="{band}"'))

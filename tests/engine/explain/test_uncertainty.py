@@ -119,6 +119,21 @@ def test_the_raster_lies_on_the_runs_grid(run_dir: Path) -> None:
     assert not list(run_dir.glob(".unc*"))
 
 
+@pytest.mark.parametrize("flips", [True, False])
+def test_nothing_is_said_beyond_the_region(
+    tiny: Path, make_raster: Callable[..., Path], tmp_path: Path, flips: bool
+) -> None:
+    """The run's probabilities reach beyond it, so that objects at its edge stay whole."""
+    image = Image(str(make_raster((300, 300))))
+    region = Region("POLYGON((500042 2999955, 500048 2999952, 500044 2999947, 500042 2999955))", "EPSG:32645")
+    request = PredictRequest(image, str(tiny), str(tmp_path / "run"), region, whole_objects=True)
+    result = predict.run(request, Progress())
+    inside = read(result.classes_path)[0] != NODATA
+    assert 0 < inside.sum() < (read(result.probabilities_path)[0] != NODATA).sum()
+    for band in read(ask(tmp_path / "run", flips=flips).path):
+        np.testing.assert_array_equal(band != NODATA, inside)
+
+
 def test_disagreement_is_that_of_runs_on_mirrored_images(
     tiny: Path, make_raster: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -198,6 +213,15 @@ def test_a_run_without_probabilities_is_refused(run_dir: Path, content: bytes | 
     if content:
         (run_dir / "probabilities.tif").write_bytes(content)
     assert "not the folder of a finished run" in refused(run_dir).sentence
+
+
+def test_damaged_probabilities_are_told_as_such(run_dir: Path) -> None:
+    path = run_dir / "probabilities.tif"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    error = refused(run_dir, flips=False)
+    assert error.code is ErrorCode.IMAGE_UNREADABLE
+    assert "probabilities.tif" in error.sentence
 
 
 def test_a_model_that_is_gone_or_changed_is_refused(run_dir: Path, tmp_path: Path, tiny: Path) -> None:

@@ -219,7 +219,7 @@ def test_where_it_is_weak_is_asked_once_and_added_once(box, engine, run):
     assert (asked["run_dir"], asked["flips"]) == (str(run.folder), False)
     assert "unsure of 12.5% of the pixels" in box.words.text()
     top, second = QgsProject.instance().layerTreeRoot().children()[:2]
-    assert (top.name().split(" · ")[0], second.name().split(" · ")[0]) == ("Uncertainty", "Change when mirrored")
+    assert (top.name().split(" · ")[0], second.name().split(" · ")[0]) == ("Uncertainty", "Disagreement")
     assert (top.isVisible(), second.isVisible()) == (True, False)
     press(box.mirror)
     press(box.weak_button)
