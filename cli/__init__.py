@@ -10,6 +10,7 @@ from . import (
     chips,
     compare,
     evaluate,
+    explain,
     grow,
     learn,
     models,
@@ -18,6 +19,7 @@ from . import (
     review,
     train,
     truth,
+    uncertainty,
     wheelhouse,
 )
 
@@ -34,6 +36,7 @@ for command in (
     prediction.check,
     prediction.info,
     grow.grow,
+    explain.explain,
     truth.project,
     truth.areas,
     truth.mask,
@@ -42,6 +45,7 @@ for command in (
     train.search,
     evaluate.evaluate,
     review.suggest,
+    uncertainty.uncertainty,
     quality.inspect,
     learn.learn,
     compare.compare,

@@ -45,6 +45,7 @@ _picture_options = [
 @stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
 @nodata_option
+@click.option("--diagnosis", is_flag=True, help="Measure what the model depends on, too: takes minutes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the report.")
 @click.option("--overwrite", is_flag=True, help="Overwrite an existing evaluation.")
@@ -53,7 +54,8 @@ def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, area_layer: str | None, all_touched: bool, images: str, masks: str,
     gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str,
-    stretch: str, crs: str, nodata: float | None, device: str, out: str, overwrite: bool, as_json: bool,
+    stretch: str, crs: str, nodata: float | None, diagnosis: bool, device: str, out: str, overwrite: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Compare a model's results with labels.
 
@@ -74,7 +76,7 @@ def evaluate(
             pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)
         data = LabelledData(projects, pictures, tuple(map(ChipSet, chips)))
         existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
-        return EvaluateRequest(model, data, out, wanted, threshold, map_raster, device, existing)
+        return EvaluateRequest(model, data, out, wanted, threshold, map_raster, device, existing, diagnosis)
 
     run("evaluate", request, as_json, _say)
 
@@ -106,6 +108,9 @@ def _say(result: EvaluateResult) -> None:
     for area in result.areas:
         margin = f" ± {area.margin_m2:,.0f}" if area.margin_m2 else ""
         click.echo(f"{area.name}: {area.estimated_m2:,.0f}{margin} m² ({area.mapped_m2:,.0f} mapped)")
+    if result.diagnosis:
+        for sentence in (result.diagnosis.sentence, *(curve.sentence for curve in result.diagnosis.curves)):
+            click.echo(sentence)
     click.echo(result.report_path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TextIO
+
 import click
 
 from ..protocol import (
@@ -14,6 +16,8 @@ from ..protocol import (
     ModelSummary,
     VersionsRequest,
     VersionsResult,
+    drawn_as_svg,
+    to_json,
 )
 from .shared import json_option, run
 
@@ -39,6 +43,24 @@ def list_models(folders: tuple[str, ...], as_json: bool) -> None:
 def show_model(model: str) -> None:
     """Print the card of a MODEL, a name or the path of a bundle, as JSON."""
     run("models", lambda: ModelsRequest(model), True, _say_models)
+
+
+@models.command("network")
+@click.argument("model")
+@click.option(
+    "--svg", type=click.File("w", encoding="utf-8", lazy=True, atomic=True),
+    help="Draw it, too, as an SVG file; of an ensemble, its first member.",
+)  # fmt: skip
+@json_option
+def show_network(model: str, svg: TextIO | None, as_json: bool) -> None:
+    """List the stages of a MODEL's network: what each takes and gives, and what it costs."""
+
+    def networks(result: ModelsResult) -> dict[str, Any]:
+        return {"networks": to_json(result)["models"][0]["networks"]}
+
+    found = run("models", lambda: ModelsRequest(model), as_json, _say_networks, networks)
+    if svg:
+        svg.write(drawn_as_svg(found.models[0].networks[0]))
 
 
 @models.command("copy")
@@ -97,6 +119,19 @@ def _say_models(result: ModelsResult) -> None:
     for model in result.models:
         classes = ", ".join(info.name for info in model.classes)
         click.echo(f"{model.name}: {model.title}\n  {model.gsd_m} m per pixel; finds {classes}; {model.licence}")
+
+
+def _say_networks(result: ModelsResult) -> None:
+    for drawing in result.models[0].networks:
+        side = drawing.window_px
+        click.echo(f"{drawing.parameters:,} parameters; {drawing.multiplications:,.0f} multiplications per pixel")
+        click.echo(f"channels × height and width, for a window of {side} × {side} px:")
+        for stage in drawing.stages:
+            cost = (
+                f"{stage.layers:>3} layers {stage.parameters:>11,} parameters {stage.multiplications:>8,.0f} per pixel"
+            )
+            gives = f"{stage.channels} × {stage.size_px}²"
+            click.echo(f"  {stage.name:<20} {drawing.taken(stage):>23} -> {gives:<10} {cost}")
 
 
 def _say_model(result: ModelSummary) -> None:

@@ -28,13 +28,14 @@ from qgis.core import (
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
-from qgis.PyQt.QtCore import QSize, Qt, QTimer
+from qgis.PyQt.QtCore import QPoint, QSize, Qt, QTimer
 from qgis.PyQt.QtGui import QPainter, QPen, QPixmap
+from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QPushButton, QScrollArea
 from qgis.utils import iface
 
 from orthomask.docs.pictures import OUT, Condition, Director, picture, settled
-from orthomask.protocol import ProjectRequest
+from orthomask.protocol import ProjectRequest, UncertaintyRequest
 
 SAMPLE = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "resources" / "sample" / "banepa.tif"
 TUTORIAL = Path(os.environ["QGIS_PLUGINPATH"]) / "orthomask" / "docs" / "tutorial"
@@ -76,6 +77,7 @@ def scenes() -> Iterator[Condition]:
     picture("dock-options", dock)
     panel.options.setCollapsed(True)
     root = QgsProject.instance().layerTreeRoot()
+    yield from uncertainty(dock, root)
     for node in root.children()[0].findLayers():
         node.setItemVisibilityChecked("Probability" in node.name())
     yield settled()
@@ -114,9 +116,42 @@ def review(dock, sample: QgsRasterLayer) -> Iterator[Condition]:
     panel.squares.close_square()
     yield settled()
     QgsProject.instance().removeMapLayers([panel.context.project.labels.id(), panel.context.project.areas.id()])
+    yield from explained(panel.why)
     iface.mapCanvas().setExtent(sample.extent())
     dock.tabs.setCurrentWidget(dock.segment)
     yield settled()
+
+
+def explained(box) -> Iterator[Condition]:
+    """Why a roof was found."""
+    canvas, place = iface.mapCanvas(), QgsPointXY(9_520_664, 3_202_632)
+    canvas.setExtent(QgsRectangle.fromCenterAndSize(place, 90, 80))
+    box.setCollapsed(False)
+    box.run_bar.run_button.click()
+    yield settled()
+    pixel = canvas.getCoordinateTransform().transform(place)
+    middle = QPoint(round(pixel.x()), round(pixel.y()))
+    QTest.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle)
+    yield box.run_bar.run_button.isVisible
+    yield settled()
+    picture("review-why")
+    box.clear()
+    box.run_bar.run_button.click()
+    box.setCollapsed(True)
+
+
+def uncertainty(dock, root) -> Iterator[Condition]:
+    """Where the run is unsure, without its results."""
+    answer = dock._client.call(UncertaintyRequest(str(next(WORK.glob("*/run.json")).parent), flips=False))
+    layer = QgsRasterLayer(answer.path, "Uncertainty")
+    sys.modules["orthomask.ui.runs.uncertainty"].style_uncertainty(layer)
+    QgsProject.instance().addMapLayer(layer, False)
+    root.insertLayer(0, layer)
+    root.children()[1].setItemVisibilityChecked(False)
+    yield settled()
+    picture("uncertainty", iface.mapCanvas())
+    root.children()[1].setItemVisibilityChecked(True)
+    QgsProject.instance().removeMapLayer(layer.id())
 
 
 def options(name: str) -> Iterator[Condition]:

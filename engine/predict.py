@@ -140,15 +140,26 @@ def blended(
     plan_: Plan, reader: Reader, predictor: devices.Predictor, progress: Progress, first: int = 0
 ) -> Generator[Strip, None, None]:
     """The strips of a plan from `first` on, each as soon as its pixels are final (see `strips`)."""
+    return measured(plan_, reader, predictor.device, predictor, len(plan_.bundle.card.classes), progress, first)
+
+
+def measured(
+    plan_: Plan, reader: Reader, device: devices.Device, measure: Predict, count: int, progress: Progress,
+    first: int = 0,
+) -> Generator[Strip, None, None]:  # fmt: skip
+    """The strips of a plan, of anything between 0 and 1 that is computed from normalised windows on a device.
+
+    Args:
+        count: K, how many numbers a pixel has.
+    """
 
     def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
         pixels, valid = reader.read(window)
         return plan_.bundle.normalise(pixels, valid), valid
 
-    device = predictor.device
     with device.shared() as lanes:
         yield from strips(
-            plan_.lattice, plan_.selection, read, predictor, len(plan_.bundle.card.classes),
+            plan_.lattice, plan_.selection, read, measure, count,
             progress, batch=device.batch, lanes=lanes, device=device.torch, first=first,
         )  # fmt: skip
 

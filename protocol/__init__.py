@@ -19,18 +19,31 @@ from .change import (
     Survey,
     Tally,
 )
+from .drawing import IMAGE as DRAWN_IMAGE
+from .drawing import Drawing, Stage, distinct_drawings, drawn_as_svg
 from .errors import Cancelled, ErrorCode, OrthomaskError
 from .evaluation import (
     AreaEstimate,
     CopyModelRequest,
+    Curve,
+    Dependence,
+    Diagnosis,
     EnsembleRequest,
     EvaluateRequest,
     EvaluateResult,
     ObjectScores,
     PixelScores,
+    Probe,
     why_not_joined,
 )
-from .explaining import ExplainRequest, ExplainResult, Explanation, UncertaintyRequest, UncertaintyResult
+from .explaining import (
+    UNCERTAINTY_FILE,
+    ExplainRequest,
+    ExplainResult,
+    Explanation,
+    UncertaintyRequest,
+    UncertaintyResult,
+)
 from .ground_truth import (
     AreasRequest,
     AreasResult,
@@ -147,6 +160,7 @@ __all__ = [
     "BACKGROUND",
     "CHANGES_FILE",
     "CHANGES_LAYER",
+    "DRAWN_IMAGE",
     "FINDINGS",
     "FINE_TUNING",
     "LABEL_CHANGED",
@@ -161,6 +175,7 @@ __all__ = [
     "REQUESTS",
     "SIZES",
     "SPECK_PX",
+    "UNCERTAINTY_FILE",
     "UNKNOWN",
     "WINDOW_PX",
     "AreaEstimate",
@@ -193,7 +208,11 @@ __all__ = [
     "CompareRequest",
     "CompareResult",
     "CopyModelRequest",
+    "Curve",
     "Decay",
+    "Dependence",
+    "Diagnosis",
+    "Drawing",
     "Encoder",
     "EnsembleRequest",
     "ErrorCode",
@@ -246,6 +265,7 @@ __all__ = [
     "PolygonizeResult",
     "PredictRequest",
     "PredictResult",
+    "Probe",
     "ProjectRequest",
     "ProjectResult",
     "Region",
@@ -262,6 +282,7 @@ __all__ = [
     "Split",
     "SquareRequest",
     "SquareResult",
+    "Stage",
     "SuggestRequest",
     "SuggestResult",
     "Survey",
@@ -277,6 +298,8 @@ __all__ = [
     "VersionsRequest",
     "VersionsResult",
     "Workload",
+    "distinct_drawings",
+    "drawn_as_svg",
     "from_json",
     "to_json",
     "to_wire",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Optional
 
@@ -12,11 +13,75 @@ from .values import Existing
 from .words import tr
 
 
+class Dependence(str, enum.Enum):
+    """What of an image a diagnosis changes."""
+
+    RESOLUTION = "resolution"
+    """Pixels so many times as large as the model's."""
+    BRIGHTNESS = "brightness"
+    """All values higher or lower, by a share of the usual range of the band."""
+    CONTRAST = "contrast"
+    """All values so many times as far from the band's mean."""
+    BLUR = "blur"
+    """A Gaussian blur; its standard deviation in pixels of the model."""
+    BANDS = "bands"
+    """Each band replaced by its mean."""
+    ORDER = "order"
+    """Two bands exchanged."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The model's scores on a changed image.
+
+    Attributes:
+        label: what was changed, in words.
+        value: how far; the number of the band or of the exchange where that is no number.
+    """
+
+    label: str
+    value: float
+    iou: float
+    object_f1: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How the scores depend on one property of the image.
+
+    Attributes:
+        sentence: what it says, in plain words.
+    """
+
+    dependence: Dependence
+    probes: tuple[Probe, ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a model depends on, measured on a sample of what was evaluated.
+
+    Attributes:
+        iou: of the unchanged sample, the mean of its classes; object_f1 likewise.
+        sentence: what matters most, in plain words.
+        images, pixels: size of the sample.
+    """
+
+    iou: float
+    object_f1: float
+    curves: tuple[Curve, ...]
+    sentence: str
+    images: int
+    pixels: int
+
+
 @dataclass(frozen=True)
 class EvaluateRequest:
     """Compare what a model finds with labels, and write a report into `output_dir`.
 
     Attributes:
+        diagnosis: also measure what the model depends on, on a sample of the areas: `Diagnosis`.
         split: which areas count.
         threshold: probability from which a pixel belongs to a class; None for the model's own.
         map_path: `classes.tif` of a run in which to estimate the area of each class; empty for the areas themselves.
@@ -30,6 +95,7 @@ class EvaluateRequest:
     map_path: str = ""
     device: str = "auto"
     existing: Existing = Existing.REFUSE
+    diagnosis: bool = False
 
     def __post_init__(self) -> None:
         require(bool(self.model), tr("No model was given."), tr("Choose a model."))
@@ -116,6 +182,7 @@ class EvaluateResult:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     tuned_on: Split = Split.TEST
+    diagnosis: Optional[Diagnosis] = None
 
 
 @dataclass(frozen=True)

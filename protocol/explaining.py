@@ -10,6 +10,9 @@ from .errors import require
 from .values import Existing, Image
 from .words import tr
 
+UNCERTAINTY_FILE = "uncertainty.tif"
+"""In a run's folder, unless another place was asked for."""
+
 
 class Explanation(str, enum.Enum):
     """How an answer of a model is explained."""
@@ -36,6 +39,7 @@ class ExplainRequest:
         class_value: the class to explain; 0 for the most probable one there.
         stage: of the network, by its name in the drawing of the network; empty for the method's usual one.
         channels: of activations, how many of the strongest.
+        model_sha256: of the model that the object comes from; empty for whichever it is.
     """
 
     image: Image
@@ -49,6 +53,7 @@ class ExplainRequest:
     class_value: int = 0
     stage: str = ""
     channels: int = 3
+    model_sha256: str = ""
     device: str = "auto"
     existing: Existing = Existing.REFUSE
 
@@ -98,6 +103,8 @@ class UncertaintyRequest:
 
     def __post_init__(self) -> None:
         require(bool(self.run_dir), tr("No run was given."), tr("Choose the folder of a run."))
+        tiff = not self.output_path or self.output_path.lower().endswith((".tif", ".tiff"))
+        require(tiff, tr("The uncertainty is a GeoTIFF."), tr("End its name in .tif."))
 
 
 @dataclass(frozen=True)

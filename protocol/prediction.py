@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .drawing import Drawing
 from .errors import require, require_threshold
 from .values import ClassInfo, Existing, Image, Level, PolygonOptions, Region
 from .words import tr
@@ -315,7 +316,12 @@ class ModelsRequest:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What a user chooses a model by. `card` is the whole model card as JSON."""
+    """What a user chooses a model by.
+
+    Attributes:
+        card: the whole model card as JSON.
+        networks: its network drawn; of an ensemble, each member's.
+    """
 
     name: str
     title: str
@@ -328,6 +334,7 @@ class ModelSummary:
     licence: str
     attribution: str
     card: dict[str, Any] = field(default_factory=dict)
+    networks: tuple[Drawing, ...] = ()
 
 
 @dataclass(frozen=True)

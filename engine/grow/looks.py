@@ -16,14 +16,13 @@ import torch
 from affine import Affine
 from rasterio.windows import Window as Block
 
-from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, PredictRequest, from_json
-from ...protocol.words import tr
-from ..compute import devices
+from ...protocol import ClassInfo, OrthomaskError, Outline, PredictRequest, from_json
+from ..compute import devices, networks
 from ..images.grid import Window
 from ..images.raster import open_image, open_reader
 from ..models import bundle as bundles
-from ..models.bundle import Bundle
-from ..models.unet import Ensemble, UNet, fused
+from ..models.unet import Ensemble, UNet
+from ..runs.finished import no_run
 from ..runs.runs import NODATA, SCALE
 from ..shapes.layers import read_layer
 from .growth import Look
@@ -97,12 +96,7 @@ def open_run(folder: str) -> Run:
     try:
         return _open_run(record, record.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, TypeError, OrthomaskError, rasterio.errors.RasterioError) as error:
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
-            tr("“{}” is not the folder of a finished run.").format(folder),
-            tr("Choose a folder that contains run.json and probabilities.tif."),
-            str(error),
-        ) from error
+        raise no_run(Path(folder), error) from error
 
 
 @functools.lru_cache(maxsize=4)
@@ -183,7 +177,7 @@ def _pixels(run: Run, place: Place, device: str) -> tuple[np.ndarray, np.ndarray
                 return None
             x, y = (int(place) for place in corner.round())
             numbers = source.bands([band.name for band in bundle.card.bands])
-            network = _network(bundle, devices.choose(device).torch)
+            network = networks.opened(bundle, devices.choose(device).torch)
             side = math.ceil(SIDE * place.cell_px / network.divisor) * network.divisor
             with open_reader(source, lattice, numbers) as reader:
                 pixels = bundle.normalise(*reader.read(Window(x + place.x, y + place.y, side, side)))
@@ -199,9 +193,3 @@ def _features(network: UNet | Ensemble, pixels: np.ndarray) -> np.ndarray:
     image = torch.from_numpy(pixels)[None].to(next(network.parameters()).device)
     found = network.details(image)[0].float()
     return np.asarray((found / (found.norm(dim=0) + 1e-3)).cpu().numpy())
-
-
-@functools.lru_cache(maxsize=1)
-def _network(bundle: Bundle, device: torch.device) -> UNet | Ensemble:
-    network: UNet | Ensemble = fused(bundle.model()).to(device)  # type: ignore[assignment]
-    return network

@@ -24,6 +24,11 @@ class Window(NamedTuple):
     width: int
     height: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and its columns."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
 
 @dataclass(frozen=True)
 class Lattice:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ...protocol import (
     ClassInfo,
+    Encoder,
     ErrorCode,
     ModelsRequest,
     ModelsResult,
@@ -38,6 +39,8 @@ from ...protocol.words import mark, tr
 from ..files import is_meant
 from ..progress import Progress
 from ..shortage import out_of_memory
+from . import efficientnet
+from .stages import drawings
 from .unet import Ensemble, UNet, UNetArguments
 
 FIRST, FORMAT = 1, 2
@@ -146,6 +149,7 @@ class Bundle:
             licence=card.licence,
             attribution=card.attribution,
             card=to_json(card),
+            networks=drawings(card.members or (card.architecture,)),
         )
 
 
@@ -316,8 +320,10 @@ def _refuse_unsound(card: Card) -> None:
 def _is_sound(card: Card, network: UNetArguments) -> bool:
     widths = (network.detail, *network.widths)
     fits = network.bands == len(card.bands) and network.classes == len(card.classes) + 1
+    levels = network.encoder is Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS)
     return (
         fits
+        and levels
         and 1 < len(widths) <= MOST_LEVELS
         and all(0 < width <= MOST_WIDTH for width in widths)
         and (0 < network.blocks <= MOST_BLOCKS)

@@ -73,7 +73,7 @@ def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Prog
     """
     pixels = "pixels.tif"
     with (
-        becoming_cog(target, frame, band, simple_source(pixels, frame), record, progress) as work,
+        becoming_cog(target, frame, [(band, simple_source(pixels, frame))], record, progress) as work,
         rasterio.open(work / pixels, "w+", **tiles(frame, band), compress="deflate", zlevel=1) as dataset,
     ):
         yield dataset
@@ -81,12 +81,12 @@ def open_cog(target: Path, frame: Frame, band: Band, record: str, progress: Prog
 
 @contextmanager
 def becoming_cog(
-    target: Path, frame: Frame, band: Band, sources: str, record: str, progress: Progress
+    target: Path, frame: Frame, bands: Sequence[tuple[Band, str]], record: str, progress: Progress
 ) -> Iterator[Path]:
     """A hidden folder for rasters of one band; on exit they become a COG at `target`.
 
     Args:
-        sources: which rasters, as VRT elements.
+        bands: each with its rasters, as VRT elements; all are resampled alike.
 
     Raises:
         OrthomaskError: there is no space, or it cannot be written.
@@ -99,8 +99,8 @@ def becoming_cog(
             work.mkdir(parents=True)
             with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
                 yield work
-        write_atomically(mosaic, vrt(frame, [(band, sources)], record).encode())
-        write_cog(mosaic, staged, band.resampling, progress)
+        write_atomically(mosaic, vrt(frame, bands, record).encode())
+        write_cog(mosaic, staged, bands[0][0].resampling, progress)
         with writing(target):
             move(staged, target)
     finally:

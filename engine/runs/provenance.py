@@ -60,9 +60,13 @@ def raster_record(
 
 def provenance(request: PredictRequest, bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
     """Everything needed to trace and reproduce the results."""
+    return {"request": to_json(request), **origin(bundle, source, processor), "image_date": request.image_date}
+
+
+def origin(bundle: Bundle, source: Source, processor: Processor) -> dict[str, Any]:
+    """What results were made from and with: model, image, device, versions, and when."""
     card = bundle.card
     return {
-        "request": to_json(request),
         "model": {
             "name": card.name, "title": card.title, "sha256": bundle.sha256,
             "gsd_m": card.gsd_m, "threshold": card.threshold,
@@ -70,10 +74,9 @@ def provenance(request: PredictRequest, bundle: Bundle, source: Source, processo
             "classes": [to_json(info) for info in card.classes],
         },
         "source": {
-            **_origin(source), "crs": source.crs.to_wkt(), "center": list(source.center),
+            **_place(source), "crs": source.crs.to_wkt(), "center": list(source.center),
             "gsd_m": list(source.gsd_m), "stamp": source.stamp(),
         },
-        "image_date": request.image_date,
         "device": {"id": processor.id, "name": processor.name},
         "precision": processor.precision,
         "versions": {
@@ -84,7 +87,7 @@ def provenance(request: PredictRequest, bundle: Bundle, source: Source, processo
     }  # fmt: skip
 
 
-def _origin(source: Source) -> dict[str, Any]:
+def _place(source: Source) -> dict[str, Any]:
     """The source: a file, or what a temporary picture was rendered from."""
     rendered = source.image.rendered
     return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}

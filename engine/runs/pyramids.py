@@ -27,7 +27,7 @@ FAST = {"compress": "zstd", "zstd_level": 1, "num_threads": "all_cpus"}
 
 
 class Pyramid:
-    """A raster and, through `coarser`, its overviews, each half as large. Made by `open_pyramid`."""
+    """A raster and, through `coarser`, its overviews, each half as large. Made by `open_pyramids`."""
 
     def __init__(self, dataset: DatasetWriter, band: Band, coarser: Pyramid | None) -> None:
         self._dataset, self._band, self._coarser = dataset, band, coarser
@@ -67,22 +67,35 @@ class Pyramid:
 
 @contextmanager
 def open_pyramid(target: Path, frame: Frame, band: Band, record: str, progress: Progress) -> Iterator[Pyramid]:
-    """A raster of one band to write from the top down; it appears as a COG at `target` when complete.
+    """A raster of one band: see `open_pyramids`."""
+    with open_pyramids(target, frame, [band], record, progress) as (pyramid,):
+        yield pyramid
+
+
+@contextmanager
+def open_pyramids(
+    target: Path, frame: Frame, bands: Sequence[Band], record: str, progress: Progress
+) -> Iterator[list[Pyramid]]:
+    """A raster whose bands are written from the top down; it appears as a COG at `target` when complete.
 
     Args:
-        band: with the resampling `mode` (uint8) or `average`.
+        bands: all with the resampling `mode` (uint8), or all with `average`.
         record: stored in the raster as its tag `ORTHOMASK`.
         progress: of the last step, which joins raster and overviews.
 
     Raises:
         OrthomaskError: there is no space, or it cannot be written.
     """
-    paths = [Path(f"level_{level}.tif") for level in range(len(_frames(frame)))]
-    sources = _overviews(paths[1:]) + simple_source(paths[0].name, frame)
-    with becoming_cog(target, frame, band, sources, record, progress) as work, ExitStack() as stack:
-        pyramid = _opened([work / path for path in paths], _frames(frame), band, stack)
-        yield pyramid
-        pyramid.finish()
+    frames = _frames(frame)
+    paths = [[Path(f"band_{band}_{level}.tif") for level in range(len(frames))] for band in range(len(bands))]
+    sources = [_overviews(levels[1:]) + simple_source(levels[0].name, frame) for levels in paths]
+    with becoming_cog(target, frame, list(zip(bands, sources)), record, progress) as work, ExitStack() as stack:
+        pyramids = [
+            _opened([work / path for path in levels], frames, band, stack) for levels, band in zip(paths, bands)
+        ]
+        yield pyramids
+        for pyramid in pyramids:
+            pyramid.finish()
 
 
 def write_overviews(source: Path, frame: Frame, bands: Sequence[Band], progress: Progress) -> list[str]:

@@ -18,7 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...protocol import ErrorCode, Existing, OrthomaskError, PredictRequest, PredictResult, from_json, to_json
+from ...protocol import (
+    UNCERTAINTY_FILE,
+    ErrorCode,
+    Existing,
+    OrthomaskError,
+    PredictRequest,
+    PredictResult,
+    from_json,
+    to_json,
+)
 from ...protocol.words import tr
 from .. import outputs
 from ..compute.devices import precision_missing
@@ -366,6 +375,7 @@ class RunFolder:
         refuse_in_use(self.final.polygons)
         with writing(self.work.parent):
             self.final.run.unlink(missing_ok=True)
+            (self.work.parent / UNCERTAINTY_FILE).unlink(missing_ok=True)  # of the run that was here
             for staged, final in zip(self._staged, self.final):
                 move(staged, final)
         self.tidy()

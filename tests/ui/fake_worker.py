@@ -225,7 +225,23 @@ def grow(params):
     return {"wkt": f"POLYGON (({ring}))", "area_m2": 4 * half**2, **facts}
 
 
+def explain(params):
+    os.makedirs(os.path.dirname(params["output_path"]), exist_ok=True)
+    shutil.copy(os.environ["FAKE_RUN"] + "/probabilities.tif", params["output_path"])
+    facts = {"class_name": "field", "confidence": 0.87, "stage": "decoder.0", "bands": ["What speaks for field"]}
+    sentence = f"What {params['method']} shows of the field."
+    return {"path": params["output_path"], "sentence": sentence, **facts, "seconds": 1.0, "warnings": []}
+
+
+def uncertainty(params):
+    path = params["output_path"] or params["run_dir"] + "/uncertainty.tif"
+    shutil.copy(os.environ["FAKE_RUN"] + "/probabilities.tif", path)
+    return {"path": path, "unsure_share": 0.125, "seconds": 2.0, "warnings": []}
+
+
 ANSWERS = {
+    "explain": explain,
+    "uncertainty": uncertainty,
     "learn": learn,
     "check_learning": lambda params: CHECK_LEARNING,
     "compare": compare,

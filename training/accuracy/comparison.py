@@ -92,9 +92,9 @@ class Ground:
 
     def compare(self, predictor: Predictor, threshold: float, progress: Progress) -> Iterator[Comparison]:
         """Predict the areas and pair them with the truth; skip pieces in which nothing is known."""
-        pieces = [(area.name, piece) for area in self.areas for piece in _pieces(area.polygon)]
-        for index, (name, piece) in enumerate(pieces):
-            part = progress.part(index / len(pieces), (index + 1) / len(pieces))
+        cut = [(area.name, piece) for area in self.areas for piece in pieces(area.polygon)]
+        for index, (name, piece) in enumerate(cut):
+            part = progress.part(index / len(cut), (index + 1) / len(cut))
             window, probabilities = self._predicted(piece, predictor, part)
             truth, objects = self.truth.mask(window), self.truth.objects(window)
             found = classify(probabilities, threshold)
@@ -124,30 +124,36 @@ class Ground:
         return np.where(valid[..., None], np.clip(np.moveaxis(stretched, 0, -1) * 255, 0, 255), 255).astype(np.uint8)
 
 
-def _pieces(polygon: Geometry) -> Iterator[Geometry]:
-    """A polygon in lattice pixels, cut along pixel edges if large."""
+def pieces(polygon: Geometry, side_px: int | None = None) -> Iterator[Geometry]:
+    """A polygon in lattice pixels, cut along pixel edges if larger than `side_px`, by default `PIECE_PX`."""
+    side = side_px or PIECE_PX
     left, top, right, bottom = polygon.bounds
-    for y in np.arange(math.floor(top), bottom, PIECE_PX):
-        for x in np.arange(math.floor(left), right, PIECE_PX):
-            piece = polygon.intersection(shapely.box(x, y, x + PIECE_PX, y + PIECE_PX))
+    for y in np.arange(math.floor(top), bottom, side):
+        for x in np.arange(math.floor(left), right, side):
+            piece = polygon.intersection(shapely.box(x, y, x + side, y + side))
             if piece.area > 0:
                 yield piece
 
 
 @contextmanager
 def open_ground(
-    image: LabelledImage, request: EvaluateRequest, *, name: str = "", georeferenced: bool = True
+    image: LabelledImage, request: EvaluateRequest, *, name: str = "", georeferenced: bool = True, scale: float = 1
 ) -> Iterator[Ground]:
     """Open an image with its truth. Without areas all of it counts, else the areas of the requested split.
 
     Args:
         name: of the whole image as an area; empty for the file's.
+        scale: pixels are so many times as large as the model's.
 
     Raises:
         OrthomaskError: the image does not suit the model, or labels or areas are unusable.
     """
     with open_image(image.image) as source:
         plan = predict.plan(source, PredictRequest(image.image, request.model, request.output_dir))
+        if scale != 1:
+            card, usual = plan.bundle.card, plan.lattice
+            lattice = source.lattice(scale * card.gsd_m, usual.window_px, usual.overlap_px)
+            plan = replace(plan, lattice=lattice, selection=select(lattice, None))
         lattice, classes = plan.lattice, plan.bundle.card.classes
         grid = Grid(lattice.crs, lattice.transform, lattice.width_px, lattice.height_px)
         stem = PurePath(source.name).stem
@@ -166,11 +172,12 @@ def _wanted(truth: Truth, split: Split) -> tuple[Area, ...]:
 
 
 @contextmanager
-def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest) -> Iterator[Ground]:
+def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest, *, scale: float = 1) -> Iterator[Ground]:
     """Open a picture with its mask as if it were georeferenced.
 
     Args:
         bands: names of its bands; empty if unknown.
+        scale: pixels are so many times as large as the model's.
     """
     file = tile.file or PurePath(tile.name).name  # GDAL detects the copy's format whatever its name
     with MemoryFile(filename=file) as pixels, MemoryFile(filename=file) as mask:
@@ -178,7 +185,7 @@ def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest) -> Ite
         _write(mask, tile.mask[None], tile.gsd_m)
         values = tuple(ClassValue(str(value), value) for value in np.unique(tile.mask).tolist())
         image = LabelledImage(Image(pixels.name), (Labels(mask.name, mapping=values),), place=tile.place)
-        with open_ground(image, request, name=tile.name, georeferenced=False) as ground:
+        with open_ground(image, request, name=tile.name, georeferenced=False, scale=scale) as ground:
             yield ground
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,6 +19,7 @@ from ...engine.progress import Progress
 from ...engine.shapes.vector_files import choose_layer, fields_of
 from ...protocol import (
     SPECK_PX,
+    Diagnosis,
     ErrorCode,
     EvaluateRequest,
     EvaluateResult,
@@ -35,6 +37,7 @@ from . import scores
 from .area_estimate import SAMPLE, estimate, map_areas
 from .calibration import Histogram
 from .comparison import PIECE_PX, Ground, open_ground, open_tile
+from .diagnosis import Sample, diagnose
 from .error_layers import ObjectLayer, open_errors
 from .fitting import fit_chips, fit_data, notes, translated
 from .objects import object_scores
@@ -63,7 +66,9 @@ def run(request: EvaluateRequest, progress: Progress) -> EvaluateResult:
     with building(final, keep=_is_foreign) as folder:
         _refuse(final, request.existing)
         evaluation = _Evaluation(request, bundle, folder, progress)
-        evaluation.compare(progress.part(0.05, 0.95))
+        evaluation.compare(progress.part(0.05, 0.4 if request.diagnosis else 0.95))
+        if request.diagnosis:
+            evaluation.diagnose(progress.part(0.4, 0.95))
         result = replace(evaluation.result(), seconds=round(time.monotonic() - started, 2))
         evaluation.write(result)
         refuse_in_use(final / OBJECTS)
@@ -88,6 +93,8 @@ class _Evaluation:
         self._objects = ObjectLayer(folder / OBJECTS, bundle.card.classes)
         self._rasters: list[str] = []
         self._warnings: list[str] = []
+        self._sample = Sample()
+        self._diagnosis: Diagnosis | None = None
 
     def compare(self, progress: Progress) -> None:
         """Predict and count everything that is labelled; with a test also the validation areas, for the threshold."""
@@ -100,16 +107,25 @@ class _Evaluation:
             with open_ground(image, self._request) as ground:
                 tuning = ground.of(Split.VALIDATION) if self._tunes else replace(ground, areas=())
                 counted = len(ground.areas) / max(1, len(ground.areas) + len(tuning.areas))
+                if ground.areas:
+                    self._sample.offer(partial(open_ground, image, self._request))
                 self._add(ground, part.part(0, counted))
                 self._tune(tuning, part.part(counted, 1))
         for number, (tile, bands) in enumerate(self._tiles(), start=1):
             done = share + (1 - share) * number / (number + 20)  # their number is unknown
             progress.report(done, tr("Image {}: {}").format(number, tile.name))
             with open_tile(tile, bands, self._request) as ground:
-                add = self._add if tile.split is self._request.split else self._tune
+                counts = tile.split is self._request.split
+                if counts and self._request.diagnosis:
+                    self._sample.offer(partial(open_tile, tile, bands, self._request))
+                add = self._add if counts else self._tune
                 add(ground, progress.part(done, done))
         if not self._tally.confusion.sum():
             raise _nothing(self._request)
+
+    def diagnose(self, progress: Progress) -> None:
+        """Measure on a sample what the model depends on."""
+        self._diagnosis = diagnose(self._sample, self._bundle, self._predictor, self._threshold, progress)
 
     @property
     def _tunes(self) -> bool:
@@ -176,6 +192,7 @@ class _Evaluation:
             errors_path=str(final / self._rasters[0]) if self._rasters else "",
             objects_path=str(final / OBJECTS) if self._rasters else "",
             warnings=tuple(dict.fromkeys([*self._warnings, *self._doubts()])),
+            diagnosis=self._diagnosis,
         )
 
     def _doubts(self) -> Iterator[str]:

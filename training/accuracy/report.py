@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...engine.models.bundle import Bundle
-from ...protocol import BACKGROUND, UNKNOWN, ClassInfo, EvaluateResult
+from ...protocol import BACKGROUND, UNKNOWN, ClassInfo, Curve, Dependence, Diagnosis, EvaluateResult
 from .calibration import Histogram
 from .error_layers import KINDS, errors
 from .tally import Example, Tally
@@ -49,6 +50,7 @@ def render(result: EvaluateResult, bundle: Bundle, tally: Tally, about: dict[str
         area_count=len(areas),
         shares=_row_shares(tally.confusion),
         plots=_plots(tally.histogram, result),
+        curves=_curves(result.diagnosis) if result.diagnosis else [],
         examples=[(_triptych(example, bundle.card.classes), example) for example in tally.worst],
         kinds=KINDS if len(bundle.card.classes) > 1 else KINDS[:3],
     )
@@ -81,6 +83,66 @@ def _plots(histogram: Histogram, result: EvaluateResult) -> list[tuple[str, str,
             _plot(lambda axes: _reliability(axes, histogram)),
         ),
     ]
+
+
+def _curves(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
+    """Title, sentence and picture of each curve."""
+    return [
+        (title, curve.sentence, _plot(partial(draw, curve=curve, diagnosis=diagnosis)))
+        for curve in diagnosis.curves
+        for title, draw in [CURVES[curve.dependence]]
+    ]
+
+
+def _line(axes: Axes, curve: Curve, diagnosis: Diagnosis, *, unchanged: float, label: str, ratio: bool) -> None:
+    """Scores over values in their order, the unchanged image among them.
+
+    Args:
+        ratio: the values are factors.
+    """
+    points = [(probe.value, probe.iou, probe.object_f1) for probe in curve.probes]
+    values, ious, objects = zip(*sorted([*points, (unchanged, diagnosis.iou, diagnosis.object_f1)]))
+    axes.axvline(unchanged, color="#9aa5b1", linewidth=1)
+    axes.plot(values, ious, "o-", color=ACCENT, linewidth=2, markersize=4, label="IoU")
+    axes.plot(values, objects, "o-", color="#8a6d1d", linewidth=1, markersize=3, label="object F1")
+    if ratio:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    margin = 1.1 if ratio else 0.05 * (max(values) - min(values))
+    axes.set(
+        xlabel=label, ylabel="score", xticks=values, xticklabels=[f"{value:g}" for value in values],
+        xlim=(min(values) / margin, max(values) * margin) if ratio else (min(values) - margin, max(values) + margin),
+    )  # fmt: skip
+    axes.legend(framealpha=0.9, edgecolor="none", fontsize=8)
+
+
+def _bars(axes: Axes, curve: Curve, diagnosis: Diagnosis) -> None:
+    """The scores of each change, one below the other; the lines are those of the unchanged image."""
+    rows = np.arange(len(curve.probes))
+    axes.barh(rows - 0.2, [probe.iou for probe in curve.probes], 0.36, color=ACCENT, label="IoU")
+    axes.barh(rows + 0.2, [probe.object_f1 for probe in curve.probes], 0.36, color="#8a6d1d", label="object F1")
+    axes.axvline(diagnosis.iou, color=ACCENT, linewidth=1, linestyle="--")
+    axes.axvline(diagnosis.object_f1, color="#8a6d1d", linewidth=1, linestyle="--")
+    axes.set(xlabel="score (dashed: unchanged)", ylim=(len(rows) - 0.5, -0.5), yticks=rows)
+    axes.set_yticklabels([probe.label for probe in curve.probes])
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+
+
+CURVES: dict[Dependence, tuple[str, Callable[..., None]]] = {
+    Dependence.RESOLUTION: (
+        "Resolution",
+        partial(_line, unchanged=1.0, label="pixel size, of the model's", ratio=True),
+    ),
+    Dependence.BRIGHTNESS: (
+        "Brightness",
+        partial(_line, unchanged=0.0, label="added, of the usual range", ratio=False),
+    ),
+    Dependence.CONTRAST: ("Contrast", partial(_line, unchanged=1.0, label="factor", ratio=True)),
+    Dependence.BLUR: ("Blur", partial(_line, unchanged=0.0, label="standard deviation, pixels", ratio=False)),
+    Dependence.BANDS: ("Bands", _bars),
+    Dependence.ORDER: ("Order of the bands", _bars),
+}
+"""Title of each curve, and what draws it."""
 
 
 def _sweep(axes: Axes, histogram: Histogram, result: EvaluateResult) -> None:

@@ -91,8 +91,8 @@ class Tally:
         """Count a piece, and match its objects."""
         known = piece.truth != UNKNOWN
         found, truth = piece.found[known], piece.truth[known]
-        self.confusion += _confusion(found, truth, len(self.confusion))
-        whole = _confusion(found > 0, truth > 0, 2)
+        self.confusion += confusion_of(found, truth, len(self.confusion))
+        whole = confusion_of(found > 0, truth > 0, 2)
         self._places[piece.place] += whole
         self._areas[piece.place, piece.area] += whole
         self.histogram.add(piece.probabilities[:, known], truth)
@@ -110,12 +110,10 @@ class Tally:
         if mapped is None:
             return np.zeros((count, count))
         known = (piece.truth != UNKNOWN) & (mapped < count)
-        return _confusion(mapped[known], piece.truth[known], count).T
+        return confusion_of(mapped[known], piece.truth[known], count).T
 
     def _match(self, piece: Comparison, size_m2: float) -> Matched:
-        numbers = components(piece.found)
-        probability = piece.probabilities.max(axis=0) / SCALE
-        matches = match(numbers, piece.found, probability, piece.objects, piece.truth, SPECK_PX)
+        numbers, matches = matched_in(piece, SPECK_PX)
         self.matches.append(matches)
         return Matched(numbers, matches, size_m2)
 
@@ -140,7 +138,18 @@ class Tally:
         return sorted(rows, key=lambda row: -row.wrong / row.scores.pixels)
 
 
-def _confusion(found: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+def matched_in(piece: Comparison, least_px: float) -> tuple[np.ndarray, Matches]:
+    """Numbers `(H, W)` of the objects found in a piece, and their matches.
+
+    Args:
+        least_px: smaller objects do not count.
+    """
+    numbers = components(piece.found)
+    probability = piece.probabilities.max(axis=0) / SCALE
+    return numbers, match(numbers, piece.found, probability, piece.objects, piece.truth, least_px)
+
+
+def confusion_of(found: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
     """Pixel counts, row = truth, column = prediction, of class values `(N,)`."""
     predicted, target = (torch.from_numpy(values.astype(np.int64)) for values in (found, truth))
     return np.asarray(multiclass_confusion_matrix(predicted, target, classes, validate_args=False))
@@ -158,7 +167,7 @@ def _chips(piece: Comparison) -> list[Chip]:
 def _example(ground: Ground, piece: Comparison, chip: Chip, wrong: int) -> Example:
     found, truth = piece.found[chip], piece.truth[chip]
     known = truth != UNKNOWN
-    confusion = _confusion(found[known] > 0, truth[known] > 0, 2)
+    confusion = confusion_of(found[known] > 0, truth[known] > 0, 2)
     (height, width), (rows, columns) = found.shape, chip
     window = Window(piece.window.x + columns.start, piece.window.y + rows.start, width, height)
     scores = foreground_scores(piece.place, confusion, int(known.sum()))

@@ -19,6 +19,7 @@ from rasterio.io import DatasetReader
 from ...engine.images.grid import Window
 from ...engine.images.regions import reprojected, transformed
 from ...engine.progress import Progress
+from ...engine.runs.finished import no_run
 from ...engine.shapes.vector_files import choose_layer, crs_of
 from ...protocol import (
     BACKGROUND,
@@ -72,16 +73,6 @@ def read_run(folder: Path) -> Made:
         return Made(image, folder / "polygons.gpkg", float(record["model"]["gsd_m"]), classes)
     except (OSError, ValueError, KeyError, TypeError, OrthomaskError) as error:
         raise no_run(folder, error) from error
-
-
-def no_run(folder: Path, error: Exception) -> OrthomaskError:
-    """The error for a folder that holds no finished run."""
-    return OrthomaskError(
-        ErrorCode.BAD_REQUEST,
-        tr("“{}” is not the folder of a finished run.").format(folder),
-        tr("Choose a folder that contains run.json and probabilities.tif."),
-        str(error),
-    )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ import shapely
 
 from ...engine.images.raster import open_image
 from ...engine.images.regions import reprojected, transformed
-from ...engine.models import bundle as bundles
 from ...engine.models.bundle import Bundle
 from ...engine.progress import Progress
+from ...engine.runs import finished
 from ...engine.shapes.vector_files import (
     choose_layer,
     crs_of,
@@ -38,7 +37,6 @@ from ...protocol import (
     ProjectRequest,
     Split,
     SuggestRequest,
-    from_json,
     usual_size_m,
 )
 from ...protocol.words import tr
@@ -47,7 +45,6 @@ from ..truth.labels import image_grid
 from ..truth.placing import Grid
 from ..truth.vectors import read_polygons
 
-PROBABILITIES = "probabilities.tif"
 RANDOM_SPLITS = (Split.VALIDATION.value, Split.TEST.value)
 """What squares that are drawn at random are for."""
 
@@ -108,28 +105,10 @@ def open_run(request: SuggestRequest) -> Run:
     Raises:
         OrthomaskError: there is no finished run, or its model has changed since.
     """
-    folder = Path(request.run_dir)
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        asked = from_json(PredictRequest, record["request"])
-        sha256, gsd_m = record["model"]["sha256"], float(record["model"]["gsd_m"])
-        (folder / PROBABILITIES).stat()
-    except (OSError, ValueError, KeyError, TypeError, OrthomaskError) as error:
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
-            tr("“{}” is not the folder of a finished run.").format(folder),
-            tr("Choose a folder that contains run.json and probabilities.tif."),
-            str(error),
-        ) from error
-    bundle = bundles.load(asked.model)
-    if bundle.sha256 != sha256:
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
-            tr("The model “{}” has changed since the run.").format(asked.model),
-            tr("Run it again, then ask for suggestions."),
-        )
+    made = finished.read(request.run_dir)
+    bundle, gsd_m = made.bundle(), made.gsd_m
     size_m = request.size_m or usual_size_m(gsd_m)
-    return Run(folder / PROBABILITIES, asked, bundle, size_m, max(1, round(size_m / gsd_m)))
+    return Run(made.probabilities, made.request, bundle, size_m, max(1, round(size_m / gsd_m)))
 
 
 def look_at(made: Run, target: Path) -> There:

@@ -20,6 +20,7 @@ import torch
 from rasterio.windows import Window as RasterWindow
 
 from ...engine.compute import devices
+from ...engine.explain.measures import disagreement, entropy, views
 from ...engine.images.grid import Window
 from ...engine.images.raster import Reader, open_image, open_reader
 from ...engine.models.bundle import Bundle
@@ -43,8 +44,6 @@ UNSURE = (0.25, 0.75)
 """Probabilities between these are called unsure, in words."""
 APART = 2.0
 """Least distance between the centres of two squares, in sides."""
-FLIPS = ((-1,), (-2,), (-1, -2))
-"""Axes along which the picture is flipped."""
 
 
 class Look(NamedTuple):
@@ -104,10 +103,8 @@ def _squares(made: Run, progress: Progress) -> Iterator[Square]:
 def _uncertainty(found: np.ndarray) -> tuple[float, float]:
     """Mean entropy, 0 to 1, and share of unsure pixels, of probabilities `(K, H, W)` of 0 to `SCALE`."""
     p = found[:, found[0] != NODATA].astype(np.float32) / SCALE
-    every = np.concatenate([p, np.clip(1 - p.sum(axis=0, keepdims=True), 0, 1)])
-    entropy = -np.sum(every * np.log(np.maximum(every, 1e-6)), axis=0) / math.log(len(every))
     low, high = UNSURE
-    return float(entropy.mean()), float(np.mean((p.max(axis=0) > low) & (p.max(axis=0) < high)))
+    return float(entropy(p).mean()), float(np.mean((p.max(axis=0) > low) & (p.max(axis=0) < high)))
 
 
 def are_apart(one: Square, other: Square) -> bool:
@@ -158,10 +155,9 @@ def _look(network: UNet, made: Run, reader: Reader, square: Square, corner: tupl
     image = torch.from_numpy(made.bundle.normalise(*reader.read(Window(x, y, window_px, window_px))))[None]
     image = image.to(next(network.parameters()).device)
     core = (..., slice(CONTEXT_PX, CONTEXT_PX + side), slice(CONTEXT_PX, CONTEXT_PX + side))
-    views = torch.cat([image, *(image.flip(axes) for axes in FLIPS)])  # at once: small networks wait for their threads
-    straight, *flipped = network(views).float().softmax(dim=1).split(1)
-    turned = [each.flip(axes) for each, axes in zip(flipped, FLIPS)]
-    change = torch.stack([(each - straight)[core].abs().sum(dim=1).mean() / 2 for each in turned]).mean()
+    every = torch.cat(views(image))  # at once: small networks wait for their threads
+    found = network(every).float().softmax(dim=1)[:, 1:].split(1)
+    change = disagreement(found)[core].mean()
     return Look(float(change), network.features(image)[0].mean(dim=(1, 2)).cpu().numpy())
 
 

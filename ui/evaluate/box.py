@@ -10,6 +10,7 @@ from qgis.gui import QgisInterface, QgsGui, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices, QKeyEvent
 from qgis.PyQt.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDialog,
     QDoubleSpinBox,
@@ -110,13 +111,14 @@ class EvaluateDialog(QDialog):
                 return
             folder = new_folder(self.options.folder(), frozen.name, f"evaluation-{self._title}")
             split, threshold, map_path = self.options.split(), self.options.threshold(), self.options.map_path()
+            diagnosis = self.options.diagnosis.isChecked()
         except OrthomaskError as error:
             self.problem.explain(error)
             return
 
         def prepare(temporary: Path, feedback: Feedback) -> EvaluateRequest:
             data = frozen.write(temporary, feedback)
-            return EvaluateRequest(self._path, data, folder, split, threshold, map_path)
+            return EvaluateRequest(self._path, data, folder, split, threshold, map_path, diagnosis=diagnosis)
 
         title = tr("Orthomask: evaluation of {}").format(self._title)
         self._task = EngineTask(title, SnapshotClient(self._client), prepare)
@@ -237,11 +239,19 @@ class EvaluationOptions(QGroupBox):
         self.map_chooser.setToolTip(
             tr("Class raster of a run with this model, to estimate the true area of each class in it")
         )
+        self.diagnosis = QCheckBox(tr("What the model depends on"))
+        self.diagnosis.setToolTip(
+            tr(
+                "Run it again on a sample with other resolution, brightness, contrast, blur and bands; takes minutes. "
+                "The report shows the curves."
+            )
+        )
         self.folder_chooser = FolderChooser(tr("Each evaluation creates a new folder in this one"))
         form = QFormLayout(self)
         form.addRow(tr("Areas for"), self.split_chooser)
         form.addRow(tr("Threshold"), self.threshold_box)
         form.addRow(tr("Area estimate"), self.map_chooser)
+        form.addRow(tr("Diagnosis"), self.diagnosis)
         form.addRow(tr("Save in"), self.folder_chooser)
 
     def choose(self, split: Split) -> None:

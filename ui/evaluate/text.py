@@ -13,7 +13,7 @@ ALL = "all"
 
 
 def evaluation_html(result: EvaluateResult) -> str:
-    """Pixel and object scores by class, area estimates, and the best threshold."""
+    """Pixel and object scores by class, area estimates, the best threshold, and what the model depends on."""
     pixels = [
         (_class(row.name), *_numbers(row.iou, row.f1, row.precision, row.recall))
         for row in result.pixels
@@ -34,6 +34,10 @@ def evaluation_html(result: EvaluateResult) -> str:
         ]
         parts.append(_table(tr("Area"), (tr("mapped"), tr("estimated"), tr("± (95 %)")), areas))
     parts.append(f"<p>{threshold_words(result)}</p>")
+    if result.diagnosis:
+        said = [html.escape(curve.sentence) for curve in result.diagnosis.curves if curve.sentence]
+        title = f"<b>{tr('Diagnosis')}</b><br>{html.escape(result.diagnosis.sentence)}"
+        parts.append(f"<p>{'<br>• '.join([title, *said])}</p>")
     parts += [f"<p>⚠ {html.escape(warning)}</p>" for warning in result.warnings]
     return "".join(parts)
 

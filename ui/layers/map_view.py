@@ -28,7 +28,7 @@ from .pixels import MapPixels
 MAP = "map"
 """Stands for the map where a layer's ID is meant."""
 RESULTS = {
-    "run.json": r"(classes|probabilities)\.tif|polygons(-\d+)?\.gpkg",
+    "run.json": r"(classes|probabilities|uncertainty)\.tif|polygons(-\d+)?\.gpkg",
     "evaluation.json": r"errors.*\.tif|objects\.gpkg",
 }
 """The files of runs and evaluations, by the record that lies beside them."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...protocol import ModelSummary
 from ..toolkit.words import briefly, in_digits, mark, tr
+from .network import network_html
 from .own_models import Origin, origin_of
 
 SCORES = ("iou", "f1", "precision", "recall")
@@ -53,6 +54,8 @@ def card_html(model: ModelSummary) -> str:
     training = model.card.get("training") or {}
     if training:
         parts += [_heading(tr("Training")), _table(_facts(training))]
+    if model.networks:
+        parts += [_heading(tr("Network")), network_html(model.networks)]
     return "".join(parts)
 
 

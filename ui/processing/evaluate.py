@@ -89,6 +89,13 @@ class EvaluateAlgorithm(LabelledAlgorithm):
             ),
             advanced=True,
         )
+        self.add(
+            QgsProcessingParameterBoolean("DIAGNOSIS", tr("What the model depends on"), False),
+            tr(
+                "Run it again on a sample with other resolution, brightness, contrast, blur and bands; takes minutes. "
+                "The report shows the curves."
+            ),
+        )
         self.add_device()
         self.add_request_limit()
         self.add_existing(tr("If the folder already contains an evaluation"), resumable=False)
@@ -127,6 +134,7 @@ class EvaluateAlgorithm(LabelledAlgorithm):
             "map_path": image_of(map_layer).path if map_layer else "",
             "device": self.parameterAsString(parameters, "DEVICE", context),
             "existing": self.existing(parameters, context),
+            "diagnosis": self.parameterAsBool(parameters, "DIAGNOSIS", context),
         }
         return lambda paths: (
             lambda folder, feedback: EvaluateRequest(model, frozen.write(folder, feedback), paths["OUTPUT"], **options)
@@ -154,6 +162,8 @@ class EvaluateAlgorithm(LabelledAlgorithm):
         words = tr("IoU {}, F1 {}, precision {}, recall {}.")
         told = [in_digits(score, 3) for score in (scores.iou, scores.f1, scores.precision, scores.recall)]
         feedback.pushInfo(f"{words.format(*told)} {threshold_words(answer)}")
+        if answer.diagnosis:
+            feedback.pushInfo(answer.diagnosis.sentence)
         if self._load:
             _load_layers(context, answer)
         return {

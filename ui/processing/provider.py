@@ -11,6 +11,7 @@ from .changes import ChangesAlgorithm
 from .check import CheckAlgorithm
 from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
+from .explain import ExplainAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
 from .inspectlabels import InspectLabelsAlgorithm
@@ -20,6 +21,7 @@ from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
 from .suggest import SuggestAlgorithm
 from .train import TrainAlgorithm
+from .uncertainty import UncertaintyAlgorithm
 
 ALGORITHMS = (
     SegmentAlgorithm,
@@ -30,10 +32,12 @@ ALGORITHMS = (
     EvaluateAlgorithm,
     CompareRunsAlgorithm,
     ChangesAlgorithm,
+    ExplainAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
     SuggestAlgorithm,
+    UncertaintyAlgorithm,
     InspectLabelsAlgorithm,
 )
 

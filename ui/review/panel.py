@@ -10,6 +10,7 @@ from qgis.PyQt.QtWidgets import QLabel, QWidget
 
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..client.engine_client import EngineClient
+from ..explain.box import WhyBox
 from ..toolkit.messages import show_error
 from ..toolkit.scrolling import lay_out
 from ..toolkit.words import tr
@@ -48,6 +49,7 @@ class ReviewPanel(QWidget):
         self.suggest = self._add(SuggestBox(iface, client))
         self.squares = self._add(SquaresBox(iface, client))
         self.tools = self._add(ToolsBox(iface, client))
+        self.why = self._add(WhyBox(iface, client))
         self.quality = self._add(QualityBox(iface, client))
         self.learn = self._add(LearnBox(iface, client))
         self.versions = self._add(VersionsBox(iface, client))

@@ -10,7 +10,7 @@ from typing import Optional
 
 from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsProviderRegistry, QgsVectorLayer
 
-from ...protocol import ErrorCode, OrthomaskError
+from ...protocol import UNCERTAINTY_FILE, ErrorCode, OrthomaskError
 from ..layers.picture_client import PICTURE_DIR, WORK_DIR
 from ..toolkit.trash import moved_to_trash
 from ..toolkit.words import tr
@@ -18,10 +18,11 @@ from .generations import POLYGONS, later
 from .naming import NAME_FILE
 from .results import CLASSES, PROBABILITIES, RECORD
 
-HIDDEN = (WORK_DIR, PICTURE_DIR)
+HIDDEN = (WORK_DIR, PICTURE_DIR, f".{UNCERTAINTY_FILE}.partial")
 BESIDE = {
     CLASSES: (".aux.xml",),
     PROBABILITIES: (".aux.xml",),
+    UNCERTAINTY_FILE: (".aux.xml",),
     POLYGONS: ("-wal", "-shm", "-journal"),
     NAME_FILE: (),
     RECORD: (),

@@ -29,6 +29,7 @@ class Section(enum.Enum):
     THRESHOLD = "the-threshold"
     HISTORY = "run-history"
     REVIEW = "review"
+    WHY = "why"
     LABEL = "label-draw-what-is-there"
     EXPORT = "masks-and-chips"
     QUALITY = "label-quality"

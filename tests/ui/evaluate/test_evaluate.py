@@ -135,6 +135,26 @@ def test_split_threshold_and_map_are_asked_for(dialog, engine, answered, tmp_pat
     assert (asked["split"], asked["threshold"], asked["map_path"]) == ("train", 0.4, mapped)
 
 
+def test_what_the_model_depends_on_is_measured_if_asked_and_told_in_words(dialog, engine, answered):
+    curve = {"dependence": "bands", "probes": [], "sentence": "Without <red>, 0.40 IoU is lost."}
+    said = {
+        "iou": 0.8, "object_f1": 0.6, "curves": [curve, {**curve, "dependence": "blur", "sentence": ""}],
+        "sentence": "It depends most on single bands.", "images": 1, "pixels": 1000,
+    }  # fmt: skip
+    engine.script(evaluate={"result": answered})
+    press(dialog.run_bar.run_button)
+    wait_until(dialog.outcome.isVisible)
+    assert engine.asked("evaluate")[-1]["diagnosis"] is False
+    assert "Diagnosis" not in dialog.outcome.table.text()
+    engine.script(evaluate={"result": {**answered, "diagnosis": said}})
+    press(dialog.options.diagnosis)
+    press(dialog.run_bar.run_button)
+    wait_until(lambda: "Diagnosis" in dialog.outcome.table.text())
+    assert engine.asked("evaluate")[-1]["diagnosis"] is True
+    words = "It depends most on single bands.<br>• Without &lt;red&gt;, 0.40 IoU is lost.</p>"
+    assert words in dialog.outcome.table.text()
+
+
 def test_a_split_without_areas_is_refused_in_words(dialog):
     dialog.options.split_chooser.setCurrentIndex(1)
     assert "There is no area for validation." in dialog.data.words.text()

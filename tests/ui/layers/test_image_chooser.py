@@ -65,7 +65,9 @@ def test_results_are_neither_offered_nor_fallen_onto(chooser, add, run_folder, c
 def test_an_image_beside_results_is_an_image(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
     shutil.copy(folder / "classes.tif", folder / "image.tif")
-    assert is_result(QgsRasterLayer(str(folder / "classes.tif"), "classes"))
+    shutil.copy(folder / "classes.tif", folder / "uncertainty.tif")
+    for name in ("classes", "uncertainty"):
+        assert is_result(QgsRasterLayer(str(folder / f"{name}.tif"), name))
     assert is_result(QgsVectorLayer(f"{folder / 'polygons.gpkg'}|layername=polygons", "polygons"))
     assert not is_result(QgsRasterLayer(str(folder / "image.tif"), "image"))
     (folder / "run.json").unlink()

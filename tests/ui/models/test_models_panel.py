@@ -1,11 +1,13 @@
+import re
+
 import pytest
 from qgis.PyQt.QtCore import QUrl
-from qgis.PyQt.QtGui import QDesktopServices
+from qgis.PyQt.QtGui import QColor, QDesktopServices, QPixmap, QTextDocument
 from qgis.PyQt.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 from scene import wait_until
 from test_dock import press, shown
 
-from orthomask.protocol import ClassInfo, ErrorCode, ModelSummary, OrthomaskError
+from orthomask.protocol import ClassInfo, Drawing, ErrorCode, ModelSummary, OrthomaskError, Stage
 from orthomask.ui.models import own_models
 from orthomask.ui.models.card import card_html
 from orthomask.ui.toolkit import trash as trash_module
@@ -28,6 +30,16 @@ def summary(path, title, **facts):
             "licence": "CC0", "attribution": "Us", "card": CARD, **facts,
         }
     )  # fmt: skip
+
+
+def drawing(prefix="", width=8):
+    stages = (
+        Stage(f"{prefix}stem", ("image",), 4, 512, 1, 120, 108.0),
+        Stage(f"{prefix}encoder.0", (f"{prefix}stem",), width, 256, 3, 1234567, 222.7),
+        Stage(f"{prefix}decoder.0", (f"{prefix}encoder.0", f"{prefix}stem"), 4, 512, 3, 500, 468.0),
+        Stage(f"{prefix}head", (f"{prefix}decoder.0",), 2, 512, 1, 10, 8.0),
+    )
+    return Drawing(3, 512, prefix, stages)
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +113,29 @@ def test_a_card_without_accuracy_says_so_and_escapes_markup(own_folder):
     assert "Not measured yet" in text
     assert "&lt;b&gt;Bold" in text
     assert "not stated" in text
+
+
+def test_the_card_draws_the_network(panel, embedded, own_folder):
+    model = summary(own_folder / "drawn.safetensors", "Drawn", networks=(drawing(),))
+    panel.show_models([embedded, model])
+    panel.list.select([model.path])
+    text = panel.card.toPlainText()
+    for words in ("1,235,197 parameters; 807 multiplications", "512 × 512 px", "encoder.0", "223"):
+        assert words in text
+    (source,) = re.findall('src="(data:image/png[^"]*)"', panel.card.toHtml())
+    picture = panel.card.document().resource(QTextDocument.ResourceType.ImageResource, QUrl(source))
+    image = picture.toImage() if isinstance(picture, QPixmap) else picture
+    assert (image.width(), image.height()) == (300, 124)
+    blue = [y for y in range(124) if QColor(image.pixel(110, y)).blue() > QColor(image.pixel(110, y)).red() + 80]
+    assert min(blue) > 84  # the coarsest stage has most parameters: it is the darkest
+
+
+def test_the_card_of_an_ensemble_draws_members_that_are_alike_once(panel, own_folder):
+    networks = (drawing("members.0."), drawing("members.1.", 16), drawing("members.2."))
+    text = card_html(summary(own_folder / "x", "Three", networks=networks))
+    assert text.count("<img") == 2
+    assert "Members 1, 3, each:" in text
+    assert "Member 2:" in text
 
 
 def test_embedded_models_are_neither_renamed_nor_deleted(panel, own):

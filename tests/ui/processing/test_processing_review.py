@@ -1,6 +1,12 @@
 import processing
 import pytest
-from qgis.core import QgsApplication, QgsProcessingException, QgsProject
+from qgis.core import (
+    QgsApplication,
+    QgsLayerNotesUtils,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProject,
+)
 from review_squares import rows
 from scene import write_project
 
@@ -47,3 +53,18 @@ def test_unsaved_edits_are_to_be_saved_first(provider, qgis_new_project, engine,
     town.areas.rollBack()
     suggest(run_folder, path)
     assert len(rows(path, "areas", "name")) == 3
+
+
+def test_the_uncertainty_of_a_run_is_a_styled_raster(provider, qgis_new_project, engine, run_folder, tmp_path):
+    path = str(tmp_path / "unsure.tif")
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    asking = {"RUN": str(run_folder), "FLIPS": False, "OUTPUT": path}
+    found = processing.runAndLoadResults("orthomask:uncertainty", asking, context=context)
+    assert found["UNSURE"] == 12.5
+    asked = engine.asked("uncertainty")[-1]
+    assert (asked["run_dir"], asked["output_path"], asked["flips"]) == (str(run_folder), path, False)
+    assert asked["existing"] == "overwrite"
+    (layer,) = QgsProject.instance().mapLayers().values()
+    assert (layer.source(), layer.renderer().type(), layer.renderer().band()) == (path, "singlebandpseudocolor", 1)
+    assert "sure and wrong" in QgsLayerNotesUtils.layerNotes(layer)

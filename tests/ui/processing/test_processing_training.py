@@ -155,11 +155,19 @@ def test_evaluate(provider, engine, photo, town, tmp_path):
     feedback = QgsProcessingFeedback(False)
     results = processing.run(
         "orthomask:evaluate",
-        {"IMAGE": photo, "OUTPUT": str(tmp_path / "out"), "THRESHOLD": 0.3, "SPLIT": "validation", **town},
+        {
+            "IMAGE": photo,
+            "OUTPUT": str(tmp_path / "out"),
+            "THRESHOLD": 0.3,
+            "SPLIT": "validation",
+            "DIAGNOSIS": True,
+            **town,
+        },
         feedback=feedback,
     )
     asked = engine.asked("evaluate")[-1]
     assert (asked["model"], asked["split"], asked["threshold"]) == ("buildings", "validation", 0.3)
+    assert asked["diagnosis"] is True
     assert asked["output_dir"] == str(tmp_path / "out")
     assert not Path(asked["data"]["projects"][0]["labels"][0]["path"]).exists()  # the copies are gone
     assert (results["IOU"], results["BEST_THRESHOLD"]) == (0.55, 0.35)

@@ -573,6 +573,7 @@ def test_foreign_files_stay_and_so_does_the_folder(open_history, make, answer, t
     (folder / "report.docx").write_text("mine")
     (folder / "polygons.qml").write_text("mine")
     (folder / "classes.tif.aux.xml").write_text("GDAL's")
+    (folder / "uncertainty.tif").write_text("the run's, too")
     (folder / "earlier").mkdir()
     dialog = open_history(1)
     asked = answer(True)

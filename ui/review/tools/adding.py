@@ -11,6 +11,8 @@ from qgis.PyQt.QtCore import QObject, QTimer
 from ....protocol import SIZES, Cancelled, GrowRequest, GrowResult, OrthomaskError
 from ...client.tasks import Client
 from ...label.project import CLASS_FIELD, LabelProject
+from ...layers.map_tools import PointTool
+from ...layers.objects import near
 from ...layers.sources import crs_name
 from ...runs.results import Run
 from ...toolkit.present import present
@@ -19,7 +21,6 @@ from ..context import Context
 from . import edits
 from .asking import Asking
 from .edits import Refused
-from .map_tools import PointTool
 from .work import Work, pixel_units
 
 REST_MS = 60
@@ -172,7 +173,7 @@ def _others(layer: QgsVectorLayer, place: QgsPointXY, context: Context) -> str:
     """The layer's polygons near a place, as WKT."""
     reach = NEAR_PX * pixel_units(context, layer, place)
     box = QgsRectangle(place.x() - reach, place.y() - reach, place.x() + reach, place.y() + reach)
-    found = [each.geometry() for each in edits.near(layer, box)]
+    found = [each.geometry() for each in near(layer, box)]
     return QgsGeometry.collectGeometry(found).asWkt() if found else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any
 
 from qgis.core import (
     Qgis,
@@ -13,18 +13,17 @@ from qgis.core import (
     QgsCoordinateTransform,
     QgsCsException,
     QgsFeature,
-    QgsFeatureRequest,
     QgsGeometry,
     QgsPoint,
     QgsPointXY,
     QgsProject,
-    QgsRectangle,
     QgsVectorLayer,
     QgsVectorLayerUtils,
     QgsWkbTypes,
 )
 
 from ....protocol import LABEL_CHANGED, LABEL_ORIGIN, LABEL_RUN, ErrorCode, Origin, OrthomaskError
+from ...layers.objects import near
 from ...toolkit.words import tr
 
 
@@ -82,35 +81,6 @@ def moved(
     except QgsCsException as error:
         raise Refused(tr("This place has no coordinates in the layer's CRS.")) from error
     return result
-
-
-def object_at(layer: QgsVectorLayer, place: QgsPointXY) -> Optional[QgsFeature]:
-    """The smallest polygon at a place in the layer's CRS."""
-    point = QgsGeometry.fromPointXY(place)
-    found = [each for each in near(layer, QgsRectangle(place, place)) if each.geometry().intersects(point)]
-    return min(found, key=lambda each: each.geometry().area(), default=None)
-
-
-def near(layer: QgsVectorLayer, box: QgsRectangle) -> list[QgsFeature]:
-    """The polygons whose bounding box touches another one."""
-    box = QgsRectangle(box)
-    box.grow(1e-9 * max(1.0, abs(box.xMinimum())))  # an empty rectangle would find everything
-    request = QgsFeatureRequest().setFilterRect(box)
-    found = list(layer.getFeatures(request))
-    if not found and _is_deaf(layer):
-        layer.dataProvider().reloadData()
-        found = list(layer.getFeatures(request))
-    return [each for each in found if each.hasGeometry()]
-
-
-def _is_deaf(layer: QgsVectorLayer) -> bool:
-    """Whether a layer with features returns none.
-
-    A connection to a file that QGIS opens just when editing starts, to draw the map, can find nothing. QGIS 3.22 keeps
-    and reuses it.
-    """
-    first = QgsFeatureRequest().setLimit(1).setFlags(QgsFeatureRequest.Flag.NoGeometry)
-    return layer.featureCount() > 0 and not list(layer.getFeatures(first))
 
 
 def still_there(layer: QgsVectorLayer, feature: QgsFeature) -> bool:

@@ -10,13 +10,13 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ....protocol import OrthomaskError
 from ...layers.ground import metres_per_unit
-from ...layers.map_tools import CanvasTool
+from ...layers.map_tools import CanvasTool, PointTool
+from ...layers.objects import object_at
 from ...toolkit.present import present
 from ...toolkit.words import tr
 from ..context import Context
 from . import edits
-from .edits import Refused, moved, object_at
-from .map_tools import PointTool
+from .edits import Refused, moved
 
 GSD_M = 0.3
 """Metres per pixel where no run says it."""
