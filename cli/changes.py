@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import click
+from dataclasses import replace
+from pathlib import Path
 
-from ..protocol import ChangesRequest, ChangesResult, Existing, Image, Registration, Survey
+import click
+import shapely
+
+from ..engine.images import regions
+from ..protocol import ChangesRequest, ChangesResult, Existing, Image, Region, Registration, Survey
+from .prediction import region_of
 from .shared import json_option, run
 from .truth import named
 
@@ -31,6 +37,11 @@ from .truth import named
     help="Image of BEFORE, AFTER and so on, in their order; “-” for none. Of runs only if it has moved.",
 )
 @click.option(
+    "--complete",
+    metavar="FILE",
+    help="Polygons within which layers have all objects; by default the convex hull of each. Runs know it themselves.",
+)
+@click.option(
     "--no-register", is_flag=True, help="Do not measure the shift between dates; compare objects as they lie."
 )
 @click.option("--limit-m", default=5.0, show_default=True, help="Stop if the shift is larger, m.")
@@ -39,7 +50,8 @@ from .truth import named
 @json_option
 def changes(
     before: str, after: str, more: tuple[str, ...], out: str, days: tuple[str, ...], class_field: str, crs: str,
-    images: tuple[str, ...], no_register: bool, limit_m: float, anyway: bool, overwrite: bool, as_json: bool,
+    images: tuple[str, ...], complete: str | None, no_register: bool, limit_m: float, anyway: bool, overwrite: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Find what changed from BEFORE to AFTER, and on to further dates.
 
@@ -48,10 +60,9 @@ def changes(
     """
 
     def request() -> ChangesRequest:
-        texts = (before, after, *more)
-        surveys = (
-            _survey(*each, class_field, crs) for each in zip(texts, _padded(days, texts), _padded(images, texts))
-        )
+        texts, area = (before, after, *more), region_of(complete)
+        given = zip(texts, _padded(days, texts), _padded(images, texts))
+        surveys = (_survey(*each, class_field, crs, area) for each in given)
         existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
         return ChangesRequest(tuple(surveys), out, not no_register, limit_m, anyway, existing)
 
@@ -64,10 +75,20 @@ def _padded(given: tuple[str, ...], texts: tuple[str, ...]) -> tuple[str, ...]:
     return given + ("",) * (len(texts) - len(given))
 
 
-def _survey(text: str, day: str, image: str, class_field: str, crs: str) -> Survey:
+def _survey(text: str, day: str, image: str, class_field: str, crs: str, area: Region | None) -> Survey:
     layer = named(text)
     field = layer.extra.get("field", class_field)
-    return Survey(layer.path, layer.layer, day, field, crs, Image(image) if image not in {"", "-"} else None)
+    taken = Image(image) if image not in {"", "-"} else None
+    survey = Survey(layer.path, layer.layer, day, field, crs, taken)
+    return replace(survey, region=_within(survey, area)) if area and not Path(survey.path).is_dir() else survey
+
+
+def _within(survey: Survey, area: Region) -> str:
+    """An area in the CRS of a layer."""
+    from ..engine.change.dates import open_date
+
+    region = regions.reprojected(shapely.from_wkt(area.wkt), area.crs, open_date(survey).crs)
+    return str(shapely.to_wkt(region, rounding_precision=9))
 
 
 def _say(result: ChangesResult) -> None:

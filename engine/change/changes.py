@@ -186,14 +186,16 @@ def _told(
     """What the user should know of a step."""
     one, other = (each.date for each in pair)
     warnings = []
-    if not found.source:
+    if not request.register:
+        warnings.append(tr("{} and {}: the shift was not measured; objects are compared as they lie."))
+    elif not found.source:
         warnings.append(tr("{} and {}: the shift is not known; objects are compared as they lie."))
     elif found.largest_m > request.limit_m:
         warnings.append(tr("{} and {}: the shift is larger than the limit."))
     if one.record and other.record:
         if one.model.get("sha256") != other.model.get("sha256"):
             warnings.append(tr("{} and {}: the models differ, and so may what they find."))
-        if one.error_m != other.error_m:
+        if not math.isclose(one.error_m, other.error_m, rel_tol=0.01):
             warnings.append(tr("{} and {}: the runs have different resolutions; the coarser one decides."))
     told = [words.format(one.label, other.label) for words in warnings]
     if ground.share < FEW:
@@ -315,6 +317,7 @@ def _marked(steps: list[output.Done], surveys: list[Survey], ledger: Ledger) -> 
         shapely.prepare(survey.covered)
         known[:, number] = shapely.contains(survey.covered, places)
     times = flickering(presence, known | presence)
+    times[np.isin(ids, list(ledger.regrouped))] = 0
     for index, step in enumerate(steps):
         flickers = mark_flicker(step.found, step.rows, ids[times > 0])
         steps[index] = step._replace(flickers=flickers)

@@ -34,6 +34,8 @@ BESIDE_M = 200.0
 """Objects are read up to here beyond what the other dates cover."""
 MADE = re.compile(r"polygons(-\d+)?\.gpkg")
 """The polygons of a run, and those made later at another threshold."""
+DEFAULT = 0.5
+"""Threshold of runs whose record does not say."""
 ISO = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
 
@@ -89,7 +91,7 @@ class Date:
         if path is None or not path.exists() or not names:
             return None
         number = names.index(name.casefold()) + 1 if name.casefold() in names else 1
-        return Band(path, number, float(self.record.get("threshold", 0.5)))
+        return Band(path, number, float(self.record["threshold"]))
 
     @property
     def image(self) -> Image | None:
@@ -127,6 +129,7 @@ def _run(survey: Survey, folder: Path, name: str) -> Date:
         raise _no_run(folder, str(error)) from error
     polygons = folder / name
     layers = layers_of(str(polygons))
+    record["threshold"] = edits.threshold(polygons, float(record.get("threshold") or DEFAULT))
     layer = edits.LAYER if edits.LAYER in layers else ""
     return Date(
         survey, when or folder.resolve().name, when if ISO.fullmatch(when) else "", polygons, layer,

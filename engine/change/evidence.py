@@ -2,6 +2,7 @@
 
 At points evenly spread over the difference (over what was gained, lost, or parts two pieces):
 
+- **the same image**: both runs are of one and the same file, so that only the models or a person differ.
 - **missing data**: a fifth of the points or more have no data at one date (`MISSING`).
 - **the model's own uncertainty**: at the date that lacks the object, its mean probability there is less than 0.15 under
   the threshold of the run (`CLOSE`); or at the other date less than 0.15 above it; or the two differ by less than 0.3
@@ -92,12 +93,21 @@ def doubt(found: Verdicts, step: Step, progress: Progress) -> None:
     Raises:
         OrthomaskError: a raster of a run is damaged.
     """
+    if _of_one_image(step.before, step.after):
+        found.doubt(np.flatnonzero(found.kind != UNCHANGED), tr("Both dates were found in the same image."))
+        return
     solid = np.array([each is not None and not each.is_empty for each in found.evidence], bool)
     for look in (_probabilities, _images):
         rows = np.flatnonzero(solid & (found.kind != UNSURE) & (found.kind != UNCHANGED))
         for start in range(0, len(rows), CHUNK):
             progress.report(start / len(rows), tr("Looking at what the models and images say"))
             look(found, rows[start : start + CHUNK], step)
+
+
+def _of_one_image(before: Date, after: Date) -> bool:
+    """Whether both runs had the same image, in the same state."""
+    stamps = [date.record.get("source", {}).get("stamp", "") for date in (before, after)]
+    return bool(stamps[0]) and stamps[0] == stamps[1]
 
 
 def _probabilities(found: Verdicts, rows: np.ndarray, step: Step) -> None:

@@ -8,8 +8,9 @@ of the errors of both outlines (of a run 1 pixel of its model or image, of any o
 - **grown**, **shrunk**: one to one, and the later outline lies more than `far` beyond the earlier one (grown) or the
   earlier one beyond the later (shrunk), with an area of at least `far` squared that was gained or lost. Where both are
   so, the one that is three times as large as the other (`CLEARLY`).
-- **replaced**: one to one, both gained and lost, and neither clearly more, or less than half of the joint area shared
-  (`OTHER_IOU`); or several became several others; or half of what was lost is now of another class (`COVERED`).
+- **replaced**: one to one, both gained and lost, and less than half of the joint area shared (`OTHER_IOU`), or less
+  than three quarters and neither clearly more (`RESHAPED_IOU`; from there on it is grown or shrunk); or several became
+  several others; or half of what was lost is now of another class (`COVERED`).
 - **moved**: one to one, the outlines are alike (`matching.ALIKE`) when laid on each other, and that is more than `far`.
 - **split**: one became several. Outlines that share no borders (buildings) must lie `near` apart.
 - **merged**: several became one, likewise.
@@ -28,12 +29,17 @@ import numpy as np
 import shapely
 
 from ...protocol import Change
-from ...protocol.words import tr
+from ...protocol.words import mark, tr
 from .matching import ALIKE, TOUCHED, Group, Matches, Pairs, iou, likeness, of_one_class, steps
 
 UNCHANGED, NEW, REMOVED, GROWN, SHRUNK, SPLIT, MERGED, MOVED, REPLACED, UNSURE = (each.value for each in Change)
+WORDS = {
+    UNCHANGED: mark("unchanged"), NEW: mark("new"), REMOVED: mark("removed"), GROWN: mark("grown"),
+    SHRUNK: mark("shrunk"), SPLIT: mark("split"), MERGED: mark("merged"), MOVED: mark("moved"),
+    REPLACED: mark("replaced"), UNSURE: mark("unsure"),
+}  # fmt: skip
 NEAR, FAR = 2.0, 3.0
-CLEARLY, OTHER_IOU, COVERED = 3.0, 0.5, 0.5
+CLEARLY, OTHER_IOU, RESHAPED_IOU, COVERED = 3.0, 0.5, 0.75, 0.5
 MITRE = {"join_style": "mitre", "quad_segs": 2}
 EARLIER, NEITHER, LATER = -1, 0, 1
 """At which date a change says that something is missing."""
@@ -78,7 +84,9 @@ class Verdicts:
         fresh = self.kind[rows] != UNSURE
         self.maybe[rows[fresh]] = self.kind[rows[fresh]]
         self.kind[rows] = UNSURE
-        self.reason[rows] = reasons
+        perhaps = {kind: tr("Perhaps {}.").format(tr(word)) for kind, word in WORDS.items()}
+        texts = np.broadcast_to(np.asarray(reasons, object), rows.shape)
+        self.reason[rows] = [f"{perhaps[kind]} {text}" for kind, text in zip(self.maybe[rows], texts)]
 
 
 def _rows(
@@ -160,7 +168,8 @@ def _paired(
     step = np.hypot(*steps(old, new).T)
     alike = (gain > 0) & (loss > 0) & (step > far)
     alike[alike] = likeness(old[alike], new[alike]) >= ALIKE
-    more, less = (gain > 0) & (gain >= CLEARLY * loss), (loss > 0) & (loss >= CLEARLY * gain)
+    clearly = np.where(share >= RESHAPED_IOU, 1.0, CLEARLY)
+    more, less = (gain > 0) & (gain >= clearly * loss), (loss > 0) & (loss >= clearly * gain)
     other = (gain > 0) & (loss > 0) & (share < OTHER_IOU)
     kind = np.select(
         [alike, other, more, less, (gain > 0) | (loss > 0)],

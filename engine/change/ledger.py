@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from ...protocol.words import tr
-from .kinds import MERGED, REPLACED, Verdicts
+from .kinds import MERGED, REPLACED, UNSURE, Verdicts
 from .matching import SAME_IOU, iou, largest, of_one_class, overlapping
 
 
@@ -26,6 +26,8 @@ class Ledger:
         """Begin with so many objects of the first date."""
         self.ids = [np.arange(1, count + 1)]
         self.steps: list[dict[int, str]] = []
+        self.regrouped: set[int] = set()
+        """Objects that were a part of others, or had parts, in some step: these do not flicker."""
         self._next = count + 1
         self._ghosts = _Ghosts(np.empty(0, object), np.empty(0, int), np.empty(0, int))
 
@@ -58,6 +60,8 @@ class Ledger:
         gone = found.after < 0
         rows[gone] = known[found.before[gone]]
         self.steps.append(self._history(found, known, rows))
+        for group in found.groups:
+            self.regrouped.update(known[group.before].tolist(), ids[group.after].tolist())
         self.ids.append(ids)
         return rows
 
@@ -127,5 +131,5 @@ def mark_flicker(found: Verdicts, rows: np.ndarray, ids: np.ndarray) -> np.ndarr
         ids: of the objects that flicker.
     """
     flickers = np.isin(rows, ids)
-    found.doubt(np.flatnonzero(flickers), tr("It comes and goes from date to date."))
+    found.kind[flickers], found.reason[flickers] = UNSURE, tr("It comes and goes from date to date.")
     return flickers

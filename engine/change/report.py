@@ -11,21 +11,16 @@ from typing import NamedTuple
 import jinja2
 
 from ...protocol import Change, ChangesResult, Registration, Tally
-from ...protocol.words import language, mark, tr
+from ...protocol.words import language, tr
 from ..compute.devices import version
 from .dates import Date
+from .kinds import WORDS
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 COLORS = {
     Change.NEW: "#1b9e4b", Change.REMOVED: "#d62f2f", Change.GROWN: "#7bc87c", Change.SHRUNK: "#f2917d",
     Change.SPLIT: "#8e6bbf", Change.MERGED: "#5b8fd6", Change.MOVED: "#e0a21b", Change.REPLACED: "#b8479e",
     Change.UNSURE: "#8a94a0", Change.UNCHANGED: "#d5dae0",
-}  # fmt: skip
-WORDS = {
-    Change.UNCHANGED: mark("unchanged"), Change.NEW: mark("new"), Change.REMOVED: mark("removed"),
-    Change.GROWN: mark("grown"), Change.SHRUNK: mark("shrunk"), Change.SPLIT: mark("split"),
-    Change.MERGED: mark("merged"), Change.MOVED: mark("moved"), Change.REPLACED: mark("replaced"),
-    Change.UNSURE: mark("unsure"),
 }  # fmt: skip
 
 
@@ -103,7 +98,7 @@ def _shift(found: Registration) -> str:
 
 def _line(tally: Tally) -> Line:
     interval = "" if tally.low is None or tally.high is None else f"{tally.low:,.0f} – {tally.high:,.0f}"
-    return Line(COLORS[tally.kind], tr(WORDS[tally.kind]), f"{tally.count:,}", interval, _area(tally.area_m2))
+    return Line(COLORS[tally.kind], tr(WORDS[tally.kind.value]), f"{tally.count:,}", interval, _area(tally.area_m2))
 
 
 def _area(area_m2: float) -> str:

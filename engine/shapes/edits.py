@@ -154,6 +154,11 @@ def rows(columns: Columns, which: np.ndarray) -> Columns:
     return {name: values[which] for name, values in columns.items()}
 
 
+def threshold(path: Path, otherwise: float) -> float:
+    """The threshold at which the polygons in a GeoPackage were made, as its table says."""
+    return _made(path, Made(otherwise, PolygonOptions(), -1)).threshold
+
+
 def _read(path: Path, layer: str, here: pyproj.CRS, crs: pyproj.CRS, **options: Any) -> Columns:
     """Polygons of a layer in `crs`, those without an outline left out."""
     meta, wkb, data = read_layer(str(path), layer, **options)

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 import towns
 from affine import Affine
 from towns import table
 
+from orthomask.engine import predict
 from orthomask.engine.change import changes
+from orthomask.engine.models import bundle
 from orthomask.engine.progress import Progress
 from orthomask.engine.shapes.layers import write_layer
-from orthomask.protocol import ChangesRequest, ChangesResult, Image, Outline, Survey
+from orthomask.protocol import ChangesRequest, ChangesResult, Image, Outline, PredictRequest, Survey
 
 HOUSES = [(0, towns.square(20, 20)), (1, towns.square(60, 20)), (2, towns.square(20, 60))]
 ADDED = (3, towns.square(60, 60))
@@ -93,7 +96,7 @@ def test_the_same_picture_is_no_change_whatever_the_models_say(tmp_path: Path) -
     image = picture(tmp_path / "image.tif")
     before = towns.write_run(tmp_path / "before", HOUSES, image=image)
     after = towns.write_run(tmp_path / "after", [*HOUSES, ADDED], image=image)
-    assert last(step(tmp_path, before, after)) == ("unsure", "The images of both dates look the same there.")
+    assert last(step(tmp_path, before, after)) == ("unsure", "Perhaps new. The images of both dates look the same there.")
 
 
 def test_a_shadow_is_no_change(tmp_path: Path) -> None:
@@ -102,13 +105,13 @@ def test_a_shadow_is_no_change(tmp_path: Path) -> None:
         Survey(towns.write_run(tmp_path / name, houses), image=Image(str(image)))
         for name, houses, image in zip(("before", "after"), (HOUSES, [*HOUSES, ADDED]), images)
     ]
-    assert last(step(tmp_path, *surveys)) == ("unsure", "It lies in shadow at one of the dates.")
+    assert last(step(tmp_path, *surveys)) == ("unsure", "Perhaps new. It lies in shadow at one of the dates.")
 
 
 def test_a_house_at_the_edge_of_the_data_is_unsure(tmp_path: Path) -> None:
     before = towns.write_run(tmp_path / "before", HOUSES)
     after = towns.write_run(tmp_path / "after", [*HOUSES, (3, towns.square(0, 80))])
-    assert last(step(tmp_path, before, after)) == ("unsure", "Cut by the edge of the data.")
+    assert last(step(tmp_path, before, after)) == ("unsure", "Perhaps new. Cut by the edge of the data.")
 
 
 def test_fields_need_a_border_between_the_parts(tmp_path: Path) -> None:
@@ -148,3 +151,44 @@ def test_a_run_against_its_copy_is_unchanged(tmp_path: Path) -> None:
     result = step(tmp_path, before, after)
     assert {tally.kind.value for tally in result.tallies if tally.count} == {"unchanged"}
     assert json.loads((tmp_path / "after" / "run.json").read_text())["run_id"] == "after"
+
+
+def test_another_models_objects_in_the_same_picture_are_unsure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The embedded model, and the same with 5% of noise in its weights, on two copies of one image."""
+    noisy, embedded = tmp_path / "noisy.safetensors", bundle.load("buildings")
+    torch.manual_seed(7)
+    weights = {
+        name: values + torch.randn_like(values) * values.std() * 0.05 if values.ndim > 1 else values
+        for name, values in embedded.model().state_dict().items()
+    }
+    bundle.write(noisy, weights, embedded.card)
+    for name, model in (("one", "buildings"), ("other", str(noisy))):
+        with rasterio.open(bundle.MODELS_DIR.parent / "sample" / "banepa.tif") as sample:
+            window = rasterio.windows.Window(200, 200, 640, 640)
+            profile = {**sample.profile, "width": 640, "height": 640, "transform": sample.window_transform(window)}
+            with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as crop:
+                crop.write(sample.read(window=window))
+        predict.run(PredictRequest(Image(str(tmp_path / f"{name}.tif")), model, str(tmp_path / name)), Progress())
+    result = changes.run(
+        ChangesRequest(tuple(Survey(str(tmp_path / name)) for name in ("one", "other")), str(tmp_path / "out")),
+        Progress(),
+    )
+    counts = {tally.kind.value: tally.count for tally in result.tallies}
+    reported = sum(counts.values()) - counts["unchanged"]
+    with capsys.disabled():
+        print(f"\nanother model on the same image: {counts['unsure']} of {reported} reported are unsure")
+    assert reported > 5
+    assert counts["unsure"] >= 0.9 * reported
+    assert {tally.kind.value for tally in result.tallies if tally.low is not None} == {"new", "removed"}
+
+
+def test_two_runs_of_one_file_show_no_change(tmp_path: Path) -> None:
+    folders = [towns.write_run(tmp_path / name, houses) for name, houses in (("a", HOUSES), ("b", [*HOUSES, ADDED]))]
+    for folder in folders:
+        path = Path(folder) / "run.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["source"]["stamp"] = "0123456789ab"
+        path.write_text(json.dumps(record), encoding="utf-8")
+    assert last(step(tmp_path, *folders)) == ("unsure", "Perhaps new. Both dates were found in the same image.")
