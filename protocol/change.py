@@ -18,8 +18,8 @@ geometry: of the later date, of the earlier one where it is gone. Fields: `objec
 `confidence_after` (0 to 1, null where not known), `before_ids` and `after_ids` (the objects' ids in their sources,
 separated by commas), `reason` in words, `review` (a `Review`), `reviewed_at`."""
 LEDGER_LAYER = "ledger"
-"""One feature for each object, over all dates: `object_id`, `class`, `first_seen`, `last_seen`, `times_seen`, `flickers`,
-`history` (its kinds, step by step), `area_m2` at the last date it was seen."""
+"""One feature for each object, over all dates: `object_id`, `class`, `first_seen`, `last_seen`, `times_seen`,
+`flickers`, `history` (its kinds, step by step), `area_m2` at the last date it was seen."""
 OFFSETS_LAYER = "offsets"
 """Points where a shift was measured: `step`, `east_m`, `north_m` (what moves the earlier date on the later one),
 `error_m`, `used`."""

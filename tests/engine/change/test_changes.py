@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import towns
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +20,11 @@ LASTING = ("new", "removed", "grown", "shrunk", "split", "merged", "moved", "rep
 
 
 def compared(folder: Path, town: towns.Town, **asked: object) -> ChangesResult:
-    before = Survey(towns.write(folder / "before.gpkg", town.before), date="2012")
-    after = Survey(towns.write(folder / "after.gpkg", town.after), date="2020")
+    """Compare a town with itself later; both layers are complete around it."""
+    outlines = [outline for _, outline in town.before + town.after]
+    region = shapely.union_all(outlines).envelope.buffer(30).wkt
+    before = Survey(towns.write(folder / "before.gpkg", town.before), date="2012", region=region)
+    after = Survey(towns.write(folder / "after.gpkg", town.after), date="2020", region=region)
     request = ChangesRequest((before, after), str(folder / "out"), existing=Existing.OVERWRITE, **asked)
     return changes.run(request, Progress())
 
