@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 from qgis.PyQt.QtCore import QBuffer, QByteArray, QIODevice
@@ -62,5 +61,5 @@ def _picture(drawing: Drawing) -> str:
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     image.save(buffer, "PNG")
-    encoded = base64.b64encode(bytes(buffer.data())).decode()
+    encoded = buffer.data().toBase64().data().decode()
     return f'<img width="{size.width()}" height="{size.height()}" src="data:image/png;base64,{encoded}">'
