@@ -35,6 +35,7 @@ from .ledger import Ledger, flickering, mark_flicker
 from .matching import Group, Matches, match
 from .objects import Objects, comparable, covered, read, share_borders
 from .registration import POINT, Shifts, Side, register
+from .reviews import said
 from .tallies import tallies
 
 FEW = 0.5
@@ -201,6 +202,10 @@ def _told(
     if ground.share < FEW:
         words = tr("{} and {}: only {:.0%} of the ground has data at both dates.")
         told.append(words.format(one.label, other.label, ground.share))
+    objects = sum(len(each.objects.ids) for each in pair)
+    if objects > sum(ground.objects):
+        words = tr("{} and {}: {:,} of {:,} objects lie outside the ground that both cover, and are not compared.")
+        told.append(words.format(one.label, other.label, objects - sum(ground.objects), objects))
     return tuple(told)
 
 
@@ -330,16 +335,19 @@ def _write(
 ) -> None:  # fmt: skip
     """Write the results, each whole or not at all."""
     partial, crs = target.with_name(f".{target.stem}.partial.gpkg"), frame.crs.to_wkt()
+    about = output.provenance([survey.date for survey in surveys])
+    answers = said(target, about)
     with alone(target):
         try:
             with writing(target):
                 partial.unlink(missing_ok=True)
             for step, pair in zip(steps, itertools.pairwise(surveys)):
                 one, other = pair
-                output.write_changes(partial, step, (one.date, other.date), (one.objects, other.objects), crs)
+                dates, objects = (one.date, other.date), (one.objects, other.objects)
+                output.write_changes(partial, step, dates, objects, crs, answers)
             output.write_ledger(partial, *_ledger(counts, surveys, ledger), crs)
             output.write_offsets(partial, steps, crs)
-            output.write_provenance(partial, [survey.date for survey in surveys])
+            output.write_provenance(partial, about)
             page = report.render(result, [survey.date for survey in surveys])
             refuse_in_use(target)
             with writing(target):

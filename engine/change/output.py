@@ -15,6 +15,7 @@ from ..shapes.layers import write_layer
 from .dates import Date
 from .kinds import Verdicts
 from .objects import Objects
+from .reviews import Said, fill
 
 
 class Done(NamedTuple):
@@ -40,12 +41,13 @@ class Done(NamedTuple):
 
 
 def write_changes(
-    target: Path, step: Done, dates: tuple[Date, Date], objects: tuple[Objects, Objects], crs: str
+    target: Path, step: Done, dates: tuple[Date, Date], objects: tuple[Objects, Objects], crs: str, answers: Said
 ) -> None:
     """Append a step to the layer `changes`.
 
     Args:
         objects: of both dates, in their own places.
+        answers: what a person said of the same changes.
     """
     found, (before, after) = step.found, objects
     ids = [_ids(found, before.ids, 0), _ids(found, after.ids, 1)]
@@ -70,6 +72,7 @@ def write_changes(
         "review": np.full(count, Review.NONE.value, object),
         "reviewed_at": np.full(count, "", object),
     }
+    fill(columns, answers)
     outlines = np.where(found.after >= 0, _of(after.outlines, found.after), _of(step.moved, found.before))
     write_layer(target, CHANGES_LAYER, columns, _wkb(outlines), "MultiPolygon", crs)
 
@@ -90,8 +93,8 @@ def write_offsets(target: Path, steps: Sequence[Done], crs: str) -> None:
     write_layer(target, OFFSETS_LAYER, columns, np.atleast_1d(wkb), "Point", crs)
 
 
-def write_provenance(target: Path, dates: Sequence[Date]) -> None:
-    """Write the table of dates."""
+def provenance(dates: Sequence[Date]) -> dict[str, np.ndarray]:
+    """The columns of the table of dates."""
     rows = [
         (
             date.label, str(date.path.parent) if date.record else date.survey.name or date.survey.path,
@@ -102,7 +105,11 @@ def write_provenance(target: Path, dates: Sequence[Date]) -> None:
         for date in dates
     ]  # fmt: skip
     names = ("date", "path", "model", "model_sha256", "run_id", "run")
-    columns = {name: np.array(values, object) for name, values in zip(names, zip(*rows))}
+    return {name: np.array(values, object) for name, values in zip(names, zip(*rows))}
+
+
+def write_provenance(target: Path, columns: dict[str, np.ndarray]) -> None:
+    """Write the table of dates."""
     write_layer(target, PROVENANCE_TABLE, columns)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +142,7 @@ def test_runs_of_other_extent_resolution_and_model(tmp_path: Path) -> None:
     assert "the models differ" in told
     assert "different resolutions" in told
     assert "only 44% of the ground has data at both dates" in told
+    assert "7 of 15 objects lie outside the ground that both cover" in told
     assert {tally.kind.value for tally in result.tallies if tally.count} <= {"unchanged", "unsure"}
 
 
@@ -171,6 +174,22 @@ def test_results_that_are_there_stay_unless_they_may_go(tmp_path: Path, before: 
     compared(tmp_path, before, after, existing=Existing.OVERWRITE)
     assert "What changed from" in (tmp_path / "out" / REPORT_FILE).read_text(encoding="utf-8")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [CHANGES_FILE, REPORT_FILE]
+
+
+def test_answers_are_kept_when_the_same_dates_are_compared_again(tmp_path: Path, before: str) -> None:
+    after = towns.write(tmp_path / "after.gpkg", [house for house in HOUSES if house[0] != 4])
+    result = compared(tmp_path, before, after)
+    with closing(sqlite3.connect(result.changes_path)) as file, file:
+        for trigger in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            file.execute(f'DROP TRIGGER "{trigger[0]}"')
+        file.execute("UPDATE changes SET review = 'wrong', reviewed_at = '2026-11-30' WHERE before_ids = '5'")
+    rows = towns.table(compared(tmp_path, before, after, existing=Existing.OVERWRITE))
+    assert {row for row in zip(rows["before_ids"], rows["kind"], rows["review"]) if row[2]} == {
+        ("5", "removed", "wrong")
+    }
+    other = towns.write(tmp_path / "other.gpkg", HOUSES[:-1])
+    rows = towns.table(compared(tmp_path, before, other, existing=Existing.OVERWRITE))
+    assert set(rows["review"]) == {""}
 
 
 def test_a_run_that_found_nothing(tmp_path: Path, before: str) -> None:

@@ -96,7 +96,10 @@ def test_the_same_picture_is_no_change_whatever_the_models_say(tmp_path: Path) -
     image = picture(tmp_path / "image.tif")
     before = towns.write_run(tmp_path / "before", HOUSES, image=image)
     after = towns.write_run(tmp_path / "after", [*HOUSES, ADDED], image=image)
-    assert last(step(tmp_path, before, after)) == ("unsure", "Perhaps new. The images of both dates look the same there.")
+    assert last(step(tmp_path, before, after)) == (
+        "unsure",
+        "Perhaps new. The images of both dates look the same there.",
+    )
 
 
 def test_a_shadow_is_no_change(tmp_path: Path) -> None:
