@@ -106,8 +106,7 @@ def _means(part: _Part, hides: Sequence[tuple[Hidden, float]], progress: Progres
         with closing(batches(windows(), progress)) as answers:
             for done, (probabilities, _) in enumerate(answers, 1):
                 progress.report(done / len(hides), tr("Hiding part {} of {}").format(done, len(hides)))
-                assert probabilities is not None  # the object has data
-                yield float(probabilities[part.value - 1][inside].mean())
+                yield 0.0 if probabilities is None else float(probabilities[part.value - 1][inside].mean())
 
 
 def _window(view: View, core: Window, divisor: int) -> Window:

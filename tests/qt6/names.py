@@ -44,7 +44,7 @@ GONE_CLASSES = {
 }  # fmt: skip
 BINDINGS = {"PyQt4", "PyQt5", "PyQt6", "PySide2", "PySide6", "sip"}
 """Not to be imported: `qgis.PyQt` has the right one."""
-UNSCOPED = {"DataType", "Filter", "Flag", "Class", "LayerDetails", "SaveVectorOptions", "QGIS_VERSION"}
+UNSCOPED = {"DataType", "Filter", "Flag", "Class", "ColorRampItem", "LayerDetails", "SaveVectorOptions", "QGIS_VERSION"}
 """What is a class itself: everything else with a capital letter directly under a class of QGIS is an enum's value."""
 
 

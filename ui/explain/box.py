@@ -57,6 +57,9 @@ TIPS = {
     Explanation.ACTIVATIONS: mark("The three channels of a stage of the network that respond most to the object"),
 }
 
+USUAL_STAGE = "decoder.0"
+"""What the engine takes if none is named."""
+
 
 class Reviewed(Protocol):
     """What is reviewed: a run, and the layer of its polygons."""
@@ -130,7 +133,7 @@ class WhyBox(QgsCollapsibleGroupBox):
         for method, check in self.methods.items():
             check.setChecked(method is not Explanation.ACTIVATIONS)
             check.setToolTip(tr(TIPS[method]))
-        self.stage.setPlaceholderText("decoder.0")
+        self.stage.setPlaceholderText(USUAL_STAGE)
         self.stage.setToolTip(
             tr("Of Grad-CAM and activations: a name in the drawing of the network, such as encoder.4; empty: decoder.0")
         )
