@@ -224,14 +224,13 @@ def _step(
     errors = (shifts.error_m, before.date.error_m, after.date.error_m)
     error_m = math.sqrt(sum(each**2 for each in errors if math.isfinite(each)))
     sides, inside = _sides(pair, moved, shared, error_m)
-    matches = match(sides[0].outlines, sides[1].outlines, (sides[0].classes, sides[1].classes))
-    progress.report(0.4)
-    found = kinds.judge(
-        matches, sides[0], sides[1], error_m, all(share_borders(each.date, each.objects) for each in pair)
-    )
+    matches = match(sides[0].outlines, sides[1].outlines, (sides[0].classes, sides[1].classes), progress.part(0, 0.3))
+    shared_borders = all(share_borders(each.date, each.objects) for each in pair)
+    found = kinds.judge(matches, sides[0], sides[1], error_m, shared_borders, progress.part(0.3, 0.6))
     found, following = _numbered(found, matches, inside, len(after.objects.ids))
     _doubted(found, pair, shifts, frame, names, progress.part(0.6, 1))
-    rows = ledger.step(found, following, moved, after.objects.outlines, (before.codes, after.codes), shifts.moved)
+    codes = before.codes, after.codes
+    rows = ledger.step(found, following, moved, after.objects.outlines, codes, shifts.moved, progress.quiet())
     found.evidence[:] = None
     areas = _areas(found, before.objects, after.objects)
     done = output.Done(number, found, rows, np.zeros(len(rows), bool), moved, shifts.points, areas)

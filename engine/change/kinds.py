@@ -30,7 +30,8 @@ import shapely
 
 from ...protocol import Change
 from ...protocol.words import mark, tr
-from .matching import ALIKE, TOUCHED, Group, Matches, Pairs, iou, likeness, of_one_class, steps
+from ..progress import Progress
+from .matching import ALIKE, TOUCHED, Group, Matches, Pairs, chunks, iou, likeness, of_one_class, steps
 
 UNCHANGED, NEW, REMOVED, GROWN, SHRUNK, SPLIT, MERGED, MOVED, REPLACED, UNSURE = (each.value for each in Change)
 WORDS = {
@@ -109,7 +110,7 @@ def _joined(parts: list[Verdicts], groups: list[Group]) -> Verdicts:
     return Verdicts(**columns, groups=groups)
 
 
-def judge(matches: Matches, before: Side, after: Side, error_m: float, shared: bool) -> Verdicts:
+def judge(matches: Matches, before: Side, after: Side, error_m: float, shared: bool, progress: Progress) -> Verdicts:
     """What became of each object, from the outlines alone; see the rules at the top of this file.
 
     Args:
@@ -119,9 +120,12 @@ def judge(matches: Matches, before: Side, after: Side, error_m: float, shared: b
     areas = shapely.area(sides[0]), shapely.area(sides[1])
     found = _joined(
         [
-            _paired(matches.pairs, sides, areas, error_m),
+            *(
+                _paired(matches.pairs.chosen(part), sides, areas, error_m)
+                for part in chunks(len(matches.pairs.shared), progress)
+            ),
             _moved(matches.moved, sides, error_m),
-            _regrouped(matches.groups, sides, error_m, shared),
+            _regrouped(matches.groups, sides, error_m, shared, progress),
             _alone(matches, before, after, error_m, EARLIER),
             _alone(matches, before, after, error_m, LATER),
         ],
@@ -220,11 +224,15 @@ def _moved(moved: Pairs, sides: tuple[np.ndarray, np.ndarray], error_m: float) -
     return found
 
 
-def _regrouped(groups: list[Group], sides: tuple[np.ndarray, np.ndarray], error_m: float, shared: bool) -> Verdicts:
+def _regrouped(
+    groups: list[Group], sides: tuple[np.ndarray, np.ndarray], error_m: float, shared: bool, progress: Progress
+) -> Verdicts:
     """What became of objects that belong together, but not one to one: a row for each later one."""
-    parts = [_of_group(group, sides, error_m, shared) for group in groups]
-    for number, part in enumerate(parts):
-        part.group[:] = number
+    parts = []
+    for number, group in enumerate(groups):
+        progress.check_cancelled()
+        parts.append(_of_group(group, sides, error_m, shared))
+        parts[-1].group[:] = number
     return _joined(parts, []) if parts else _rows(np.empty(0, int), np.empty(0, int), SPLIT, "")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from ...protocol.words import tr
+from ..progress import Progress
 from .kinds import MERGED, REPLACED, UNSURE, Verdicts
 from .matching import SAME_IOU, iou, largest, of_one_class, overlapping
 
@@ -33,7 +34,7 @@ class Ledger:
 
     def step(
         self, found: Verdicts, following: np.ndarray, before: np.ndarray, after: np.ndarray,
-        classes: tuple[np.ndarray, np.ndarray], moved: Callable[[np.ndarray], np.ndarray],
+        classes: tuple[np.ndarray, np.ndarray], moved: Callable[[np.ndarray], np.ndarray], progress: Progress,
     ) -> np.ndarray:  # fmt: skip
         """Number the objects of the next date, and return the number of each row of `found`.
 
@@ -50,7 +51,7 @@ class Ledger:
         ids = np.where(follows >= 0, known[np.maximum(follows, 0)], 0) if len(known) else np.zeros(len(after), int)
         self._ghosts = self._ghosts.moved(moved)
         fresh = np.flatnonzero(ids == 0)
-        self._ghosts, ids[fresh] = self._ghosts.awake(after[fresh], classes[1][fresh])
+        self._ghosts, ids[fresh] = self._ghosts.awake(after[fresh], classes[1][fresh], progress)
         unknown = ids == 0
         ids[unknown] = self._next + np.arange(unknown.sum())
         self._next += int(unknown.sum())
@@ -94,12 +95,12 @@ class _Ghosts(NamedTuple):
     def moved(self, move: Callable[[np.ndarray], np.ndarray]) -> _Ghosts:
         return self._replace(outlines=move(self.outlines)) if len(self.ids) else self
 
-    def awake(self, outlines: np.ndarray, classes: np.ndarray) -> tuple[_Ghosts, np.ndarray]:
+    def awake(self, outlines: np.ndarray, classes: np.ndarray, progress: Progress) -> tuple[_Ghosts, np.ndarray]:
         """The ghosts that go on sleeping, and for each outline the number of the one it is; 0 for none."""
         numbers = np.zeros(len(outlines), int)
         if not len(self.ids) or not len(outlines):
             return self, numbers
-        pairs = overlapping(self.outlines, outlines)
+        pairs = overlapping(self.outlines, outlines, progress)
         areas = shapely.area(self.outlines), shapely.area(outlines)
         same = of_one_class(pairs, (self.classes, classes)) & (iou(pairs, areas) >= SAME_IOU)
         pairs = largest(pairs.chosen(same))

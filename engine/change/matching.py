@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import shapely
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from ..progress import Progress
 
 SIGNIFICANT = 0.5
 """Two objects belong together if they share this part of the smaller one."""
@@ -19,6 +22,8 @@ ALIKE = 0.75
 """IoU of two outlines laid on each other, from which they are of one object."""
 TOUCHED = 0.3
 """Objects that share this part of the smaller one have to do with each other."""
+CHUNK = 20_000
+"""So many objects are compared between two looks at whether the user has cancelled."""
 REACH = 1.5
 """How far an object may have moved, in side lengths of a square of its area."""
 
@@ -30,7 +35,7 @@ class Pairs(NamedTuple):
     after: np.ndarray
     shared: np.ndarray
 
-    def chosen(self, which: np.ndarray) -> Pairs:
+    def chosen(self, which: np.ndarray | slice) -> Pairs:
         """Some of the overlaps."""
         return Pairs(*(values[which] for values in self))
 
@@ -63,7 +68,7 @@ class Matches(NamedTuple):
     following: np.ndarray
 
 
-def match(before: np.ndarray, after: np.ndarray, classes: tuple[np.ndarray, np.ndarray]) -> Matches:
+def match(before: np.ndarray, after: np.ndarray, classes: tuple[np.ndarray, np.ndarray], progress: Progress) -> Matches:
     """Match the objects of two dates, `(N,)` and `(M,)` polygons in one CRS in metres.
 
     Two objects belong together if they are of one class and share half of the smaller one (`SIGNIFICANT`). Connected
@@ -75,7 +80,7 @@ def match(before: np.ndarray, after: np.ndarray, classes: tuple[np.ndarray, np.n
     Args:
         classes: a number for the class of each; -1 matches any.
     """
-    overlaps = overlapping(before, after)
+    overlaps = overlapping(before, after, progress)
     areas = shapely.area(before), shapely.area(after)
     edges = overlaps.chosen(of_one_class(overlaps, classes) & _significant(overlaps, areas))
     pairs, groups = _components(edges, areas)
@@ -92,12 +97,21 @@ def match(before: np.ndarray, after: np.ndarray, classes: tuple[np.ndarray, np.n
     return Matches(pairs, moved, groups, gone, new, overlaps, following)
 
 
-def overlapping(before: np.ndarray, after: np.ndarray) -> Pairs:
+def overlapping(before: np.ndarray, after: np.ndarray, progress: Progress) -> Pairs:
     """All overlaps that have an area."""
     one, other = shapely.STRtree(after).query(before, predicate="intersects")
-    shared = shapely.area(shapely.intersection(before[one], after[other]))
+    shared = np.zeros(len(one))
+    for part in chunks(len(one), progress):
+        shared[part] = shapely.area(shapely.intersection(before[one[part]], after[other[part]]))
     solid = shared > 0
     return Pairs(one[solid], other[solid], shared[solid])
+
+
+def chunks(count: int, progress: Progress) -> Iterator[slice]:
+    """Slices that cover so many items; between them the user can cancel."""
+    for start in range(0, count, CHUNK):
+        progress.report(start / count)
+        yield slice(start, start + CHUNK)
 
 
 def of_one_class(pairs: Pairs, classes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

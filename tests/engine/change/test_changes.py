@@ -66,7 +66,7 @@ def test_lasting_changes_are_found_and_little_else(tmp_path: Path, capsys: pytes
     with_it, without = Score(), Score()
     shift = st.floats(-3, 3).map(lambda each: round(each, 2))
 
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=4, deadline=None)
     @given(seed=st.integers(0, 10_000), east=shift, north=shift, turn=st.floats(-1, 1))
     def look(seed: int, east: float, north: float, turn: float) -> None:
         town = towns.town(10, 10, seed, LASTING).shifted(east, north, turn, 0.25, seed)
