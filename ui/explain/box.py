@@ -276,7 +276,7 @@ class WhyBox(QgsCollapsibleGroupBox):
         words = [tr(MEANINGS[0])]
         if answer is not None:
             percent = briefly(round(100 * answer.unsure_share, 1))
-            words = [tr("The model is unsure of {}% of the pixels.").format(percent), *words, *answer.warnings]
+            words = [tr("Pixels of which the model is unsure: {}%").format(percent), *words, *answer.warnings]
         self._tell(tr("Where is it weak?"), *words)
 
     def _fail(self, error: OrthomaskError) -> None:

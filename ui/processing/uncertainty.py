@@ -68,7 +68,7 @@ class UncertaintyAlgorithm(OrthomaskAlgorithm):
     ) -> Values:
         """The raster, styled."""
         percent = round(100 * answer.unsure_share, 1)
-        feedback.pushInfo(tr("The model is unsure of {}% of the pixels.").format(briefly(percent)))
+        feedback.pushInfo(tr("Pixels of which the model is unsure: {}%").format(briefly(percent)))
         feedback.pushInfo(tr("Done in {}.").format(time_in_words(answer.seconds)))
         if context.willLoadLayerOnCompletion(answer.path):
             context.layerToLoadOnCompletionDetails(answer.path).setPostProcessor(Styler(style_uncertainty))
