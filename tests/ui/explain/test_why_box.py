@@ -217,7 +217,7 @@ def test_where_it_is_weak_is_asked_once_and_added_once(box, engine, run):
     wait_until(lambda: weak_layers(run))
     (asked,) = engine.asked("uncertainty")
     assert (asked["run_dir"], asked["flips"]) == (str(run.folder), False)
-    assert "unsure of 12.5% of the pixels" in box.words.text()
+    assert "the model is unsure: 12.5%" in box.words.text()
     top, second = QgsProject.instance().layerTreeRoot().children()[:2]
     assert (top.name().split(" · ")[0], second.name().split(" · ")[0]) == ("Uncertainty", "Disagreement")
     assert (top.isVisible(), second.isVisible()) == (True, False)
