@@ -19,20 +19,20 @@ SHARE = 1 / 3
 """At least this share of the places must agree."""
 NEAREST = 0.1
 """Of equal agreements the nearer one is meant: the farthest counts this much less."""
-OUTLIER, DEVIATION = 3.0, 1 / np.sqrt(2 * np.log(2))
+OUTLIER, DEVIATION = 3.5, 1 / np.sqrt(2 * np.log(2))
 """A place further off than so many standard deviations is an outlier; one is that many medians of the distances."""
-ROUNDS = 4
+ROUNDS = 6
 """Times that outliers are looked for."""
 FOLDS = 10
 """Parts in which places are held out to measure the error."""
 GAIN = 0.95
 """A richer field must bring the held-out error to this share of the poorer one's."""
-SPACINGS = (4.0, 2.0)
+SPACINGS = (4.0, 2.0, 1.0)
 """Reach of the smooth residual, in mean distances between places."""
-PRIOR = 2.0
-"""Places that would have to agree on a residual for two thirds of it to be believed at once: 1 / (1 + PRIOR / n)."""
-NODES = 64
-"""Size of the grid on which the residual is kept."""
+NOISE = 0.3
+"""Variance of the measurement, in variances of the residual."""
+NODES, MARGIN = 96, 2.0
+"""Size of the grid on which the residual is kept, and of its square in half sizes of the places: there it has faded."""
 
 
 class Measured(NamedTuple):
@@ -69,7 +69,7 @@ class Field:
         local = self._local(xy)
         found: np.ndarray = _design(local, len(self.terms)) @ self.terms
         if self.residual is not None:
-            nodes = ((local + 1) * (NODES - 1) / 2).T
+            nodes = ((local / MARGIN + 1) * (NODES - 1) / 2).T
             found += np.stack(
                 [ndimage.map_coordinates(part, nodes, order=1, mode="nearest") for part in self.residual], 1
             )
@@ -149,27 +149,38 @@ def _hypotheses(places: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     return factors, np.concatenate([targets[alone] - places[alone], targets[first] - factor * places[first]])
 
 
-def fit(xy: np.ndarray, shift: np.ndarray, least_m: float) -> Fitted:
+def fit(
+    xy: np.ndarray, shift: np.ndarray, least_m: float, agreed: np.ndarray | None = None, near_m: float = 0.0
+) -> Fitted:
     """The field through shifts `(N, 2)` at places `(N, 2)`, without outliers.
 
     The richest of a constant shift, an affine one, and one with a smooth residual whose error is clearly the smallest.
     The error is that of each place to the field through nine tenths of the others (ten-fold cross-validation): what the
     field is off by where nothing was measured, and the scatter of the measurement itself. To that adds `least_m`, what
     all measurements may have in common; nothing as near as that is an outlier.
+
+    Args:
+        agreed: places `(N,)` to begin with; None for all.
+        near_m: others join in the first rounds where the field comes as near as this.
     """
-    used = np.ones(len(xy), bool)
-    kind, _ = _choice(xy, shift, least_m)
-    for _ in range(ROUNDS):
-        off = np.hypot(*(_through(xy[used], shift[used], kind).at(xy) - shift).T)
-        kept = off <= max(OUTLIER * DEVIATION * np.median(off[used]), least_m)
-        if kept.sum() < 3 or (kept == used).all():
+    first = used = np.ones(len(xy), bool) if agreed is None else agreed
+    for number in range(ROUNDS):
+        field, held_out = _chosen(xy[used], shift[used], least_m)
+        off = np.hypot(*(field.at(xy) - shift).T)
+        error_m = float(np.sqrt(np.mean(held_out**2) + least_m**2))
+        fitted = Fitted(field, _replaced(off, used, held_out), error_m, used)
+        joining = near_m > 0 and number < ROUNDS // 2
+        kept = off <= max(OUTLIER * DEVIATION * np.median(off[first]), least_m, near_m * joining)
+        if kept.sum() < 3 or (not joining and (kept == used).all()):
             break
         used = kept
-    kind, held_out = _choice(xy[used], shift[used], least_m)
-    field = _through(xy[used], shift[used], kind)
-    off = np.hypot(*(field.at(xy) - shift).T)
-    off[used] = held_out
-    return Fitted(field, off, float(np.sqrt(np.mean(held_out**2) + least_m**2)), used)
+    return fitted
+
+
+def _replaced(values: np.ndarray, where: np.ndarray, others: np.ndarray) -> np.ndarray:
+    result = values.copy()
+    result[where] = others
+    return result
 
 
 class _Kind(NamedTuple):
@@ -179,8 +190,8 @@ class _Kind(NamedTuple):
     spacing: float
 
 
-def _choice(xy: np.ndarray, shift: np.ndarray, least_m: float) -> tuple[_Kind, np.ndarray]:
-    """The kind of field for these places, and their distances `(N,)` to it when they are held out."""
+def _chosen(xy: np.ndarray, shift: np.ndarray, least_m: float) -> tuple[Field, np.ndarray]:
+    """The best kind of field for these places, and their distances `(N,)` to it when they are held out."""
     kinds = [_Kind(1, 0.0)]
     if len(xy) >= 6:
         kinds.append(_Kind(3, 0.0))
@@ -191,7 +202,7 @@ def _choice(xy: np.ndarray, shift: np.ndarray, least_m: float) -> tuple[_Kind, n
         off = _held_out(xy, shift, kind)
         if np.mean(off**2) + least_m**2 < GAIN**2 * (np.mean(best**2) + least_m**2):
             chosen, best = kind, off
-    return chosen, best
+    return _through(xy, shift, chosen), best
 
 
 def _held_out(xy: np.ndarray, shift: np.ndarray, kind: _Kind) -> np.ndarray:
@@ -223,8 +234,12 @@ def _through(xy: np.ndarray, shift: np.ndarray, kind: _Kind) -> Field:
 
 
 def _residual(local: np.ndarray, rest: np.ndarray, reach: float) -> np.ndarray:
-    """What is left `(N, 2)`, averaged around each node of the grid `(2, NODES, NODES)`; it fades where no place is."""
-    axis = np.linspace(-1, 1, NODES)
-    along = [np.exp(-0.5 * ((axis[:, None] - part) / reach) ** 2) for part in local.T]
-    weight = along[0] @ along[1].T
-    return np.stack([(along[0] * part) @ along[1].T / (weight + PRIOR) for part in rest.T])
+    """What is left `(N, 2)`, smoothed, on the grid `(2, NODES, NODES)`; it fades where no place is.
+
+    Kriging with a Gaussian covariance and noise (Rasmussen and Williams 2006, equation 2.25).
+    """
+    apart = ((local[:, None] - local) ** 2).sum(axis=-1)
+    weights = np.linalg.solve(np.exp(-apart / (2 * reach**2)) + NOISE * np.eye(len(local)), rest)
+    axis = np.linspace(-MARGIN, MARGIN, NODES)[:, None]
+    across, down = (np.exp(-((axis - part) ** 2) / (2 * reach**2)) for part in local.T)
+    return np.stack([(across * part) @ down.T for part in weights.T])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import shapely
 from scipy.spatial import cKDTree
@@ -40,7 +42,7 @@ def pair(before: np.ndarray, after: np.ndarray, reach_m: float, progress: Progre
     Args:
         before, after: polygons in a metric CRS.
     """
-    first, second = _Objects(before), _Objects(after)
+    first, second = _objects(before), _objects(after)
     if min(len(first.xy), len(second.xy)) < 3:
         return None, 0
     drawn = first.drawn(MOST)
@@ -63,20 +65,22 @@ def pair(before: np.ndarray, after: np.ndarray, reach_m: float, progress: Progre
     return places, tried
 
 
-class _Objects:
+class _Objects(NamedTuple):
     """Centroids `(N, 2)` and areas `(N,)` of polygons."""
 
-    def __init__(self, polygons: np.ndarray) -> None:
-        whole = polygons[shapely.area(polygons) > 0]
-        self.xy = shapely.get_coordinates(shapely.centroid(whole))
-        self.area = shapely.area(whole)
+    xy: np.ndarray
+    area: np.ndarray
 
     def drawn(self, most: int) -> _Objects:
         """At most so many of them, at random."""
         chosen = np.sort(np.random.default_rng(0).permutation(len(self.xy))[:most])
-        part = object.__new__(_Objects)
-        part.xy, part.area = self.xy[chosen], self.area[chosen]
-        return part
+        return _Objects(self.xy[chosen], self.area[chosen])
+
+
+def _objects(polygons: np.ndarray) -> _Objects:
+    """Those that have an area."""
+    area = shapely.area(polygons)
+    return _Objects(shapely.get_coordinates(shapely.centroid(polygons[area > 0])), area[area > 0])
 
 
 def _is_alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -37,8 +37,10 @@ FINER = 4.0
 """A step of the pyramid is at most so many times finer than the one before."""
 STEP_PX = 3.0
 """What a coarser step can be off by, in its own pixels."""
-TOLERANCE_PX = 1.5
-"""Windows agree within this."""
+TOLERANCE_PX, TOLERANCE_M = 1.5, 0.75
+"""Windows agree within the larger of these: relief moves good orthophotos against each other by some decimetres."""
+WIDE = 4.0
+"""Shifts are looked for so many tolerances away at least: else agreement proves nothing."""
 LEAST_PX = 0.1
 """Resampling moves all windows by up to this: GDAL's warper is exact to an eighth of a pixel."""
 RELIABLE = 0.25
@@ -134,6 +136,8 @@ def _asked(source: Source) -> list[BandName]:
 
 
 def _pyramid(pair: _Pair, crs: pyproj.CRS, reach_m: float, progress: Progress) -> Seen:
+    """What the windows of the finest step show, or those of the first one on which too few agree."""
+    reach_m = max(reach_m, WIDE * _tolerance_m(pair.gsd_m))
     side = _side(pair, reach_m)
     steps = _steps(max(pair.gsd_m, reach_m / (REACH * side)), pair.gsd_m)
     move, tried = Affine.identity(), 0
@@ -142,12 +146,17 @@ def _pyramid(pair: _Pair, crs: pyproj.CRS, reach_m: float, progress: Progress) -
         part = progress.part(number / len(steps), (number + 1) / len(steps))
         found, windows = _windows(pair, crs, gsd_m, side, move, near_m, part)
         tried = max(tried, windows)
-        seen = Seen(found, near_m, TOLERANCE_PX * gsd_m, LEAST_PX * gsd_m, tried)
+        seen = Seen(found, near_m, _tolerance_m(gsd_m), LEAST_PX * gsd_m, tried)
         agreed = field.agreement(found, near_m, seen.tolerance_m)
         if agreed is None or number == len(steps) - 1:
             break
-        move, near_m = field.fit(found.xy[agreed], found.shift[agreed], seen.least_m).field.affine, STEP_PX * gsd_m
+        move = field.fit(found.xy[agreed], found.shift[agreed], seen.least_m).field.affine
+        near_m = max(STEP_PX * gsd_m, WIDE * _tolerance_m(steps[number + 1]))
     return seen
+
+
+def _tolerance_m(gsd_m: float) -> float:
+    return max(TOLERANCE_PX * gsd_m, TOLERANCE_M)
 
 
 def _side(pair: _Pair, reach_m: float) -> int:
@@ -207,7 +216,7 @@ def placed(transform: Affine, pixels: np.ndarray) -> np.ndarray:
 
 def _corners(ground: Geometry, transform: Affine, size: tuple[int, int], side: int) -> np.ndarray:
     """Top left pixels `(N, 2)` of windows spread evenly over the ground, half over another, at most `MOST`."""
-    step = side / 2
+    step = max(side / 2, math.sqrt(ground.area / abs(transform.determinant) / MOST))
     while True:
         axes = [np.linspace(0, max(length - side, 0), max(1, math.ceil((length - side) / step) + 1)) for length in size]
         x, y = (part.ravel().round().astype(int) for part in np.meshgrid(*axes))

@@ -22,6 +22,8 @@ TURN = math.radians(1.0)
 """The turn between two dates that is looked for."""
 TOWN_M = 750.0
 """Up to this distance from the middle."""
+AGREE = 0.6
+"""Share of the reliable windows that a field has to fit: else it is right for a part of the ground only."""
 IMAGES = 0.8
 """Share of the time for images, where there are some."""
 POINT = np.dtype([(name, float) for name in ("x", "y", "east_m", "north_m", "error_m")] + [("used", bool)])
@@ -107,16 +109,13 @@ def _size(ground: Geometry) -> tuple[float, float]:
 
 
 def _fitted(seen: pictures.Seen) -> Fitted | None:
-    """The field through the windows that agree; None where these could do so by chance."""
+    """The field through the windows that agree; None where these could do so by chance, or too many do not."""
     measured = seen.measured
     agreed = agreement(measured, seen.reach_m, seen.tolerance_m)
     if agreed is None:
         return None
-    part = fit(measured.xy[agreed], measured.shift[agreed], seen.least_m)
-    off = np.hypot(*(part.field.at(measured.xy) - measured.shift).T)
-    used = np.zeros(len(off), bool)
-    off[agreed], used[agreed] = part.off, part.used
-    return part._replace(off=off, used=used)
+    fitted = fit(measured.xy, measured.shift, seen.least_m, agreed, seen.tolerance_m)
+    return fitted if fitted.used.mean() >= AGREE else None
 
 
 def _shifts(source: str, fitted: Fitted, measured: Measured, tried: int) -> Shifts:
