@@ -53,7 +53,7 @@ def render(result: ChangesResult, dates: Sequence[Date]) -> str:
         title=tr("What changed from {} to {}").format(dates[0].label, dates[-1].label),
         made=tr("{} UTC, Orthomask {}.").format(f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M}", version()),
         numbers=_numbers(result),
-        heads=(tr("Kind"), tr("Objects"), tr("95% interval"), tr("Area")),
+        heads=(tr("Kind"), tr("Objects"), tr("Interval (95%)"), tr("Area")),
         sections=[_section(number, pair, result) for number, pair in enumerate(pairs, 1)],
         notes_title=tr("Notes"),
         notes=(*result.warnings, *_footnotes(result)),

@@ -128,6 +128,14 @@ class DateRow(QWidget):
             return tr("“{}” is not a date: write a year, a month or a day, such as 2024-05-31.").format(written)
         return ""
 
+    @property
+    def stops(self) -> tuple[QWidget, ...]:
+        """Where Tab leads, in this order."""
+        return (
+            self.chooser, self.folder_button, self.remove_button, self.date, self.image, self.class_field,
+            self.complete,
+        )  # fmt: skip
+
     def show_title(self, title: str, *, removable: bool) -> None:
         """Name the date."""
         self.title.setText(f"<b>{title}</b>")
@@ -176,7 +184,8 @@ class DateRow(QWidget):
             self._own_date = objects.date if objects is not None else ""
             self.date.setText(self._own_date)
         self._show_plain()
-        if self.image.currentLayer() is None or self.image.currentLayer().id() == self._own_image:
+        shown = self.image.currentLayer()
+        if shown is None or shown.id() == self._own_image:
             found = image_layer(objects) if objects is not None else None
             self._own_image = found.id() if found is not None else ""
             self.image.setLayer(found)

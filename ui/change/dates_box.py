@@ -58,6 +58,7 @@ class DatesBox(QGroupBox):
         row.removed.connect(lambda: self._remove(row))
         row.offer(choosable(QgsProject.instance()))
         self._show_titles()
+        self._order_tabs()
         name_widgets(row)
         self.changed.emit()
 
@@ -88,6 +89,15 @@ class DatesBox(QGroupBox):
         row.deleteLater()
         self._show_titles()
         self.changed.emit()
+
+    def _order_tabs(self) -> None:
+        """Let Tab go from top to bottom: a row is made after what stands below it.
+
+        Qt puts nothing after QGIS's layer choosers: so each is put after one and the same button, the last one first.
+        """
+        first, *others = [stop for row in self.rows for stop in row.stops][1:]
+        for stop in (self.add_button, *reversed(others)):
+            self.setTabOrder(first, stop)
 
     def _show_titles(self) -> None:
         several = len(self.rows) > 2

@@ -54,6 +54,7 @@ class LookBox(QGroupBox):
         self._iface.mapCanvas().mapToolSet.disconnect(self._note_tool)
         self._timer.stop()
         self.stop()
+        self._swipe.deleteLater()
         self._key.release()
 
     def choose(self, earlier: str, later: str) -> None:

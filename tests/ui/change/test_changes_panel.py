@@ -267,3 +267,12 @@ def test_the_image_of_a_run_goes_with_the_run_and_a_chosen_one_stays(panel, phot
     choose(row, "cadastre")
     assert row.image.currentLayer() == picture
     assert panel.look.later.currentLayer() == picture
+
+
+def test_tab_goes_through_all_dates_to_the_button_below_them(panel):
+    press(panel.dates.add_button)
+    wanted, found, widget = [stop for row in panel.dates.rows for stop in row.stops], [], panel.dates.rows[0].chooser
+    while widget is not panel.dates.add_button:
+        found.append(widget)
+        widget = widget.nextInFocusChain()
+    assert [each for each in found if each in wanted] == wanted
