@@ -92,7 +92,8 @@ def register(before: Side, after: Side, limit_m: float, progress: Progress) -> S
         fitted = seen and _fitted(seen)
         if seen and fitted:
             return _shifts("images", fitted, seen.measured, tried)
-    found, looked_at = landmarks.pair(before.objects, after.objects, reach_m, progress.part(IMAGES, 1))
+    earlier, later = (_around(side.objects, ground, reach_m) for side in (before, after))
+    found, looked_at = landmarks.pair(earlier, later, reach_m, progress.part(IMAGES, 1))
     if found:
         return _shifts("objects", fit(found.xy, found.shift, landmarks.EXACT_M), found, looked_at)
     return unknown(tried + looked_at)
@@ -101,6 +102,14 @@ def register(before: Side, after: Side, limit_m: float, progress: Progress) -> S
 def unknown(tried: int) -> Shifts:
     """No shift, since none could be measured; nothing is moved."""
     return Shifts(Registration("", math.nan, math.nan, math.nan, 0, tried), np.empty(0, POINT), None)
+
+
+def _around(objects: np.ndarray, ground: Geometry, reach_m: float) -> np.ndarray:
+    """The objects that could lie on common ground after a shift."""
+    left, bottom, right, top = shapely.bounds(objects).reshape(-1, 4).T
+    reach = shapely.bounds(shapely.buffer(shapely.envelope(ground), reach_m))
+    inside = (left <= reach[2]) & (right >= reach[0]) & (bottom <= reach[3]) & (top >= reach[1])
+    return np.asarray(objects[inside])
 
 
 def _size(ground: Geometry) -> tuple[float, float]:

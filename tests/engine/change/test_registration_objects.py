@@ -87,6 +87,18 @@ def test_unrelated_objects_have_no_known_shift(count: int, random: np.random.Gen
     assert shifts.moved(before.objects) is before.objects
 
 
+def test_a_small_overlap_is_enough(random: np.random.Generator) -> None:
+    before = houses(streets(5000, 2000, random), random)
+    near = (before.mean(axis=1) < CORNER + 250).all(axis=1)
+    whole, part = side(before, 0.2, random, 2000), side(before[near] + np.array((2.0, 1.0)), 0.2, random, 250)
+    shifts = registration.register(whole, part, 5.0, Progress())
+    assert shifts.registration.source == "objects"
+    assert shifts.registration.tried < 200
+    assert np.hypot(*(shifts.at(CORNER[None] + 125) - np.array((2.0, 1.0))).T).max() < 0.2
+    apart = part._replace(covered=shapely.box(0, 0, 1, 1))
+    assert registration.register(whole, apart, 5.0, Progress()).registration.tried == 0
+
+
 @pytest.fixture
 def random() -> np.random.Generator:
     return np.random.default_rng(17)
