@@ -140,6 +140,7 @@ bench: setup .venv/imagenet.safetensors .venv/peers/.ready
 	$(ENGINE)/bin/python benchmarks/inference.py
 	$(ENGINE)/bin/python benchmarks/latency.py
 	$(ENGINE)/bin/python benchmarks/growth.py
+	$(ENGINE)/bin/python benchmarks/changes.py
 	$(ENGINE)/bin/python benchmarks/masks.py --gdal $(QGIS_PYTHON) --rounds 1
 	$(ENGINE)/bin/python benchmarks/training.py --data ../shared/data
 	$(ENGINE)/bin/python benchmarks/optimizers.py --data ../shared/data

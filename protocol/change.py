@@ -117,7 +117,8 @@ class Registration:
     """The shift from one date to the next, on ground that stayed.
 
     Attributes:
-        source: `images`, `objects`, or empty where it could not be measured or was not asked for.
+        source: `images`, `objects`, or empty where it could not be measured or was not asked for; then the lengths are
+            None.
         size_m: mean length of the shift.
         largest_m: at the place where it is longest.
         error_m: what remains of it, root mean square over the places that were used.
@@ -126,11 +127,15 @@ class Registration:
     """
 
     source: str
-    size_m: float
-    largest_m: float
-    error_m: float
+    size_m: Optional[float]
+    largest_m: Optional[float]
+    error_m: Optional[float]
     places: int
     tried: int
+
+    def exceeds(self, limit_m: float) -> bool:
+        """Whether it is known to be longer somewhere."""
+        return self.largest_m is not None and self.largest_m > limit_m
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _registered(pair: tuple[Survey, Survey], frame: Frame, request: ChangesReque
         OrthomaskError: it is larger than the request allows, or not known.
     """
     if not request.register:
-        return Shifts(Registration("", 0.0, 0.0, math.nan, 0, 0), np.zeros(0, POINT), None)
+        return Shifts(Registration("", None, None, None, 0, 0), np.zeros(0, POINT), None)
     crs = rasterio.crs.CRS.from_wkt(frame.crs.to_wkt())
     sides = [Side(each.objects.outlines, each.date.image, each.covered, crs) for each in pair]
     shifts = register(sides[0], sides[1], request.limit_m, progress)
@@ -171,7 +171,7 @@ def _refuse_shift(found: Registration, request: ChangesRequest) -> None:
             ),
             remedy,
         )
-    if found.largest_m > request.limit_m:
+    if found.exceeds(request.limit_m):
         raise OrthomaskError(
             ErrorCode.SHIFT,
             tr("The dates lie {:.1f} m apart, up to {:.1f} m (± {:.1f} m); the limit is {:.1f} m.").format(
@@ -191,7 +191,7 @@ def _told(
         warnings.append(tr("{} and {}: the shift was not measured; objects are compared as they lie."))
     elif not found.source:
         warnings.append(tr("{} and {}: the shift is not known; objects are compared as they lie."))
-    elif found.largest_m > request.limit_m:
+    elif found.exceeds(request.limit_m):
         warnings.append(tr("{} and {}: the shift is larger than the limit."))
     if one.record and other.record:
         if one.model.get("sha256") != other.model.get("sha256"):

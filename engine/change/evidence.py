@@ -217,8 +217,8 @@ def _sampled(
 
 
 def _images(found: Verdicts, rows: np.ndarray, step: Step) -> None:
-    images = step.before.image, step.after.image
-    if images[0] is None or images[1] is None or not len(rows):
+    images = [image for image in (step.before.image, step.after.image) if image is not None]
+    if len(images) < 2 or not len(rows):
         return
     xy, _owner = _grids(found.evidence[rows], PICTURE, 0.0)
     inside = _spread(found.evidence[rows], SIDE)
@@ -242,9 +242,8 @@ def _images(found: Verdicts, rows: np.ndarray, step: Step) -> None:
     found.doubt(rows[words != ""], words[words != ""])
 
 
-def _grey(image: Image | None, xy: np.ndarray, crs: pyproj.CRS) -> np.ndarray | None:
+def _grey(image: Image, xy: np.ndarray, crs: pyproj.CRS) -> np.ndarray | None:
     """Mean of the bands at places, in medians of the image; NaN without data; None if it cannot be read."""
-    assert image is not None
     try:
         with open_image(image) as source, rasterio.Env(**{**SERVERS, **image.access}):
             bands = tuple(band.number for band in source.named_bands if not band.is_mask)[:3]

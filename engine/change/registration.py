@@ -62,7 +62,7 @@ class Shifts:
     @property
     def error_m(self) -> float:
         """What remains after the shift, root mean square; NaN where it is unknown."""
-        return self.registration.error_m
+        return math.nan if self.registration.error_m is None else self.registration.error_m
 
     def at(self, xy: np.ndarray) -> np.ndarray:
         """Metres east and north `(N, 2)` to add to places `(N, 2)` of the earlier date."""
@@ -80,7 +80,7 @@ def register(before: Side, after: Side, limit_m: float, progress: Progress) -> S
 
     Looks for shifts of up to twice `limit_m` and turns of up to one degree over `TOWN_M`. Criteria follow AROSICS
     (Scheffler et al. 2017): windows of low reliability are refused, then those that RANSAC finds off. Where windows or
-    objects do not agree, `registration.source` is empty, its lengths are NaN, and nothing is moved.
+    objects do not agree, `registration.source` is empty, its lengths are None, and nothing is moved.
     """
     ground = before.covered & after.covered
     reach_m = 2 * limit_m + TURN * min(TOWN_M, math.hypot(*_size(ground)) / 2)
@@ -101,7 +101,7 @@ def register(before: Side, after: Side, limit_m: float, progress: Progress) -> S
 
 def unknown(tried: int) -> Shifts:
     """No shift, since none could be measured; nothing is moved."""
-    return Shifts(Registration("", math.nan, math.nan, math.nan, 0, tried), np.empty(0, POINT), None)
+    return Shifts(Registration("", None, None, None, 0, tried), np.empty(0, POINT), None)
 
 
 def _around(objects: np.ndarray, ground: Geometry, reach_m: float) -> np.ndarray:

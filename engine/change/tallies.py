@@ -46,11 +46,9 @@ def tallies(step: Done, dates: tuple[Date, Date], objects: tuple[int, int]) -> l
 def _interval(
     kind: str, count: int, known: list[Accuracy | None], objects: tuple[int, int]
 ) -> tuple[float | None, float | None]:
-    if kind not in (NEW, REMOVED) or known[0] is None or known[1] is None:
-        return None, None
     (without, with_it), sizes = (known, objects) if kind == NEW else (known[::-1], objects[::-1])
-    assert without is not None
-    assert with_it is not None
+    if kind not in (NEW, REMOVED) or without is None or with_it is None:
+        return None, None
     return interval(count, without, with_it, sizes)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from ...protocol import ChangesResult, Registration
+from ..toolkit.present import present
 from ..toolkit.words import briefly, in_digits, mark, tr
 
 METRES = 2
@@ -15,9 +18,7 @@ def shift_in_words(result: ChangesResult, step: int) -> str:
     found = result.registrations[step - 1]
     if not found.source:
         return tr("The shift between the dates was not measured: small differences may be none.")
-    return tr("Shift: {} m, remaining error: {} m.").format(
-        in_digits(found.size_m, METRES), in_digits(found.error_m, METRES)
-    )
+    return tr("Shift: {} m, remaining error: {} m.").format(_metres(found.size_m), _metres(found.error_m))
 
 
 def measurement_in_words(found: Registration) -> str:
@@ -26,11 +27,15 @@ def measurement_in_words(found: Registration) -> str:
         return ""
     if found.source not in SOURCES:  # of a file that does not say
         words = tr("Measured at {} of {} places; {} m where it is largest.")
-        return words.format(in_digits(found.places), in_digits(found.tried), in_digits(found.largest_m, METRES))
+        return words.format(in_digits(found.places), in_digits(found.tried), _metres(found.largest_m))
     words = tr("Measured on {}, at {} of {} places; {} m where it is largest.")
     return words.format(
-        tr(SOURCES[found.source]), in_digits(found.places), in_digits(found.tried), in_digits(found.largest_m, METRES)
+        tr(SOURCES[found.source]), in_digits(found.places), in_digits(found.tried), _metres(found.largest_m)
     )
+
+
+def _metres(length: Optional[float]) -> str:
+    return in_digits(present(length), METRES)
 
 
 def ground_in_words(result: ChangesResult, step: int) -> str:

@@ -160,8 +160,8 @@ class ChangesAlgorithm(LabelledAlgorithm):
             "OUTPUT": str(Path(answer.changes_path).parent),
             "CHANGES": f"{answer.changes_path}|layername={CHANGES_LAYER}",
             "REPORT": answer.report_path,
-            "SHIFT": max(each.size_m for each in answer.registrations),
-            "ERROR": max(each.error_m for each in answer.registrations),
+            "SHIFT": max((each.size_m for each in answer.registrations if each.size_m is not None), default=None),
+            "ERROR": max((each.error_m for each in answer.registrations if each.error_m is not None), default=None),
             **{kind.name: counts[kind] for kind in KINDS},
         }
 
