@@ -306,7 +306,7 @@ class RunFolder:
             write_shared(self.part(block.name, "probabilities"), encoded(probabilities, tiled=True))
             write_shared(self.part(block.name, "classes"), encoded(classes[None], tiled=True))
         if (classes != NODATA).any():
-            write_atomically(self.work / "data", b"")
+            write_shared(self.work / "data", b"")
         write_shared(self._done(block), b"data" if filled else b"")
 
     def filled(self, blocks: Sequence[Part]) -> list[Part]:
