@@ -154,7 +154,9 @@ class WhyBox(QgsCollapsibleGroupBox):
         for widget in (self.run_bar, self.words, self.weak_button, self.mirror):
             layout.addWidget(widget)
         layout.setContentsMargins(0, 0, 0, 0)
-        QVBoxLayout(self).addWidget(body)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(4, 4, 4, 4)
+        outer.addWidget(body)
 
     def _connect(self) -> None:
         for check in self.methods.values():

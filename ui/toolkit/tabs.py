@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from qgis.PyQt.QtCore import QEvent, Qt
+from qgis.PyQt.QtCore import QEvent, QSize, Qt
 from qgis.PyQt.QtGui import QIcon, QResizeEvent
-from qgis.PyQt.QtWidgets import QTabWidget, QWidget
+from qgis.PyQt.QtWidgets import QTabBar, QTabWidget, QWidget
 
 from .icons import icon
 
@@ -20,6 +20,7 @@ class NamedTabs(QTabWidget):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self._names: list[tuple[str, str]] = []
+        self.setTabBar(_Bar())
         self.setDocumentMode(True)
         self.setUsesScrollButtons(False)  # a narrow dock shows icons rather than hide tabs
         self.setElideMode(Qt.TextElideMode.ElideRight)  # else the names would keep it from getting narrow
@@ -56,3 +57,11 @@ class NamedTabs(QTabWidget):
         for index, (title, picture) in enumerate(self._names):
             self.setTabText(index, title if index in named else "")
             self.setTabIcon(index, QIcon() if index in named and len(named) > 1 else icon(picture))
+
+
+class _Bar(QTabBar):
+    """As narrow as it is made: the names it shows now keep nothing from getting narrower."""
+
+    def minimumSizeHint(self) -> QSize:
+        """No least width."""
+        return QSize(0, super().minimumSizeHint().height())

@@ -154,7 +154,7 @@ def test_algorithms_have_icons_of_their_own(algorithms):
 
 
 def test_algorithms_have_groups_tags_and_help(algorithms):
-    assert {algorithm.groupId() for algorithm in algorithms} == {"segment", "review", "label", "train"}
+    assert {algorithm.groupId() for algorithm in algorithms} == {"segment", "review", "label", "train", "changes"}
     for algorithm in algorithms:
         text = algorithm.shortHelpString()
         assert algorithm.group()

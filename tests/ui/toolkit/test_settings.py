@@ -139,7 +139,7 @@ def test_a_chosen_folder_counts_at_once_in_all_panels(dock, page, engine, tmp_pa
     page.results.show_folder(str(tmp_path / "chosen"))
     page.apply()
     choosers = dock.findChildren(FolderChooser)
-    assert len(choosers) == 2  # Segment, Train
+    assert len(choosers) == 3  # Segment, Train, Changes
     assert {chooser.lineEdit().placeholderText() for chooser in choosers} == {str(tmp_path / "chosen")}
     assert dock.label.export.file_chooser.lineEdit().placeholderText() == str(tmp_path / "chosen")
     press(dock.segment.region.extent_button)
