@@ -22,6 +22,7 @@ from qgis.PyQt.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -148,6 +149,7 @@ class WhyBox(QgsCollapsibleGroupBox):
         body = QWidget()  # expanding a box shows all its children, but not theirs
         form, layout = QFormLayout(), QVBoxLayout(body)
         for check in self.methods.values():
+            check.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             form.addRow(check)
         form.addRow(tr("Stage"), self.stage)
         layout.addLayout(form)
