@@ -204,5 +204,5 @@ FILL: dict[str, Callable[[Any], object]] = {
 """Puts something into a widget."""
 OWNED: dict[str, Callable[[QWidget], QWidget]] = {"FolderWords": _makeshift, "Histogram": _histogram}
 """Widgets that are nothing without their neighbours."""
-EMPTY = {"Picture", "FieldChooser"}
+EMPTY = {"Picture", "FieldChooser", "_NarrowBar"}
 """Widgets that show nothing before they have something."""

@@ -20,7 +20,7 @@ class NamedTabs(QTabWidget):
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self._names: list[tuple[str, str]] = []
-        self.setTabBar(_Bar())
+        self.setTabBar(_NarrowBar())
         self.setDocumentMode(True)
         self.setUsesScrollButtons(False)  # a narrow dock shows icons rather than hide tabs
         self.setElideMode(Qt.TextElideMode.ElideRight)  # else the names would keep it from getting narrow
@@ -59,7 +59,7 @@ class NamedTabs(QTabWidget):
             self.setTabIcon(index, QIcon() if index in named and len(named) > 1 else icon(picture))
 
 
-class _Bar(QTabBar):
+class _NarrowBar(QTabBar):
     """As narrow as it is made: the names it shows now keep nothing from getting narrower."""
 
     def minimumSizeHint(self) -> QSize:
