@@ -237,13 +237,7 @@ class Schedule:
 
 
 FINE_TUNING = Schedule(
-    epochs=10,
-    steps=30,
-    chip_px=128,
-    learning_rate=0.002,
-    warmup_steps=20,
-    averaging=0.95,
-    frozen_epochs=3,
+    epochs=10, steps=30, chip_px=128, learning_rate=0.002, warmup_steps=20, averaging=0.95, frozen_epochs=3
 )
 """Suits a training that starts from a model, on a few small areas (`benchmarks/finetune.py`)."""
 

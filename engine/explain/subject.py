@@ -78,7 +78,7 @@ def locate(request: ExplainRequest, source: Source, lattice: Lattice) -> tuple[P
     Raises:
         OrthomaskError: the CRS is not known, or the place or the object is not on the image.
     """
-    crs = _crs(request.crs) if request.crs else source.crs
+    crs = regions.named_crs(request.crs) if request.crs else source.crs
     outline, notes = _outline(request, crs, lattice) if request.object_wkt else (None, ())
     if outline is not None and not (math.isfinite(request.x) and math.isfinite(request.y)):
         inner = outline.representative_point()
@@ -93,18 +93,6 @@ def locate(request: ExplainRequest, source: Source, lattice: Lattice) -> tuple[P
             tr("Choose a place on the image; check its CRS."),
         )
     return Place(x, y, outline), notes
-
-
-def _crs(text: str) -> pyproj.CRS:
-    try:
-        return pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        raise OrthomaskError(
-            ErrorCode.REGION_CRS,
-            tr("“{}” is not a coordinate reference system.").format(text),
-            tr("Use EPSG:n, or leave it empty for the image's own."),
-            str(error),
-        ) from error
 
 
 def _outline(request: ExplainRequest, crs: pyproj.CRS, lattice: Lattice) -> tuple[Geometry, tuple[str, ...]]:

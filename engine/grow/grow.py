@@ -43,7 +43,7 @@ def run(request: GrowRequest, progress: Progress) -> GrowResult:
     """
     progress.report(0)
     opened = open_run(request.run_dir)
-    crs = _crs(request.crs) if request.crs else opened.crs
+    crs = regions.named_crs(request.crs) if request.crs else opened.crs
     click = _on_raster(Point(request.x, request.y), crs, opened)
     column, row = int(np.floor(click.x)), int(np.floor(click.y))
     width, height = opened.size
@@ -64,18 +64,6 @@ def run(request: GrowRequest, progress: Progress) -> GrowResult:
         shapely.to_wkt(placed, rounding_precision=9), info.value, info.name, round(confidence, 3),
         round(float(area), 2), outline, len(grown.growth.look.features) > 0,
     )  # fmt: skip
-
-
-def _crs(text: str) -> pyproj.CRS:
-    try:
-        return pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        raise OrthomaskError(
-            ErrorCode.REGION_CRS,
-            tr("“{}” is not a coordinate reference system.").format(text),
-            tr("Use EPSG:n, or leave it empty for the run's own."),
-            str(error),
-        ) from error
 
 
 def _on_raster(geometry: Geometry, crs: pyproj.CRS, opened: Run) -> Geometry:

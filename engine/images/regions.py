@@ -163,12 +163,33 @@ def _mended(geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
     return whole, (tr("The region was not valid ({}) and has been repaired.").format(reason),)
 
 
+def named_crs(text: str) -> pyproj.CRS:
+    """A CRS that the user named.
+
+    Raises:
+        OrthomaskError: there is no such CRS, or it is not tied to the Earth.
+    """
+    try:
+        return _on_earth(text)
+    except pyproj.exceptions.CRSError as error:
+        raise OrthomaskError(
+            ErrorCode.REGION_CRS,
+            tr("“{}” is not a coordinate reference system.").format(text),
+            tr("Use EPSG:n, or leave it empty for the image's own."),
+            str(error),
+        ) from error
+
+
+def _on_earth(text: str) -> pyproj.CRS:
+    crs = pyproj.CRS.from_user_input(text)
+    if not (crs.is_projected or crs.is_geographic):
+        raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
+    return crs
+
+
 def _known_crs(region: Region) -> pyproj.CRS:
     try:
-        crs = pyproj.CRS.from_user_input(region.crs)
-        if not (crs.is_projected or crs.is_geographic):
-            raise pyproj.exceptions.CRSError(f"not tied to the Earth: {crs.name}")
-        return crs
+        return _on_earth(region.crs)
     except pyproj.exceptions.CRSError as error:
         raise OrthomaskError(
             ErrorCode.REGION_CRS,

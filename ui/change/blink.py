@@ -9,8 +9,7 @@ from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QEvent, QObject, QRectF, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QKeyEvent
 
-from ..layers.map_keys import MapKeys
-from ..review.keys import WITH
+from ..layers.map_keys import WITH, MapKeys
 from .map_tools import TOP_LEFT
 from .pictures import DatePicture, MapCover, Part
 

@@ -22,14 +22,17 @@ from qgis.PyQt.QtWidgets import (
 
 from ...protocol import Change, OrthomaskError, Review
 from ..label.project import LabelProject, open_projects
+from ..layers.map_keys import StepKeys
+from ..layers.spotlight import Spotlight
 from ..toolkit.icons import icon
 from ..toolkit.words import in_digits, tr, tr_n
 from .answers import Answers, Found
-from .change_view import ChangeView
-from .keys import ChangeKeys, Step
+from .keys import Step
 from .layers import KINDS
 from .to_learn import add_area, remove_areas
 
+ROOM, LEAST_M = 2.0, 20.0
+"""The view: so many sides of the change, and at least so many metres."""
 SAID = {Step.RIGHT: Review.RIGHT, Step.WRONG: Review.WRONG, Step.UNSURE: Review.UNSURE}
 
 
@@ -59,8 +62,8 @@ class ChangeReviewBox(QGroupBox):
         self._answers: Optional[Answers] = None
         self._found: Optional[Found] = None
         self._done: list[Said] = []
-        self.view = ChangeView(self._canvas)
-        self._keys = ChangeKeys(self._canvas, lambda: self._found is not None and self.isVisible())
+        self.view = Spotlight(self._canvas, ROOM, LEAST_M)
+        self._keys = StepKeys(self._canvas, Step, lambda: self._found is not None and self.isVisible())
         self._keys.pressed.connect(self._take_key)
         self.words = QLabel()
         self.project_chooser = QComboBox()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from qgis.gui import QgsMapCanvas
-from qgis.PyQt.QtCore import QEvent, QObject, pyqtSignal
-from qgis.PyQt.QtGui import QKeyEvent
+from qgis.PyQt.QtCore import QEvent, QObject, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QKeyEvent, QKeySequence
+
+WITH: tuple[object, ...] = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+"""Modifiers of a plain key."""
 
 
 class MapKeys(QObject):
@@ -40,3 +45,31 @@ class MapKeys(QObject):
         if event.type() == QEvent.Type.KeyPress and not event.isAutoRepeat():
             self.pressed.emit(meaning)
         return True
+
+
+class KeyStep(enum.Enum):
+    """What keys do: each value is a tuple of keys, the first of which is shown in tool tips."""
+
+    @property
+    def key(self) -> str:
+        """The key's name."""
+        return QKeySequence(self.value[0]).toString(QKeySequence.SequenceFormat.NativeText)
+
+
+class StepKeys(MapKeys):
+    """Says which step was pressed.
+
+    Args:
+        canvas: the map.
+        steps: all there are.
+        is_on: whether the keys mean anything now.
+    """
+
+    def __init__(self, canvas: QgsMapCanvas, steps: Iterable[KeyStep], is_on: Callable[[], bool]) -> None:
+        super().__init__(canvas, self._step)
+        self._steps, self._is_on = tuple(steps), is_on
+
+    def _step(self, event: QKeyEvent) -> Optional[KeyStep]:
+        if event.modifiers() not in WITH or not self._is_on():
+            return None
+        return next((step for step in self._steps if event.key() in step.value), None)

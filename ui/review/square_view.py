@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Optional
+from typing import Callable
 
-from qgis.core import QgsCoordinateTransform, QgsCsException, QgsGeometry, QgsProject, QgsRectangle, QgsVectorLayer
-from qgis.gui import QgsMapCanvas, QgsRubberBand
+from qgis.core import QgsGeometry, QgsVectorLayer
+from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QEvent, QObject
 
-from ..layers.map_tools import region_band
+from ..layers.spotlight import Spotlight
 
 MARGIN = 1.15
 """The view's side, in sides of the square."""
@@ -29,7 +29,7 @@ class SquareView(QObject):
     def __init__(self, canvas: QgsMapCanvas, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._canvas, self._now = canvas, now
-        self._band: Optional[QgsRubberBand] = None
+        self._spotlight = Spotlight(canvas, MARGIN)
         self._last = 0.0
         self.seconds = 0.0
         """Of work since the square was shown."""
@@ -45,23 +45,12 @@ class SquareView(QObject):
 
     def show(self, geometry: QgsGeometry, areas: QgsVectorLayer) -> None:
         """Zoom to a square of this layer, and outline it."""
-        self.hide()
         self.seconds, self._last = 0.0, self._now()
-        place, crs = QgsGeometry(geometry), self._canvas.mapSettings().destinationCrs()
-        try:
-            place.transform(QgsCoordinateTransform(areas.crs(), crs, QgsProject.instance()))
-        except QgsCsException:
-            return  # the map's CRS has no place for it
-        self._canvas.setExtent(view_of(place, self._canvas.rotation()))
-        self._canvas.refresh()
-        self._band = region_band(self._canvas)
-        self._band.setToGeometry(place, None)
+        self._spotlight.show(geometry, areas.crs())
 
     def hide(self) -> None:
         """Take the outline away."""
-        if self._band is not None:
-            self._canvas.scene().removeItem(self._band)
-            self._band = None
+        self._spotlight.hide()
 
     def note_work(self) -> None:
         """Count the time since the last sign of work, unless it was long."""
@@ -71,22 +60,6 @@ class SquareView(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Note that somebody works; takes no event."""
-        if self._band is not None and event.type() in WORK:
+        if self._spotlight.is_on and event.type() in WORK:
             self.note_work()
         return False
-
-
-def view_of(place: QgsGeometry, rotation: float, margin: float = MARGIN) -> QgsRectangle:
-    """The extent of a map, turned by `rotation` degrees clockwise, that a geometry fills but for a margin.
-
-    Args:
-        margin: the extent's side, in sides of the geometry.
-    """
-    turned, centre = QgsGeometry(place), place.boundingBox().center()
-    turned.rotate(rotation, centre)
-    extent = turned.boundingBox()
-    centre_there = QgsGeometry.fromPointXY(extent.center())
-    centre_there.rotate(-rotation, centre)
-    extent.scale(margin)
-    middle = centre_there.asPoint()
-    return QgsRectangle.fromCenterAndSize(middle, extent.width(), extent.height())
