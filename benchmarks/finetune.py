@@ -3,6 +3,7 @@
     .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data
     .venv/engine/bin/python benchmarks/finetune.py rotterdam_sn6 --data ../shared/data --aligned
     .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data --rounds 2
+    .venv/engine/bin/python benchmarks/finetune.py zanzibar --data ../shared/data --shares
 
 The base is the embedded model of version 0.5. Four fifths of the squares are for training, the others choose the share.
 Scores are for everything else of the place, and for home: Austin and Chicago, which the base never learnt from.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import click
 import numpy as np
@@ -29,6 +30,7 @@ from scipy import ndimage
 from orthomask.engine import predict
 from orthomask.engine.compute.devices import choose, keep_pages
 from orthomask.engine.models import bundle
+from orthomask.engine.models.unet import UNet
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     AREA_CHECKED,
@@ -51,7 +53,9 @@ from orthomask.protocol import (
 )
 from orthomask.training.chips.pictures import Tile, read_pictures
 from orthomask.training.data.scenes import Scene, make_scene
+from orthomask.training.fit.start import INPUTS, folded
 from orthomask.training.loop import compare, learn, suggest
+from orthomask.training.loop.blend import blended
 from orthomask.training.loop.offset import estimate
 from orthomask.training.truth import project as projects
 
@@ -66,6 +70,7 @@ LEAST_M2 = 15.0
 BASE = Path("models", "buildings-0.5.safetensors")
 CLASSES = (ClassInfo(1, "building", "#e6007e"),)
 SUGGESTED_M = 40.0
+SHARES = (0.0, 0.5, 0.7, 0.85, 1.0)
 MAPPING = (ClassValue("0", 0), ClassValue("255", 1), ClassValue("128", UNKNOWN))
 
 
@@ -245,6 +250,38 @@ def one_round(ground: Ground, data: Path, squares: int, seed: int) -> Row:
     )
 
 
+class Share(NamedTuple):
+    """What a share of the tuned weights gives: on the rest of the place, and at home."""
+
+    share: float
+    iou: float
+    f1: float
+    home: float
+
+
+def shares(ground: Ground, data: Path, squares: int, seed: int) -> list[Share]:
+    """Learn once from random squares, and score other shares than the one that was chosen, too."""
+    drawn, out = ground.squares(squares, seed), ground.folder / str(seed)
+    learnt(ground, ground.project(drawn), str(data / BASE), out)
+    base, tuned = bundle.load(str(data / BASE)), bundle.load(str(out / "tuned.safetensors"))
+    weights = base.model().state_dict()
+    for name, mean in INPUTS.items():
+        if name in weights:
+            weights[name], step = folded(weights[name], tuned.card, base.card)
+            weights[mean] = weights[mean] + step
+    network, device = cast(UNet, tuned.model()), choose("auto").torch
+    last = {name: weight.clone() for name, weight in network.state_dict().items()}
+    both = [compare.each(scenes, tuned.card) for scenes in (ground.rest([*map(ground.box, drawn)]), home(data))]
+    rows = []
+    for share in SHARES:
+        network.load_state_dict(blended(weights, last, share))
+        here, there = (
+            compare.marks(compare.counts(network, views, base.card.threshold, device, Progress())) for views in both
+        )
+        rows.append(Share(share, here.iou, here.object_f1, there.iou))
+    return rows
+
+
 def two_rounds(ground: Ground, data: Path, squares: int, seed: int) -> tuple[float, float, float]:
     """IoU on the same rest after one round, and after a second one of as many squares, random or suggested."""
     base = str(data / BASE)
@@ -274,11 +311,19 @@ def two_rounds(ground: Ground, data: Path, squares: int, seed: int) -> tuple[flo
 @click.option("--seeds", default="1,2,3", show_default=True, help="Of the squares.")
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 2),
               help="2: is a second round better with squares that suggest chooses, or at random?")  # fmt: skip
+@click.option("--shares", "with_shares", is_flag=True, help="Score other shares of the tuned weights, too.")
 @click.option("--aligned", "is_aligned", is_flag=True, help="Move the labels first to where they fit the pictures.")
-def main(place: str, data: Path, squares: int, seeds: str, rounds: int, is_aligned: bool) -> None:
+def main(place: str, data: Path, squares: int, seeds: str, rounds: int, with_shares: bool, is_aligned: bool) -> None:
     """Print the scores of the embedded model before and after it has learnt from a few squares of PLACE."""
     keep_pages()
     numbers, ground = [int(seed) for seed in seeds.split(",")], Ground(data, place, is_aligned)
+    if with_shares:
+        click.echo("seed  " + "  ".join(Share._fields))
+        fronts = np.array([shares(ground, data, squares, seed) for seed in numbers])
+        for name, front in [*zip(map(str, numbers), fronts), ("mean", fronts.mean(axis=0))]:
+            for row in front:
+                _say(name, row)
+        return
     click.echo("seed  " + "  ".join(Row._fields if rounds == 1 else ("one round", "random", "suggested")))
     rows = []
     for seed in numbers:
