@@ -7,7 +7,7 @@ from typing import Optional
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject
 from qgis.gui import QgisInterface, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QTimer
-from qgis.PyQt.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qgis.PyQt.QtWidgets import QFormLayout, QGridLayout, QGroupBox, QPushButton, QSizePolicy, QWidget
 
 from ..toolkit.icons import icon
 from ..toolkit.words import tr
@@ -77,9 +77,9 @@ class LookBox(QGroupBox):
         return (earlier, later) if earlier is not None and later is not None and earlier != later else None
 
     def _lay_out(self) -> None:
-        buttons, form = QHBoxLayout(), QFormLayout(self)
-        for button in (self.swipe_button, self.blink_button, self.view_button):
-            buttons.addWidget(button)
+        buttons, form = QGridLayout(), QFormLayout(self)
+        for place, button in enumerate((self.swipe_button, self.blink_button, self.view_button)):
+            buttons.addWidget(button, place // 2, place % 2)  # one row does not fit a narrow dock
         form.addRow(tr("Earlier image"), self.earlier)
         form.addRow(tr("Later image"), self.later)
         form.addRow(buttons)
