@@ -20,6 +20,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, Split
+from ..layers.editing import start_editing
 from ..runs.results import STYLES_DIR
 from ..toolkit.present import present
 from ..toolkit.words import mark, tr
@@ -97,7 +98,7 @@ def edit(layer: QgsVectorLayer) -> None:
     Raises:
         OrthomaskError: its file cannot be written.
     """
-    if layer.isEditable() or layer.startEditing():
+    if start_editing(layer):
         return
     sentence = tr("The file of {} cannot be written.").format(Path(file_of(layer)).stem)
     remedy = tr("Copy the label project to a folder of your own, and open it there.")

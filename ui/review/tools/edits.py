@@ -23,6 +23,7 @@ from qgis.core import (
 )
 
 from ....protocol import LABEL_CHANGED, LABEL_ORIGIN, LABEL_RUN, ErrorCode, Origin, OrthomaskError
+from ...layers.editing import start_editing
 from ...layers.objects import near
 from ...toolkit.words import tr
 
@@ -55,10 +56,7 @@ def start(layer: QgsVectorLayer) -> None:
     Raises:
         OrthomaskError: the layer cannot be edited.
     """
-    if layer.isEditable():
-        return
-    if not layer.readOnly() and layer.startEditing():
-        layer.dataProvider().reloadData()  # connections opened meanwhile, to draw the map, can find nothing
+    if start_editing(layer):
         return
     raise OrthomaskError(
         ErrorCode.OUTPUT_UNWRITABLE,
