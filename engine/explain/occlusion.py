@@ -25,7 +25,7 @@ from .subject import Subject, View
 STEPS = 12
 """Patches along each side of the surroundings, where there is time for them."""
 MOST_PX = 40 * 512 * 512
-"""Pixels that are predicted at most: a few seconds on two cores (docs/performance.md)."""
+"""Pixels that are predicted at most: those of 40 windows."""
 MARGIN_PX = 32
 """Of the image around the surroundings, so that the model sees more than what is hidden."""
 FILLS = {0.0: mark("the mean colours of the training images"), -2.0: mark("dark colours"), 2.0: mark("bright colours")}
