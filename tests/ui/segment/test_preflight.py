@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QPoint
 from qgis.PyQt.QtWidgets import QLabel, QPushButton, QScrollArea
 from scene import wait_until
@@ -108,9 +107,9 @@ def test_a_speed_that_cannot_be_measured_is_not_told(ready, engine):
 def test_an_engine_that_fails_to_measure_leaves_the_lights(ready, engine):
     error = {"code": "internal", "sentence": "Oh.", "remedy": "Well.", "details": ""}
     box = check_anew(ready, engine, calibrate={"error": error})
-    wait_until(lambda: not QgsApplication.taskManager().activeTasks())
-    wait_until(lambda: reasons(box) == [LIGHTS[0]["reason"]])
-    assert box.estimate.text() == ""
+    wait_until(lambda: engine.asked("calibrate"))
+    wait_until(lambda: box.estimate.text() == "")
+    assert reasons(box) == [LIGHTS[0]["reason"]]
 
 
 MARGIN = {
