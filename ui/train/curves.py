@@ -1,4 +1,4 @@
-"""Curves of a training, drawn with Qt alone: QGIS's Python may lack a plotting library."""
+"""Curves of a training: validation IoU and loss over the epochs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,14 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
-from qgis.PyQt.QtGui import (
-    QColor,
-    QFont,
-    QFontMetrics,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QPolygonF,
-    QTextOption,
-)
-from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
+from qgis.PyQt.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qgis.PyQt.QtWidgets import QToolTip, QWidget
 
+from ..toolkit.plots import GAP_PX, Plot, height_of, nice_ticks
 from ..toolkit.words import in_digits, tr
 from .run import Epoch, best_epoch
 
-RIGHT_PX, GAP_PX, PLOT_PX = 8, 6, 74
-TICKS = 4
-SMALLER = 0.85
-"""Font size, relative to other labels."""
+RIGHT_PX, PLOT_PX = 8, 74
 
 
 class Curve(NamedTuple):
@@ -39,11 +27,8 @@ class Curve(NamedTuple):
     high: float
 
 
-class Curves(QLabel):
-    """Validation IoU above, loss below it, over the epochs; the best epoch is marked.
-
-    It is a label because QGIS's dark themes colour the text of labels, and not that of plain widgets.
-    """
+class Curves(Plot):
+    """Validation IoU above, loss below it, over the epochs; the best epoch is marked."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -54,8 +39,6 @@ class Curves(QLabel):
             Curve(tr("Validation IoU"), "#1b9e77", lambda epoch: epoch.iou, 0.0, 0.1),
             Curve(tr("Loss"), "#d95f02", lambda epoch: epoch.loss, 0.0, 0.1),
         )
-        self.setMouseTracking(True)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_epochs(self, epochs: Sequence[Epoch], total: int, base: Optional[Epoch] = None) -> None:
         """Draw these epochs, out of `total`, and as a dashed line the score of the model before it learnt.
@@ -68,14 +51,12 @@ class Curves(QLabel):
         self.update()
 
     def sizeHint(self) -> QSize:
-        line = self._metrics().height()
+        line = self.metrics().height()
         return QSize(300, len(self._curves) * (line + 2 * GAP_PX + PLOT_PX) + line)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw one plot below the other."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(self._font())
+        painter = self.painter()
         for row, curve in enumerate(self._curves):
             self._draw(painter, curve, self._plot(row))
         self._draw_epoch_axis(painter, self._plot(len(self._curves) - 1))
@@ -88,17 +69,9 @@ class Curves(QLabel):
             text = numbers.format(near.epoch, *(in_digits(value, 3) for value in (near.iou, near.f1, near.loss)))
             QToolTip.showText(self.mapToGlobal(event.pos()), text, self)
 
-    def _font(self) -> QFont:
-        font = QFont(self.font())
-        font.setPointSizeF(SMALLER * font.pointSizeF())
-        return font
-
-    def _metrics(self) -> QFontMetrics:
-        return QFontMetrics(self._font())
-
     def _plot(self, row: int) -> QRectF:
         """The rectangle of a row's plot, without title and axes."""
-        line, left = self._metrics().height(), self._metrics().horizontalAdvance("0.000")
+        line, left = self.metrics().height(), self.metrics().horizontalAdvance("0.000")
         height, title = (self.height() - line) / len(self._curves), line + GAP_PX
         return QRectF(left, row * height + title, self.width() - left - RIGHT_PX, height - title - GAP_PX)
 
@@ -113,9 +86,9 @@ class Curves(QLabel):
         ticks = nice_ticks([curve.low, curve.high, *bases, *(curve.value(epoch) for epoch in drawn)])
 
         def y(value: float) -> float:
-            return plot.bottom() - plot.height() * (value - ticks[0]) / (ticks[-1] - ticks[0])
+            return height_of(value, ticks, plot)
 
-        self._draw_grid(painter, plot, ticks, y)
+        self.draw_grid(painter, plot, ticks)
         for value in bases:
             self._draw_base(painter, plot, value, y(value))
         painter.setPen(QPen(QColor(curve.color), 2))
@@ -126,16 +99,6 @@ class Curves(QLabel):
             painter.drawEllipse(QPointF(self._x(best.epoch), y(curve.value(best))), 3.5, 3.5)
         title = f"{curve.title}  {in_digits(curve.value(drawn[-1]), 3)}" if drawn else curve.title
         painter.drawText(QPointF(plot.left(), plot.top() - GAP_PX), title)
-
-    def _draw_grid(self, painter: QPainter, plot: QRectF, ticks: Sequence[float], y: Callable[[float], float]) -> None:
-        words, line = self.palette().windowText().color(), self.palette().mid().color()
-        height = painter.fontMetrics().height()
-        right = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        for tick in ticks:
-            painter.setPen(QPen(line, 0.5))
-            painter.drawLine(QPointF(plot.left(), y(tick)), QPointF(plot.right(), y(tick)))
-            painter.setPen(words)
-            painter.drawText(QRectF(0, y(tick) - height / 2, plot.left() - 5, height), f"{tick:g}", right)
 
     def _draw_base(self, painter: QPainter, plot: QRectF, value: float, y: float) -> None:
         words = self.palette().windowText().color()
@@ -152,13 +115,3 @@ class Curves(QLabel):
         painter.drawText(QPointF(plot.left(), base), tr("Epoch 1"))
         last = str(self._total)
         painter.drawText(QPointF(plot.right() - painter.fontMetrics().horizontalAdvance(last), base), last)
-
-
-def nice_ticks(values: Sequence[float]) -> list[float]:
-    """Three to six round numbers at equal steps, from below the minimum to above the maximum."""
-    low, high = min(values), max(values)
-    rough = (high - low) / TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 10) for number in range(first, last + 1)]

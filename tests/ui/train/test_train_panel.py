@@ -18,8 +18,9 @@ from orthomask.protocol import FINE_TUNING, Loss, Split, TrainRequest, from_json
 from orthomask.ui.dock import OrthomaskDock
 from orthomask.ui.label.project import open_project
 from orthomask.ui.models import own_models
+from orthomask.ui.toolkit.plots import nice_ticks
 from orthomask.ui.toolkit.settings import UNFINISHED_TRAINING
-from orthomask.ui.train.curves import Curves, nice_ticks
+from orthomask.ui.train.curves import Curves
 from orthomask.ui.train.defaults import FROM_SCRATCH
 from orthomask.ui.train.options_box import NO_AUGMENTATION
 from orthomask.ui.train.run import Epoch, RunWatcher, best_epoch, read_epochs

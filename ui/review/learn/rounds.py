@@ -6,28 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
-from qgis.PyQt.QtGui import (
-    QColor,
-    QFont,
-    QFontMetrics,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QPolygonF,
-    QTextOption,
-)
-from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
+from qgis.PyQt.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
+from qgis.PyQt.QtWidgets import QToolTip, QWidget
 
 from ....protocol import Marks, VersionsResult
+from ...toolkit.plots import GAP_PX, Plot, height_of, nice_ticks
 from ...toolkit.words import in_digits, tr
-from ...train.curves import nice_ticks
 
-RIGHT_PX, GAP_PX, PLOT_PX, DOT_PX = 12, 6, 80, 3.5
+RIGHT_PX, PLOT_PX, DOT_PX = 12, 80, 3.5
 LEAST = 0.1
 """The least range of the axis."""
-SMALLER = 0.85
-"""Font size, relative to other labels."""
 IOU = (QColor("#1b9e77"), Qt.PenStyle.SolidLine)
 F1 = (QColor("#7570b3"), Qt.PenStyle.DashLine)
 
@@ -47,17 +35,12 @@ def rounds_of(found: VersionsResult) -> list[Round]:
     return base + [Round(each.number, each.minutes, here.after) for each, here in measured if here is not None]
 
 
-class RoundsPlot(QLabel):
-    """One plot over the minutes of labelling; each round is a dot with its number.
-
-    It is a label because QGIS's dark themes colour the text of labels, and not that of plain widgets.
-    """
+class RoundsPlot(Plot):
+    """One plot over the minutes of labelling; each round is a dot with its number."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self._rounds: Sequence[Round] = ()
-        self.setMouseTracking(True)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_rounds(self, rounds: Sequence[Round]) -> None:
         """Draw these; hide with fewer than two."""
@@ -67,25 +50,26 @@ class RoundsPlot(QLabel):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(300, PLOT_PX + 3 * self._metrics().height() + 2 * GAP_PX)
+        return QSize(300, PLOT_PX + 3 * self.metrics().height() + 2 * GAP_PX)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the grid, then both lines; nothing before there are rounds."""
         if not self._rounds:
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(self._font())
+        painter = self.painter()
         ticks = nice_ticks(
             [0.0, LEAST, *(value for each in self._rounds for value in (each.marks.iou, each.marks.object_f1))]
         )
-        self._draw_grid(painter, ticks)
-        left = self._plot().left()
+        plot = self._plot()
+        self.draw_grid(painter, plot, ticks)
+        left = plot.left()
         for title, values, style in (
             ("IoU", [each.marks.iou for each in self._rounds], IOU),
             ("F1", [each.marks.object_f1 for each in self._rounds], F1),
         ):
-            points = [QPointF(self._x(each), self._y(value, ticks)) for each, value in zip(self._rounds, values)]
+            points = [
+                QPointF(self._x(each), height_of(value, ticks, plot)) for each, value in zip(self._rounds, values)
+            ]
             left = self._draw_line(painter, title, points, style, left)
         self._draw_minutes(painter)
 
@@ -95,17 +79,9 @@ class RoundsPlot(QLabel):
         if near is not None:
             QToolTip.showText(self.mapToGlobal(event.pos()), _words(near), self)
 
-    def _font(self) -> QFont:
-        font = QFont(self.font())
-        font.setPointSizeF(SMALLER * font.pointSizeF())
-        return font
-
-    def _metrics(self) -> QFontMetrics:
-        return QFontMetrics(self._font())
-
     def _plot(self) -> QRectF:
         """The rectangle inside title and axes."""
-        line, left = self._metrics().height(), self._metrics().horizontalAdvance("0.000")
+        line, left = self.metrics().height(), self.metrics().horizontalAdvance("0.000")
         return QRectF(left, line + GAP_PX, self.width() - left - RIGHT_PX, self.height() - 3 * line - 2 * GAP_PX)
 
     def _x(self, each: Round) -> float:
@@ -114,21 +90,6 @@ class RoundsPlot(QLabel):
         if last.minutes > 0:
             return plot.left() + plot.width() * each.minutes / max(other.minutes for other in self._rounds)
         return plot.left() + plot.width() * self._rounds.index(each) / max(len(self._rounds) - 1, 1)
-
-    def _y(self, value: float, ticks: Sequence[float]) -> float:
-        plot = self._plot()
-        return plot.bottom() - plot.height() * (value - ticks[0]) / (ticks[-1] - ticks[0])
-
-    def _draw_grid(self, painter: QPainter, ticks: Sequence[float]) -> None:
-        words, line, plot = self.palette().windowText().color(), self.palette().mid().color(), self._plot()
-        height = painter.fontMetrics().height()
-        right = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        for tick in ticks:
-            y = self._y(tick, ticks)
-            painter.setPen(QPen(line, 0.5))
-            painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
-            painter.setPen(words)
-            painter.drawText(QRectF(0, y - height / 2, plot.left() - 5, height), f"{tick:g}", right)
 
     def _draw_line(
         self, painter: QPainter, title: str, points: Sequence[QPointF], style: tuple[QColor, Qt.PenStyle], left: float
