@@ -37,6 +37,7 @@ from .features import Features
 from .grids import MERCATOR, ground_scale, nearest_zoom, pixel_size
 from .places import Place
 from .project import SourceRow
+from .services import explained
 from .web import Clock
 
 CACHE = "cache"
@@ -78,7 +79,7 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
             if tasks:
                 made = images.from_tiles(request, tasks, folder, folder / CACHE, clock, part)
             else:
-                made = images.from_raster(request, found, crs, folder, part)
+                made = images.from_raster(request, found, crs, folder, clock, part)
             project.add_sources(target, [_imagery_row(request.imagery)])
         recipes = _recipes(request, folder, target, made, counts)
         result = CollectResult(
@@ -147,7 +148,10 @@ def _sides(request: CollectRequest, sample: Sampled, progress: Progress) -> Call
 
 
 def _own_gsd(request: CollectRequest, imagery: Imagery, progress: Progress) -> float:
-    with privacy.hidden(imagery.access), open_image(rasters.image_of(imagery, request.contact), progress) as source:
+    with (
+        explained(imagery.url, imagery.access),
+        open_image(rasters.image_of(imagery, request.contact), progress) as source,
+    ):
         return math.sqrt(math.prod(source.gsd_m))
 
 
@@ -187,13 +191,13 @@ def _recipes(
     """A recipe for each batch that has images, if there are labels."""
     written = []
     if request.imagery and any(counts.values()):
-        rights = "; ".join(labels.attribution(request))
+        rights, classes = "; ".join(labels.attribution(request)), project_classes(str(target))
         for batch, paths in made.batches.items():
             if paths:
                 with open_image(Image(str(paths[0]))) as source:
                     gsd_m = math.sqrt(math.prod(source.gsd_m))
                 written.append(folder / f"{batch}.toml")
-                recipe.write(written[-1], paths, project_classes(str(target)), request.imagery, rights, gsd_m)
+                recipe.write(written[-1], paths, classes, labels.licence(request), rights, gsd_m)
     return written
 
 
