@@ -32,9 +32,10 @@ FINER = 0.05
 
 @dataclass
 class Collected:
-    """The images of each batch, and what there was to fetch."""
+    """The images, and what there was to fetch."""
 
-    batches: dict[str, list[Path]] = field(default_factory=dict)
+    batches: dict[str, dict[int, Path]] = field(default_factory=dict)
+    """Of each batch, by the number of the area."""
     tiles: int = 0
     fetched: int = 0
     missing: int = 0
@@ -140,7 +141,7 @@ def from_tiles(
                 made = source.picture(task.tiles, task.bounds, report)
                 _keep(path, made, {**record, "missing": made.missing}, imagery, result)
             if path.exists():
-                result.batches[batch].append(path)
+                result.batches[batch][task.number] = path
     result.fetched, result.missing = client.asked, source.missing
     return result
 
@@ -155,7 +156,7 @@ def from_raster(
     """
     assert request.imagery is not None
     imagery, gsds = request.imagery, gsds_of(request.imagery)
-    result = Collected({batch: [] for batch in gsds})
+    result = Collected({batch: {} for batch in gsds})
     with explained(imagery.url, imagery.access), ExitStack() as stack:
         source = stack.enter_context(open_image(rasters.image_of(imagery, request.contact), progress))
         cuts = {
@@ -172,7 +173,7 @@ def from_raster(
                 made = rasters.picture(source, cut, progress) if cut else pictures.Picture.nothing()
                 _keep(path, made, record, imagery, result)
             if path.exists():
-                result.batches[batch].append(path)
+                result.batches[batch][number] = path
         own = max(source.gsd_m)
     if any(0 < gsd < own * (1 - FINER) for gsd in gsds.values()):
         words = tr("The raster has {:.2g} m per pixel: images of a finer resolution keep that.")
@@ -218,7 +219,7 @@ def _beyond(place: Place) -> OrthomaskError:
 
 def _paths(tasks: dict[str, list[Task]], folder: Path, result: Collected) -> Iterator[tuple[Task, str, Path]]:
     for batch, ordered in tasks.items():
-        result.batches[batch] = []
+        result.batches[batch] = {}
         for task in ordered:
             yield task, batch, _path(folder, batch, task.number)
 
