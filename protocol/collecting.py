@@ -85,7 +85,7 @@ class OpenStreetMap:
 
     Attributes:
         rules: an object gets the class of the first one that it meets.
-        extract: a file `.osm`, `.osm.pbf` and so on; empty to ask `server`.
+        extract: a file `.osm` or `.osm.pbf`; empty to ask `server`.
         server: URL of an Overpass API.
     """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...engine.progress import Progress
+from ...engine.waiting import patiently
 from ...protocol import (
     OSM_ATTRIBUTION,
     OSM_LICENCE,
@@ -103,8 +104,9 @@ def _from_osm(
     assert request.osm is not None
     boxes = boxes_of(areas, crs, WGS84) + np.array([-MARGIN, -MARGIN, MARGIN, MARGIN])
     if request.osm.extract:
-        progress.report(0, tr("Reading {}").format(Path(request.osm.extract).name))
-        return osm.read(Path(request.osm.extract), request.osm.rules, boxes), "", ()
+        extract, rules = Path(request.osm.extract), request.osm.rules
+        progress.report(0, tr("Reading {}").format(extract.name))
+        return patiently(lambda: osm.read(extract, rules, boxes), progress), "", ()
     client = Client(cache, request.contact, overpass.PAUSE_S, clock, progress, overpass.MOST_BYTES)
     with tempfile.TemporaryDirectory() as folder:
         return overpass.collect(request.osm, boxes, client, Path(folder))
