@@ -62,7 +62,7 @@ def collect(
         found, date, told = _from_osm(request, areas, crs, cache, clock, progress.part(0, 1 / shares))
         parts.append(moved(found, WGS84, crs))
         rows.append(SourceRow("labels", request.osm.extract or request.osm.server, OSM_ATTRIBUTION, OSM_LICENCE, date))
-    for number, source in enumerate(request.vectors, shares - len(request.vectors)):
+    for number, source in enumerate(map(vectors.with_classes, request.vectors), shares - len(request.vectors)):
         part = progress.part(number / shares, (number + 1) / shares)
         found, own = vectors.collect(source, areas, crs, request.contact, part)
         parts.append(moved(found, own, crs))
@@ -92,7 +92,7 @@ def licence(request: CollectRequest) -> str:
 def class_names(osm_source: OpenStreetMap | None, sources: Sequence[VectorLabels], found: Features) -> list[str]:
     """Names of the classes: those that the request names, then those found."""
     named = [rule.class_name for rule in osm_source.rules] if osm_source else []
-    for source in sources:
+    for source in map(vectors.with_classes, sources):
         if source.classes or not source.class_field:
             named += list(source.classes.values()) if source.class_field else [source.class_name]
     return [name for name in (*named, *sorted(set(found.classes))) if name]

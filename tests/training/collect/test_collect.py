@@ -380,6 +380,8 @@ def test_a_cadastre_gives_classes_by_attribute(areas: Areas, tmp_path: Path) -> 
     assert result.labels == {"house": 1, "shed": 2}
     assert any("1 outline was not valid" in warning for warning in result.warnings)
     assert result.attributions == ("Land",)
+    again = VectorLabels(result.project_path, "labels")
+    assert do(CollectRequest(str(tmp_path / "again"), areas, vectors=(again,))).labels == result.labels
     wrong = replace(source, class_field="function")
     assert "has no attribute" in refusal(CollectRequest(str(tmp_path / "b"), areas, vectors=(wrong,))).sentence
     missing = replace(source, path=str(tmp_path / "none.gpkg"))
