@@ -21,6 +21,7 @@ from ...protocol import (
     COLLECTED_PROJECT,
     COLLECTION_FILE,
     ZOOMS,
+    Areas,
     CollectRequest,
     CollectResult,
     ErrorCode,
@@ -78,13 +79,14 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
             warnings += told
             _record(request, None, folder)
         made = images.Collected()
-        if request.imagery:
+        if asked := request.imagery:
             part = progress.part(0.35, 0.99)
             if tasks:
-                made = images.from_tiles(request, tasks, folder, folder / CACHE, clock, part)
+                made = images.from_tiles(asked, request.contact, tasks, folder, folder / CACHE, clock, part)
             else:
-                made = images.from_raster(request, found, crs, folder, clock, part)
-            project.add_sources(target, [_imagery_row(request.imagery)])
+                most = request.most_tiles
+                made = images.from_raster(asked, request.contact, most, found, crs, folder, clock, part)
+            project.add_sources(target, [_imagery_row(asked)])
         recipes, told = _recipes(request, folder, found, made, counts)
         result = CollectResult(
             str(target),
@@ -125,11 +127,10 @@ def _make_room(existing: Existing, folder: Path) -> None:
 
 
 def _places(request: CollectRequest, progress: Progress) -> tuple[list[Place], str, tuple[str, ...]]:
-    if request.areas:
-        return *places.existing(request.areas), ()
-    assert request.sample is not None
-    found, warnings = places.sampled(request.sample, _sides(request, request.sample, progress), progress)
-    return found, MERCATOR, warnings
+    if request.sample:
+        found, warnings = places.sampled(request.sample, _sides(request, request.sample, progress), progress)
+        return found, MERCATOR, warnings
+    return *places.existing(request.areas or Areas("")), ()
 
 
 def _sides(request: CollectRequest, sample: Sampled, progress: Progress) -> Callable[[float], tuple[float, float]]:

@@ -15,7 +15,7 @@ import shapely
 from ...engine.images.raster import open_image
 from ...engine.images.regions import reprojected
 from ...engine.progress import Progress
-from ...protocol import COLLECTED_IMAGES, ZOOMS, CollectRequest, ErrorCode, Imagery, OrthomaskError
+from ...protocol import COLLECTED_IMAGES, ZOOMS, ErrorCode, Imagery, OrthomaskError
 from ...protocol.words import tr, tr_n
 from . import pictures, privacy, rasters
 from .grids import MERCATOR, TILE_PX, TileRange, nearest_zoom, pixel_size, tiles_of
@@ -110,18 +110,18 @@ def require_few(tasks: dict[str, list[Task]], most: int) -> int:
 
 
 def from_tiles(
-    request: CollectRequest, tasks: dict[str, list[Task]], folder: Path, cache: Path, clock: Clock, progress: Progress
-) -> Collected:
+    imagery: Imagery, contact: str, tasks: dict[str, list[Task]], folder: Path, cache: Path, clock: Clock,
+    progress: Progress,
+) -> Collected:  # fmt: skip
     """Make the images from tiles; those that are there, and whole, are kept.
 
     Raises:
         OrthomaskError: the server refuses, stays busy or sends something else; images made so far are kept.
     """
-    assert request.imagery is not None
-    imagery, access = request.imagery, request.imagery.access
+    access = imagery.access
     result = Collected(tiles=sum(task.tiles.number for batch in tasks.values() for task in batch))
     client = Client(
-        cache, request.contact, 1 / imagery.per_second, clock, progress, MOST_BYTES, _headers(imagery),
+        cache, contact, 1 / imagery.per_second, clock, progress, MOST_BYTES, _headers(imagery),
         access.get("GDAL_HTTP_USERPWD", ""),
     )  # fmt: skip
     source, done = Tiles(imagery, client), 0
@@ -147,24 +147,24 @@ def from_tiles(
 
 
 def from_raster(
-    request: CollectRequest, places: Sequence[Place], crs: str, folder: Path, clock: Clock, progress: Progress
-) -> Collected:
+    imagery: Imagery, contact: str, most_tiles: int, places: Sequence[Place], crs: str, folder: Path, clock: Clock,
+    progress: Progress,
+) -> Collected:  # fmt: skip
     """Make the images from a raster, at each resolution.
 
     Raises:
         OrthomaskError: it cannot be read, or an area or all of them are too large; images made so far are kept.
     """
-    assert request.imagery is not None
-    imagery, gsds = request.imagery, gsds_of(request.imagery)
+    gsds = gsds_of(imagery)
     result = Collected({batch: {} for batch in gsds})
     with explained(imagery.url, imagery.access), ExitStack() as stack:
-        source = stack.enter_context(open_image(rasters.image_of(imagery, request.contact), progress))
+        source = stack.enter_context(open_image(rasters.image_of(imagery, contact), progress))
         cuts = {
             (batch, number): rasters.cutout(source, place.polygon, crs, gsd)
             for batch, gsd in gsds.items()
             for number, place in enumerate(places)
         }
-        _require_bounded(cuts, places, request.most_tiles)
+        _require_bounded(cuts, places, most_tiles)
         for done, ((batch, number), cut) in enumerate(cuts.items()):
             progress.report(done / len(cuts), tr("Fetching images: {:,} of {:,}").format(done + 1, len(cuts)))
             path, record = _path(folder, batch, number), _record(imagery, places[number].polygon.bounds, batch)
