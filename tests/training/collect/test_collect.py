@@ -364,6 +364,15 @@ def test_other_labels_do_not_resume_a_collection(areas: Areas, tiles: Server, ov
     assert do(replace(labelled, existing=Existing.OVERWRITE)).fetched == 4  # anew
 
 
+def test_rules_come_in_order_and_keys_may_have_colons(areas: Areas, tmp_path: Path) -> None:
+    extract = tmp_path / "town.osm"
+    tags = [{"building": "yes", "building:material": "mud"}, {"building": "hut"}, {"building": "no"}]
+    extract.write_bytes(osm_xml([degrees(inner(x, 10, 9)) for x in (10, 30, 50)], tags))
+    rules = (TagRule("building:material=mud", "mud"), TagRule("building=hut|shed", "hut"))
+    result = do(CollectRequest(str(tmp_path / "out"), areas, osm=OpenStreetMap(rules, str(extract))))
+    assert result.labels == {"mud": 1, "hut": 1}
+
+
 def test_a_cadastre_gives_classes_by_attribute(areas: Areas, tmp_path: Path) -> None:
     bowtie = shapely.Polygon([inner(x, y, 1).bounds[:2] for x, y in ((60, 60), (80, 80), (80, 60), (60, 80))])
     shapes = [degrees(each) for each in (HOUSE, YARD, inner(2, 100, 10), bowtie)]
@@ -444,6 +453,7 @@ def test_too_much_is_refused_before_anything_is_asked(areas: Areas, tiles: Serve
         (lambda: Imagery("https://a.tile.openstreetmap.org/{z}/{x}/{y}.png", LICENCE, (17,)), "in bulk"),
         (lambda: Imagery("https://mt1.google.com/vt?x={x}&y={y}&z={z}", LICENCE, (17,)), "contract"),
         (lambda: TagRule('building"];node(1);out;['), "not a tag"),
+        (lambda: TagRule("building,landuse"), "not a tag"),
         (lambda: OpenStreetMap(server="file:///etc/passwd"), "not the address"),
         (lambda: CollectRequest("out"), "no places"),
         (lambda: CollectRequest("out", sample=Sampled(within="a.gpkg")), "no size"),
