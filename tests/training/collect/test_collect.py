@@ -358,10 +358,35 @@ def test_other_labels_do_not_resume_a_collection(areas: Areas, tiles: Server, ov
     asked = CollectRequest(str(tmp_path / "out"), areas, imagery=imagery(tiles), existing=Existing.RESUME)
     do(asked)
     labelled = replace(asked, osm=OpenStreetMap(server=f"{overpass.url}/api"))
-    assert "of other labels" in refusal(labelled).sentence
+    assert "of other places or labels" in refusal(labelled).sentence
+    moved = write_areas(tmp_path / "moved.gpkg", shapely.affinity.translate(AREA, 5, 0), name="north", split="train")
+    assert "of other places or labels" in refusal(replace(asked, areas=moved)).sentence
     assert do(replace(asked, imagery=imagery(tiles, zooms=(17, 18)))).labels == {}
     assert do(replace(labelled, existing=Existing.OVERWRITE)).labels == {"building": 3}
     assert do(replace(labelled, existing=Existing.OVERWRITE)).fetched == 4  # anew
+
+
+def test_what_the_user_has_there_is_not_touched(areas: Areas, tiles: Server, overpass: Server, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    own = write_areas(out / "labels.gpkg", AREA)
+    before = Path(own.path).read_bytes()
+    for existing in Existing:
+        asked = CollectRequest(str(out), areas, imagery=imagery(tiles), existing=existing)
+        assert refusal(asked).code is ErrorCode.OUTPUT_EXISTS
+    assert Path(own.path).read_bytes() == before
+    Path(own.path).unlink()
+    source = OpenStreetMap(server=f"{overpass.url}/api")
+    done = do(CollectRequest(str(out), areas, osm=source, imagery=imagery(tiles)))
+    (out / "images" / "mine.tif").write_bytes(b"mine")
+    overpass.usual = lambda _: Reply(b"", 406)
+    refusal(CollectRequest(str(out), areas, osm=source, imagery=imagery(tiles), existing=Existing.OVERWRITE))
+    assert Path(done.images[0]).exists()  # nothing is lost before there is something new
+    assert rows(done.project_path, "labels")[1]["class"] == [1, 1, 1]
+    do(CollectRequest(str(out), areas, imagery=imagery(tiles, zooms=(17,)), existing=Existing.OVERWRITE))
+    assert not Path(done.images[0]).exists()
+    assert not list(out.glob("*.toml"))
+    assert (out / "images" / "mine.tif").exists()
 
 
 def test_rules_come_in_order_and_keys_may_have_colons(areas: Areas, tmp_path: Path) -> None:
