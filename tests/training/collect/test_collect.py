@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -59,6 +60,13 @@ AREA = shapely.box(
 )
 """140 units of web mercator, over four tiles of zoom 18."""
 LICENCE = "CC BY 4.0"
+HOUSE_PBF = (
+    "AAAADQoJT1NNSGVhZGVyGDsQLxo3eJxT4vMvzg1OzkjNTdQNM9AzU+JySc0rTvXLT0ktbmIUyMlMyi/OzSzN1TfSMzLWMwQAX2cO"
+    "kwAAAAsKB09TTURhdGEYSBBNGkR4nONi4WLgYhByFXLmYmECAi05LhYGIBACk1JgUglMarEwAUknrh8XF7cw/ZJg+CnhxXnoY/tq"
+    "NoZOGYYgsBIAHkALXwAAAAsKB09TTURhdGEYPhA0Gjp4nOMS5mLg4kgqzcxJycxL52KuTC3mYhCSlZLmYBViZJRiZFLi4mAQYJBg"
+    "UGDQYHZiZQICVgDlKwaN"
+)
+"""`HOUSE` with the tag `building=yes`, as a PBF file written by libosmium."""
 
 
 def degrees(polygon: shapely.Geometry) -> Any:
@@ -390,6 +398,13 @@ def test_what_the_user_has_there_is_not_touched(areas: Areas, tiles: Server, ove
     assert not Path(done.images[0]).exists()
     assert not list(out.glob("*.toml"))
     assert (out / "images" / "mine.tif").exists()
+
+
+def test_an_extract_may_be_a_pbf_file(areas: Areas, tmp_path: Path) -> None:
+    extract = tmp_path / "town.osm.pbf"
+    extract.write_bytes(base64.b64decode(HOUSE_PBF))
+    result = do(CollectRequest(str(tmp_path / "out"), areas, osm=OpenStreetMap(extract=str(extract))))
+    assert [round(each.area) for each in rows(result.project_path, "labels")[0]] == [400]
 
 
 def test_rules_come_in_order_and_keys_may_have_colons(areas: Areas, tmp_path: Path) -> None:
