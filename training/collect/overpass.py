@@ -13,7 +13,17 @@ from ...protocol import ErrorCode, OpenStreetMap, OrthomaskError, TagRule
 from ...protocol.words import tr, tr_n
 from . import osm
 from .features import Features, joined
-from .web import Answer, Client, cut_off, host_of, require_no_page
+from .web import (
+    BROKEN_WAITS_S,
+    BUSY_WAITS_S,
+    Again,
+    Answer,
+    Client,
+    busy,
+    cut_off,
+    host_of,
+    require_no_page,
+)
 
 TIMEOUT_S = 60
 MOST_BYTES = 256 << 20
@@ -22,6 +32,8 @@ PAUSE_S = 1.0
 MOST_KM2 = 25.0
 """Of a box; public servers are for small ones."""
 REMARK = re.compile(rb"<remark>\s*(.*?)\s*</remark>", re.DOTALL)
+BUSY = re.compile(r"Dispatcher|too busy|rate_limited")
+"""Remarks of a server that has no time now."""
 DATE = re.compile(rb'osm_base="([^"]+)"')
 RELATION = re.compile(rb'<relation id="(\d+)"[^>]*>(.*?)</relation>', re.DOTALL)
 TAG = re.compile(rb'<tag k="([^"]*)" v="([^"]*)"')
@@ -100,12 +112,15 @@ def require_answer(server: str, answer: Answer) -> None:
     """Raise unless it is a whole answer of an Overpass server. Status 200 says nothing: failures come as remarks.
 
     Raises:
-        OrthomaskError: with code `network` if asking again may help.
+        OrthomaskError: it is not.
+        Again: another answer may be better.
     """
     require_no_page(server, answer)
     remark = REMARK.search(answer.content[-TAIL:])
     if remark:
         told = remark[1].decode("utf-8", "replace")
+        if BUSY.search(told):
+            raise Again(busy(server, told), BUSY_WAITS_S)
         raise OrthomaskError(
             ErrorCode.SERVER,
             tr("{} gave up: {}").format(host_of(server), told.rstrip(".") + "."),
@@ -115,7 +130,7 @@ def require_answer(server: str, answer: Answer) -> None:
     if b"<osm" not in answer.content[:TAIL]:
         raise _not_overpass(server, answer.content[:300].decode("utf-8", "replace"))
     if not answer.content.rstrip().endswith(b"</osm>"):
-        raise cut_off(server, EOFError())
+        raise Again(cut_off(server, EOFError()), BROKEN_WAITS_S)
 
 
 def _not_overpass(server: str, details: str) -> OrthomaskError:

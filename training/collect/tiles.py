@@ -19,7 +19,7 @@ from ...protocol.words import tr
 from . import privacy
 from .grids import MERCATOR, TileRange, corner, quadkey
 from .pictures import Picture
-from .web import Answer, Client, cut_off, host_of, require_no_page
+from .web import BROKEN_WAITS_S, Again, Answer, Client, cut_off, host_of, require_no_page
 
 MOST_BYTES = 16 << 20
 TILE_PX = (64, 1024)
@@ -99,7 +99,7 @@ class Tiles:
         try:
             decoded(answer.content)
         except RasterioError as error:
-            raise cut_off(url, error) from error
+            raise Again(cut_off(url, error), BROKEN_WAITS_S) from error
         except ValueError as error:
             raise self._odd(error) from error
 

@@ -65,8 +65,8 @@ class Answer(NamedTuple):
     retry_after_s: float
 
 
-class _Again(Exception):  # noqa: N818 (it is caught here)
-    """A reason to ask once more, and the error if that does not help."""
+class Again(Exception):  # noqa: N818 (the client catches it)
+    """A reason to ask once more, after these waits, and the error if that does not help."""
 
     def __init__(self, error: OrthomaskError, waits_s: tuple[float, ...], at_least_s: float = 0.0) -> None:
         super().__init__(str(error))
@@ -104,7 +104,7 @@ class Client:
 
         Args:
             name: what is asked, without secrets: the key in the cache.
-            check: raises `OrthomaskError` for an answer that makes no sense; it is then asked for again, twice.
+            check: raises `OrthomaskError` for an answer that makes no sense, or `Again` if another may be better.
             data: to post; empty to get.
 
         Raises:
@@ -125,7 +125,7 @@ class Client:
         while True:
             try:
                 return self._once(url, check, data)
-            except _Again as reason:
+            except Again as reason:
                 if tries >= len(reason.waits_s) or reason.at_least_s > LONGEST_WAIT_S:
                     raise reason.error from None
                 wait_s = max(reason.waits_s[tries], reason.at_least_s)
@@ -139,21 +139,18 @@ class Client:
         try:
             answer = patiently(lambda: self._sent(url, data), self.progress)
         except (http.client.IncompleteRead, ConnectionResetError) as error:
-            raise _Again(cut_off(url, error), BROKEN_WAITS_S) from error
+            raise Again(cut_off(url, error), BROKEN_WAITS_S) from error
         except TimeoutError as error:
-            raise _Again(_silent(url, error), BROKEN_WAITS_S) from error
+            raise Again(_silent(url, error), BROKEN_WAITS_S) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(getattr(error, "reason", None), TimeoutError):
-                raise _Again(_silent(url, error), BROKEN_WAITS_S) from error
+                raise Again(_silent(url, error), BROKEN_WAITS_S) from error
             raise unreachable(url, type(error).__name__) from error
         finally:
             self._last = self.clock.now()
         _require_accepted(url, answer)
         if answer.status not in NOT_THERE:
-            try:
-                check(answer)
-            except OrthomaskError as error:
-                raise _Again(error, BROKEN_WAITS_S if error.code is ErrorCode.NETWORK else ()) from error
+            check(answer)
         return answer
 
     def _sent(self, url: str, data: str) -> Answer:
@@ -289,7 +286,7 @@ def _require_accepted(url: str, answer: Answer) -> None:
     """Raise unless the server answered, or has nothing there."""
     host, told = host_of(url), _told(answer)
     if answer.status in BUSY:
-        raise _Again(busy(url, told), BUSY_WAITS_S, answer.retry_after_s)
+        raise Again(busy(url, told), BUSY_WAITS_S, answer.retry_after_s)
     if answer.status == 406:
         sentence = tr("{} does not accept requests without a contact.").format(host)
         remedy = tr("Enter your e-mail or web address as the contact, or choose another server.")
@@ -300,7 +297,7 @@ def _require_accepted(url: str, answer: Answer) -> None:
         sentence = tr("{} answered with the error {}.").format(host, answer.status)
         error = OrthomaskError(ErrorCode.SERVER, sentence, tr("Check the address, or try again later."), told)
         if answer.status >= 500:
-            raise _Again(error, BROKEN_WAITS_S)
+            raise Again(error, BROKEN_WAITS_S)
         raise error
 
 

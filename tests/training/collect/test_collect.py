@@ -316,7 +316,10 @@ def test_overpass_servers_that_misbehave(
     assert not (tmp_path / "out" / "labels.gpkg").exists()
 
 
-@pytest.mark.parametrize("reply", [Reply(b"", 429), Reply(b"", 504)])
+DISPATCHER = b"<osm><remark> runtime error: open64: 0 Success /osm3s_osm_base Dispatcher_Client::1 </remark></osm>"
+
+
+@pytest.mark.parametrize("reply", [Reply(b"", 429), Reply(b"", 504), Reply(DISPATCHER)])
 def test_a_busy_overpass_server_is_left_alone_for_a_while(
     areas: Areas, overpass: Server, tmp_path: Path, reply: Reply
 ) -> None:
