@@ -65,6 +65,7 @@ CAPABILITIES = {
     "explain": "engine.explain.explain",
     "uncertainty": "engine.explain.uncertainty",
     "search": "training.fit.search",
+    "collect": "training.collect.collect",
     "evaluate": "training.accuracy.evaluate",
 }
 """The module whose function `run` answers each request; imported when it is first asked."""

@@ -48,6 +48,8 @@ class ErrorCode(str, enum.Enum):
     OUT_OF_MEMORY = "out_of_memory"
     PRECISION = "precision"
     SHIFT = "shift"
+    NETWORK = "network"
+    SERVER = "server"
 
 
 class OrthomaskError(Exception):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from . import (
     change,
+    collecting,
     evaluation,
     explaining,
     ground_truth,
@@ -55,6 +56,7 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "explain": (explaining.ExplainRequest, explaining.ExplainResult),
     "uncertainty": (explaining.UncertaintyRequest, explaining.UncertaintyResult),
     "search": (training.SearchRequest, training.SearchResult),
+    "collect": (collecting.CollectRequest, collecting.CollectResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }
 """The JSON-RPC methods of the worker: request and result of each."""
