@@ -21,6 +21,7 @@ from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, Models
 from .change.panel import ChangesPanel
 from .client.engine_client import EngineClient
 from .client.tasks import EngineTask
+from .collect.dialog import CollectDialog
 from .evaluate.box import EvaluateDialog
 from .label.panel import LabelPanel
 from .models import own_models
@@ -57,6 +58,9 @@ class OrthomaskDock(QgsDockWidget):
         iface: QGIS.
         client: the engine.
     """
+
+    collection: Optional[CollectDialog] = None
+    """The window that collects, once it was opened."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__("Orthomask", parent)
@@ -151,6 +155,15 @@ class OrthomaskDock(QgsDockWidget):
         self.setup.show()
         self.setup.raise_()
 
+    def collect(self) -> None:
+        """Open the window that collects labels and imagery; there is one, which keeps its choices."""
+        if self.collection is None:
+            self.collection = CollectDialog(self._iface, self._client, self)
+            self.collection.collected.connect(self.label.open_project)
+            self.collection.engine_failed.connect(self.banner.explain)
+        self.collection.show()
+        self.collection.raise_()
+
     def draw_region(self) -> None:
         """Go to *Segment* and switch the rectangle tool on or off."""
         self.setUserVisible(True)
@@ -174,6 +187,9 @@ class OrthomaskDock(QgsDockWidget):
         if self.setup is not None:
             self.setup.release()
             self.setup.close()
+        if self.collection is not None:
+            self.collection.release()
+            self.collection.close()
         for dialog in self.findChildren(EvaluateDialog):
             dialog.close()
         for tab in self._tabs:
@@ -213,6 +229,7 @@ class OrthomaskDock(QgsDockWidget):
     def _connect_review(self) -> None:
         self.review.choice.new_wanted.connect(self.label.make_project)
         self.review.choice.open_wanted.connect(self.label.choose_project)
+        self.label.collect_wanted.connect(self.collect)
         self.label.opened.connect(self.review.choice.choose_project)
         self.review.segment_wanted.connect(self.segment_with)
 

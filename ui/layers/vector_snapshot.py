@@ -10,19 +10,22 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
+    QgsCsException,
     QgsFeature,
     QgsFeatureRequest,
     QgsFields,
     QgsGeometry,
+    QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
@@ -52,6 +55,8 @@ class VectorSnapshot:
     """The layer's own fields, in the order of `fields`."""
     source: QgsVectorLayerFeatureSource = field(repr=False)
     request: QgsFeatureRequest = field(repr=False)
+    boxes: tuple[QgsRectangle, ...] = ()
+    """Where features are read, in the layer's CRS; everywhere if there are none."""
 
     @classmethod
     def of(
@@ -82,6 +87,28 @@ class VectorSnapshot:
         kinds = [f"field={name}:string" for name in texts] + [f"field={name}:double" for name in numbers or ()]
         fields = QgsVectorLayer(f"NoGeometry?{'&'.join(kinds)}", "", "memory").fields()
         return cls(layer.name(), layer.crs(), fields, indices, QgsVectorLayerFeatureSource(layer), request)
+
+    def inside(
+        self,
+        places: Sequence[QgsGeometry],
+        crs: QgsCoordinateReferenceSystem,
+        context: Optional[QgsCoordinateTransformContext] = None,
+    ) -> VectorSnapshot:
+        """The same around these places only, one request to the layer's provider for each; any thread.
+
+        A service such as WFS is then read in small parts, and never whole.
+
+        Raises:
+            OrthomaskError: a place cannot be transformed to the layer's CRS.
+        """
+        transform = QgsCoordinateTransform(crs, self.crs, context or QgsCoordinateTransformContext())
+        try:
+            boxes = tuple(transform.transformBoundingBox(place.boundingBox()) for place in places)
+        except QgsCsException as error:
+            sentence = tr("The areas lie outside the CRS of the layer {}.").format(self.name)
+            remedy = tr("Choose areas that the layer covers.")
+            raise OrthomaskError(ErrorCode.LABELS_CRS, sentence, remedy, str(error)) from error
+        return replace(self, boxes=boxes)
 
     def write(self, folder: Path, feedback: Optional[Feedback] = None) -> Path:
         """Write a GeoPackage into the folder, in the order and CRS of the layer; any thread.
@@ -122,7 +149,7 @@ class VectorSnapshot:
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
         """Write to the end, or until the writer fails and keeps its error; False if cancelled."""
         as_text, written = [not field.isNumeric() for field in self.fields.toList()], 0
-        for number, feature in enumerate(self.source.getFeatures(self.request)):
+        for number, feature in enumerate(self._features()):
             if number % FEATURES_BETWEEN_LOOKS == 0:
                 if feedback.isCanceled():
                     return False
@@ -140,6 +167,18 @@ class VectorSnapshot:
             written += 1
         feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(written)))
         return True
+
+    def _features(self) -> Iterator[QgsFeature]:
+        """The features, each once, though it may lie in several boxes."""
+        seen: set[int] = set()
+        for box in self.boxes or (None,):
+            request = QgsFeatureRequest(self.request)
+            if box is not None:
+                request.setFilterRect(box)
+            for feature in self.source.getFeatures(request):
+                if feature.id() not in seen:
+                    seen.add(feature.id())
+                    yield feature
 
 
 class SnapshotClient:
