@@ -8,6 +8,7 @@ from ..engine.compute import devices
 from . import (
     changes,
     chips,
+    collect,
     compare,
     evaluate,
     explain,
@@ -41,6 +42,7 @@ for command in (
     truth.areas,
     truth.mask,
     chips.chips,
+    collect.collect,
     train.train,
     train.search,
     evaluate.evaluate,

@@ -238,6 +238,7 @@ class Sampled:
         within_crs: to assume where the file has none.
         weights: raster of which each pixel holds a number, such as of people (WorldPop, GHS-POP): an area's chance is
             proportional to it. Empty for the same chance everywhere on the ground.
+        density: the raster holds numbers per area, such as people per km², not per pixel.
         size_px: side length of the images in the coarsest batch; finer ones have more pixels.
         size_m: side length on the ground instead, metres; 0 for `size_px`.
         min_distance_m: between the edges of any two.
@@ -250,6 +251,7 @@ class Sampled:
     within_where: str = ""
     within_crs: str = ""
     weights: str = ""
+    density: bool = False
     count: int = 10
     size_px: int = 256
     size_m: float = 0.0

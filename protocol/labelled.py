@@ -33,6 +33,8 @@ class Origin(str, enum.Enum):
     """A draft whose outline or class a person changed."""
     ADDED = "added"
     """An object that the model missed."""
+    COLLECTED = "collected"
+    """Taken from elsewhere, such as OpenStreetMap."""
 
 
 class Split(str, enum.Enum):

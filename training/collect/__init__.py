@@ -1,0 +1,1 @@
+"""Collecting: places by population, labels from OpenStreetMap and cadastres, imagery from tiles and rasters."""

@@ -1,0 +1,208 @@
+"""Collect labels and images for areas into a folder: sampled places, OpenStreetMap, cadastres, tiles and rasters."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ...engine.compute.devices import version
+from ...engine.images.raster import open_image
+from ...engine.outputs import claimed, refuse_in_use, write_atomically, writing
+from ...engine.progress import Progress
+from ...protocol import (
+    COLLECTED_IMAGES,
+    COLLECTED_PROJECT,
+    COLLECTION_FILE,
+    ZOOMS,
+    CollectRequest,
+    CollectResult,
+    ErrorCode,
+    Existing,
+    Image,
+    Imagery,
+    OrthomaskError,
+    Sampled,
+    to_json,
+)
+from ...protocol.words import tr
+from ..truth.classes import project_classes
+from . import images, labels, places, privacy, project, rasters, recipe
+from .features import Features
+from .grids import MERCATOR, ground_scale, nearest_zoom, pixel_size
+from .places import Place
+from .project import SourceRow
+from .web import Clock
+
+CACHE = "cache"
+"""Folder with the answers of servers."""
+STEP = 0.01
+"""Corners of squares are multiples of this where no pixels are, in units of web mercator."""
+NO_LABELS = Features(np.empty(0, object), [], [], [])
+
+
+def run(request: CollectRequest, progress: Progress) -> CollectResult:
+    """Write a label project with areas and labels, and georeferenced images of each area, batch by batch.
+
+    Raises:
+        OrthomaskError: a source cannot be read or refuses, an area is too large, or the folder cannot be written.
+            What was finished is kept for `resume`.
+    """
+    return collected(request, progress, Clock())
+
+
+def collected(request: CollectRequest, progress: Progress, clock: Clock) -> CollectResult:
+    """The same, with a clock that decides how long waiting takes."""
+    start, folder = time.monotonic(), Path(request.output_dir).absolute()
+    target = folder / COLLECTED_PROJECT
+    with claimed(folder):
+        _make_room(request.existing, folder)
+        warnings: tuple[str, ...] = ()
+        if target.exists():
+            found, crs, counts = project.there(target)
+            tasks = _planned(request, found, crs)
+        else:
+            found, crs, warnings = _places(request, progress.part(0, 0.05))
+            labels.require_small(request, found, crs)
+            tasks = _planned(request, found, crs)
+            counts, told = _label(request, found, crs, target, clock, progress.part(0.05, 0.35))
+            warnings += told
+        made = images.Collected()
+        if request.imagery:
+            part = progress.part(0.35, 0.99)
+            if tasks:
+                made = images.from_tiles(request, tasks, folder, folder / CACHE, clock, part)
+            else:
+                made = images.from_raster(request, found, crs, folder, part)
+            project.add_sources(target, [_imagery_row(request.imagery)])
+        recipes = _recipes(request, folder, target, made, counts)
+        result = CollectResult(
+            str(target),
+            tuple(str(path) for batch in made.batches.values() for path in batch),
+            tuple(map(str, recipes)),
+            len(found),
+            counts,
+            made.tiles,
+            made.fetched,
+            made.missing,
+            labels.attribution(request),
+            round(time.monotonic() - start, 3),
+            warnings + made.warnings(),
+        )
+        _record(request, result, folder)
+    return result
+
+
+def _make_room(existing: Existing, folder: Path) -> None:
+    """Remove or keep what an earlier run left, as the request says."""
+    target = folder / COLLECTED_PROJECT
+    if not target.exists() and not (folder / COLLECTION_FILE).exists():
+        return
+    if existing is Existing.REFUSE:
+        raise OrthomaskError(
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” already holds a collection.").format(folder),
+            tr("Choose another folder, resume it, or overwrite it."),
+        )
+    if existing is Existing.OVERWRITE:
+        refuse_in_use(target)
+        with writing(target):
+            for path in (target, folder / COLLECTION_FILE):
+                path.unlink(missing_ok=True)
+            if (folder / COLLECTED_IMAGES).exists():
+                shutil.rmtree(folder / COLLECTED_IMAGES)
+
+
+def _places(request: CollectRequest, progress: Progress) -> tuple[list[Place], str, tuple[str, ...]]:
+    if request.areas:
+        return *places.existing(request.areas), ()
+    assert request.sample is not None
+    found, warnings = places.sampled(request.sample, _sides(request, request.sample, progress), progress)
+    return found, MERCATOR, warnings
+
+
+def _sides(request: CollectRequest, sample: Sampled, progress: Progress) -> Callable[[float], tuple[float, float]]:
+    """Side of the squares at a northing, and what their corners are multiples of, in web mercator."""
+    imagery = request.imagery
+    if sample.size_m or imagery is None:
+        return lambda y: (sample.size_m * ground_scale(y), STEP)
+    if imagery.zooms:
+        size = pixel_size(min(imagery.zooms))
+        return lambda _: (sample.size_px * size, size)
+    if imagery.are_tiles:
+        coarsest = max(imagery.gsds_m)
+
+        def on_tiles(y: float) -> tuple[float, float]:
+            size = pixel_size(nearest_zoom(coarsest, y, ZOOMS[1]))
+            return sample.size_px * size, size
+
+        return on_tiles
+    gsd_m = max(imagery.gsds_m, default=0.0) or _own_gsd(request, imagery, progress)
+    return lambda y: (sample.size_px * gsd_m * ground_scale(y), STEP)
+
+
+def _own_gsd(request: CollectRequest, imagery: Imagery, progress: Progress) -> float:
+    with privacy.hidden(imagery.access), open_image(rasters.image_of(imagery, request.contact), progress) as source:
+        return math.sqrt(math.prod(source.gsd_m))
+
+
+def _planned(request: CollectRequest, found: list[Place], crs: str) -> dict[str, list[images.Task]]:
+    """The images to make from tiles; none if the imagery is a raster."""
+    if request.imagery is None or not request.imagery.are_tiles:
+        return {}
+    tasks = images.plan(request.imagery, found, crs)
+    images.require_few(tasks, request.most_tiles)
+    return tasks
+
+
+def _label(
+    request: CollectRequest, found: list[Place], crs: str, target: Path, clock: Clock, progress: Progress
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Write the project with the labels; how many there are of each class, and warnings."""
+    drawn, rows, warnings = NO_LABELS, list[SourceRow](), tuple[str, ...]()
+    if request.osm or request.vectors:
+        drawn, rows, warnings = labels.collect(request, found, crs, target.parent / CACHE, clock, progress)
+        if not drawn.classes:
+            warnings += (tr("There is no label in any area."),)
+    if request.sample and request.sample.weights:
+        rows.append(SourceRow("weights", Path(request.sample.weights).name, "", "", ""))
+    classes = project.classes_of(labels.class_names(request.osm, request.vectors, drawn))
+    project.write(target, found, crs, classes, drawn, rows)
+    has_labels = bool(request.osm or request.vectors)
+    return {info.name: drawn.classes.count(info.name) for info in classes} if has_labels else {}, warnings
+
+
+def _imagery_row(imagery: Imagery) -> SourceRow:
+    return SourceRow("imagery", privacy.public(imagery.url), imagery.attribution, imagery.licence, imagery.date)
+
+
+def _recipes(
+    request: CollectRequest, folder: Path, target: Path, made: images.Collected, counts: dict[str, int]
+) -> list[Path]:
+    """A recipe for each batch that has images, if there are labels."""
+    written = []
+    if request.imagery and any(counts.values()):
+        rights = "; ".join(labels.attribution(request))
+        for batch, paths in made.batches.items():
+            if paths:
+                with open_image(Image(str(paths[0]))) as source:
+                    gsd_m = math.sqrt(math.prod(source.gsd_m))
+                written.append(folder / f"{batch}.toml")
+                recipe.write(written[-1], paths, project_classes(str(target)), request.imagery, rights, gsd_m)
+    return written
+
+
+def _record(request: CollectRequest, result: CollectResult, folder: Path) -> None:
+    """Write down what was asked and found, without secrets."""
+    asked = to_json(request)
+    for part in (asked["imagery"], *asked["vectors"]):
+        for name in ("url", "path"):
+            if part and name in part:
+                part[name] = privacy.public(part[name])
+    record = {"request": asked, "result": to_json(result), "version": version()}
+    write_atomically(folder / COLLECTION_FILE, json.dumps(record, ensure_ascii=False, indent=1).encode())

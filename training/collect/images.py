@@ -1,0 +1,239 @@
+"""The images of a collection: a batch for each zoom or resolution, an image for each area."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from ...engine.images.raster import open_image
+from ...engine.images.regions import reprojected
+from ...engine.progress import Progress
+from ...protocol import COLLECTED_IMAGES, ZOOMS, CollectRequest, ErrorCode, Imagery, OrthomaskError
+from ...protocol.words import tr, tr_n
+from . import pictures, privacy, rasters
+from .grids import MERCATOR, TileRange, nearest_zoom, pixel_size, tiles_of
+from .places import Place
+from .tiles import MOST_BYTES, Tiles
+from .web import Client, Clock
+
+MOST_PX = 8192
+"""Most pixels along an image."""
+
+
+@dataclass
+class Collected:
+    """The images of each batch, and what there was to fetch."""
+
+    batches: dict[str, list[Path]] = field(default_factory=dict)
+    tiles: int = 0
+    fetched: int = 0
+    missing: int = 0
+    without: int = 0
+    """Areas of a batch without any pixel."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is missing."""
+        told = []
+        if self.missing:
+            words = tr_n(
+                "{} of {} tiles is missing on the server: nothing is known there.",
+                "{} of {} tiles are missing on the server: nothing is known there.",
+                self.missing,
+            )
+            told.append(words.format(self.missing, self.tiles))
+        if self.without:
+            words = tr_n(
+                "{} image is left out: the source has nothing there.",
+                "{} images are left out: the source has nothing there.",
+                self.without,
+            )
+            told.append(words.format(self.without))
+        return tuple(told)
+
+
+class Task(NamedTuple):
+    """An image to make: number of its area, bounds in web mercator, tiles."""
+
+    number: int
+    bounds: tuple[float, float, float, float]
+    tiles: TileRange
+
+
+def plan(imagery: Imagery, places: Sequence[Place], crs: str) -> dict[str, list[Task]]:
+    """The images to make from tiles, batch by batch.
+
+    Raises:
+        OrthomaskError: an area is too large, or beyond what web maps show.
+    """
+    areas = reprojected(np.array([place.polygon for place in places], object), crs, MERCATOR)
+    boxes = shapely.bounds(areas)
+    if not np.isfinite(boxes).all():
+        raise _beyond(places[int(np.argmin(np.isfinite(boxes).all(axis=1)))])
+    every: dict[str, list[Task]] = {}
+    for number, batch in enumerate(imagery.batches):
+        every[batch] = []
+        for index, (place, box) in enumerate(zip(places, boxes)):
+            middle, gsds = (box[1] + box[3]) / 2, sorted(set(imagery.gsds_m), reverse=True)
+            zoom = sorted(set(imagery.zooms))[number] if imagery.zooms else nearest_zoom(gsds[number], middle, ZOOMS[1])
+            side_px = max(box[2] - box[0], box[3] - box[1]) / pixel_size(zoom)
+            if side_px > MOST_PX + 1:
+                raise too_large(place, side_px)
+            tiles = tiles_of(tuple(box), zoom)
+            if tiles.number < 1:
+                raise _beyond(place)
+            every[batch].append(Task(index, tuple(box), tiles))
+    return every
+
+
+def require_few(tasks: dict[str, list[Task]], most: int) -> int:
+    """How many tiles there are to fetch.
+
+    Raises:
+        OrthomaskError: they are more than `most`.
+    """
+    count = sum(task.tiles.number for batch in tasks.values() for task in batch)
+    if count > most:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("This takes {:,} tiles; at most {:,} are fetched at once.").format(count, most),
+            tr("Use fewer or smaller areas, or a lower zoom level, or raise the limit."),
+        )
+    return count
+
+
+def from_tiles(
+    request: CollectRequest, tasks: dict[str, list[Task]], folder: Path, cache: Path, clock: Clock, progress: Progress
+) -> Collected:
+    """Make the images from tiles; those that are there, and whole, are kept.
+
+    Raises:
+        OrthomaskError: the server refuses, stays busy or sends something else; images made so far are kept.
+    """
+    assert request.imagery is not None
+    imagery, access = request.imagery, request.imagery.access
+    result = Collected(tiles=sum(task.tiles.number for batch in tasks.values() for task in batch))
+    client = Client(
+        cache, request.contact, 1 / imagery.per_second, clock, progress, MOST_BYTES, _headers(imagery),
+        access.get("GDAL_HTTP_USERPWD", ""),
+    )  # fmt: skip
+    source, done = Tiles(imagery, client), 0
+
+    def report() -> None:
+        nonlocal done
+        client.done = done / result.tiles
+        progress.report(client.done, tr("Fetching tiles: {:,} of {:,}").format(done + 1, result.tiles))
+        done += 1
+
+    with privacy.hidden(access):
+        for task, batch, path in _paths(tasks, folder, result):
+            record = _record(imagery, task.bounds, f"{batch} {task.tiles.zoom}")
+            if pictures.recorded(path) == record:
+                done += task.tiles.number
+            else:
+                made = source.picture(task.tiles, task.bounds, report)
+                _keep(path, made, {**record, "missing": made.missing}, imagery, result)
+            if path.exists():
+                result.batches[batch].append(path)
+    result.fetched, result.missing = client.asked, source.missing
+    return result
+
+
+def from_raster(
+    request: CollectRequest, places: Sequence[Place], crs: str, folder: Path, progress: Progress
+) -> Collected:
+    """Make the images from a raster, at each resolution.
+
+    Raises:
+        OrthomaskError: it cannot be read; images made so far are kept.
+    """
+    assert request.imagery is not None
+    imagery, result, total = request.imagery, Collected(), 0
+    gsds = gsds_of(imagery)
+    with privacy.hidden(imagery.access), ExitStack() as stack:
+        source = stack.enter_context(open_image(rasters.image_of(imagery, request.contact), progress))
+        for batch, gsd in zip(imagery.batches, gsds):
+            result.batches[batch] = []
+            with rasters.reading(source, gsd) as reader:
+                for number, place in enumerate(places):
+                    words = tr("Fetching images: {} of {}").format(total + 1, len(places) * len(gsds))
+                    progress.report(total / (len(places) * len(gsds)), words)
+                    total += 1
+                    path = _path(folder, batch, number)
+                    record = _record(imagery, place.polygon.bounds, batch)
+                    if pictures.recorded(path) != record:
+                        window = rasters.window_of(reader, place.polygon, crs)
+                        if window and max(window.width, window.height) > MOST_PX:
+                            raise too_large(place, max(window.width, window.height))
+                        made = rasters.picture(reader, window, progress) if window else pictures.Picture.nothing()
+                        _keep(path, made, record, imagery, result)
+                    if path.exists():
+                        result.batches[batch].append(path)
+    return result
+
+
+def gsds_of(imagery: Imagery) -> tuple[float, ...]:
+    """Resolutions of the batches of a raster, metres; 0 for its own. A zoom stands for that at the equator."""
+    if imagery.zooms:
+        return tuple(pixel_size(zoom) for zoom in sorted(set(imagery.zooms)))
+    return tuple(sorted(set(imagery.gsds_m), reverse=True)) or (0.0,)
+
+
+def too_large(place: Place, side_px: float) -> OrthomaskError:
+    """The error for an area that makes too large an image."""
+    return OrthomaskError(
+        ErrorCode.BAD_REQUEST,
+        tr("The image of “{}” has {:,.0f} pixels along a side; at most {:,} are possible.").format(
+            place.name, side_px, MOST_PX
+        ),
+        tr("Use smaller areas, or a coarser resolution."),
+    )
+
+
+def _beyond(place: Place) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.BAD_REQUEST,
+        tr("“{}” lies beyond what web maps show: 85° north to 85° south.").format(place.name),
+        tr("Leave this area out."),
+    )
+
+
+def _paths(tasks: dict[str, list[Task]], folder: Path, result: Collected) -> Iterator[tuple[Task, str, Path]]:
+    for batch, ordered in tasks.items():
+        result.batches[batch] = []
+        for task in ordered:
+            yield task, batch, _path(folder, batch, task.number)
+
+
+def _path(folder: Path, batch: str, number: int) -> Path:
+    return folder / COLLECTED_IMAGES / batch / f"area_{number + 1:03d}.tif"
+
+
+def _record(imagery: Imagery, bounds: Sequence[float], batch: str) -> dict[str, object]:
+    area = [round(float(value), 3 if abs(value) > 1000 else 8) for value in bounds]
+    return {"area": area, "batch": batch, "missing": 0, "source": privacy.public(imagery.url)}
+
+
+def _keep(path: Path, made: pictures.Picture, record: dict[str, object], imagery: Imagery, result: Collected) -> None:
+    """Write a picture; one of nothing is left out."""
+    if made.is_empty:
+        result.without += 1
+        path.unlink(missing_ok=True)
+    else:
+        rights = " · ".join(filter(None, (imagery.attribution, imagery.licence)))
+        pictures.write(path, made, record, rights, imagery.date)
+
+
+def _headers(imagery: Imagery) -> dict[str, str]:
+    """Secret headers for a tile server, from GDAL's options."""
+    lines = imagery.access.get("GDAL_HTTP_HEADERS", "").replace("\r", "").split("\n")
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    headers = {name.strip(): value.strip() for name, value in pairs}
+    if referer := imagery.access.get("GDAL_HTTP_REFERER"):
+        headers["Referer"] = referer
+    return headers

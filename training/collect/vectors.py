@@ -1,0 +1,124 @@
+"""Labels from any vector file or service that GDAL opens, read around the areas only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import pyogrio
+import pyproj
+import shapely
+
+from ...engine.images.raster import SERVERS
+from ...engine.progress import Progress
+from ...engine.shapes.layers import read_layer
+from ...engine.shapes.vector_files import NOT_READ, choose_layer, crs_of, plain, require_field
+from ...engine.waiting import patiently
+from ...protocol import ErrorCode, OrthomaskError, VectorLabels
+from ...protocol.words import tr
+from . import privacy
+from .features import Features, boxes_of, joined
+
+SERVICE = re.compile(r"^[A-Z0-9]{3,}:|://|^/vsi(curl|s3|gs|az)")
+"""What a name begins with or holds that GDAL reads over the network: asked area by area."""
+MOST = 1_000_000
+"""More features in an area are an error."""
+
+
+def collect(source: VectorLabels, areas: np.ndarray, crs: str, progress: Progress) -> tuple[Features, pyproj.CRS]:
+    """Polygons of a layer around areas `(N,)` in `crs`, and the layer's own CRS, which they are in.
+
+    Raises:
+        OrthomaskError: the layer cannot be read, or has no such attribute, or no CRS.
+    """
+    path = privacy.filled(source.path, source.access)
+    with privacy.hidden(source.access), _options(source.access):
+        try:
+            layer = patiently(lambda: choose_layer(path, source.layer, ""), progress)
+            own = crs_of(path, layer, source.crs)
+            if source.class_field:
+                require_field(path, layer, source.class_field)
+            boxes = boxes_of(areas, crs, own)
+            if not np.isfinite(boxes).all():
+                raise _elsewhere(source, layer)
+            parts = []
+            for number, group in enumerate(_groups(boxes, bool(SERVICE.search(path)))):
+                progress.report(number / len(boxes), tr("Reading {}").format(source.name or layer))
+                parts.append(patiently(lambda group=group: _read(source, path, layer, group), progress))  # type: ignore[misc]
+        except NOT_READ as error:
+            raise _unreadable(source, error) from error
+    return joined(parts), own
+
+
+def class_of(source: VectorLabels, text: str) -> str | None:
+    """The class of a value; empty to cut its polygon out of the others, None to leave it out."""
+    if source.subtract:
+        return ""
+    if not source.class_field:
+        return source.class_name
+    return (source.classes.get(text) if source.classes else text) or None
+
+
+def _groups(boxes: np.ndarray, is_service: bool) -> Iterator[np.ndarray]:
+    """Boxes to read at once: all of them from a file, one by one from a service."""
+    yield from boxes[:, None] if is_service else [boxes]
+
+
+def _read(source: VectorLabels, path: str, layer: str, boxes: np.ndarray) -> Features:
+    around = {"bbox": tuple(boxes[0])} if len(boxes) == 1 else {"mask": shapely.union_all(shapely.box(*boxes.T))}
+    columns = [source.class_field] if source.class_field else []
+    meta, wkb, data = read_layer(path, layer, columns=columns, return_fids=True, max_features=MOST, **around)
+    if len(wkb) == MOST:
+        raise OrthomaskError(
+            ErrorCode.LABELS_SIZE,
+            tr("“{}” has more than {} objects around the areas.").format(layer, MOST),
+            tr("Use fewer or smaller areas."),
+        )
+    drawn = shapely.from_wkb(wkb, on_invalid="fix")
+    values = [plain(value) for value in data[0]] if columns else [""] * len(drawn)
+    classes = [class_of(source, text) for text in values]
+    name = source.name or os.path.basename(source.path)
+    ids = [f"{name}/{fid}" for fid in meta["fids"]]
+    flat = shapely.is_missing(drawn) | (shapely.get_dimensions(drawn) < 2)
+    every = Features(drawn, [known or "" for known in classes], ids, values)
+    return every.taken(np.flatnonzero(~flat & [known is not None for known in classes]))
+
+
+@contextmanager
+def _options(access: Mapping[str, str]) -> Iterator[None]:
+    """GDAL's options while a layer is read: patience with servers, and secrets."""
+    options = {**SERVERS, "GDAL_HTTP_TIMEOUT": "120", **privacy.options(access)}
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
+
+
+def _unreadable(source: VectorLabels, error: Exception) -> OrthomaskError:
+    if not SERVICE.search(source.path) and not os.path.exists(source.path):
+        return OrthomaskError(
+            ErrorCode.LABELS_UNREADABLE,
+            tr("“{}” does not exist.").format(os.path.basename(source.path)),
+            tr("Check the path."),
+        )
+    return OrthomaskError(
+        ErrorCode.NETWORK if SERVICE.search(source.path) else ErrorCode.LABELS_UNREADABLE,
+        tr("“{}” cannot be read.").format(source.name or os.path.basename(source.path) or source.path),
+        tr("Check the address, the network connection, and your key or password.")
+        if SERVICE.search(source.path)
+        else tr("Choose a vector file such as a GeoPackage."),
+        str(error),
+    )
+
+
+def _elsewhere(source: VectorLabels, layer: str) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.LABELS_OUTSIDE,
+        tr("The areas lie where the CRS of “{}” does not reach.").format(source.name or layer),
+        tr("Choose areas and labels that belong together."),
+    )
