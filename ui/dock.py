@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple, Optional
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
@@ -159,7 +159,7 @@ class OrthomaskDock(QgsDockWidget):
         """Open the window that collects labels and imagery; there is one, which keeps its choices."""
         if self.collection is None:
             self.collection = CollectDialog(self._iface, self._client, self)
-            self.collection.collected.connect(self.label.open_project)
+            self.collection.collected.connect(self._use_collection)
             self.collection.engine_failed.connect(self.banner.explain)
         self.collection.show()
         self.collection.raise_()
@@ -236,6 +236,12 @@ class OrthomaskDock(QgsDockWidget):
     def _connect_history(self) -> None:
         self.segment.history.repeat_wanted.connect(self.segment.repeat)
         self.segment.history.resume_wanted.connect(self.segment.resume)
+
+    def _use_collection(self, path: str, image: Optional[QgsRasterLayer]) -> None:
+        """Choose a new label project and its image in the panels that need both."""
+        self.label.open_project(path)
+        for chooser in (self.label.layer_chooser, self.train.data.image) if image is not None else ():
+            chooser.setLayer(image)
 
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)

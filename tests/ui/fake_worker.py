@@ -183,6 +183,7 @@ def collect(params):
     os.makedirs(folder, exist_ok=True)
     path = shutil.copy(os.environ["FAKE_RUN"] + "/areas.gpkg", folder + "/labels.gpkg")
     sources = [("labels", "https://overpass.example", "© OpenStreetMap contributors", "ODbL 1.0", "2026-11-29")]
+    open(folder + "/collection.json", "w").close()
     images, imagery = [], params["imagery"]
     if imagery:
         sources.append(("imagery", imagery["url"], imagery["attribution"], imagery["licence"], ""))

@@ -45,8 +45,8 @@ class CollectDialog(QDialog):
         client: the engine; collecting takes another one, so that the first stays free.
     """
 
-    collected = pyqtSignal(str)
-    """A label project was collected and added: its path."""
+    collected = pyqtSignal(str, object)
+    """A label project was collected and added: its path, and the layer of its sharpest images, if there are any."""
     engine_failed = pyqtSignal(object)
     """The `OrthomaskError` that says why the engine cannot work."""
 
@@ -220,18 +220,18 @@ class CollectDialog(QDialog):
         self._end()
         unfinished.end()
         count = sum(result.labels.values())
-        words = tr_n("{} label in {} areas, {} images, in {}.", "{} labels in {} areas, {} images, in {}.", count)
+        words = tr_n("{} label; areas: {}, images: {}; in {}.", "{} labels; areas: {}, images: {}; in {}.", count)
         words = words.format(
             in_digits(count), in_digits(result.areas), in_digits(len(result.images)), time_in_words(result.seconds)
         )
         bar = present(self._iface.messageBar())
         if not self._project_closed:  # the layers do not belong in the project open now
             try:
-                labelled = add_collection(QgsProject.instance(), result)
+                labelled, mosaics = add_collection(QgsProject.instance(), result)
             except OrthomaskError as error:
                 self._explain(error)
                 return
-            self.collected.emit(labelled.path)
+            self.collected.emit(labelled.path, mosaics[-1] if mosaics else None)
         for warning in result.warnings:
             show_warning(bar, warning)
         self.run_bar.stop(words)

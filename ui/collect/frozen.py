@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -13,7 +13,6 @@ from qgis.core import (
     QgsDataSourceUri,
     QgsFeature,
     QgsGeometry,
-    QgsProject,
     QgsVectorLayer,
 )
 
@@ -24,12 +23,11 @@ from ..label.project import AREAS, CLASS_FIELD
 from ..label.sources import FrozenAreas
 from ..layers.credentials import public_source
 from ..layers.sources import PickedRegion
-from ..layers.vector_snapshot import VectorSnapshot, temporary_folder
+from ..layers.vector_snapshot import SERVICES, VectorSnapshot, temporary_folder
 from .rights import rights_of
 
-SERVICES = ("WFS", "OAPIF")
-"""Providers that read a whole layer unless told to ask for the wanted part only."""
 ONLY_PART = "restrictToRequestBBOX"
+"""Without it, providers of services read a whole layer."""
 PLACES_PERCENT, COPIES_PERCENT = 2.0, 20.0
 """Of the whole, at the end of these steps."""
 
@@ -158,18 +156,18 @@ class Collector:
 
 
 def in_parts(layer: QgsVectorLayer) -> QgsVectorLayer:
-    """The layer, or a copy that asks its service for the wanted part only. Main thread only."""
+    """The layer; of a service, a copy that asks for the wanted part only. Main thread only.
+
+    QGIS's providers keep what they have read, also that a part seems empty because the server failed there.
+    """
     if layer.providerType() not in SERVICES or not layer.isValid():
         return layer
-    uri = QgsDataSourceUri(layer.source())
-    if uri.param(ONLY_PART) == "1":
-        return layer
-    uri.removeParam(ONLY_PART)
-    uri.setParam(ONLY_PART, "1")
-    options = QgsVectorLayer.LayerOptions(QgsProject.instance().transformContext())
-    copy = QgsVectorLayer(uri.uri(False), layer.name(), layer.providerType(), options)
-    copy.setCrs(layer.crs())
-    return copy if copy.isValid() else layer
+    copy, uri = cast(QgsVectorLayer, layer.clone()), QgsDataSourceUri(layer.source())
+    if uri.param(ONLY_PART) != "1":
+        uri.removeParam(ONLY_PART)
+        uri.setParam(ONLY_PART, "1")
+        copy.setDataSource(uri.uri(False), layer.name(), layer.providerType())
+    return copy
 
 
 def _places_only(sample: Sampled, folder: Path) -> CollectRequest:

@@ -1,16 +1,16 @@
-"""A finished collection as layers: its label project, and below it a mosaic of the images of each batch."""
+"""A finished collection as layers: its label project, and in its group a mosaic of the images of each batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from osgeo import gdal
-from qgis.core import QgsLayerMetadata, QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsLayerMetadata, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
 
 from ...protocol import SOURCES_TABLE, CollectResult
-from ..label.project import LabelProject, open_project, read_classes
+from ..label.project import LabelProject, open_project
 from ..layers.vector_snapshot import text_of
 from ..toolkit.present import present
 from ..toolkit.words import tr
@@ -29,27 +29,27 @@ class Source(NamedTuple):
     collected_at: str
 
 
-def add_collection(project: QgsProject, result: CollectResult) -> LabelProject:
-    """Add the label project and the images to the layer tree, with licence, attribution and date in their metadata.
+def add_collection(project: QgsProject, result: CollectResult) -> tuple[LabelProject, list[QgsRasterLayer]]:
+    """Add the label project with the images in its group, licence, attribution and date in the layers' metadata.
+
+    Returns:
+        The label project, and its mosaics, the coarsest first.
 
     Raises:
         OrthomaskError: the label project cannot be read.
     """
-    read_classes(result.project_path)  # raises before anything is added
-    sources, root = read_sources(result.project_path), project.layerTreeRoot()
-    if result.images:
-        group = QgsLayerTreeGroup(tr("Images of {}").format(Path(result.project_path).parent.name))
-        for mosaic in image_layers(result.images):
-            credit(mosaic, [source for source in sources if source.kind == IMAGE_SOURCES])
-            project.addMapLayer(mosaic, addToLegend=False)
-            present(group.addLayer(mosaic)).setExpanded(False)
-        root.insertChildNode(0, group)
-        for expanded in (False, True):  # QGIS's legend takes notice of a change alone
-            group.setExpanded(expanded)
-    labelled = open_project(project, result.project_path)  # on top of the images
+    labelled, sources = open_project(project, result.project_path), read_sources(result.project_path)
     for layer in (labelled.labels, labelled.areas):
         credit(layer, [source for source in sources if source.kind == LABEL_SOURCES])
-    return labelled
+    mosaics = image_layers(result.images)
+    if mosaics:
+        above: Any = present(project.layerTreeRoot().findLayer(labelled.labels.id())).parent()
+        group = above.addGroup(tr("Images"))
+        for mosaic in mosaics:
+            credit(mosaic, [source for source in sources if source.kind == IMAGE_SOURCES])
+            project.addMapLayer(mosaic, addToLegend=False)
+            present(group.insertLayer(0, mosaic)).setExpanded(False)
+    return labelled, mosaics
 
 
 def image_layers(paths: Iterable[str]) -> list[QgsRasterLayer]:
@@ -62,7 +62,8 @@ def image_layers(paths: Iterable[str]) -> list[QgsRasterLayer]:
         names[folder] += 1
         name = folder.name if names[folder] == 1 else f"{folder.name}_{names[folder]}"
         target = str(folder.with_name(f"{name}.vrt"))
-        mosaic = gdal.BuildVRT(target, images)
+        # Between the images nothing is known: alpha says so, or the mask that one of them has.
+        mosaic = gdal.BuildVRT(target, images, addAlpha=not any(map(_is_masked, images)))
         if mosaic is not None:
             del mosaic  # writes it
             layers.append(QgsRasterLayer(target, name.replace("_", " ")))
@@ -101,7 +102,9 @@ def _each(texts: Iterable[str]) -> list[str]:
 
 
 def _projection(path: str) -> str:
-    try:
-        return str(gdal.Open(path).GetProjection())
-    except (AttributeError, RuntimeError):  # gone: the mosaic has a hole there
-        return ""
+    return str(gdal.Open(path).GetProjection())
+
+
+def _is_masked(path: str) -> bool:
+    dataset = gdal.Open(path)  # a band dies with it
+    return bool(dataset.GetRasterBand(1).GetMaskFlags() & gdal.GMF_PER_DATASET)

@@ -83,6 +83,8 @@ class WhereBox(QGroupBox):
         self.weights.setToolTip(
             tr("A raster file whose values weight the sampling, such as people per pixel (WorldPop, GHS-POP)")
         )
+        self.density = QCheckBox(tr("Weights are per area"))
+        self.density.setToolTip(tr("The raster holds numbers per area, such as people per km², not per pixel."))
         self.checked = QCheckBox(tr("Everything is labelled already"))
         self.checked.setToolTip(
             tr("Areas without a label are then empty; otherwise they are still to do until you confirm them.")
@@ -129,6 +131,7 @@ class WhereBox(QGroupBox):
         return Sampled(
             within=self._within(),
             weights=image_of(weights).path if isinstance(weights, QgsRasterLayer) else "",
+            density=self.density.isChecked(),
             count=self.count.value(),
             size_px=size if in_pixels else Sampled.size_px,
             size_m=0.0 if in_pixels else float(size),
@@ -180,10 +183,12 @@ class WhereBox(QGroupBox):
         form.add(tr("Size"), self._sides)
         form.add(tr("Distance"), self.distance_m)
         form.add(tr("Weights"), self.weights)
+        form.add("", self.density)
         form.add("", self.checked)
 
     def _connect(self) -> None:
         self.way.currentIndexChanged.connect(self._show_fitting)
+        self.weights.layerChanged.connect(self._show_fitting)
         for signal in (
             self.way.currentIndexChanged, self.layer.layerChanged, self.weights.layerChanged,
             self.only_selected.toggled, self.count.valueChanged, self.side.valueChanged,
@@ -205,11 +210,12 @@ class WhereBox(QGroupBox):
 
     def _show_fitting(self, *_: object) -> None:
         """Show only the fields that the choice needs."""
-        of_layer, of_sample = (self.layer, self.only_selected), (self.count, self._sides, self.distance_m, self.weights)
+        of_layer = (self.layer, self.only_selected)
+        of_sample = (self.count, self._sides, self.distance_m, self.weights, self.density, self.checked)
         hidden = {
-            Where.VISIBLE: (*of_layer, *of_sample, self.checked),
-            Where.POLYGONS: (*of_sample, self.checked),
-            Where.SAMPLED: (),
+            Where.VISIBLE: (*of_layer, *of_sample),
+            Where.POLYGONS: of_sample,
+            Where.SAMPLED: () if self.weights.currentLayer() is not None else (self.density,),
         }
         self._form.show_all_but(hidden[self.chosen])
 

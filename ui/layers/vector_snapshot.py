@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from qgis.core import (
+    Qgis,
+    QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCoordinateTransformContext,
@@ -31,14 +33,18 @@ from qgis.core import (
     QgsVectorLayerFeatureSource,
     QgsWkbTypes,
 )
+from qgis.PyQt.QtCore import Qt
 
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..client.engine_client import EngineClient, Feedback, NoFeedback
 from ..client.stages import Stage, told
+from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr
 from .sources import straightened
 
 FEATURES_BETWEEN_LOOKS = 500
+SERVICES = ("WFS", "OAPIF")
+"""Providers that give no features where their server fails, and only log it, under their names."""
 PREPARATION_PERCENT = 40.0
 """Of the whole, if pictures are rendered; copying layers takes next to no time."""
 
@@ -57,6 +63,7 @@ class VectorSnapshot:
     request: QgsFeatureRequest = field(repr=False)
     boxes: tuple[QgsRectangle, ...] = ()
     """Where features are read, in the layer's CRS; everywhere if there are none."""
+    is_service: bool = False
 
     @classmethod
     def of(
@@ -86,7 +93,8 @@ class VectorSnapshot:
             request.setFilterFids(layer.selectedFeatureIds())
         kinds = [f"field={name}:string" for name in texts] + [f"field={name}:double" for name in numbers or ()]
         fields = QgsVectorLayer(f"NoGeometry?{'&'.join(kinds)}", "", "memory").fields()
-        return cls(layer.name(), layer.crs(), fields, indices, QgsVectorLayerFeatureSource(layer), request)
+        source, is_service = QgsVectorLayerFeatureSource(layer), layer.providerType() in SERVICES
+        return cls(layer.name(), layer.crs(), fields, indices, source, request, is_service=is_service)
 
     def inside(
         self,
@@ -118,8 +126,17 @@ class VectorSnapshot:
 
         Raises:
             Cancelled: the feedback was cancelled.
-            OrthomaskError: the file cannot be written.
+            OrthomaskError: the file cannot be written, or the layer's server failed.
         """
+        with _server_failures() as failures:
+            path = self._write(folder, feedback)
+        if self.is_service and failures:
+            path.unlink()
+            sentence = tr("The server of the layer {} failed.").format(self.name)
+            raise OrthomaskError(ErrorCode.NETWORK, sentence, tr("Try again later."), "\n".join(failures))
+        return path
+
+    def _write(self, folder: Path, feedback: Optional[Feedback]) -> Path:
         path = _free_path(folder, self.layer_name)
         options = QgsVectorFileWriter.SaveVectorOptions()
         options.driverName, options.layerName = "GPKG", self.layer_name
@@ -242,6 +259,23 @@ def text_of(value: object) -> str:
 def file_name(name: str) -> str:
     """A layer's name, made valid for file systems."""
     return re.sub(r"[^\w .()-]+", "_", name).strip(" .")[:60] or "layer"
+
+
+@contextmanager
+def _server_failures() -> Iterator[list[str]]:
+    """What the providers of services log meanwhile, in whichever thread."""
+    failures: list[str] = []
+
+    def note(words: str, tag: str, level: Qgis.MessageLevel) -> None:
+        if tag in SERVICES and level in (Qgis.MessageLevel.Warning, Qgis.MessageLevel.Critical):
+            failures.append(words)
+
+    told: Any = present(QgsApplication.messageLog()).messageReceived
+    told.connect(note, Qt.ConnectionType.DirectConnection)  # at once: the task would have ended before
+    try:
+        yield failures
+    finally:
+        told.disconnect(note)
 
 
 def _free_path(folder: Path, name: str) -> Path:

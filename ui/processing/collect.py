@@ -138,7 +138,7 @@ class CollectAlgorithm(OrthomaskAlgorithm):
         for warning in answer.warnings:
             feedback.pushWarning(warning)
         count = sum(answer.labels.values())
-        words = tr_n("{} label in {} areas, {} images, in {}.", "{} labels in {} areas, {} images, in {}.", count)
+        words = tr_n("{} label; areas: {}, images: {}; in {}.", "{} labels; areas: {}, images: {}; in {}.", count)
         numbers = (in_digits(number) for number in (count, answer.areas, len(answer.images)))
         feedback.pushInfo(words.format(*numbers, time_in_words(answer.seconds)))
         for line in answer.attributions:
@@ -170,6 +170,11 @@ class CollectAlgorithm(OrthomaskAlgorithm):
         self.add(
             QgsProcessingParameterRasterLayer("WEIGHTS", tr("Weights"), optional=True),
             tr("A raster file whose values weight the sampling, such as people per pixel (WorldPop, GHS-POP)."),
+        )
+        self.add(
+            QgsProcessingParameterBoolean("DENSITY", tr("Weights are per area"), False),
+            tr("The raster holds numbers per area, such as people per km², not per pixel."),
+            advanced=True,
         )
         self.add(QgsProcessingParameterNumber("COUNT", tr("Number"), WHOLE, 20, minValue=1), tr("Number of squares."))
         self.add(
@@ -282,6 +287,7 @@ class CollectAlgorithm(OrthomaskAlgorithm):
         return Sampled(
             within=within.id() if within is not None else "",
             weights=image_of(weights).path if weights is not None else "",
+            density=self.parameterAsBool(parameters, "DENSITY", context),
             count=self.parameterAsInt(parameters, "COUNT", context),
             size_px=self.parameterAsInt(parameters, "SIZE", context),
             size_m=self.parameterAsDouble(parameters, "SIZE_M", context) if in_metres else 0.0,

@@ -92,12 +92,16 @@ def test_buildings_and_tiles_of_the_visible_map(window, tiles, engine, bar, dock
     assert project.labels.metadata().rights() == ["© OpenStreetMap contributors"]
     assert project.labels.metadata().licenses() == ["ODbL 1.0"]
     assert "data of 2026-11-29" in project.labels.metadata().history()[0]
-    groups = [node.name() for node in QgsProject.instance().layerTreeRoot().children()]
-    assert groups[:2] == ["labels", f"Images of {asked['output_dir'].rpartition('/')[2]}"]
+    group = QgsProject.instance().layerTreeRoot().children()[0]
+    assert group.name() == project.name == Path(asked["output_dir"]).name
+    assert [node.name() for node in group.children()] == ["areas", "labels", "Images"]
     mosaics = [layer for layer in QgsProject.instance().mapLayers().values() if layer.source().endswith(".vrt")]
     assert sorted(layer.name() for layer in mosaics) == ["zoom 19", "zoom 20"]
     assert all(layer.isValid() and layer.metadata().rights() == ["© Town of Banepa"] for layer in mosaics)
-    assert "3 labels in 2 areas, 2 images" in window.run_bar.status.text()
+    assert [chooser.currentLayer().name() for chooser in (dock.label.layer_chooser, dock.train.data.image)] == [
+        "zoom 20"
+    ] * 2
+    assert "3 labels; areas: 2, images: 2" in window.run_bar.status.text()
     assert "SECRET" not in json.dumps(QgsProject.instance().readEntry("orthomask", "licences")[0])
 
 
