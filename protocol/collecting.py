@@ -152,7 +152,7 @@ class Imagery:
             is required.
         attribution: the line to show with them.
         date: when the images were taken, if known.
-        per_second: most requests to a tile server.
+        per_second: most tiles, or images of another server, that are asked for in a second.
         access: as in `VectorLabels`; `GDAL_HTTP_USERPWD`, `GDAL_HTTP_HEADERS` and `GDAL_HTTP_REFERER` also for tiles.
     """
 

@@ -23,13 +23,14 @@ META = '<meta osm_base="2026-11-29T20:00:00Z"/>'
 
 
 class Reply(NamedTuple):
-    """`cut`: bytes that are announced, but never sent."""
+    """`cut`: bytes that are announced, but never sent; `hangs`: nothing is sent until the server ends."""
 
     content: bytes
     status: int = 200
     kind: str = "application/octet-stream"
     headers: tuple[tuple[str, str], ...] = ()
     cut: int = 0
+    hangs: bool = False
 
 
 class Asked(NamedTuple):
@@ -51,7 +52,7 @@ class Server:
 
 @contextmanager
 def serving(usual: Callable[[str], Reply]) -> Iterator[Server]:
-    found = Server(usual)
+    found, over = Server(usual), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -64,6 +65,9 @@ def serving(usual: Callable[[str], Reply]) -> Iterator[Server]:
             asked = Asked(self.path, query, headers.get("User-Agent", ""), headers.get("Authorization", ""))
             found.asked.append(asked)
             reply = found.replies.pop(0) if found.replies else found.usual(self.path)
+            if reply.hangs:
+                over.wait()
+                return
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)
             for name, value in reply.headers:
@@ -79,6 +83,7 @@ def serving(usual: Callable[[str], Reply]) -> Iterator[Server]:
         found.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield found
+        over.set()
         server.shutdown()
 
 

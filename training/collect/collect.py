@@ -30,13 +30,14 @@ from ...protocol import (
     Sampled,
     to_json,
 )
-from ...protocol.words import tr
+from ...protocol.words import tr, tr_n
 from ..truth.classes import project_classes
 from . import images, labels, places, privacy, project, rasters, recipe
 from .features import Features
 from .grids import MERCATOR, ground_scale, nearest_zoom, pixel_size
 from .places import Place
 from .project import SourceRow
+from .services import explained
 from .web import Clock
 
 CACHE = "cache"
@@ -78,12 +79,12 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
             if tasks:
                 made = images.from_tiles(request, tasks, folder, folder / CACHE, clock, part)
             else:
-                made = images.from_raster(request, found, crs, folder, part)
+                made = images.from_raster(request, found, crs, folder, clock, part)
             project.add_sources(target, [_imagery_row(request.imagery)])
-        recipes = _recipes(request, folder, target, made, counts)
+        recipes, told = _recipes(request, folder, found, made, counts)
         result = CollectResult(
             str(target),
-            tuple(str(path) for batch in made.batches.values() for path in batch),
+            tuple(str(path) for batch in made.batches.values() for path in batch.values()),
             tuple(map(str, recipes)),
             len(found),
             counts,
@@ -92,7 +93,7 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
             made.missing,
             labels.attribution(request),
             round(time.monotonic() - start, 3),
-            warnings + made.warnings(),
+            warnings + made.warnings() + told,
         )
         _record(request, result, folder)
     return result
@@ -147,7 +148,10 @@ def _sides(request: CollectRequest, sample: Sampled, progress: Progress) -> Call
 
 
 def _own_gsd(request: CollectRequest, imagery: Imagery, progress: Progress) -> float:
-    with privacy.hidden(imagery.access), open_image(rasters.image_of(imagery, request.contact), progress) as source:
+    with (
+        explained(imagery.url, imagery.access),
+        open_image(rasters.image_of(imagery, request.contact), progress) as source,
+    ):
         return math.sqrt(math.prod(source.gsd_m))
 
 
@@ -182,19 +186,27 @@ def _imagery_row(imagery: Imagery) -> SourceRow:
 
 
 def _recipes(
-    request: CollectRequest, folder: Path, target: Path, made: images.Collected, counts: dict[str, int]
-) -> list[Path]:
-    """A recipe for each batch that has images, if there are labels."""
-    written = []
-    if request.imagery and any(counts.values()):
-        rights = "; ".join(labels.attribution(request))
-        for batch, paths in made.batches.items():
-            if paths:
-                with open_image(Image(str(paths[0]))) as source:
-                    gsd_m = math.sqrt(math.prod(source.gsd_m))
-                written.append(folder / f"{batch}.toml")
-                recipe.write(written[-1], paths, project_classes(str(target)), request.imagery, rights, gsd_m)
-    return written
+    request: CollectRequest, folder: Path, found: list[Place], made: images.Collected, counts: dict[str, int]
+) -> tuple[list[Path], tuple[str, ...]]:
+    """Write a recipe for each batch, if there are labels; and a warning that counts areas that teach nothing."""
+    if not request.imagery or not any(counts.values()):
+        return [], ()
+    target, written = folder / COLLECTED_PROJECT, []
+    rights, classes = "; ".join(labels.attribution(request)), project_classes(str(target))
+    used, empty = project.taught(target, found)
+    for batch, paths in made.batches.items():
+        learnt = [path for number, path in paths.items() if used[number]]
+        if learnt:
+            with open_image(Image(str(learnt[0]))) as source:
+                gsd_m = math.sqrt(math.prod(source.gsd_m))
+            written.append(folder / f"{batch}.toml")
+            recipe.write(written[-1], learnt, classes, labels.licence(request), rights, gsd_m)
+    words = tr_n(
+        "{} area without labels is in no recipe: if nothing is there, confirm it in the Label panel.",
+        "{} areas without labels are in no recipe: if nothing is there, confirm it in the Label panel.",
+        empty,
+    )
+    return written, (words.format(empty),) if empty else ()
 
 
 def _record(request: CollectRequest, result: CollectResult, folder: Path) -> None:

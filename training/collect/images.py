@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,29 +18,34 @@ from ...engine.progress import Progress
 from ...protocol import COLLECTED_IMAGES, ZOOMS, CollectRequest, ErrorCode, Imagery, OrthomaskError
 from ...protocol.words import tr, tr_n
 from . import pictures, privacy, rasters
-from .grids import MERCATOR, TileRange, nearest_zoom, pixel_size, tiles_of
+from .grids import MERCATOR, TILE_PX, TileRange, nearest_zoom, pixel_size, tiles_of
 from .places import Place
+from .services import SERVICE, explained
 from .tiles import MOST_BYTES, Tiles
 from .web import Client, Clock
 
 MOST_PX = 8192
 """Most pixels along an image."""
+FINER = 0.05
+"""A resolution that is finer than the raster's by less than this share is the same."""
 
 
 @dataclass
 class Collected:
-    """The images of each batch, and what there was to fetch."""
+    """The images, and what there was to fetch."""
 
-    batches: dict[str, list[Path]] = field(default_factory=dict)
+    batches: dict[str, dict[int, Path]] = field(default_factory=dict)
+    """Of each batch, by the number of the area."""
     tiles: int = 0
     fetched: int = 0
     missing: int = 0
     without: int = 0
     """Areas of a batch without any pixel."""
+    notes: list[str] = field(default_factory=list)
 
     def warnings(self) -> tuple[str, ...]:
         """What is missing."""
-        told = []
+        told = list(self.notes)
         if self.missing:
             words = tr_n(
                 "{} of {} tiles is missing on the server: nothing is known there.",
@@ -99,11 +105,7 @@ def require_few(tasks: dict[str, list[Task]], most: int) -> int:
     """
     count = sum(task.tiles.number for batch in tasks.values() for task in batch)
     if count > most:
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
-            tr("This takes {:,} tiles; at most {:,} are fetched at once.").format(count, most),
-            tr("Use fewer or smaller areas, or a lower zoom level, or raise the limit."),
-        )
+        raise _too_many(count, most)
     return count
 
 
@@ -139,49 +141,61 @@ def from_tiles(
                 made = source.picture(task.tiles, task.bounds, report)
                 _keep(path, made, {**record, "missing": made.missing}, imagery, result)
             if path.exists():
-                result.batches[batch].append(path)
+                result.batches[batch][task.number] = path
     result.fetched, result.missing = client.asked, source.missing
     return result
 
 
 def from_raster(
-    request: CollectRequest, places: Sequence[Place], crs: str, folder: Path, progress: Progress
+    request: CollectRequest, places: Sequence[Place], crs: str, folder: Path, clock: Clock, progress: Progress
 ) -> Collected:
     """Make the images from a raster, at each resolution.
 
     Raises:
-        OrthomaskError: it cannot be read; images made so far are kept.
+        OrthomaskError: it cannot be read, or an area or all of them are too large; images made so far are kept.
     """
     assert request.imagery is not None
-    imagery, result, total = request.imagery, Collected(), 0
-    gsds = gsds_of(imagery)
-    with privacy.hidden(imagery.access), ExitStack() as stack:
+    imagery, gsds = request.imagery, gsds_of(request.imagery)
+    result = Collected({batch: {} for batch in gsds})
+    with explained(imagery.url, imagery.access), ExitStack() as stack:
         source = stack.enter_context(open_image(rasters.image_of(imagery, request.contact), progress))
-        for batch, gsd in zip(imagery.batches, gsds):
-            result.batches[batch] = []
-            with rasters.reading(source, gsd) as reader:
-                for number, place in enumerate(places):
-                    words = tr("Fetching images: {} of {}").format(total + 1, len(places) * len(gsds))
-                    progress.report(total / (len(places) * len(gsds)), words)
-                    total += 1
-                    path = _path(folder, batch, number)
-                    record = _record(imagery, place.polygon.bounds, batch)
-                    if pictures.recorded(path) != record:
-                        window = rasters.window_of(reader, place.polygon, crs)
-                        if window and max(window.width, window.height) > MOST_PX:
-                            raise too_large(place, max(window.width, window.height))
-                        made = rasters.picture(reader, window, progress) if window else pictures.Picture.nothing()
-                        _keep(path, made, record, imagery, result)
-                    if path.exists():
-                        result.batches[batch].append(path)
+        cuts = {
+            (batch, number): rasters.cutout(source, place.polygon, crs, gsd)
+            for batch, gsd in gsds.items()
+            for number, place in enumerate(places)
+        }
+        _require_bounded(cuts, places, request.most_tiles)
+        for done, ((batch, number), cut) in enumerate(cuts.items()):
+            progress.report(done / len(cuts), tr("Fetching images: {:,} of {:,}").format(done + 1, len(cuts)))
+            path, record = _path(folder, batch, number), _record(imagery, places[number].polygon.bounds, batch)
+            if pictures.recorded(path) != record:
+                clock.sleep(1 / imagery.per_second if SERVICE.search(imagery.url) else 0, progress)
+                made = rasters.picture(source, cut, progress) if cut else pictures.Picture.nothing()
+                _keep(path, made, record, imagery, result)
+            if path.exists():
+                result.batches[batch][number] = path
+        own = max(source.gsd_m)
+    if any(0 < gsd < own * (1 - FINER) for gsd in gsds.values()):
+        words = tr("The raster has {:.2g} m per pixel: images of a finer resolution keep that.")
+        result.notes.append(words.format(own))
     return result
 
 
-def gsds_of(imagery: Imagery) -> tuple[float, ...]:
-    """Resolutions of the batches of a raster, metres; 0 for its own. A zoom stands for that at the equator."""
-    if imagery.zooms:
-        return tuple(pixel_size(zoom) for zoom in sorted(set(imagery.zooms)))
-    return tuple(sorted(set(imagery.gsds_m), reverse=True)) or (0.0,)
+def _require_bounded(cuts: dict[tuple[str, int], rasters.Cutout | None], places: Sequence[Place], most: int) -> None:
+    """Raise if an image is too large, or all of them are as large as too many tiles."""
+    sizes = {number: max(cut.height, cut.width) for (_, number), cut in cuts.items() if cut}
+    for number, side_px in sizes.items():
+        if side_px > MOST_PX:
+            raise too_large(places[number], side_px)
+    count = sum(math.ceil(cut.height / TILE_PX) * math.ceil(cut.width / TILE_PX) for cut in cuts.values() if cut)
+    if count > most:
+        raise _too_many(count, most)
+
+
+def gsds_of(imagery: Imagery) -> dict[str, float]:
+    """The resolution of each batch of a raster, metres; 0 for its own. A zoom stands for that at the equator."""
+    sizes = [pixel_size(zoom) for zoom in sorted(set(imagery.zooms))] or sorted(set(imagery.gsds_m), reverse=True)
+    return dict(zip(imagery.batches, sizes or [0.0]))
 
 
 def too_large(place: Place, side_px: float) -> OrthomaskError:
@@ -205,9 +219,17 @@ def _beyond(place: Place) -> OrthomaskError:
 
 def _paths(tasks: dict[str, list[Task]], folder: Path, result: Collected) -> Iterator[tuple[Task, str, Path]]:
     for batch, ordered in tasks.items():
-        result.batches[batch] = []
+        result.batches[batch] = {}
         for task in ordered:
             yield task, batch, _path(folder, batch, task.number)
+
+
+def _too_many(count: int, most: int) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.BAD_REQUEST,
+        tr("This takes {:,} tiles; at most {:,} are fetched at once.").format(count, most),
+        tr("Use fewer or smaller areas, or a coarser resolution, or raise the limit."),
+    )
 
 
 def _path(folder: Path, batch: str, number: int) -> Path:

@@ -62,7 +62,8 @@ def collect(
         parts.append(moved(found, WGS84, crs))
         rows.append(SourceRow("labels", request.osm.extract or request.osm.server, OSM_ATTRIBUTION, OSM_LICENCE, date))
     for number, source in enumerate(request.vectors, shares - len(request.vectors)):
-        found, own = vectors.collect(source, areas, crs, progress.part(number / shares, (number + 1) / shares))
+        part = progress.part(number / shares, (number + 1) / shares)
+        found, own = vectors.collect(source, areas, crs, request.contact, part)
         parts.append(moved(found, own, crs))
         rows.append(_row(source))
     whole, warnings = settled(joined(parts))
@@ -75,6 +76,16 @@ def attribution(request: CollectRequest) -> tuple[str, ...]:
     lines += [source.attribution for source in request.vectors]
     lines += [request.imagery.attribution or request.imagery.licence] if request.imagery else []
     return tuple(dict.fromkeys(filter(None, lines)))
+
+
+def licence(request: CollectRequest) -> str:
+    """The licences of all data, for the card of a model that learns from them."""
+    labels = [OSM_LICENCE] if request.osm else []
+    labels += [source.licence for source in request.vectors]
+    images = [request.imagery.licence] if request.imagery else []
+    named = {"images": images, "labels": labels}
+    texts = (f"{what}: {', '.join(dict.fromkeys(filter(None, of)))}" for what, of in named.items() if any(of))
+    return "; ".join(texts)
 
 
 def class_names(osm_source: OpenStreetMap | None, sources: Sequence[VectorLabels], found: Features) -> list[str]:

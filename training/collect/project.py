@@ -15,9 +15,10 @@ import shapely
 
 from ...engine.outputs import refuse_in_use, writing
 from ...engine.progress import Progress
-from ...engine.shapes.layers import write_layer
+from ...engine.shapes.layers import read_layer, write_layer
 from ...engine.shapes.vector_files import layers_of, read_column
 from ...protocol import (
+    AREA_CHECKED,
     LABEL_CHANGED,
     LABEL_ORIGIN,
     LABEL_RUN,
@@ -27,6 +28,7 @@ from ...protocol import (
     Origin,
     Outline,
     ProjectRequest,
+    Split,
 )
 from ..truth import project
 from ..truth.classes import color, project_classes
@@ -113,6 +115,23 @@ def there(target: Path) -> tuple[list[Place], str, dict[str, int]]:
     places, crs = existing(Areas(str(target), "areas"))
     numbers = read_column(str(target), "labels", "class").tolist()
     return places, crs, {info.name: numbers.count(str(info.value)) for info in project_classes(str(target))}
+
+
+def taught(target: Path, places: Sequence[Place]) -> tuple[list[bool], int]:
+    """Whether each area can be learnt from: it is not to do, and it holds labels, or somebody checked that it has none.
+
+    Returns:
+        Also how many are left out because they are empty, and not checked.
+    """
+    _, wkb, _ = read_layer(str(target), "labels", columns=[])
+    tree = shapely.STRtree(shapely.from_wkb(wkb))
+    used, empty = [], 0
+    for place in places:
+        near = tree.query(place.polygon, predicate="intersects")
+        is_empty = place.state != AREA_CHECKED and bool(shapely.touches(place.polygon, tree.geometries[near]).all())
+        used.append(place.split != Split.TODO.value and not is_empty)
+        empty += place.split != Split.TODO.value and is_empty
+    return used, empty
 
 
 def _columns(labels: Features, classes: Sequence[ClassInfo]) -> dict[str, np.ndarray]:

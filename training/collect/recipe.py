@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...engine.outputs import write_atomically
-from ...protocol import COLLECTED_PROJECT, ClassInfo, Imagery
+from ...protocol import COLLECTED_PROJECT, ClassInfo
 
 
 def write(
-    path: Path, images: Sequence[Path], classes: Sequence[ClassInfo], imagery: Imagery, attribution: str, gsd_m: float
+    path: Path, images: Sequence[Path], classes: Sequence[ClassInfo], licence: str, attribution: str, gsd_m: float
 ) -> None:
     """Write a recipe whose paths start at its own folder: `orthomask train RECIPE --data FOLDER`."""
     lines = [
         "# orthomask train FILE --data FOLDER --out RUN, with the folder of this file as FOLDER",
         f"name = {_text(path.stem)}",
         f"gsd_m = {gsd_m:.4g}",
-        f"licence = {_text(imagery.licence)}",
+        f"licence = {_text(licence)}",
         f"attribution = {_text(attribution)}",
     ]
     for info in classes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from ...protocol import ErrorCode, Imagery, OrthomaskError
@@ -133,6 +135,7 @@ def decoded(content: bytes) -> Tile:
         ValueError: it is no square of 8-bit colours.
     """
     with (
+        _without_place(),
         rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES"),
         MemoryFile(content) as file,
         rasterio.open(file.name, driver=driver_of(content)) as dataset,
@@ -151,6 +154,14 @@ def decoded(content: bytes) -> Tile:
         raise ValueError(f"{len(bands)} bands")
     colours = bands[:3] if len(bands) > 2 else np.repeat(bands[:1], 3, axis=0)
     return Tile(np.where(valid, colours, 0), valid)
+
+
+@contextmanager
+def _without_place() -> Iterator[None]:
+    """Pictures have no georeference: no warning about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def _cut(whole: Tile, transform: Affine, bounds: tuple[float, float, float, float], missing: int) -> Picture:

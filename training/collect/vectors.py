@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,27 +15,29 @@ import shapely
 from ...engine.images.raster import SERVERS
 from ...engine.progress import Progress
 from ...engine.shapes.layers import read_layer
-from ...engine.shapes.vector_files import NOT_READ, choose_layer, crs_of, plain, require_field
+from ...engine.shapes.vector_files import NOT_READ, choose_layer, crs_of, plain, require_field, unreadable
 from ...engine.waiting import patiently
 from ...protocol import ErrorCode, OrthomaskError, VectorLabels
 from ...protocol.words import tr
 from . import privacy
 from .features import Features, boxes_of, joined
+from .services import SERVICE, explained
+from .web import agent
 
-SERVICE = re.compile(r"^[A-Z0-9]{3,}:|://|^/vsi(curl|s3|gs|az)")
-"""What a name begins with or holds that GDAL reads over the network: asked area by area."""
 MOST = 1_000_000
 """More features in an area are an error."""
 
 
-def collect(source: VectorLabels, areas: np.ndarray, crs: str, progress: Progress) -> tuple[Features, pyproj.CRS]:
+def collect(
+    source: VectorLabels, areas: np.ndarray, crs: str, contact: str, progress: Progress
+) -> tuple[Features, pyproj.CRS]:
     """Polygons of a layer around areas `(N,)` in `crs`, and the layer's own CRS, which they are in.
 
     Raises:
         OrthomaskError: the layer cannot be read, or has no such attribute, or no CRS.
     """
     path = privacy.filled(source.path, source.access)
-    with privacy.hidden(source.access), _options(source.access):
+    with explained(source.path, source.access), _options(source.access, contact):
         try:
             layer = patiently(lambda: choose_layer(path, source.layer, ""), progress)
             own = crs_of(path, layer, source.crs)
@@ -49,7 +51,7 @@ def collect(source: VectorLabels, areas: np.ndarray, crs: str, progress: Progres
                 progress.report(number / len(boxes), tr("Reading {}").format(source.name or layer))
                 parts.append(patiently(lambda group=group: _read(source, path, layer, group), progress))  # type: ignore[misc]
         except NOT_READ as error:
-            raise _unreadable(source, error) from error
+            raise unreadable(source.path, error) from error
     return joined(parts), own
 
 
@@ -88,32 +90,17 @@ def _read(source: VectorLabels, path: str, layer: str, boxes: np.ndarray) -> Fea
 
 
 @contextmanager
-def _options(access: Mapping[str, str]) -> Iterator[None]:
-    """GDAL's options while a layer is read: patience with servers, and secrets."""
-    options = {**SERVERS, "GDAL_HTTP_TIMEOUT": "120", **privacy.options(access)}
+def _options(access: Mapping[str, str], contact: str) -> Iterator[None]:
+    """GDAL's options while a layer is read: who asks, patience with servers, and secrets. Warnings are not printed."""
+    options = {**SERVERS, "GDAL_HTTP_TIMEOUT": "120", "GDAL_HTTP_USERAGENT": agent(contact), **privacy.options(access)}
     before = {name: pyogrio.get_gdal_config_option(name) for name in options}
     pyogrio.set_gdal_config_options(options)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
     finally:
         pyogrio.set_gdal_config_options(before)
-
-
-def _unreadable(source: VectorLabels, error: Exception) -> OrthomaskError:
-    if not SERVICE.search(source.path) and not os.path.exists(source.path):
-        return OrthomaskError(
-            ErrorCode.LABELS_UNREADABLE,
-            tr("“{}” does not exist.").format(os.path.basename(source.path)),
-            tr("Check the path."),
-        )
-    return OrthomaskError(
-        ErrorCode.NETWORK if SERVICE.search(source.path) else ErrorCode.LABELS_UNREADABLE,
-        tr("“{}” cannot be read.").format(source.name or os.path.basename(source.path) or source.path),
-        tr("Check the address, the network connection, and your key or password.")
-        if SERVICE.search(source.path)
-        else tr("Choose a vector file such as a GeoPackage."),
-        str(error),
-    )
 
 
 def _elsewhere(source: VectorLabels, layer: str) -> OrthomaskError:

@@ -145,7 +145,7 @@ class Client:
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(getattr(error, "reason", None), TimeoutError):
                 raise _Again(_silent(url, error), BROKEN_WAITS_S) from error
-            raise unreachable(url, error) from error
+            raise unreachable(url, type(error).__name__) from error
         finally:
             self._last = self.clock.now()
         _require_accepted(url, answer)
@@ -238,13 +238,33 @@ def cut_off(url: str, reason: object) -> OrthomaskError:
     )
 
 
-def unreachable(url: str, error: Exception) -> OrthomaskError:
+def unreachable(url: str, details: str) -> OrthomaskError:
     """The error for a server that cannot be reached."""
     return OrthomaskError(
         ErrorCode.NETWORK,
         tr("{} cannot be reached.").format(host_of(url)),
         tr("Check the network connection and the address, then run it again with “resume”."),
-        type(error).__name__,
+        details,
+    )
+
+
+def busy(url: str, details: str) -> OrthomaskError:
+    """The error for a server that wants to be left alone."""
+    return OrthomaskError(
+        ErrorCode.SERVER,
+        tr("{} is busy or limits how often it is asked.").format(host_of(url)),
+        tr("Run it again later with “resume”: finished work is kept."),
+        details,
+    )
+
+
+def refused(url: str, details: str) -> OrthomaskError:
+    """The error for a server that wants a key, or another one."""
+    return OrthomaskError(
+        ErrorCode.SERVER,
+        tr("{} refused access.").format(host_of(url)),
+        tr("Check your key or password, and whether the service allows this."),
+        details,
     )
 
 
@@ -269,17 +289,13 @@ def _require_accepted(url: str, answer: Answer) -> None:
     """Raise unless the server answered, or has nothing there."""
     host, told = host_of(url), _told(answer)
     if answer.status in BUSY:
-        sentence = tr("{} is busy or limits how often it is asked.").format(host)
-        remedy = tr("Run it again later with “resume”: finished work is kept.")
-        error = OrthomaskError(ErrorCode.SERVER, sentence, remedy, told)
-        raise _Again(error, BUSY_WAITS_S, answer.retry_after_s)
+        raise _Again(busy(url, told), BUSY_WAITS_S, answer.retry_after_s)
     if answer.status == 406:
         sentence = tr("{} does not accept requests without a contact.").format(host)
         remedy = tr("Enter your e-mail or web address as the contact, or choose another server.")
         raise OrthomaskError(ErrorCode.SERVER, sentence, remedy, told)
     if answer.status in {401, 403, 407}:
-        remedy = tr("Check your key or password, and whether the service allows this.")
-        raise OrthomaskError(ErrorCode.SERVER, tr("{} refused access.").format(host), remedy, told)
+        raise refused(url, told)
     if answer.status >= 300 and answer.status not in NOT_THERE:
         sentence = tr("{} answered with the error {}.").format(host, answer.status)
         error = OrthomaskError(ErrorCode.SERVER, sentence, tr("Check the address, or try again later."), told)

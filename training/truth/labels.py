@@ -17,7 +17,18 @@ from scipy import ndimage
 from ...engine.images.grid import Window
 from ...engine.images.raster import Source
 from ...engine.shapes.vector_files import choose_layer, is_vector, read_column, require_field
-from ...protocol import BACKGROUND, UNKNOWN, Areas, ClassInfo, ErrorCode, Labels, OrthomaskError, Split, Touch
+from ...protocol import (
+    AREA_CHECKED,
+    BACKGROUND,
+    UNKNOWN,
+    Areas,
+    ClassInfo,
+    ErrorCode,
+    Labels,
+    OrthomaskError,
+    Split,
+    Touch,
+)
 from ...protocol.words import tr, tr_n
 from .area_states import TruthArea, read_areas, settled
 from .burning import burn, strip_height
@@ -238,8 +249,9 @@ def open_truth(
             if raster is None:
                 _draw(source, known, grid, drawn)
             drawn.layers.append(_Layer(first, len(drawn.polygons), raster, source.subtract))
-        _refuse_elsewhere(labels, drawn)
         found, of_areas = read_areas(areas, grid) if areas else (None, ())
+        if not any(area.state == AREA_CHECKED for area in found or ()):  # else it may be empty
+            _refuse_elsewhere(labels, drawn)
         if found and not any(layer.raster for layer in drawn.layers):
             objects = [polygon for polygon, value in zip(drawn.polygons, drawn.values) if value != BACKGROUND]
             found, undrawn = settled(found, objects)

@@ -15,6 +15,7 @@ from ...engine.images.georeference import doubt, full_turn
 from ...engine.shapes.vector_files import batches, crs_of, info_of, plain
 from ...protocol import ErrorCode, OrthomaskError
 from ...protocol.words import tr
+from .classes import is_project
 from .placing import Grid, placed, surroundings
 
 CAD = {"DXF", "DGN", "CAD"}
@@ -25,9 +26,14 @@ MANY = 500_000
 
 @dataclass
 class Tally:
-    """Counts of a layer's features by outcome."""
+    """Counts of a layer's features by outcome.
+
+    Attributes:
+        of_project: the layer is of a label project. One may be of several images: that labels lie outside is no news.
+    """
 
     name: str
+    of_project: bool = False
     features: int = 0
     without_geometry: int = 0
     not_polygons: int = 0
@@ -53,7 +59,7 @@ class Tally:
             (self.not_polygons, tr("{} of {} features in “{}” are points or lines and were left out.")),
             (self.without_area, tr("{} of {} features in “{}” have no area and were left out.")),
             (self.lost, tr("{} of {} features in “{}” cannot be projected to the CRS of the image and were left out.")),
-            (self.outside, tr("{} of {} features in “{}” lie outside the image.")),
+            (0 if self.of_project else self.outside, tr("{} of {} features in “{}” lie outside the image.")),
         )
         return (*(words.format(count, self.features, self.name) for count, words in told if count), *self.doubts)
 
@@ -86,7 +92,7 @@ def read_polygons(path: str, layer: str, columns: Sequence[str], crs: str, grid:
     if info["geometry_type"] is None:
         raise _no_polygons(layer)
     source = crs_of(path, layer, crs)
-    tally = Tally(layer, max(0, int(info["features"])))
+    tally = Tally(layer, is_project(path), max(0, int(info["features"])))
     box = _footprint(grid, source, info["total_bounds"]) if tally.features > MANY else None
     drafted = info["driver"] in CAD
     read = [_on_grid(*batch, source, grid, tally, drafted) for batch in batches(path, layer, columns, box)]

@@ -20,6 +20,7 @@ from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     SOURCES_TABLE,
     Areas,
+    Cancelled,
     ChipsRequest,
     CollectRequest,
     CollectResult,
@@ -90,14 +91,18 @@ def overpass() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def areas(tmp_path: Path) -> Areas:
-    path = tmp_path / "areas.gpkg"
+def write_areas(path: Path, *polygons: shapely.Geometry, **columns: str) -> Areas:
+    values = [np.array([value] * len(polygons), object) for value in columns.values()]
     pyogrio.raw.write(
-        path, shapely.to_wkb(np.array([AREA], object)), [np.array(["north"]), np.array(["train"])], ["name", "split"],
-        layer="areas", driver="GPKG", geometry_type="Polygon", crs="EPSG:3857",
+        path, shapely.to_wkb(np.array(polygons, object)), values, list(columns), layer="areas", driver="GPKG",
+        geometry_type="Polygon", crs="EPSG:3857",
     )  # fmt: skip
     return Areas(str(path))
+
+
+@pytest.fixture
+def areas(tmp_path: Path) -> Areas:
+    return write_areas(tmp_path / "areas.gpkg", AREA, name="north", split="train")
 
 
 def imagery(server: Server, **options: Any) -> Imagery:
@@ -171,6 +176,57 @@ def test_what_was_collected_is_trained_with(areas: Areas, tiles: Server, overpas
     data = LabelledImage(Image(result.images[0]), (Labels(result.project_path),), Areas(result.project_path))
     cut = chips.run(ChipsRequest((data,), str(tmp_path / "chips"), chip_px=64, stride_px=64), Progress())
     assert cut.counts["train"] > 2
+
+
+def test_an_area_without_labels_teaches_only_once_it_is_checked(
+    tiles: Server, overpass: Server, tmp_path: Path
+) -> None:
+    south = shapely.affinity.translate(AREA, 0, -300)
+    both = write_areas(tmp_path / "areas.gpkg", AREA, south, split="train", state="todo")
+    source = OpenStreetMap(server=f"{overpass.url}/api")
+    asked = CollectRequest(str(tmp_path / "out"), both, osm=source, imagery=imagery(tiles), existing=Existing.RESUME)
+    result = do(asked)
+    assert len(result.images) == 2
+    assert "1 area without labels is in no recipe" in result.warnings[-1]
+    assert Path(result.recipes[0]).read_text(encoding="utf-8").count("[[data.projects]]") == 1
+    both = write_areas(tmp_path / "checked.gpkg", AREA, south, split="train", state="checked")
+    result = do(replace(asked, areas=both, existing=Existing.OVERWRITE))
+    assert Path(result.recipes[0]).read_text(encoding="utf-8").count("[[data.projects]]") == 2
+    data = LabelledImage(Image(result.images[1]), (Labels(result.project_path),), Areas(result.project_path))
+    cut = chips.run(ChipsRequest((data,), str(tmp_path / "chips"), chip_px=64, stride_px=64), Progress())
+    assert cut.counts["train"] > 2
+    assert not any("outside" in warning for warning in cut.warnings)
+
+
+class CancelsAt(Progress):
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def show(self, fraction: float, message: str) -> None:
+        assert 0 <= fraction <= 1
+        if self.words in message:
+            raise Cancelled
+
+
+def test_what_was_fetched_before_a_cancel_is_kept(
+    areas: Areas, tiles: Server, overpass: Server, tmp_path: Path
+) -> None:
+    source = OpenStreetMap(server=f"{overpass.url}/api")
+    asked = CollectRequest(str(tmp_path / "out"), areas, osm=source, imagery=imagery(tiles), existing=Existing.RESUME)
+    with pytest.raises(Cancelled):
+        collected(asked, CancelsAt("tiles: 3 of 4"), FakeClock())
+    assert do(asked).fetched == 2
+    assert (len(tiles.asked), len(overpass.asked)) == (4, 1)
+
+
+def test_a_silent_server_is_given_up(
+    areas: Areas, tiles: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "TIMEOUT_S", 0.1)
+    tiles.replies = [Reply(b"", hangs=True)] * 3
+    error = refusal(CollectRequest(str(tmp_path / "out"), areas, imagery=imagery(tiles)))
+    assert (error.code, error.sentence) == (ErrorCode.NETWORK, "127.0.0.1 does not answer.")
+    assert len(tiles.asked) == 3
 
 
 def test_it_resumes_and_asks_for_nothing_twice(areas: Areas, tiles: Server, overpass: Server, tmp_path: Path) -> None:
@@ -352,12 +408,8 @@ def test_too_much_is_refused_before_anything_is_asked(areas: Areas, tiles: Serve
     assert "takes 4 tiles" in refusal(few).sentence
     fine = CollectRequest(str(tmp_path / "out"), areas, imagery=imagery(tiles, zooms=(24,)))
     assert "pixels along a side" in refusal(fine).sentence
-    path = tmp_path / "county.gpkg"
-    pyogrio.raw.write(
-        path, shapely.to_wkb(np.array([AREA.buffer(5000)], object)), [], [], layer="areas", driver="GPKG",
-        geometry_type="Polygon", crs="EPSG:3857",
-    )  # fmt: skip
-    county = CollectRequest(str(tmp_path / "out"), Areas(str(path)), osm=OpenStreetMap(server=f"{tiles.url}/api"))
+    wide = write_areas(tmp_path / "county.gpkg", AREA.buffer(5000))
+    county = CollectRequest(str(tmp_path / "out"), wide, osm=OpenStreetMap(server=f"{tiles.url}/api"))
     assert "up to 25 km²" in refusal(county).sentence
     assert not tiles.asked
 
