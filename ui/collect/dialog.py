@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Optional
 
 from qgis.core import QgsApplication, QgsGeometry, QgsProject
 from qgis.gui import QgisInterface, QgsGui
-from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QDialog, QFormLayout, QGroupBox, QHBoxLayout, QLabel, QScrollArea, QWidget
+from qgis.PyQt.QtCore import Qt, QTimer, QUrl, pyqtSignal
+from qgis.PyQt.QtGui import QDesktopServices, QShowEvent
+from qgis.PyQt.QtWidgets import QDialog, QFormLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QWidget
 
 from ...protocol import Areas, Cancelled, CollectRequest, CollectResult, ErrorCode, OrthomaskError, Sampled
 from ..client.engine_client import EngineClient
@@ -235,7 +236,9 @@ class CollectDialog(QDialog):
         for warning in result.warnings:
             show_warning(bar, warning)
         self.run_bar.stop(words)
-        show_success(bar, words)
+        button, folder = QPushButton(tr("Open folder")), str(Path(result.project_path).parent)
+        button.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(folder)))
+        show_success(bar, words, button)
 
     def _fail(self, error: OrthomaskError) -> None:
         self._end()
