@@ -27,7 +27,7 @@ from .shared import existing_options, json_option, numbers, options, run
 from .truth import areas_of, named
 
 OSM = re.compile(r"osm(?::(?P<preset>\w+))?")
-EXTRACT = (".osm", ".pbf", ".osm.bz2", ".osm.gz")
+EXTRACT = (".osm", ".pbf")
 
 _place_options = [
     click.option("--areas", help="Polygons to collect, each an area: FILE or FILE|LAYER. Instead of sampling:"),
@@ -61,6 +61,8 @@ _label_options = [
     click.option("--labels-licence", default="", help="Licence of labels that are not from OpenStreetMap."),
     click.option("--labels-attribution", default="", help="Attribution of these labels."),
     click.option("--labels-date", default="", help="Date of these labels, such as 2024-05."),
+    click.option("--labels-access", multiple=True, metavar="NAME=VALUE",
+                 help="Secrets for labels from a service: as --access, which is for images only."),
     click.option("--overpass", default=OVERPASS, show_default=True, help="Server to ask for OpenStreetMap."),
     click.option("--contact", default="", help="E-mail or web address that servers are told."),
 ]  # fmt: skip
@@ -141,10 +143,11 @@ def _vectors(text: str, given: dict[str, Any]) -> VectorLabels:
     class_name = next((part[6:] for part in parts if part.startswith("class=")), "")
     layer = named("|".join([path, *(part for part in parts if not part.startswith("class="))]))
     pairs = [value.rpartition("=") for value in given["mapping"]]
+    secrets = _access(given["labels_access"], given["key"] if "{key}" in path else None)
     return VectorLabels(
         layer.path, layer.layer, layer.extra.get("field", ""), {value: name for value, _, name in pairs},
         class_name or "object", False, given["labels_crs"], given["labels_licence"], given["labels_attribution"],
-        given["labels_date"], access=_access(given),
+        given["labels_date"], access=secrets,
     )  # fmt: skip
 
 
@@ -163,14 +166,13 @@ def _imagery(given: dict[str, Any]) -> Imagery | None:
         raise click.UsageError("Zoom levels are whole numbers.")
     return Imagery(
         given["url"], given["licence"], tuple(map(int, zooms)), numbers(given["gsd"], "--gsd"), given["attribution"],
-        given["date"], given["rate"], _access(given),
+        given["date"], given["rate"], _access(given["access"], given["key"]),
     )  # fmt: skip
 
 
-def _access(given: dict[str, Any]) -> dict[str, str]:
-    pairs: Sequence[str] = given["access"]
+def _access(pairs: Sequence[str], key: str | None) -> dict[str, str]:
     found = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
-    return {**found, **({"key": given["key"]} if given["key"] else {})}
+    return {**found, **({"key": key} if key else {})}
 
 
 def _say(result: CollectResult) -> None:

@@ -38,6 +38,7 @@ KEY_NEEDED = (
 """Services whose terms bind the fetching of tiles to a contract: only with the user's own key."""
 
 _TAG = re.compile(r"(?P<key>[^=|&\"\\\[\]\s]+)(=(?P<values>[^=&\"\\\[\]]+))?")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _TILE = ("{x}", "{y}", "{-y}", "{z}", "{q}")
 
 
@@ -84,7 +85,7 @@ class OpenStreetMap:
 
     Attributes:
         rules: an object gets the class of the first one that it meets.
-        extract: a file `.osm`, `.osm.pbf` and so on; empty to ask `server`.
+        extract: a file `.osm` or `.osm.pbf`; empty to ask `server`.
         server: URL of an Overpass API.
     """
 
@@ -173,6 +174,12 @@ class Imagery:
             tr("Name the licence that lets you keep these images and train with them."),
         )
         self._require_allowed()
+        unknown = {part for part in _PLACEHOLDER.findall(self.url) if f"{{{part}}}" not in _TILE} - set(self.access)
+        require(
+            not (self.are_tiles and unknown),
+            tr("The address has no value for {}.").format(", ".join(f"{{{part}}}" for part in sorted(unknown))),
+            tr("Write it out, such as a for {}, or enter your key with the address.").format("{s}"),
+        )
         low, high = ZOOMS
         require(
             all(low <= zoom <= high for zoom in self.zooms),

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,9 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
         _make_room(request.existing, folder)
         warnings: tuple[str, ...] = ()
         if target.exists():
+            _require_same_labels(request, folder)
             found, crs, counts = project.there(target)
+            counts = {name: count for name, count in counts.items() if count or request.osm or request.vectors}
             tasks = _planned(request, found, crs)
         else:
             found, crs, warnings = _places(request, progress.part(0, 0.05))
@@ -73,6 +76,7 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
             tasks = _planned(request, found, crs)
             counts, told = _label(request, found, crs, target, clock, progress.part(0.05, 0.35))
             warnings += told
+            _record(request, None, folder)
         made = images.Collected()
         if request.imagery:
             part = progress.part(0.35, 0.99)
@@ -115,8 +119,9 @@ def _make_room(existing: Existing, folder: Path) -> None:
         with writing(target):
             for path in (target, folder / COLLECTION_FILE):
                 path.unlink(missing_ok=True)
-            if (folder / COLLECTED_IMAGES).exists():
-                shutil.rmtree(folder / COLLECTED_IMAGES)
+            for part in (folder / COLLECTED_IMAGES, folder / CACHE):
+                if part.exists():
+                    shutil.rmtree(part)
 
 
 def _places(request: CollectRequest, progress: Progress) -> tuple[list[Place], str, tuple[str, ...]]:
@@ -209,12 +214,37 @@ def _recipes(
     return written, (words.format(empty),) if empty else ()
 
 
-def _record(request: CollectRequest, result: CollectResult, folder: Path) -> None:
-    """Write down what was asked and found, without secrets."""
+def _require_same_labels(request: CollectRequest, folder: Path) -> None:
+    """Raise if the labels that are there are not the ones that are asked for."""
+    try:
+        before = json.loads((folder / COLLECTION_FILE).read_text(encoding="utf-8"))["request"]
+    except (OSError, ValueError, KeyError):
+        return  # the record was deleted: what is there counts
+    if _labels_of(before) != _labels_of(_public(request)):
+        raise OrthomaskError(
+            ErrorCode.OUTPUT_EXISTS,
+            tr("“{}” holds a collection of other labels.").format(folder),
+            tr("Choose another folder, or overwrite it."),
+        )
+
+
+def _labels_of(asked: dict[str, Any]) -> list[object]:
+    """What decides which labels are collected; layers of QGIS have another path each time, but a name."""
+    names = ("class_field", "class_name", "classes", "subtract")
+    return [asked["osm"], *([v["name"] or v["path"], *(v[name] for name in names)] for v in asked["vectors"])]
+
+
+def _record(request: CollectRequest, result: CollectResult | None, folder: Path) -> None:
+    """Write down what was asked and, in the end, found."""
+    record = {"request": _public(request), "result": result and to_json(result), "version": version()}
+    write_atomically(folder / COLLECTION_FILE, json.dumps(record, ensure_ascii=False, indent=1).encode())
+
+
+def _public(request: CollectRequest) -> dict[str, Any]:
+    """A request as JSON, without secrets."""
     asked = to_json(request)
     for part in (asked["imagery"], *asked["vectors"]):
         for name in ("url", "path"):
             if part and name in part:
                 part[name] = privacy.public(part[name])
-    record = {"request": asked, "result": to_json(result), "version": version()}
-    write_atomically(folder / COLLECTION_FILE, json.dumps(record, ensure_ascii=False, indent=1).encode())
+    return asked

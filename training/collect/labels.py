@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...engine.progress import Progress
+from ...engine.waiting import patiently
 from ...protocol import (
     OSM_ATTRIBUTION,
     OSM_LICENCE,
@@ -55,10 +56,10 @@ def collect(
     Raises:
         OrthomaskError: a source cannot be read.
     """
-    areas, parts, rows = _polygons(places), [], []
+    areas, parts, rows, told = _polygons(places), [], [], tuple[str, ...]()
     shares = len(request.vectors) + bool(request.osm)
     if request.osm:
-        found, date = _from_osm(request, areas, crs, cache, clock, progress.part(0, 1 / shares))
+        found, date, told = _from_osm(request, areas, crs, cache, clock, progress.part(0, 1 / shares))
         parts.append(moved(found, WGS84, crs))
         rows.append(SourceRow("labels", request.osm.extract or request.osm.server, OSM_ATTRIBUTION, OSM_LICENCE, date))
     for number, source in enumerate(request.vectors, shares - len(request.vectors)):
@@ -67,7 +68,7 @@ def collect(
         parts.append(moved(found, own, crs))
         rows.append(_row(source))
     whole, warnings = settled(joined(parts))
-    return clipped(whole, areas), rows, warnings
+    return clipped(whole, areas), rows, told + warnings
 
 
 def attribution(request: CollectRequest) -> tuple[str, ...]:
@@ -99,12 +100,13 @@ def class_names(osm_source: OpenStreetMap | None, sources: Sequence[VectorLabels
 
 def _from_osm(
     request: CollectRequest, areas: np.ndarray, crs: str, cache: Path, clock: Clock, progress: Progress
-) -> tuple[Features, str]:
+) -> tuple[Features, str, tuple[str, ...]]:
     assert request.osm is not None
     boxes = boxes_of(areas, crs, WGS84) + np.array([-MARGIN, -MARGIN, MARGIN, MARGIN])
     if request.osm.extract:
-        progress.report(0, tr("Reading {}").format(Path(request.osm.extract).name))
-        return osm.read(Path(request.osm.extract), request.osm.rules, boxes), ""
+        extract, rules = Path(request.osm.extract), request.osm.rules
+        progress.report(0, tr("Reading {}").format(extract.name))
+        return patiently(lambda: osm.read(extract, rules, boxes), progress), "", ()
     client = Client(cache, request.contact, overpass.PAUSE_S, clock, progress, overpass.MOST_BYTES)
     with tempfile.TemporaryDirectory() as folder:
         return overpass.collect(request.osm, boxes, client, Path(folder))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pyogrio.raw
 import shapely
 
@@ -19,7 +20,6 @@ from ...protocol.words import tr
 from .features import Features
 
 LAYER = "multipolygons"
-SUFFIXES = (".osm", ".pbf", ".osm.bz2", ".osm.gz")
 
 
 def read(path: Path, rules: Sequence[TagRule], boxes: np.ndarray) -> Features:
@@ -32,16 +32,21 @@ def read(path: Path, rules: Sequence[TagRule], boxes: np.ndarray) -> Features:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "osm.ini"
         config.write_text(_config(keys), encoding="utf-8")
+        indexing = "YES" if path.suffix == ".pbf" else "NO"  # fast, but only for ids as they are on the server
+        before = pyogrio.get_gdal_config_option("CPL_TMPDIR")
+        pyogrio.set_gdal_config_options({"CPL_TMPDIR": folder})  # not where the user happens to be
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # on each ring that is not closed; these are left out
                 meta, _, wkb, data = pyogrio.raw.read(
                     path, layer=LAYER, mask=shapely.multipolygons(shapely.box(*boxes.T)).buffer(0),
                     where=" OR ".join(f'"{key}" IS NOT NULL' for key in keys),
-                    CONFIG_FILE=str(config), USE_CUSTOM_INDEXING="NO",
+                    CONFIG_FILE=str(config), USE_CUSTOM_INDEXING=indexing,
                 )  # fmt: skip
         except NOT_READ as error:
             raise _unreadable(path, error) from error
+        finally:
+            pyogrio.set_gdal_config_options({"CPL_TMPDIR": before})
     columns = dict(zip(meta["fields"], data))
     tags = [{key: columns[key][n] for key in keys if columns[key][n]} for n in range(len(wkb))]
     found = [class_of(of_one, rules) for of_one in tags]
@@ -77,6 +82,6 @@ def _unreadable(path: Path, error: Exception) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.LABELS_UNREADABLE,
         (tr("“{}” does not exist.") if missing else tr("“{}” is not a complete OpenStreetMap file.")).format(path.name),
-        tr("Check the path.") if missing else tr("Download the extract again: .osm, .osm.pbf or .osm.bz2."),
+        tr("Check the path.") if missing else tr("Download the extract again, as .osm or .osm.pbf."),
         str(error),
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...engine.outputs import writing
 from ...protocol import ErrorCode, OpenStreetMap, OrthomaskError, TagRule
-from ...protocol.words import tr
+from ...protocol.words import tr, tr_n
 from . import osm
 from .features import Features, joined
 from .web import Answer, Client, cut_off, host_of, require_no_page
@@ -22,12 +23,18 @@ MOST_KM2 = 25.0
 """Of a box; public servers are for small ones."""
 REMARK = re.compile(rb"<remark>\s*(.*?)\s*</remark>", re.DOTALL)
 DATE = re.compile(rb'osm_base="([^"]+)"')
+RELATION = re.compile(rb'<relation id="(\d+)"[^>]*>(.*?)</relation>', re.DOTALL)
+TAG = re.compile(rb'<tag k="([^"]*)" v="([^"]*)"')
+SHOWN = 5
+"""Most broken outlines that a warning names."""
 TAIL = 4096
 """A remark stands in the last bytes of an answer."""
 
 
-def collect(source: OpenStreetMap, boxes: np.ndarray, client: Client, folder: Path) -> tuple[Features, str]:
-    """The objects in boxes `(N, 4)` of WGS 84, each once, and the day of the oldest data.
+def collect(
+    source: OpenStreetMap, boxes: np.ndarray, client: Client, folder: Path
+) -> tuple[Features, str, tuple[str, ...]]:
+    """The objects in boxes `(N, 4)` of WGS 84, each once; the day of the oldest data; and a warning of broken ones.
 
     Args:
         folder: for temporary files.
@@ -35,7 +42,7 @@ def collect(source: OpenStreetMap, boxes: np.ndarray, client: Client, folder: Pa
     Raises:
         OrthomaskError: the server cannot be reached, refuses, is busy, gives up, or sends something else.
     """
-    parts, dates = [], []
+    parts, dates, broken = [], [], set[str]()
 
     def check(answer: Answer) -> None:
         require_answer(source.server, answer)
@@ -48,10 +55,28 @@ def collect(source: OpenStreetMap, boxes: np.ndarray, client: Client, folder: Pa
         if content is None:
             raise _not_overpass(source.server, "404")
         answer = folder / "answer.osm"
-        answer.write_bytes(content)
+        with writing(answer):
+            answer.write_bytes(content)
         parts.append(osm.read(answer, source.rules, box[None]))
+        broken |= asked_for(content, source.rules) - set(parts[-1].sources)
         dates += [found[1].decode()[:10] for found in DATE.finditer(content[:TAIL])]
-    return joined(parts), min(dates, default="")
+    words = tr_n(
+        "{} outline of OpenStreetMap is broken there and was left out: {}",
+        "{} outlines of OpenStreetMap are broken there and were left out: {}",
+        len(broken),
+    )
+    shown = ", ".join(sorted(broken)[:SHOWN]) + (" …" if len(broken) > SHOWN else "")
+    return joined(parts), min(dates, default=""), (words.format(len(broken), shown),) if broken else ()
+
+
+def asked_for(content: bytes, rules: Sequence[TagRule]) -> set[str]:
+    """Ids of the multipolygons of an answer that meet a rule: all of them, also those that cannot be assembled."""
+    found = set()
+    for number, inside in RELATION.findall(content):
+        tags = {key.decode(): value.decode("utf-8", "replace") for key, value in TAG.findall(inside)}
+        if tags.get("type") == "multipolygon" and osm.class_of(tags, rules) is not None:
+            found.add(f"relation/{int(number)}")
+    return found
 
 
 def query(rules: Sequence[TagRule], box: Sequence[float]) -> str:

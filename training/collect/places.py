@@ -13,7 +13,7 @@ import shapely
 from ...engine.images.regions import mended, polygonal, reprojected
 from ...engine.progress import Progress
 from ...engine.shapes.layers import read_layer
-from ...engine.shapes.vector_files import NOT_READ, choose_layer, crs_of, fields_of, unreadable
+from ...engine.shapes.vector_files import NOT_READ, choose_layer, crs_of, fields_of, plain, unreadable
 from ...protocol import (
     AREA_CHECKED,
     AREA_STATE,
@@ -65,11 +65,11 @@ def existing(areas: Areas) -> tuple[list[Place], str]:
     for number, geometry in enumerate(shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))):
         polygon = mended(geometry) if geometry is not None else shapely.Polygon()
         if polygon.area > 0:
-            texts = (str(values[name][number] or "") if name in values else "" for name in
+            texts = (plain(values[name][number]) if name in values else "" for name in
                      ("name", areas.split_field, AREA_STATE))  # fmt: skip
             name, split, state = texts
             usual = Split.TRAIN.value if areas.split_field not in there else Split.TODO.value
-            places.append(Place(name or f"area {number + 1}", split or usual, state, polygon))
+            places.append(Place(name or f"area {number + 1}", split.lower() or usual, state, polygon))
     if not places:
         raise OrthomaskError(
             ErrorCode.AREAS_EMPTY,

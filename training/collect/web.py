@@ -233,7 +233,7 @@ def cut_off(url: str, reason: object) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.NETWORK,
         tr("The answer of {} broke off.").format(host_of(url)),
-        tr("Run it again with “resume”: finished work is kept."),
+        tr("Run it again: what was fetched is kept."),
         type(reason).__name__,
     )
 
@@ -243,7 +243,7 @@ def unreachable(url: str, details: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.NETWORK,
         tr("{} cannot be reached.").format(host_of(url)),
-        tr("Check the network connection and the address, then run it again with “resume”."),
+        tr("Check the network connection and the address, then run it again: what was fetched is kept."),
         details,
     )
 
@@ -253,7 +253,7 @@ def busy(url: str, details: str) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.SERVER,
         tr("{} is busy or limits how often it is asked.").format(host_of(url)),
-        tr("Run it again later with “resume”: finished work is kept."),
+        tr("Run it again later: what was fetched is kept."),
         details,
     )
 
@@ -272,7 +272,7 @@ def _silent(url: str, error: Exception) -> OrthomaskError:
     return OrthomaskError(
         ErrorCode.NETWORK,
         tr("{} does not answer.").format(host_of(url)),
-        tr("Run it again later with “resume”: finished work is kept."),
+        tr("Run it again later: what was fetched is kept."),
         type(error).__name__,
     )
 

@@ -85,7 +85,7 @@ class FrozenVectors:
         columns = {CLASS_FIELD: class_field} if class_field else {}
         told = rights_of(layer)
         labels = VectorLabels(
-            path=public_source(layer.source()) or layer.name(),
+            path=f"{public_source(layer.source()) or layer.name()} {class_field}",
             class_field=CLASS_FIELD if class_field else "",
             class_name="" if class_field else class_name,
             licence=told[0] if told else "",

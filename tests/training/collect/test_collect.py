@@ -345,6 +345,25 @@ def test_an_extract_gives_the_same_and_farmyards_are_cut_out(areas: Areas, tmp_p
     assert "not a complete OpenStreetMap file" in refusal(asked).sentence
 
 
+def test_outlines_that_are_broken_in_openstreetmap_are_told(areas: Areas, overpass: Server, tmp_path: Path) -> None:
+    lost = '<relation id="99"><member type="way" ref="98" role="outer"/><tag k="type" v="multipolygon"/>'
+    lost += '<tag k="building" v="yes"/></relation>'
+    overpass.replies = [Reply(MAP.replace(b"</osm>", lost.encode() + b"</osm>"))]
+    result = do(CollectRequest(str(tmp_path / "out"), areas, osm=OpenStreetMap(server=f"{overpass.url}/api")))
+    assert result.labels == {"building": 3}
+    assert result.warnings == ("1 outline of OpenStreetMap is broken there and was left out: relation/99",)
+
+
+def test_other_labels_do_not_resume_a_collection(areas: Areas, tiles: Server, overpass: Server, tmp_path: Path) -> None:
+    asked = CollectRequest(str(tmp_path / "out"), areas, imagery=imagery(tiles), existing=Existing.RESUME)
+    do(asked)
+    labelled = replace(asked, osm=OpenStreetMap(server=f"{overpass.url}/api"))
+    assert "of other labels" in refusal(labelled).sentence
+    assert do(replace(asked, imagery=imagery(tiles, zooms=(17, 18)))).labels == {}
+    assert do(replace(labelled, existing=Existing.OVERWRITE)).labels == {"building": 3}
+    assert do(replace(labelled, existing=Existing.OVERWRITE)).fetched == 4  # anew
+
+
 def test_a_cadastre_gives_classes_by_attribute(areas: Areas, tmp_path: Path) -> None:
     bowtie = shapely.Polygon([inner(x, y, 1).bounds[:2] for x, y in ((60, 60), (80, 80), (80, 60), (60, 80))])
     shapes = [degrees(each) for each in (HOUSE, YARD, inner(2, 100, 10), bowtie)]
@@ -419,6 +438,7 @@ def test_too_much_is_refused_before_anything_is_asked(areas: Areas, tiles: Serve
     [
         (lambda: Imagery("https://a.org/{z}/{x}/{y}.png", " ", (17,)), "licence"),
         (lambda: Imagery("https://a.org/{z}/{x}/{y}.png", LICENCE), "zoom level"),
+        (lambda: Imagery("https://{s}.org/{z}/{x}/{y}.png", LICENCE, (17,)), "no value for {s}"),
         (lambda: Imagery("https://a.tile.openstreetmap.org/{z}/{x}/{y}.png", LICENCE, (17,)), "in bulk"),
         (lambda: Imagery("https://mt1.google.com/vt?x={x}&y={y}&z={z}", LICENCE, (17,)), "contract"),
         (lambda: TagRule('building"];node(1);out;['), "not a tag"),
