@@ -54,7 +54,7 @@ class CollectDialog(QDialog):
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
         self.setObjectName("OrthomaskCollect")
-        self.setWindowTitle(tr("Collect labels and imagery"))
+        self.setWindowTitle(tr("Collect labels and images"))
         self._iface, self._client = iface, client.another()
         self._task: Optional[EngineTask] = None
         self._project_closed = False

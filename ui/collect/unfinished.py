@@ -27,7 +27,7 @@ def unfinished_folder(request: CollectRequest) -> Optional[str]:
 
 def begin(request: CollectRequest, name: str) -> CollectRequest:
     """`request`, whose folder is the parent of all, with its own folder; remembered until `end`."""
-    folder = unfinished_folder(request) or new_folder(request.output_dir, "collected", name)
+    folder = unfinished_folder(request) or new_folder(request.output_dir, name, "collected")
     UNFINISHED_COLLECTION.set(json.dumps({"request": to_json(request), "folder": folder}))
     return replace(request, output_dir=folder, existing=Existing.RESUME)
 

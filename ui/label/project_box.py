@@ -69,7 +69,7 @@ class ProjectBox(QGroupBox):
         self._timer.setInterval(PAUSE_MS)
         self.chooser = QComboBox()
         self.new_button, self.open_button = QPushButton(tr("New…")), QPushButton(tr("Open…"))
-        self.collect_button = QPushButton(icon("collect"), tr("Collect labels and imagery…"))
+        self.collect_button = QPushButton(tr("Collect labels and images…"))
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.legend = QListWidget()

@@ -68,7 +68,7 @@ class CollectAlgorithm(OrthomaskAlgorithm):
     """A folder with a label project and images."""
 
     NAME = "collect"
-    TITLE = mark("Collect labels and imagery")
+    TITLE = mark("Collect labels and images")
     HELP = mark(
         "Makes a label project: labels from OpenStreetMap or any polygon layer, such as a WFS or a cadastre, and "
         "images from XYZ tiles, a WMS, a WMTS or a file, for areas, an extent, or random squares, for example where "
