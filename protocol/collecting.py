@@ -37,7 +37,7 @@ KEY_NEEDED = (
 )  # fmt: skip
 """Services whose terms bind the fetching of tiles to a contract: only with the user's own key."""
 
-_TAG = re.compile(r"(?P<key>[^=|&\"\\\[\]\s]+)(=(?P<values>[^=&\"\\\[\]]+))?")
+_TAG = re.compile(r"(?P<key>[^=|&,;'\"\\\[\]\s]+)(=(?P<values>[^=&\"\\\[\]]+))?")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _TILE = ("{x}", "{y}", "{-y}", "{z}", "{q}")
 

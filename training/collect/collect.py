@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...engine.compute.devices import version
 from ...engine.images.raster import open_image
-from ...engine.outputs import claimed, refuse_in_use, write_atomically, writing
+from ...engine.outputs import claimed
 from ...engine.progress import Progress
 from ...protocol import (
-    COLLECTED_IMAGES,
     COLLECTED_PROJECT,
-    COLLECTION_FILE,
     ZOOMS,
+    Areas,
     CollectRequest,
     CollectResult,
-    ErrorCode,
-    Existing,
     Image,
     Imagery,
-    OrthomaskError,
     Sampled,
-    to_json,
 )
 from ...protocol.words import tr, tr_n
 from ..truth.classes import project_classes
-from . import images, labels, places, privacy, project, rasters, recipe
+from . import images, labels, places, privacy, project, rasters, recipe, record
 from .features import Features
 from .grids import MERCATOR, ground_scale, nearest_zoom, pixel_size
 from .places import Place
@@ -63,28 +54,31 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
     start, folder = time.monotonic(), Path(request.output_dir).absolute()
     target = folder / COLLECTED_PROJECT
     with claimed(folder):
-        _make_room(request.existing, folder)
         warnings: tuple[str, ...] = ()
-        if target.exists():
-            _require_same_labels(request, folder)
+        resumed, anew = record.is_resumed(folder, request), target.exists()
+        if resumed:
             found, crs, counts = project.there(target)
             counts = {name: count for name, count in counts.items() if count or request.osm or request.vectors}
-            tasks = _planned(request, found, crs)
+            tasks, cuts = _planned(request, found, crs, progress)
         else:
             found, crs, warnings = _places(request, progress.part(0, 0.05))
             labels.require_small(request, found, crs)
-            tasks = _planned(request, found, crs)
+            tasks, cuts = _planned(request, found, crs, progress)
+            if anew:
+                record.remove(folder, f"{CACHE}/*")
             counts, told = _label(request, found, crs, target, clock, progress.part(0.05, 0.35))
             warnings += told
-            _record(request, None, folder)
+            if anew:
+                record.remove(folder, *record.MADE)
+            record.write(folder, request, found, None)
         made = images.Collected()
-        if request.imagery:
+        if asked := request.imagery:
             part = progress.part(0.35, 0.99)
             if tasks:
-                made = images.from_tiles(request, tasks, folder, folder / CACHE, clock, part)
+                made = images.from_tiles(asked, request.contact, tasks, folder, folder / CACHE, clock, part)
             else:
-                made = images.from_raster(request, found, crs, folder, clock, part)
-            project.add_sources(target, [_imagery_row(request.imagery)])
+                made = images.from_raster(asked, request.contact, cuts, found, folder, clock, part)
+            project.add_sources(target, [_imagery_row(asked)])
         recipes, told = _recipes(request, folder, found, made, counts)
         result = CollectResult(
             str(target),
@@ -99,37 +93,15 @@ def collected(request: CollectRequest, progress: Progress, clock: Clock) -> Coll
             round(time.monotonic() - start, 3),
             warnings + made.warnings() + told,
         )
-        _record(request, result, folder)
+        record.write(folder, request, found, result)
     return result
 
 
-def _make_room(existing: Existing, folder: Path) -> None:
-    """Remove or keep what an earlier run left, as the request says."""
-    target = folder / COLLECTED_PROJECT
-    if not target.exists() and not (folder / COLLECTION_FILE).exists():
-        return
-    if existing is Existing.REFUSE:
-        raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS,
-            tr("“{}” already holds a collection.").format(folder),
-            tr("Choose another folder, resume it, or overwrite it."),
-        )
-    if existing is Existing.OVERWRITE:
-        refuse_in_use(target)
-        with writing(target):
-            for path in (target, folder / COLLECTION_FILE):
-                path.unlink(missing_ok=True)
-            for part in (folder / COLLECTED_IMAGES, folder / CACHE):
-                if part.exists():
-                    shutil.rmtree(part)
-
-
 def _places(request: CollectRequest, progress: Progress) -> tuple[list[Place], str, tuple[str, ...]]:
-    if request.areas:
-        return *places.existing(request.areas), ()
-    assert request.sample is not None
-    found, warnings = places.sampled(request.sample, _sides(request, request.sample, progress), progress)
-    return found, MERCATOR, warnings
+    if request.sample:
+        found, warnings = places.sampled(request.sample, _sides(request, request.sample, progress), progress)
+        return found, MERCATOR, warnings
+    return *places.existing(request.areas or Areas("")), ()
 
 
 def _sides(request: CollectRequest, sample: Sampled, progress: Progress) -> Callable[[float], tuple[float, float]]:
@@ -160,13 +132,18 @@ def _own_gsd(request: CollectRequest, imagery: Imagery, progress: Progress) -> f
         return math.sqrt(math.prod(source.gsd_m))
 
 
-def _planned(request: CollectRequest, found: list[Place], crs: str) -> dict[str, list[images.Task]]:
-    """The images to make from tiles; none if the imagery is a raster."""
-    if request.imagery is None or not request.imagery.are_tiles:
-        return {}
-    tasks = images.plan(request.imagery, found, crs)
-    images.require_few(tasks, request.most_tiles)
-    return tasks
+def _planned(
+    request: CollectRequest, found: list[Place], crs: str, progress: Progress
+) -> tuple[dict[str, list[images.Task]], images.Cutouts]:
+    """The images to make, from tiles or from a raster, before anything is fetched."""
+    asked, most = request.imagery, request.most_tiles
+    if asked is None:
+        return {}, {}
+    if not asked.are_tiles:
+        return {}, images.cutouts(asked, request.contact, most, found, crs, progress)
+    tasks = images.plan(asked, found, crs)
+    images.require_few(tasks, most)
+    return tasks, {}
 
 
 def _label(
@@ -212,39 +189,3 @@ def _recipes(
         empty,
     )
     return written, (words.format(empty),) if empty else ()
-
-
-def _require_same_labels(request: CollectRequest, folder: Path) -> None:
-    """Raise if the labels that are there are not the ones that are asked for."""
-    try:
-        before = json.loads((folder / COLLECTION_FILE).read_text(encoding="utf-8"))["request"]
-    except (OSError, ValueError, KeyError):
-        return  # the record was deleted: what is there counts
-    if _labels_of(before) != _labels_of(_public(request)):
-        raise OrthomaskError(
-            ErrorCode.OUTPUT_EXISTS,
-            tr("“{}” holds a collection of other labels.").format(folder),
-            tr("Choose another folder, or overwrite it."),
-        )
-
-
-def _labels_of(asked: dict[str, Any]) -> list[object]:
-    """What decides which labels are collected; layers of QGIS have another path each time, but a name."""
-    names = ("class_field", "class_name", "classes", "subtract")
-    return [asked["osm"], *([v["name"] or v["path"], *(v[name] for name in names)] for v in asked["vectors"])]
-
-
-def _record(request: CollectRequest, result: CollectResult | None, folder: Path) -> None:
-    """Write down what was asked and, in the end, found."""
-    record = {"request": _public(request), "result": result and to_json(result), "version": version()}
-    write_atomically(folder / COLLECTION_FILE, json.dumps(record, ensure_ascii=False, indent=1).encode())
-
-
-def _public(request: CollectRequest) -> dict[str, Any]:
-    """A request as JSON, without secrets."""
-    asked = to_json(request)
-    for part in (asked["imagery"], *asked["vectors"]):
-        for name in ("url", "path"):
-            if part and name in part:
-                part[name] = privacy.public(part[name])
-    return asked

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import shapely
@@ -15,7 +14,7 @@ import shapely
 from ...engine.images.raster import open_image
 from ...engine.images.regions import reprojected
 from ...engine.progress import Progress
-from ...protocol import COLLECTED_IMAGES, ZOOMS, CollectRequest, ErrorCode, Imagery, OrthomaskError
+from ...protocol import COLLECTED_IMAGES, ZOOMS, ErrorCode, Imagery, OrthomaskError
 from ...protocol.words import tr, tr_n
 from . import pictures, privacy, rasters
 from .grids import MERCATOR, TILE_PX, TileRange, nearest_zoom, pixel_size, tiles_of
@@ -63,6 +62,10 @@ class Collected:
         return tuple(told)
 
 
+Cutouts = dict[tuple[str, int], Optional[rasters.Cutout]]
+"""What to read of a raster, by batch and number of the area; None where it has nothing."""
+
+
 class Task(NamedTuple):
     """An image to make: number of its area, bounds in web mercator, tiles."""
 
@@ -97,31 +100,26 @@ def plan(imagery: Imagery, places: Sequence[Place], crs: str) -> dict[str, list[
     return every
 
 
-def require_few(tasks: dict[str, list[Task]], most: int) -> int:
-    """How many tiles there are to fetch.
-
-    Raises:
-        OrthomaskError: they are more than `most`.
-    """
+def require_few(tasks: dict[str, list[Task]], most: int) -> None:
+    """Raise if more than `most` tiles are to be fetched."""
     count = sum(task.tiles.number for batch in tasks.values() for task in batch)
     if count > most:
         raise _too_many(count, most)
-    return count
 
 
 def from_tiles(
-    request: CollectRequest, tasks: dict[str, list[Task]], folder: Path, cache: Path, clock: Clock, progress: Progress
-) -> Collected:
+    imagery: Imagery, contact: str, tasks: dict[str, list[Task]], folder: Path, cache: Path, clock: Clock,
+    progress: Progress,
+) -> Collected:  # fmt: skip
     """Make the images from tiles; those that are there, and whole, are kept.
 
     Raises:
         OrthomaskError: the server refuses, stays busy or sends something else; images made so far are kept.
     """
-    assert request.imagery is not None
-    imagery, access = request.imagery, request.imagery.access
+    access = imagery.access
     result = Collected(tiles=sum(task.tiles.number for batch in tasks.values() for task in batch))
     client = Client(
-        cache, request.contact, 1 / imagery.per_second, clock, progress, MOST_BYTES, _headers(imagery),
+        cache, contact, 1 / imagery.per_second, clock, progress, MOST_BYTES, _headers(imagery),
         access.get("GDAL_HTTP_USERPWD", ""),
     )  # fmt: skip
     source, done = Tiles(imagery, client), 0
@@ -146,25 +144,36 @@ def from_tiles(
     return result
 
 
+def cutouts(
+    imagery: Imagery, contact: str, most_tiles: int, places: Sequence[Place], crs: str, progress: Progress
+) -> Cutouts:
+    """What to read of a raster, for each batch and area; None where it has nothing.
+
+    Raises:
+        OrthomaskError: it cannot be read, or an area or all of them are too large.
+    """
+    with explained(imagery.url, imagery.access), open_image(rasters.image_of(imagery, contact), progress) as source:
+        found = {
+            (batch, number): rasters.cutout(source, place.polygon, crs, gsd)
+            for batch, gsd in gsds_of(imagery).items()
+            for number, place in enumerate(places)
+        }
+    _require_bounded(found, places, most_tiles)
+    return found
+
+
 def from_raster(
-    request: CollectRequest, places: Sequence[Place], crs: str, folder: Path, clock: Clock, progress: Progress
-) -> Collected:
+    imagery: Imagery, contact: str, cuts: Cutouts, places: Sequence[Place], folder: Path, clock: Clock,
+    progress: Progress,
+) -> Collected:  # fmt: skip
     """Make the images from a raster, at each resolution.
 
     Raises:
-        OrthomaskError: it cannot be read, or an area or all of them are too large; images made so far are kept.
+        OrthomaskError: it cannot be read; images made so far are kept.
     """
-    assert request.imagery is not None
-    imagery, gsds = request.imagery, gsds_of(request.imagery)
+    gsds = gsds_of(imagery)
     result = Collected({batch: {} for batch in gsds})
-    with explained(imagery.url, imagery.access), ExitStack() as stack:
-        source = stack.enter_context(open_image(rasters.image_of(imagery, request.contact), progress))
-        cuts = {
-            (batch, number): rasters.cutout(source, place.polygon, crs, gsd)
-            for batch, gsd in gsds.items()
-            for number, place in enumerate(places)
-        }
-        _require_bounded(cuts, places, request.most_tiles)
+    with explained(imagery.url, imagery.access), open_image(rasters.image_of(imagery, contact), progress) as source:
         for done, ((batch, number), cut) in enumerate(cuts.items()):
             progress.report(done / len(cuts), tr("Fetching images: {:,} of {:,}").format(done + 1, len(cuts)))
             path, record = _path(folder, batch, number), _record(imagery, places[number].polygon.bounds, batch)
@@ -181,7 +190,7 @@ def from_raster(
     return result
 
 
-def _require_bounded(cuts: dict[tuple[str, int], rasters.Cutout | None], places: Sequence[Place], most: int) -> None:
+def _require_bounded(cuts: Cutouts, places: Sequence[Place], most: int) -> None:
     """Raise if an image is too large, or all of them are as large as too many tiles."""
     sizes = {number: max(cut.height, cut.width) for (_, number), cut in cuts.items() if cut}
     for number, side_px in sizes.items():

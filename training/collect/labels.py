@@ -59,10 +59,12 @@ def collect(
     areas, parts, rows, told = _polygons(places), [], [], tuple[str, ...]()
     shares = len(request.vectors) + bool(request.osm)
     if request.osm:
-        found, date, told = _from_osm(request, areas, crs, cache, clock, progress.part(0, 1 / shares))
+        found, date, told = _from_osm(
+            request.osm, request.contact, areas, crs, cache, clock, progress.part(0, 1 / shares)
+        )
         parts.append(moved(found, WGS84, crs))
         rows.append(SourceRow("labels", request.osm.extract or request.osm.server, OSM_ATTRIBUTION, OSM_LICENCE, date))
-    for number, source in enumerate(request.vectors, shares - len(request.vectors)):
+    for number, source in enumerate(map(vectors.with_classes, request.vectors), shares - len(request.vectors)):
         part = progress.part(number / shares, (number + 1) / shares)
         found, own = vectors.collect(source, areas, crs, request.contact, part)
         parts.append(moved(found, own, crs))
@@ -92,24 +94,23 @@ def licence(request: CollectRequest) -> str:
 def class_names(osm_source: OpenStreetMap | None, sources: Sequence[VectorLabels], found: Features) -> list[str]:
     """Names of the classes: those that the request names, then those found."""
     named = [rule.class_name for rule in osm_source.rules] if osm_source else []
-    for source in sources:
+    for source in map(vectors.with_classes, sources):
         if source.classes or not source.class_field:
             named += list(source.classes.values()) if source.class_field else [source.class_name]
     return [name for name in (*named, *sorted(set(found.classes))) if name]
 
 
 def _from_osm(
-    request: CollectRequest, areas: np.ndarray, crs: str, cache: Path, clock: Clock, progress: Progress
+    source: OpenStreetMap, contact: str, areas: np.ndarray, crs: str, cache: Path, clock: Clock, progress: Progress
 ) -> tuple[Features, str, tuple[str, ...]]:
-    assert request.osm is not None
     boxes = boxes_of(areas, crs, WGS84) + np.array([-MARGIN, -MARGIN, MARGIN, MARGIN])
-    if request.osm.extract:
-        extract, rules = Path(request.osm.extract), request.osm.rules
+    if source.extract:
+        extract, rules = Path(source.extract), source.rules
         progress.report(0, tr("Reading {}").format(extract.name))
         return patiently(lambda: osm.read(extract, rules, boxes), progress), "", ()
-    client = Client(cache, request.contact, overpass.PAUSE_S, clock, progress, overpass.MOST_BYTES)
+    client = Client(cache, contact, overpass.PAUSE_S, clock, progress, overpass.MOST_BYTES)
     with tempfile.TemporaryDirectory() as folder:
-        return overpass.collect(request.osm, boxes, client, Path(folder))
+        return overpass.collect(source, boxes, client, Path(folder))
 
 
 def _row(source: VectorLabels) -> SourceRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -92,16 +93,9 @@ def sampled(
     """
     rng = np.random.default_rng(wanted.seed)
     region = polygons_of(wanted) if wanted.within else None
-    if wanted.weights:
-        people = People(wanted.weights, region, wanted.density, progress)
-        draw: Callable[[], np.ndarray] = lambda: people.draw(rng, ROUND, progress)  # noqa: E731
-    else:
-        assert region is not None
-        ground = reprojected(shapely.segmentize(region, 0.25), "EPSG:4326", EQUAL_AREA)
-        draw = lambda: _on_ground(ground, rng)  # noqa: E731
-    bounds = None
+    draw, bounds = _drawing(wanted, region, rng, progress), None
     if region is not None:
-        bounds = reprojected(shapely.segmentize(region, 0.05), "EPSG:4326", MERCATOR)
+        bounds = mended(reprojected(shapely.segmentize(region, 0.05), "EPSG:4326", MERCATOR))
         shapely.prepare(bounds)
     squares: list[shapely.Geometry] = []
     for point in _points(draw, wanted.count * TRIES, progress, lambda: len(squares) / wanted.count):
@@ -157,6 +151,16 @@ def polygons_of(wanted: Sampled) -> shapely.Geometry:
             tr("Choose a layer of polygons, and check the condition."),
         )
     return region
+
+
+def _drawing(
+    wanted: Sampled, region: shapely.Geometry | None, rng: np.random.Generator, progress: Progress
+) -> Callable[[], np.ndarray]:
+    """What draws random points `(N, 2)`: longitude and latitude."""
+    if wanted.weights or region is None:
+        return partial(People(wanted.weights, region, wanted.density, progress).draw, rng, ROUND, progress)
+    ground = mended(reprojected(shapely.segmentize(region, 0.25), "EPSG:4326", EQUAL_AREA))
+    return partial(_on_ground, ground, rng)
 
 
 def _points(

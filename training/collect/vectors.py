@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pyogrio
@@ -19,6 +20,7 @@ from ...engine.shapes.vector_files import NOT_READ, choose_layer, crs_of, plain,
 from ...engine.waiting import patiently
 from ...protocol import ErrorCode, OrthomaskError, VectorLabels
 from ...protocol.words import tr
+from ..truth.classes import PROJECT_FIELD, is_project, project_classes
 from . import privacy
 from .features import Features, boxes_of, joined
 from .services import SERVICE, explained
@@ -53,6 +55,14 @@ def collect(
         except NOT_READ as error:
             raise unreadable(source.path, error) from error
     return joined(parts), own
+
+
+def with_classes(source: VectorLabels) -> VectorLabels:
+    """The source; of a label project with its classes, unless others are given."""
+    if source.class_field or source.subtract or not is_project(source.path):
+        return source
+    named = {str(info.value): info.name for info in project_classes(source.path)}
+    return replace(source, class_field=PROJECT_FIELD, classes=named)
 
 
 def class_of(source: VectorLabels, text: str) -> str | None:

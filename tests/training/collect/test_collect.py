@@ -358,10 +358,44 @@ def test_other_labels_do_not_resume_a_collection(areas: Areas, tiles: Server, ov
     asked = CollectRequest(str(tmp_path / "out"), areas, imagery=imagery(tiles), existing=Existing.RESUME)
     do(asked)
     labelled = replace(asked, osm=OpenStreetMap(server=f"{overpass.url}/api"))
-    assert "of other labels" in refusal(labelled).sentence
+    assert "of other places or labels" in refusal(labelled).sentence
+    moved = write_areas(tmp_path / "moved.gpkg", shapely.affinity.translate(AREA, 5, 0), name="north", split="train")
+    assert "of other places or labels" in refusal(replace(asked, areas=moved)).sentence
     assert do(replace(asked, imagery=imagery(tiles, zooms=(17, 18)))).labels == {}
     assert do(replace(labelled, existing=Existing.OVERWRITE)).labels == {"building": 3}
     assert do(replace(labelled, existing=Existing.OVERWRITE)).fetched == 4  # anew
+
+
+def test_what_the_user_has_there_is_not_touched(areas: Areas, tiles: Server, overpass: Server, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    own = write_areas(out / "labels.gpkg", AREA)
+    before = Path(own.path).read_bytes()
+    for existing in Existing:
+        asked = CollectRequest(str(out), areas, imagery=imagery(tiles), existing=existing)
+        assert refusal(asked).code is ErrorCode.OUTPUT_EXISTS
+    assert Path(own.path).read_bytes() == before
+    Path(own.path).unlink()
+    source = OpenStreetMap(server=f"{overpass.url}/api")
+    done = do(CollectRequest(str(out), areas, osm=source, imagery=imagery(tiles)))
+    (out / "images" / "mine.tif").write_bytes(b"mine")
+    overpass.usual = lambda _: Reply(b"", 406)
+    refusal(CollectRequest(str(out), areas, osm=source, imagery=imagery(tiles), existing=Existing.OVERWRITE))
+    assert Path(done.images[0]).exists()  # nothing is lost before there is something new
+    assert rows(done.project_path, "labels")[1]["class"] == [1, 1, 1]
+    do(CollectRequest(str(out), areas, imagery=imagery(tiles, zooms=(17,)), existing=Existing.OVERWRITE))
+    assert not Path(done.images[0]).exists()
+    assert not list(out.glob("*.toml"))
+    assert (out / "images" / "mine.tif").exists()
+
+
+def test_rules_come_in_order_and_keys_may_have_colons(areas: Areas, tmp_path: Path) -> None:
+    extract = tmp_path / "town.osm"
+    tags = [{"building": "yes", "building:material": "mud"}, {"building": "hut"}, {"building": "no"}]
+    extract.write_bytes(osm_xml([degrees(inner(x, 10, 9)) for x in (10, 30, 50)], tags))
+    rules = (TagRule("building:material=mud", "mud"), TagRule("building=hut|shed", "hut"))
+    result = do(CollectRequest(str(tmp_path / "out"), areas, osm=OpenStreetMap(rules, str(extract))))
+    assert result.labels == {"mud": 1, "hut": 1}
 
 
 def test_a_cadastre_gives_classes_by_attribute(areas: Areas, tmp_path: Path) -> None:
@@ -380,6 +414,8 @@ def test_a_cadastre_gives_classes_by_attribute(areas: Areas, tmp_path: Path) -> 
     assert result.labels == {"house": 1, "shed": 2}
     assert any("1 outline was not valid" in warning for warning in result.warnings)
     assert result.attributions == ("Land",)
+    again = VectorLabels(result.project_path, "labels")
+    assert do(CollectRequest(str(tmp_path / "again"), areas, vectors=(again,))).labels == result.labels
     wrong = replace(source, class_field="function")
     assert "has no attribute" in refusal(CollectRequest(str(tmp_path / "b"), areas, vectors=(wrong,))).sentence
     missing = replace(source, path=str(tmp_path / "none.gpkg"))
@@ -442,6 +478,7 @@ def test_too_much_is_refused_before_anything_is_asked(areas: Areas, tiles: Serve
         (lambda: Imagery("https://a.tile.openstreetmap.org/{z}/{x}/{y}.png", LICENCE, (17,)), "in bulk"),
         (lambda: Imagery("https://mt1.google.com/vt?x={x}&y={y}&z={z}", LICENCE, (17,)), "contract"),
         (lambda: TagRule('building"];node(1);out;['), "not a tag"),
+        (lambda: TagRule("building,landuse"), "not a tag"),
         (lambda: OpenStreetMap(server="file:///etc/passwd"), "not the address"),
         (lambda: CollectRequest("out"), "no places"),
         (lambda: CollectRequest("out", sample=Sampled(within="a.gpkg")), "no size"),
