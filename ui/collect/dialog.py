@@ -245,6 +245,8 @@ class CollectDialog(QDialog):
         if isinstance(error, Cancelled):
             self.run_bar.stop(tr("Cancelled. Press Collect to go on where it stopped."))
             return
+        if error.code is ErrorCode.OUTPUT_EXISTS:  # a layer has changed since: what was begun is another collection
+            unfinished.end()
         self._explain(error)
 
     def _explain(self, error: OrthomaskError) -> None:

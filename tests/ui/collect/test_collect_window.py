@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from orthomask.ui.collect.where_box import METRES, Where
 from orthomask.ui.toolkit.settings import ASK_FROM, CONTACT, FOLDER, OVERPASS_SERVER, UNFINISHED_COLLECTION
 
 LAYER = "type=xyz&url=https://tiles.example/{z}/{x}/{y}.jpg?key%3DSECRET&zmin=0&zmax=20"
+
+NO = {"code": "network", "sentence": "No.", "remedy": "", "details": ""}
+"""An answer for tests of what is asked."""
 
 
 @pytest.fixture
@@ -106,12 +110,14 @@ def test_buildings_and_tiles_of_the_visible_map(window, tiles, engine, bar, dock
 
 
 def test_a_licence_is_confirmed_once(window, tiles, engine, tmp_path):
+    engine.script(collect={"error": NO})
     window.imagery.agreed.setChecked(True)
     window.imagery.licence.setText("CC0")
     collect(window)
     assert "Confirmed on" in window.imagery.agreed_words.text()
     path = str(tmp_path / "map.qgz")
     assert QgsProject.instance().write(path)
+    assert "CC0" in zipfile.ZipFile(path).read("map.qgs").decode()
     window.imagery.layer.setLayer(None)
     window.look()
     assert "No layer of imagery" in window.words.text()
@@ -121,6 +127,7 @@ def test_a_licence_is_confirmed_once(window, tiles, engine, tmp_path):
 
 
 def test_random_squares_weighted_by_a_raster(window, tiles, layer, photo, engine):
+    engine.script(collect={"error": NO})
     choose(window.where.way, Where.SAMPLED)
     window.where.layer.setLayer(parcels((0, "wood"), (20, "rye"), name="country"))
     window.where.count.setValue(7)
@@ -197,6 +204,16 @@ def test_an_error_is_told_in_the_window_or_in_the_bar_if_it_is_closed(window, ti
     assert not window.isVisible()
     wait_until(lambda: not window.busy)
     assert sentence in " ".join(label.text() for label in bar.currentItem().findChildren(QLabel))
+    assert UNFINISHED_COLLECTION.get()
+
+
+def test_a_collection_of_other_places_is_not_gone_on_with(window, engine):
+    choose(window.imagery.source, ImagesFrom.NOTHING)
+    other = {"code": "output_exists", "sentence": "Other places.", "remedy": "Choose another folder.", "details": ""}
+    engine.script(collect={"error": other})
+    collect(window)
+    assert window.problem.words.text() == "Other places. Choose another folder."
+    assert UNFINISHED_COLLECTION.get() == ""
 
 
 def test_imagery_that_cannot_be_had_is_refused_at_once(window):
@@ -225,7 +242,7 @@ def test_a_key_is_asked_for_and_not_kept(window, engine):
     QTest.keyClicks(window.imagery.secret, "SECRET")
     window.imagery.licence.setText("Own contract")
     window.imagery.agreed.setChecked(True)
-    engine.script(collect={"error": {"code": "network", "sentence": "No.", "remedy": "", "details": ""}})
+    engine.script(collect={"error": NO})
     collect(window)
     assert engine.asked("collect")[-1]["imagery"]["access"] == {"key": "SECRET"}
     assert "SECRET" not in UNFINISHED_COLLECTION.get() + QgsProject.instance().readEntry("orthomask", "licences")[0]
