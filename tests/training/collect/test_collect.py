@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from collect_servers import FakeClock, Reply, Server, grey, osm_xml, serving, tile_reply
 
 from orthomask.cli import commands
+from orthomask.engine.images.raster import open_image
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
     SOURCES_TABLE,
@@ -35,6 +37,7 @@ from orthomask.protocol import (
     Outline,
     Sampled,
     TagRule,
+    Touch,
     VectorLabels,
     from_json,
     to_json,
@@ -44,6 +47,7 @@ from orthomask.training.collect import web
 from orthomask.training.collect.collect import collected
 from orthomask.training.collect.grids import WORLD_M, pixel_size
 from orthomask.training.fit import recipe
+from orthomask.training.truth.labels import image_grid, open_truth
 
 ZOOM = 18
 TILE_M = WORLD_M / 2**ZOOM
@@ -56,6 +60,13 @@ AREA = shapely.box(
 )
 """140 units of web mercator, over four tiles of zoom 18."""
 LICENCE = "CC BY 4.0"
+HOUSE_PBF = (
+    "AAAADQoJT1NNSGVhZGVyGDsQLxo3eJxT4vMvzg1OzkjNTdQNM9AzU+JySc0rTvXLT0ktbmIUyMlMyi/OzSzN1TfSMzLWMwQAX2cO"
+    "kwAAAAsKB09TTURhdGEYSBBNGkR4nONi4WLgYhByFXLmYmECAi05LhYGIBACk1JgUglMarEwAUknrh8XF7cw/ZJg+CnhxXnoY/tq"
+    "NoZOGYYgsBIAHkALXwAAAAsKB09TTURhdGEYPhA0Gjp4nOMS5mLg4kgqzcxJycxL52KuTC3mYhCSlZLmYBViZJRiZFLi4mAQYJBg"
+    "UGDQYHZiZQICVgDlKwaN"
+)
+"""`HOUSE` with the tag `building=yes`, as a PBF file written by libosmium."""
 
 
 def degrees(polygon: shapely.Geometry) -> Any:
@@ -192,10 +203,11 @@ def test_an_area_without_labels_teaches_only_once_it_is_checked(
     both = write_areas(tmp_path / "checked.gpkg", AREA, south, split="train", state="checked")
     result = do(replace(asked, areas=both, existing=Existing.OVERWRITE))
     assert Path(result.recipes[0]).read_text(encoding="utf-8").count("[[data.projects]]") == 2
-    data = LabelledImage(Image(result.images[1]), (Labels(result.project_path),), Areas(result.project_path))
-    cut = chips.run(ChipsRequest((data,), str(tmp_path / "chips"), chip_px=64, stride_px=64), Progress())
-    assert cut.counts["train"] > 2
-    assert not any("outside" in warning for warning in cut.warnings)
+    with open_image(Image(result.images[1])) as source:
+        drawn, known = (Labels(result.project_path),), Areas(result.project_path)
+        with open_truth(drawn, known, (), image_grid(source), Touch.CENTRE) as truth:
+            assert [(area.split, len(truth.drawn)) for area in truth.areas] == [("train", 0)]
+            assert not truth.warnings or "No label belongs" in truth.warnings[0]
 
 
 class CancelsAt(Progress):
@@ -361,9 +373,8 @@ def test_other_labels_do_not_resume_a_collection(areas: Areas, tiles: Server, ov
     assert "of other places or labels" in refusal(labelled).sentence
     moved = write_areas(tmp_path / "moved.gpkg", shapely.affinity.translate(AREA, 5, 0), name="north", split="train")
     assert "of other places or labels" in refusal(replace(asked, areas=moved)).sentence
-    assert do(replace(asked, imagery=imagery(tiles, zooms=(17, 18)))).labels == {}
-    assert do(replace(labelled, existing=Existing.OVERWRITE)).labels == {"building": 3}
-    assert do(replace(labelled, existing=Existing.OVERWRITE)).fetched == 4  # anew
+    anew = do(replace(labelled, existing=Existing.OVERWRITE))
+    assert (anew.labels, anew.fetched) == ({"building": 3}, 4)
 
 
 def test_what_the_user_has_there_is_not_touched(areas: Areas, tiles: Server, overpass: Server, tmp_path: Path) -> None:
@@ -387,6 +398,13 @@ def test_what_the_user_has_there_is_not_touched(areas: Areas, tiles: Server, ove
     assert not Path(done.images[0]).exists()
     assert not list(out.glob("*.toml"))
     assert (out / "images" / "mine.tif").exists()
+
+
+def test_an_extract_may_be_a_pbf_file(areas: Areas, tmp_path: Path) -> None:
+    extract = tmp_path / "town.osm.pbf"
+    extract.write_bytes(base64.b64decode(HOUSE_PBF))
+    result = do(CollectRequest(str(tmp_path / "out"), areas, osm=OpenStreetMap(extract=str(extract))))
+    assert [round(each.area) for each in rows(result.project_path, "labels")[0]] == [400]
 
 
 def test_rules_come_in_order_and_keys_may_have_colons(areas: Areas, tmp_path: Path) -> None:

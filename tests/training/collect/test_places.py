@@ -50,7 +50,7 @@ def counts(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return found
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     npst.arrays(np.float32, (6, 5), elements=st.sampled_from([-99.0, 0.0, 1.0, 3.0, 10.0, np.nan])), st.integers(0, 9)
 )
