@@ -12,6 +12,7 @@ from qgis.PyQt.QtCore import Qt
 from .ui import (  # noqa: F401
     change,
     client,
+    collect,
     evaluate,
     explain,
     installer,

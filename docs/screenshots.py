@@ -20,6 +20,7 @@ import qgis.utils
 from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsFeature,
     QgsGeometry,
     QgsPointXY,
     QgsProject,
@@ -176,6 +177,7 @@ def learning(dock) -> Iterator[Condition]:
     fill_map(photograph)
     yield settled()
     picture("label-project")
+    yield from collecting(dock)
     export = dock.label.export
     export.kind.setCurrentIndex(1)
     export.chips.side.setValue(128)
@@ -190,6 +192,36 @@ def learning(dock) -> Iterator[Condition]:
     yield from training(dock)
     yield from evaluation(dock, photograph, project)
     forget_models()
+
+
+def collecting(dock) -> Iterator[Condition]:
+    """The window that collects, filled in for random squares with tiles; nothing is fetched."""
+    project, boxes = QgsProject.instance(), sys.modules["orthomask.ui.collect.where_box"]
+    district = QgsVectorLayer("Polygon?crs=EPSG:4326", "Kampala", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(32.5, 0.2, 32.7, 0.4)))
+    district.dataProvider().addFeatures([feature])
+    district.updateExtents()
+    tiles = QgsRasterLayer("type=xyz&url=http://localhost/{z}/{x}/{y}.png", "Orthophoto tiles", "wms")
+    metadata = tiles.metadata()
+    metadata.setLicenses(["CC BY 4.0"])
+    metadata.setRights(["© OpenAerialMap contributors"])
+    tiles.setMetadata(metadata)
+    for layer in (district, tiles):
+        project.addMapLayer(layer, addToLegend=False)
+    dock.label.project.collect_button.click()
+    window = dock.collection
+    window.where.way.setCurrentIndex(window.where.way.findData(boxes.Where.SAMPLED))
+    window.where.layer.setLayer(district)
+    window.where.distance_m.setValue(500)
+    window.imagery.layer.setLayer(tiles)
+    window.imagery.zooms.setText("18, 20")
+    window.imagery.agreed.setChecked(True)
+    window.resize(window.width(), 760)
+    yield settled()
+    picture("collect", window)
+    window.close()
+    project.removeMapLayers([district.id(), tiles.id()])
 
 
 def training(dock) -> Iterator[Condition]:

@@ -40,6 +40,8 @@ class Actions:
         self.run.triggered.connect(dock.run)
         self.cancel = self._add("Cancel", "clear", tr("Orthomask: cancel"), CANCEL_KEYS)
         self.cancel.triggered.connect(dock.cancel)
+        self.collect = self._add("Collect", "collect", tr("Orthomask: collect labels and images…"))
+        self.collect.triggered.connect(dock.collect)
         self.guide = self._add("Guide", "help", tr("Orthomask: user guide"))
         self.guide.triggered.connect(lambda: show_help(Section.TOP, iface.mainWindow()))
         iface.addRasterToolBarIcon(self.dock)

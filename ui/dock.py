@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple, Optional
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
@@ -21,6 +21,7 @@ from ..protocol import Cancelled, InfoRequest, InfoResult, ModelsRequest, Models
 from .change.panel import ChangesPanel
 from .client.engine_client import EngineClient
 from .client.tasks import EngineTask
+from .collect.dialog import CollectDialog
 from .evaluate.box import EvaluateDialog
 from .label.panel import LabelPanel
 from .models import own_models
@@ -57,6 +58,9 @@ class OrthomaskDock(QgsDockWidget):
         iface: QGIS.
         client: the engine.
     """
+
+    collection: Optional[CollectDialog] = None
+    """The window that collects, once it was opened."""
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__("Orthomask", parent)
@@ -151,6 +155,15 @@ class OrthomaskDock(QgsDockWidget):
         self.setup.show()
         self.setup.raise_()
 
+    def collect(self) -> None:
+        """Open the window that collects labels and imagery; there is one, which keeps its choices."""
+        if self.collection is None:
+            self.collection = CollectDialog(self._iface, self._client, self)
+            self.collection.collected.connect(self._use_collection)
+            self.collection.engine_failed.connect(self.banner.explain)
+        self.collection.show()
+        self.collection.raise_()
+
     def draw_region(self) -> None:
         """Go to *Segment* and switch the rectangle tool on or off."""
         self.setUserVisible(True)
@@ -174,6 +187,9 @@ class OrthomaskDock(QgsDockWidget):
         if self.setup is not None:
             self.setup.release()
             self.setup.close()
+        if self.collection is not None:
+            self.collection.release()
+            self.collection.close()
         for dialog in self.findChildren(EvaluateDialog):
             dialog.close()
         for tab in self._tabs:
@@ -213,12 +229,19 @@ class OrthomaskDock(QgsDockWidget):
     def _connect_review(self) -> None:
         self.review.choice.new_wanted.connect(self.label.make_project)
         self.review.choice.open_wanted.connect(self.label.choose_project)
+        self.label.collect_wanted.connect(self.collect)
         self.label.opened.connect(self.review.choice.choose_project)
         self.review.segment_wanted.connect(self.segment_with)
 
     def _connect_history(self) -> None:
         self.segment.history.repeat_wanted.connect(self.segment.repeat)
         self.segment.history.resume_wanted.connect(self.segment.resume)
+
+    def _use_collection(self, path: str, image: Optional[QgsRasterLayer]) -> None:
+        """Choose a new label project and its image in the panels that need both."""
+        self.label.open_project(path)
+        for chooser in (self.label.layer_chooser, self.train.data.image) if image is not None else ():
+            chooser.setLayer(image)
 
     def _ask(self, title: str, request: object, show: Callable[[Any], None]) -> None:
         self._task = EngineTask(title, self._client, request)

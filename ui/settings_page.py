@@ -13,6 +13,7 @@ from qgis.PyQt.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QRadioButton,
     QSpinBox,
@@ -21,7 +22,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..protocol import OrthomaskError
+from ..protocol import OVERPASS, OrthomaskError
 from .client import store
 from .client.environment import configured_python
 from .dock import OrthomaskDock
@@ -31,7 +32,7 @@ from .toolkit.accessible import name_widgets
 from .toolkit.folders import choose_folders
 from .toolkit.help import Section, help_button
 from .toolkit.icons import icon
-from .toolkit.settings import ASK_FROM, DEVICE, FOLDER
+from .toolkit.settings import ASK_FROM, CONTACT, DEVICE, FOLDER, OVERPASS_SERVER
 from .toolkit.words import in_digits, tr, tr_n
 
 MOST_REQUESTS = 1_000_000
@@ -75,16 +76,20 @@ class SettingsPage(QgsOptionsPageWidget):
         layout.addLayout(foot)
         name_widgets(self)
         self._show(FOLDER.get(), DEVICE.get(), ASK_FROM.get())
+        self.services.show_servers(OVERPASS_SERVER.get(), CONTACT.get())
 
     def apply(self) -> None:
         """Save the choices."""
         FOLDER.set(self.results.folder())
         DEVICE.set(self.engine.device.currentData())
         ASK_FROM.set(self.services.ask_from.value())
+        OVERPASS_SERVER.set(self.services.overpass.text().strip())
+        CONTACT.set(self.services.contact.text().strip())
 
     def restore_defaults(self) -> None:
         """Choose Orthomask's defaults."""
         self._show(FOLDER.default, DEVICE.default, ASK_FROM.default)
+        self.services.show_servers(OVERPASS_SERVER.default, CONTACT.default)
 
     def _show(self, folder: str, device: str, ask_from: int) -> None:
         self.results.show_folder(folder)
@@ -175,7 +180,7 @@ class EngineBox(QGroupBox):
 
 
 class ServicesBox(QGroupBox):
-    """When to ask before rendering a map service."""
+    """When to ask before many requests to a map service, and what OpenStreetMap is collected from."""
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(tr("Map services"), parent)
@@ -195,6 +200,20 @@ class ServicesBox(QGroupBox):
             "more."
         )
         layout.addWidget(_words(words.format(in_digits(ASK_FROM.default))))
+        self.overpass, self.contact = QLineEdit(), QLineEdit()
+        self.overpass.setPlaceholderText(OVERPASS)
+        self.overpass.setToolTip(tr("The address of the server that OpenStreetMap's objects come from."))
+        self.contact.setPlaceholderText("me@example.org")
+        form = QFormLayout()
+        form.addRow(tr("Overpass server"), self.overpass)
+        form.addRow(tr("Contact"), self.contact)
+        layout.addLayout(form)
+        layout.addWidget(_words(tr("An e-mail or web address of yours, which servers of map data are told.")))
+
+    def show_servers(self, overpass: str, contact: str) -> None:
+        """Show the server and the contact; empty for the defaults."""
+        self.overpass.setText(overpass)
+        self.contact.setText(contact)
 
 
 def _words(text: str) -> QLabel:

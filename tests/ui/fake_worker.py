@@ -177,6 +177,34 @@ def chips(params):
     return {"manifest_path": path, "counts": counts, "left_out": left_out, "seconds": 1.0, "warnings": []}
 
 
+def collect(params):
+    """A label project of two areas and, if imagery is wanted, an image for each zoom level."""
+    folder = params["output_dir"]
+    os.makedirs(folder, exist_ok=True)
+    path = shutil.copy(os.environ["FAKE_RUN"] + "/areas.gpkg", folder + "/labels.gpkg")
+    sources = [("labels", "https://overpass.example", "© OpenStreetMap contributors", "ODbL 1.0", "2026-11-29")]
+    open(folder + "/collection.json", "w").close()
+    images, imagery = [], params["imagery"]
+    if imagery:
+        sources.append(("imagery", imagery["url"], imagery["attribution"], imagery["licence"], ""))
+    for zoom in imagery["zooms"] if imagery else ():
+        os.makedirs(f"{folder}/images/zoom_{zoom}", exist_ok=True)
+        images.append(shutil.copy(os.environ["FAKE_RUN"] + "/classes.tif", f"{folder}/images/zoom_{zoom}/area_001.tif"))
+    with sqlite3.connect(path) as project:
+        columns = "kind TEXT, source TEXT, attribution TEXT, licence TEXT, date TEXT, collected_at TEXT"
+        project.execute(f"CREATE TABLE orthomask_sources (fid INTEGER PRIMARY KEY, {columns})")
+        row = "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES (?, 'attributes', ?)"
+        project.execute(row, ("orthomask_sources", "orthomask_sources"))
+        for source in sources:
+            values = (*source, "2026-11-30T10:00:00Z")
+            project.execute("INSERT INTO orthomask_sources VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+    labels = {"building": 3} if params["osm"] or params["vectors"] else {}
+    return {
+        "project_path": path, "images": images, "recipes": [], "areas": 2, "labels": labels,
+        "warnings": ["One tile is missing."] if images else [], "seconds": 4.0,
+    }  # fmt: skip
+
+
 def learn(params):
     folder = params["output_dir"]
     return {
@@ -240,6 +268,7 @@ def uncertainty(params):
 
 
 ANSWERS = {
+    "collect": collect,
     "explain": explain,
     "uncertainty": uncertainty,
     "learn": learn,

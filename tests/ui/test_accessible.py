@@ -35,6 +35,7 @@ def make(dock, layer, qgis_iface, client):
     made = []
     makers = {
         "EvaluateDialog": lambda kind: kind(qgis_iface, client, "/models/fields.safetensors", "Farmland"),
+        "CollectDialog": lambda kind: kind(qgis_iface, client),
         "NewProjectDialog": lambda kind: kind("/tmp", layer.crs(), ()),
         "HistoryDialog": lambda kind: kind(list, str),
         "SettingsPage": lambda kind: kind(dock),

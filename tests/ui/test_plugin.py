@@ -54,7 +54,7 @@ def test_unload_leaves_nothing_behind(iface, canvas, layer, engine, monkeypatch)
     plugin = plugin_for(iface, engine, monkeypatch)
     assert isinstance(plugin, OrthomaskPlugin)
     plugin.initGui()
-    assert len(iface.added) == 8  # a button, five lines in the menu, the dock, the settings
+    assert len(iface.added) == 9  # a button, six lines in the menu, the dock, the settings
     assert QgsApplication.processingRegistry().algorithmById("orthomask:segment") is not None
     plugin.actions.dock.trigger()
     assert plugin.dock.isVisible()

@@ -152,13 +152,13 @@ def _colors(layer: QgsRasterLayer) -> list[LayerValue]:
 
 
 class FittedTable(QTableWidget):
-    """Two columns, the second stretched; as high as its rows, up to a few."""
+    """Columns, the last stretched; as high as its rows, up to a few."""
 
     def __init__(self, heads: Sequence[str], parent: Optional[QWidget] = None) -> None:
-        super().__init__(0, 2, parent)
+        super().__init__(0, len(heads), parent)
         self.setHorizontalHeaderLabels(heads)
         self.verticalHeader().hide()
-        self.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(len(heads) - 1, QHeaderView.ResizeMode.Stretch)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def showEvent(self, event: QShowEvent) -> None:

@@ -62,6 +62,7 @@ class LabelPanel(QWidget):
     """The `OrthomaskError` that says why the engine cannot work."""
     opened = pyqtSignal(str)
     """A label project was made or opened: its path."""
+    collect_wanted = pyqtSignal()
 
     def __init__(self, iface: QgisInterface, client: EngineClient, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -195,6 +196,7 @@ class LabelPanel(QWidget):
     def _connect(self) -> None:
         self.project.new_wanted.connect(self.make_project)
         self.project.open_wanted.connect(self.choose_project)
+        self.project.collect_wanted.connect(self.collect_wanted)
         self.project.chosen.connect(self._follow_project)
         self.project.edited.connect(self._refresh)
         self.project.failed.connect(self._show_error)

@@ -19,7 +19,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline, Split
+from ...protocol import COLLECTED_PROJECT, COLLECTION_FILE, ClassInfo, ErrorCode, OrthomaskError, Outline, Split
 from ..layers.editing import start_editing
 from ..runs.results import STYLES_DIR
 from ..toolkit.present import present
@@ -55,8 +55,8 @@ class LabelProject:
 
     @property
     def name(self) -> str:
-        """The file's name without its suffix."""
-        return Path(self.path).stem
+        """What it is called in lists."""
+        return name_of(self.path)
 
     @property
     def current_class(self) -> int:
@@ -135,7 +135,7 @@ def open_project(project: QgsProject, path: str) -> LabelProject:
     _require_styles(path, classes)
     labels, areas = _open(path, LABELS), _open(path, AREAS)
     note_origins(labels)  # the style in the file may be older
-    _add_group(project, Path(path).stem, [areas, labels])
+    _add_group(project, name_of(path), [areas, labels])
     return LabelProject(path, classes, labels, areas)
 
 
@@ -176,6 +176,13 @@ def style_labels(layer: QgsVectorLayer, classes: Sequence[ClassInfo]) -> None:
 def style_areas(layer: QgsVectorLayer) -> None:
     """Outlines in the split colours, with names; forms offer splits by name."""
     layer.loadNamedStyle(str(STYLES_DIR / "areas.qml"))
+
+
+def name_of(path: str) -> str:
+    """The file's name without its suffix; of a collection, whose file always has the same name, that of its folder."""
+    file = Path(path)
+    is_collected = file.name == COLLECTED_PROJECT and file.with_name(COLLECTION_FILE).exists()
+    return file.parent.name if is_collected else file.stem
 
 
 def file_of(layer: QgsMapLayer) -> str:

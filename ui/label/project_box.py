@@ -49,6 +49,7 @@ class ProjectBox(QGroupBox):
 
     new_wanted = pyqtSignal()
     open_wanted = pyqtSignal()
+    collect_wanted = pyqtSignal()
     chosen = pyqtSignal()
     """The current project changed."""
     edited = pyqtSignal()
@@ -68,6 +69,7 @@ class ProjectBox(QGroupBox):
         self._timer.setInterval(PAUSE_MS)
         self.chooser = QComboBox()
         self.new_button, self.open_button = QPushButton(tr("New…")), QPushButton(tr("Open…"))
+        self.collect_button = QPushButton(tr("Collect labels and images…"))
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.legend = QListWidget()
@@ -136,6 +138,7 @@ class ProjectBox(QGroupBox):
         areas.addWidget(self.area_polygon_button)
         layout.addWidget(self.chooser)
         layout.addLayout(files)
+        layout.addWidget(self.collect_button)
         layout.addWidget(self.legend)
         layout.addLayout(labels)
         layout.addLayout(areas)
@@ -147,11 +150,15 @@ class ProjectBox(QGroupBox):
             tr("Draw rectangles around places where you label everything: press, drag, release; Esc ends it")
         )
         self.area_polygon_button.setToolTip(tr("Draw an area of any shape: click corners, right-click to finish"))
+        self.collect_button.setToolTip(
+            tr("Make a label project from OpenStreetMap or a cadastre, with images from a map service")
+        )
         self.save_button.setToolTip(tr("Save what you have drawn to the file"))
 
     def _connect(self) -> None:
         self.new_button.clicked.connect(self.new_wanted)
         self.open_button.clicked.connect(self.open_wanted)
+        self.collect_button.clicked.connect(self.collect_wanted)
         self.chooser.currentIndexChanged.connect(self._take_chosen)
         self.legend.currentRowChanged.connect(lambda row: self._take_class(row + 1))
         self.split_chooser.activated.connect(self._take_split)

@@ -36,3 +36,17 @@ def without_access(path: str, expanded: str) -> tuple[str, dict[str, str]]:
     if separator and found:
         return f"{start}{rest[found.end() :]}", {"GDAL_HTTP_USERPWD": unquote(found[1])}
     return path, {}
+
+
+def keys_apart(address: str) -> tuple[str, dict[str, str]]:
+    """An address with placeholders such as `{key}` in place of its keys and tokens, and the values of these."""
+    found: dict[str, str] = {}
+
+    def hide(part: re.Match[str]) -> str:
+        if part["value"].startswith("{"):
+            return part[0]
+        name = f"key{len(found) + 1}" if found else "key"
+        found[name] = unquote(part["value"])
+        return f"{part['name']}{part['is']}{{{name}}}"
+
+    return _NAMED.sub(hide, address), found

@@ -49,9 +49,14 @@ def coarse_light(picture: Picture, gsd_m: float) -> Optional[Light]:
 
 def are_wanted(picture: Picture, parent: QWidget) -> bool:
     """Ask whether to make that many requests; if they are few, do not ask."""
-    if picture.requests <= ASK_FROM.get():
-        return True
     text = tr("Rendering “{}” takes about {} server requests.").format(picture.name, in_digits(picture.requests))
+    return many_wanted(text, picture.requests, parent)
+
+
+def many_wanted(text: str, requests: int, parent: QWidget) -> bool:
+    """Ask whether to make so many requests, which `text` names; if they are few, do not ask."""
+    if requests <= ASK_FROM.get():
+        return True
     box = QMessageBox(QMessageBox.Icon.Question, tr("Orthomask: many requests"), text, parent=parent)
     box.setInformativeText(
         tr("This takes a while, and the provider of a service may limit or forbid it. Do its terms allow that?")

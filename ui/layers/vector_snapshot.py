@@ -10,32 +10,41 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from qgis.core import (
+    Qgis,
+    QgsApplication,
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
+    QgsCsException,
     QgsFeature,
     QgsFeatureRequest,
     QgsFields,
     QgsGeometry,
+    QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
     QgsWkbTypes,
 )
+from qgis.PyQt.QtCore import Qt
 
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..client.engine_client import EngineClient, Feedback, NoFeedback
 from ..client.stages import Stage, told
+from ..toolkit.present import present
 from ..toolkit.words import in_digits, tr
 from .sources import straightened
 
 FEATURES_BETWEEN_LOOKS = 500
+SERVICES = ("WFS", "OAPIF")
+"""Providers that give no features where their server fails, and only log it, under their names."""
 PREPARATION_PERCENT = 40.0
 """Of the whole, if pictures are rendered; copying layers takes next to no time."""
 
@@ -52,6 +61,9 @@ class VectorSnapshot:
     """The layer's own fields, in the order of `fields`."""
     source: QgsVectorLayerFeatureSource = field(repr=False)
     request: QgsFeatureRequest = field(repr=False)
+    boxes: tuple[QgsRectangle, ...] = ()
+    """Where features are read, in the layer's CRS; everywhere if there are none."""
+    is_service: bool = False
 
     @classmethod
     def of(
@@ -81,7 +93,30 @@ class VectorSnapshot:
             request.setFilterFids(layer.selectedFeatureIds())
         kinds = [f"field={name}:string" for name in texts] + [f"field={name}:double" for name in numbers or ()]
         fields = QgsVectorLayer(f"NoGeometry?{'&'.join(kinds)}", "", "memory").fields()
-        return cls(layer.name(), layer.crs(), fields, indices, QgsVectorLayerFeatureSource(layer), request)
+        source, is_service = QgsVectorLayerFeatureSource(layer), layer.providerType() in SERVICES
+        return cls(layer.name(), layer.crs(), fields, indices, source, request, is_service=is_service)
+
+    def inside(
+        self,
+        places: Sequence[QgsGeometry],
+        crs: QgsCoordinateReferenceSystem,
+        context: Optional[QgsCoordinateTransformContext] = None,
+    ) -> VectorSnapshot:
+        """The same around these places only, one request to the layer's provider for each; any thread.
+
+        A service such as WFS is then read in small parts, and never whole.
+
+        Raises:
+            OrthomaskError: a place cannot be transformed to the layer's CRS.
+        """
+        transform = QgsCoordinateTransform(crs, self.crs, context or QgsCoordinateTransformContext())
+        try:
+            boxes = tuple(transform.transformBoundingBox(place.boundingBox()) for place in places)
+        except QgsCsException as error:
+            sentence = tr("The areas lie outside the CRS of the layer {}.").format(self.name)
+            remedy = tr("Choose areas that the layer covers.")
+            raise OrthomaskError(ErrorCode.LABELS_CRS, sentence, remedy, str(error)) from error
+        return replace(self, boxes=boxes)
 
     def write(self, folder: Path, feedback: Optional[Feedback] = None) -> Path:
         """Write a GeoPackage into the folder, in the order and CRS of the layer; any thread.
@@ -91,8 +126,17 @@ class VectorSnapshot:
 
         Raises:
             Cancelled: the feedback was cancelled.
-            OrthomaskError: the file cannot be written.
+            OrthomaskError: the file cannot be written, or the layer's server failed.
         """
+        with _server_failures() as failures:
+            path = self._write(folder, feedback)
+        if self.is_service and failures:
+            path.unlink()
+            sentence = tr("The server of the layer {} failed.").format(self.name)
+            raise OrthomaskError(ErrorCode.NETWORK, sentence, tr("Try again later."), "\n".join(failures))
+        return path
+
+    def _write(self, folder: Path, feedback: Optional[Feedback]) -> Path:
         path = _free_path(folder, self.layer_name)
         options = QgsVectorFileWriter.SaveVectorOptions()
         options.driverName, options.layerName = "GPKG", self.layer_name
@@ -122,7 +166,7 @@ class VectorSnapshot:
     def _write_features(self, writer: QgsVectorFileWriter, feedback: Feedback) -> bool:
         """Write to the end, or until the writer fails and keeps its error; False if cancelled."""
         as_text, written = [not field.isNumeric() for field in self.fields.toList()], 0
-        for number, feature in enumerate(self.source.getFeatures(self.request)):
+        for number, feature in enumerate(self._features()):
             if number % FEATURES_BETWEEN_LOOKS == 0:
                 if feedback.isCanceled():
                     return False
@@ -140,6 +184,18 @@ class VectorSnapshot:
             written += 1
         feedback.setProgressText(tr("Reading {}: {} polygons").format(self.name, in_digits(written)))
         return True
+
+    def _features(self) -> Iterator[QgsFeature]:
+        """The features, each once, though it may lie in several boxes."""
+        seen: set[int] = set()
+        for box in self.boxes or (None,):
+            request = QgsFeatureRequest(self.request)
+            if box is not None:
+                request.setFilterRect(box)
+            for feature in self.source.getFeatures(request):
+                if feature.id() not in seen:
+                    seen.add(feature.id())
+                    yield feature
 
 
 class SnapshotClient:
@@ -203,6 +259,23 @@ def text_of(value: object) -> str:
 def file_name(name: str) -> str:
     """A layer's name, made valid for file systems."""
     return re.sub(r"[^\w .()-]+", "_", name).strip(" .")[:60] or "layer"
+
+
+@contextmanager
+def _server_failures() -> Iterator[list[str]]:
+    """What the providers of services log meanwhile, in whichever thread."""
+    failures: list[str] = []
+
+    def note(words: str, tag: str, level: Qgis.MessageLevel) -> None:
+        if tag in SERVICES and level in (Qgis.MessageLevel.Warning, Qgis.MessageLevel.Critical):
+            failures.append(words)
+
+    told: Any = present(QgsApplication.messageLog()).messageReceived
+    told.connect(note, Qt.ConnectionType.DirectConnection)  # at once: the task would have ended before
+    try:
+        yield failures
+    finally:
+        told.disconnect(note)
 
 
 def _free_path(folder: Path, name: str) -> Path:

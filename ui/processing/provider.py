@@ -9,6 +9,7 @@ from ..client.engine_client import EngineClient
 from ..toolkit.icons import icon, icon_path
 from .changes import ChangesAlgorithm
 from .check import CheckAlgorithm
+from .collect import CollectAlgorithm
 from .compareruns import CompareRunsAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .explain import ExplainAlgorithm
@@ -36,6 +37,7 @@ ALGORITHMS = (
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
     SampleAreasAlgorithm,
+    CollectAlgorithm,
     SuggestAlgorithm,
     UncertaintyAlgorithm,
     InspectLabelsAlgorithm,

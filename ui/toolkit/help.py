@@ -32,6 +32,7 @@ class Section(enum.Enum):
     WHY = "why"
     LABEL = "label-draw-what-is-there"
     EXPORT = "masks-and-chips"
+    COLLECT = "collect"
     QUALITY = "label-quality"
     TRAIN = "train-a-model-of-your-own"
     CHANGES = "changes"

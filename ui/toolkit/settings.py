@@ -62,6 +62,10 @@ DEVICE = Setting("device", "auto")
 """The device of requests that name none: `auto` for the best available, or `cpu`."""
 ASK_FROM = Setting("ask-from", 2000)
 """Requests to a map service above which the user is asked: 2000 are about 2.5 km² at 0.15 m."""
+OVERPASS_SERVER = Setting("overpass", "")
+"""The Overpass server that OpenStreetMap's objects come from; empty for the public one."""
+CONTACT = Setting("contact", "")
+"""The e-mail or web address that servers of map data are told."""
 PYTHON = Setting("python", "")
 """The engine's Python, if the user has chosen one."""
 MODEL_FILES = Setting("model-files", "")
@@ -74,9 +78,11 @@ UNFINISHED_TRAINING = Setting("unfinished-training", "")
 """The request of the last training, while it is unfinished, as JSON."""
 LEARNING = Setting("learning", "")
 """What is being learnt, or was and is not yet used or discarded, as JSON."""
+UNFINISHED_COLLECTION = Setting("unfinished-collection", "")
+"""Request and folder of the last collection, while it is unfinished, as JSON."""
 SEEN = Setting("seen", False)
 """Whether the dock stays closed when the plugin is loaded: not the first time, nor if it was open before."""
 ALL: tuple[Setting[Any], ...] = (
-    FOLDER, DEVICE, ASK_FROM, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS, UNFINISHED_TRAINING, LEARNING,
-    SEEN,
+    FOLDER, DEVICE, ASK_FROM, OVERPASS_SERVER, CONTACT, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS,
+    UNFINISHED_TRAINING, LEARNING, UNFINISHED_COLLECTION, SEEN,
 )  # fmt: skip

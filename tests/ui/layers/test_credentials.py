@@ -3,7 +3,7 @@ from qgis.core import QgsApplication, QgsAuthMethodConfig, QgsRasterLayer
 from scene import write_raster
 
 from orthomask.protocol import Image, PredictRequest, to_json, to_wire
-from orthomask.ui.layers.credentials import public_source, without_access
+from orthomask.ui.layers.credentials import keys_apart, public_source, without_access
 from orthomask.ui.layers.sources import image_of, is_file
 
 SECRET = "p@ss w/d:x"
@@ -25,6 +25,13 @@ SECRET = "p@ss w/d:x"
 def test_nothing_secret_is_left_of_a_source(source):
     assert "hemlig" not in public_source(source)
     assert "server" in public_source(source) or "tiles" in public_source(source) or "blob" in public_source(source)
+
+
+def test_keys_leave_a_place_in_the_address():
+    bare, keys = keys_apart("https://tiles/{z}/{x}/{y}?key=hem%20lig&style=a&access_token=too")
+    assert bare == "https://tiles/{z}/{x}/{y}?key={key}&style=a&access_token={key2}"
+    assert keys == {"key": "hem lig", "key2": "too"}
+    assert keys_apart("https://tiles/{z}/{x}/{y}?key={key}") == ("https://tiles/{z}/{x}/{y}?key={key}", {})
 
 
 def test_what_is_not_secret_is_left_as_it_is():

@@ -113,6 +113,19 @@ def test_only_the_selected(parcels, tmp_path):
     assert parcels.selectedFeatureCount() == 1
 
 
+def test_only_around_some_places_each_feature_once(parcels, tmp_path):
+    places = [square(4), square(18, 6), square(21)]  # the first parcel, and the last one twice
+    snapshot = VectorSnapshot.of(parcels, {"class": "number"})
+    rows, _ = written(snapshot.inside(places, parcels.crs()), tmp_path)
+    assert rows == [("1", 0), ("3", 20)]
+    parcels.selectByIds([1])
+    chosen = VectorSnapshot.of(parcels, {"class": "number"}, only_selected=True)
+    assert written(chosen.inside(places, parcels.crs()), tmp_path)[0] == [("1", 0)]
+    beyond = QgsGeometry.fromRect(QgsRectangle(-1e9, -1e9, 1e9, 1e9))
+    with pytest.raises(OrthomaskError, match="outside the CRS of the layer p"):
+        VectorSnapshot.of(parcels, {}).inside([beyond], QgsCoordinateReferenceSystem("EPSG:3035"))
+
+
 def test_a_filter(on_disk, tmp_path):
     layer, _ = on_disk
     layer.setSubsetString("use = 'forest'")

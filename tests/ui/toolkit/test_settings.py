@@ -26,7 +26,17 @@ from orthomask.ui.processing.segment import SegmentAlgorithm
 from orthomask.ui.runs import folders as run_folders
 from orthomask.ui.runs.folder_chooser import FolderChooser, FolderWords
 from orthomask.ui.settings_page import SettingsFactory, SettingsPage
-from orthomask.ui.toolkit.settings import ASK_FROM, DEVICE, FOLDER, MODEL_FILES, PYTHON, SEEN, news
+from orthomask.ui.toolkit.settings import (
+    ASK_FROM,
+    CONTACT,
+    DEVICE,
+    FOLDER,
+    MODEL_FILES,
+    OVERPASS_SERVER,
+    PYTHON,
+    SEEN,
+    news,
+)
 
 
 @pytest.fixture
@@ -71,17 +81,25 @@ def test_the_page_shows_what_is_kept_and_changes_nothing_by_itself(dock):
     FOLDER.set("/data/runs")
     DEVICE.set("cpu")
     ASK_FROM.set(50)
+    OVERPASS_SERVER.set("https://overpass.example/api/interpreter")
+    CONTACT.set("me@example.org")
     page = SettingsPage(dock)
     assert page.results.chosen.isChecked()
     assert page.results.chooser.filePath() == "/data/runs"
     assert page.engine.device.currentText() == "CPU only"
     assert page.services.ask_from.value() == 50
+    assert page.services.overpass.text() == "https://overpass.example/api/interpreter"
+    assert page.services.contact.text() == "me@example.org"
     page.results.beside.setChecked(True)
     page.restore_defaults()
     assert FOLDER.get() == "/data/runs"
     assert DEVICE.get() == "cpu"
     page.apply()
     assert (FOLDER.get(), DEVICE.get(), ASK_FROM.get()) == ("", "auto", 2000)
+    assert (OVERPASS_SERVER.get(), CONTACT.get()) == ("", "")
+    page.services.contact.setText(" me@example.org ")
+    page.apply()
+    assert CONTACT.get() == "me@example.org"
 
 
 def test_a_folder_without_a_name_is_beside_the_project(page):

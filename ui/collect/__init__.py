@@ -1,0 +1,1 @@
+"""Collecting labels and imagery: a window, and what the engine needs from it."""
