@@ -40,9 +40,9 @@ def python(monkeypatch, tmp_path_factory):
         QgsSettings().remove(f"orthomask/{name}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client():
-    """One warm engine for all tests of a module, as in QGIS."""
+    """One warm engine for all tests, as in QGIS; one that was ended or killed starts anew."""
     client = EngineClient(environment.worker_command)
     yield client
     client.close()
