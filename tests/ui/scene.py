@@ -29,7 +29,7 @@ CLASSES = [
 
 
 def wait_until(condition, seconds=PATIENCE_SECONDS):
-    """Turn the event loop until `condition()` holds; five minutes without it are a failure, however busy the machine."""
+    """Turn the event loop until `condition()` holds; five minutes without it are a failure, on a busy machine too."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
