@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,10 @@ def request_(make_raster: Callable[..., Path], tiny: Path, tmp_path: Path) -> Pr
     )
 
 
-def test_a_prediction_reports_progress_and_answers(client: Client, request_: PredictRequest) -> None:
-    client.call(1, "predict", to_json(request_))
+def test_a_prediction_reports_progress_and_answers(
+    client: Client, request_: PredictRequest, make_raster: Callable[..., Path]
+) -> None:
+    client.call(1, "predict", to_json(replace(request_, image=Image(str(make_raster(scene(700, 500)))))))
     fractions = []
     for message in client.messages():
         if "id" in message:
