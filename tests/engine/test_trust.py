@@ -244,9 +244,9 @@ def test_the_worker_cancels_under_a_read_that_is_stuck_and_lives_on(client: Clie
 
 PARENT = """
 import json, subprocess, sys
-child = subprocess.Popen([sys.executable, sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-child.stdin.write(sys.argv[2] + "\\n")
-child.stdin.flush()
+pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=4096)  # it cannot run far ahead
+child = subprocess.Popen([sys.executable, sys.argv[1]], **pipes)
+child.stdin.write(sys.argv[2].encode() + b"\\n")
 for line in child.stdout:
     if json.loads(line)["params"]["fraction"] > float(sys.argv[3]):
         break

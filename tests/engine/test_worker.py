@@ -24,13 +24,13 @@ PLUGIN = Path(worker.__file__).resolve().parent
 
 
 class Client:
-    """Speaks to a real worker process."""
+    """Speaks to a real worker process, which is never far ahead of what is read of it."""
 
     def __init__(self, folder: Path = PLUGIN, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(folder / "worker.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-            env={**os.environ, **environment},
+            pipesize=4096, env={**os.environ, **environment},
         )  # fmt: skip
 
     def send(self, text: str) -> None:
