@@ -16,7 +16,7 @@ export QGIS_PLUGINPATH := $(PLUGINS)
 export QGIS_CUSTOM_CONFIG_PATH := $(PROFILE)
 export ORTHOMASK_PYTHON := $(CURDIR)/$(ENGINE)/bin/python
 
-.PHONY: setup demo test test-engine fuzz test-qgis lint translations format qgis package bench screenshots lock clean
+.PHONY: setup demo test test-engine test-training fuzz test-qgis lint translations format qgis package bench screenshots lock clean
 .DEFAULT_GOAL := setup
 
 setup: $(ENGINE)/.ready $(QGIS)/.ready
@@ -63,10 +63,13 @@ $(QT6)/.ready: requirements/qt6.lock $(ENGINE)/.ready
 demo: setup
 	@$(QGIS)/bin/python docs/demo.py demo-output
 
-test: test-engine test-qgis
+test: test-engine test-training test-qgis
 
 test-engine: setup
-	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine tests/training
+	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine
+
+test-training: setup
+	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/training
 
 # The computing tests, again as on an older CPU: without AVX, and so without bf16.
 .PHONY: test-lesser

@@ -40,9 +40,9 @@ def python(monkeypatch, tmp_path_factory):
         QgsSettings().remove(f"orthomask/{name}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client():
-    """One warm engine for all tests of a module, as in QGIS."""
+    """One warm engine for all tests, as in QGIS; one that was ended or killed starts anew."""
     client = EngineClient(environment.worker_command)
     yield client
     client.close()
@@ -76,23 +76,24 @@ def dock(qgis_iface, sample, client, bar, tmp_path):
     QCoreApplication.processEvents()
 
 
-@pytest.fixture
-def qgis_process(tmp_path):
+@pytest.fixture(scope="session")
+def qgis_process(tmp_path_factory):
     """Runs `qgis_process` in a profile of its own, with the plugin enabled."""
     program = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
     if program is None:
         pytest.skip("qgis_process is not installed")
-    runtime = tmp_path / "runtime"
+    folder = tmp_path_factory.mktemp("qgis_process")
+    runtime = folder / "runtime"
     runtime.mkdir(mode=0o700)
-    variables = {
-        **os.environ,
+    own = {
         "QGIS_PLUGINPATH": str(ROOT / ".venv" / "plugins"),
-        "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path / "profile"),
+        "QGIS_CUSTOM_CONFIG_PATH": str(folder / "profile"),
         "QT_QPA_PLATFORM": "offscreen",
         "XDG_RUNTIME_DIR": str(runtime),
     }
 
     def run(*arguments):
+        variables = {**os.environ, **own}
         done = subprocess.run(
             [program, *arguments], env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
         )

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -96,7 +95,6 @@ def test_a_cancelled_run_that_is_repeated_gives_the_same_polygons(panel, tmp_pat
     undisturbed = polygons_of(newest_run(tmp_path))
     panel.options.image_date.setText("2024")  # other settings, another folder
     panel.options.image_date.editingFinished.emit()
-    time.sleep(1)
     start(panel)
     wait_until(lambda: panel.run_bar.progress.value() > 100, PATIENCE_SECONDS)
     press(panel.run_bar.cancel_button)

@@ -286,14 +286,13 @@ def test_the_toolbox(provider, sample, tmp_path):
 
 
 def test_qgis_process(qgis_process, sample, tmp_path):
-    status, printed, errors = qgis_process(
-        "run", "orthomask:sampleareas", "--", f"IMAGE={sample.source()}", "COUNT=2", "SIZE=30",
-        f"OUTPUT={tmp_path / 'areas.gpkg'}",
-    )  # fmt: skip
-    assert status == 0, printed + errors
-    areas = QgsVectorLayer(f"{tmp_path / 'areas.gpkg'}|layername=areas")
-    drawn = {"INPUT": areas, "FIELDS": ["name"], "OUTPUT": str(tmp_path / "drawn.gpkg")}
-    processing.run("native:retainfields", drawn)
+    """A mask; areas are those of `test_the_toolbox`."""
+    drawn = QgsVectorLayer(f"Polygon?crs={sample.crs().authid()}&field=name:string", "drawn", "memory")
+    feature = QgsFeature(drawn.fields())
+    feature.setGeometry(box_on(drawn, 20, 30, 25, sample))
+    feature["name"] = "garden"
+    drawn.dataProvider().addFeatures([feature])
+    processing.run("native:savefeatures", {"INPUT": drawn, "OUTPUT": str(tmp_path / "drawn.gpkg")})
     status, printed, errors = qgis_process(
         "run", "orthomask:exportmask", "--", f"IMAGE={sample.source()}", f"LABELS={tmp_path / 'drawn.gpkg'}",
         "CLASS_FIELD=name", f"OUTPUT={tmp_path / 'mask.tif'}",

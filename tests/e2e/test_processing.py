@@ -36,12 +36,12 @@ def test_segment_then_polygonize_at_another_threshold(provider, sample, corner, 
     assert fewer["POLYGON_AREA_M2"] < run["POLYGON_AREA_M2"]
 
 
-@pytest.mark.parametrize("kind", ["CLASSES", "PROBABILITIES"])
-def test_rasters_are_cloud_optimized_by_gdals_own_judgement(provider, sample, tmp_path, kind):
+def test_rasters_are_cloud_optimized_by_gdals_own_judgement(provider, sample, tmp_path):
     validator = pytest.importorskip("osgeo_utils.samples.validate_cloud_optimized_geotiff")
     run = processing.run("orthomask:segment", {"IMAGE": sample, "OUTPUT": str(tmp_path / "run")})
-    warnings, errors, _ = validator.validate(run[kind], full_check=True)
-    assert (warnings, errors) == ([], [])
+    for kind in ("CLASSES", "PROBABILITIES"):
+        warnings, errors, _ = validator.validate(run[kind], full_check=True)
+        assert (warnings, errors) == ([], []), kind
 
 
 def test_a_folder_that_holds_a_run_is_refused_in_words(provider, sample, corner, tmp_path):
@@ -59,10 +59,8 @@ def test_check(provider, sample):
 
 
 def test_qgis_process(qgis_process, sample, corner, tmp_path):
-    status, listed, _ = qgis_process("list")
-    assert status == 0
-    assert "orthomask:segment" in listed
     status, told, _ = qgis_process("help", "orthomask:segment")
+    assert status == 0
     assert "OUTPUT: Folder for the results" in told
     status, printed, errors = qgis_process(
         "--json", "run", "orthomask:segment", "--", f"IMAGE={sample.source()}", f"EXTENT={corner}",

@@ -1,5 +1,7 @@
 """Once through the review with the real engine: a run, squares, two of them checked by keyboard, what then counts."""
 
+from pathlib import Path
+
 import pytest
 from mouse import click, drag, move
 from osgeo import ogr
@@ -9,9 +11,26 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QDialog
 from scene import PATIENCE_SECONDS, wait_until
 
+import orthomask
 from orthomask.protocol import Areas, Image, Labels, MaskRequest
+from orthomask.ui.client import environment
+from orthomask.ui.client.engine_client import EngineClient
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
 from orthomask.ui.review import draft_store
+
+BRIEF = """
+import os, sys
+answers = os.dup(1)
+os.dup2(2, 1)
+sys.path.insert(0, sys.argv[1])
+from dataclasses import replace
+from orthomask import worker
+from orthomask.training.loop import replay, requests
+replay.KEPT_OUT = 40
+requests.LEARNING = replace(requests.LEARNING, steps=2, batch=2)
+worker.main(answers)
+"""
+"""The engine with epochs of two steps, judged on a few chips: what minutes go into is not what this tests."""
 
 
 def press(button):
@@ -22,6 +41,17 @@ def press(button):
 def rows(path, layer, *fields):
     dataset = ogr.Open(str(path))
     return [tuple(feature[name] for name in fields) for feature in dataset.GetLayerByName(layer)]
+
+
+@pytest.fixture(scope="module")
+def client():
+    def command():
+        python, *_ = environment.worker_command()
+        return [python, "-s", "-u", "-c", BRIEF, str(Path(orthomask.__file__).parents[1])]
+
+    client = EngineClient(command)
+    yield client
+    client.close()
 
 
 @pytest.fixture

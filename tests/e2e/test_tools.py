@@ -1,8 +1,5 @@
 """The quick tools with the real engine: a roof of the bundled photograph, removed and added again by a click."""
 
-import os
-import subprocess
-
 import pytest
 from mouse import click, move
 from osgeo import gdal
@@ -10,20 +7,18 @@ from qgis.core import QgsApplication, QgsCoordinateTransform, QgsProject
 from qgis.PyQt.QtCore import QCoreApplication
 from scene import PATIENCE_SECONDS, wait_until
 
-from orthomask.ui.client import environment
+from orthomask.protocol import Image, PredictRequest
 from orthomask.ui.review.context import Context
 from orthomask.ui.review.tools.tools_box import ToolsBox
 from orthomask.ui.runs import results
 
 
 @pytest.fixture
-def run(sample, tmp_path):
+def run(client, sample, tmp_path):
     """A run over a part of the photograph."""
     part = str(tmp_path / "part.tif")
     gdal.Translate(part, sample.source(), srcWin=[200, 200, 600, 600])
-    words = ["predict", part, "--out", str(tmp_path / "run")]
-    subprocess.run([os.environ[environment.PYTHON_VARIABLE], "-c", "from orthomask.cli import main; main()", *words],
-                   check=True, capture_output=True)  # fmt: skip
+    client.call(PredictRequest(Image(part), "buildings", str(tmp_path / "run")))
     return results.read_run(tmp_path / "run")
 
 

@@ -8,7 +8,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -195,18 +194,27 @@ def test_the_worker_listens_on_nothing_but_stdin(client: Client, request_: Predi
     assert len([target for target in descriptors if target.startswith("pipe:")]) >= 3
 
 
+NOISE = """
+import os, sys, threading, time
+def noise():
+    while "orthomask.worker" not in sys.modules:
+        time.sleep(0.002)
+    os.system("echo noise of a child; echo begun >&2")
+    while True:
+        os.write(1, b'{"jsonrpc": noise\\xff\\n'); print("noise"); time.sleep(0.002)
+if "worker.py" in " ".join(sys.orig_argv):
+    threading.Thread(target=noise, daemon=True).start()
+"""
+
+
 def test_noise_of_libraries_never_breaks_a_message(request_: PredictRequest, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, threading, time\n"
-        "def noise():\n"
-        "    while True:\n"
-        "        os.write(1, b'{\"jsonrpc\": noise\\xff\\n'); print('noise'); time.sleep(0.002)\n"
-        "if 'worker.py' in ' '.join(__import__('sys').orig_argv): threading.Timer(1.5, noise).start()\n"
-    )
+    (tmp_path / "sitecustomize.py").write_text(NOISE)
     client = Client(PYTHONPATH=str(tmp_path))
     assert client.process.stderr
+    heard = b""
+    while b"begun" not in heard:
+        heard += os.read(client.process.stderr.fileno(), 4096)
     drain = subprocess.Popen(["cat"], stdin=client.process.stderr, stdout=subprocess.DEVNULL)
-    time.sleep(2)
     client.call(1, "predict", to_json(request_))
     assert client.answer(1)["result"]["run_id"]
     assert client.close() == 0
@@ -236,9 +244,9 @@ def test_the_worker_cancels_under_a_read_that_is_stuck_and_lives_on(client: Clie
 
 PARENT = """
 import json, subprocess, sys
-child = subprocess.Popen([sys.executable, sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-child.stdin.write(sys.argv[2] + "\\n")
-child.stdin.flush()
+pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=4096)  # it cannot run far ahead
+child = subprocess.Popen([sys.executable, sys.argv[1]], **pipes)
+child.stdin.write(sys.argv[2].encode() + b"\\n")
 for line in child.stdout:
     if json.loads(line)["params"]["fraction"] > float(sys.argv[3]):
         break

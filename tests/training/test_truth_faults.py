@@ -54,24 +54,30 @@ def labelled(folder: Path) -> LabelledImage:
     return chip_data.labelled(folder, chip_data.noise(128, 128), labels, **layout)
 
 
-def mask_case(tmp_path: Path, folder: Path) -> Case:
-    data = labelled(tmp_path / "data")
+def mask_case(data: LabelledImage, folder: Path) -> Case:
     return Case(MaskRequest(data.image, data.labels, str(folder / "mask.tif")), folder, 16)
 
 
-def chips_case(tmp_path: Path, folder: Path, kind: ChipFormat = ChipFormat.GEOTIFF) -> Case:
-    data = labelled(tmp_path / "data")
+def chips_case(data: LabelledImage, folder: Path, kind: ChipFormat = ChipFormat.GEOTIFF) -> Case:
     catalogues = (Catalogue.COCO, Catalogue.ARCGIS) if kind is ChipFormat.GEOTIFF else ()
     request = ChipsRequest((data,), str(folder / "chips"), chip_data.ONE, kind, catalogues, 64, 64)
     return Case(request, folder, 110 if catalogues else 44)
 
 
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> LabelledImage:
+    """One that no test changes."""
+    return labelled(tmp_path_factory.mktemp("town") / "data")
+
+
 @pytest.fixture(params=["mask", "chips", "hdf5"])
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
-    folder = tmp_path / "work"
+def case(request: pytest.FixtureRequest, town: LabelledImage) -> Case:
+    """In the same folder for all tests, whose name is in what is written."""
+    folder = Path(town.image.path).parents[1] / "work"
+    shutil.rmtree(folder, ignore_errors=True)
     if request.param == "mask":
-        return mask_case(tmp_path, folder)
-    return chips_case(tmp_path, folder, ChipFormat.HDF5 if request.param == "hdf5" else ChipFormat.GEOTIFF)
+        return mask_case(town, folder)
+    return chips_case(town, folder, ChipFormat.HDF5 if request.param == "hdf5" else ChipFormat.GEOTIFF)
 
 
 def answered(request: object, progress: Progress | None = None) -> None:
@@ -84,12 +90,20 @@ def files(folder: Path) -> Files:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, Files]:
+    """What undisturbed runs of the cases left."""
+    return {}
+
+
 @pytest.fixture
-def undisturbed(case: Case) -> Files:
-    answered(case.request)
-    found = files(case.folder)
-    shutil.rmtree(case.folder)
-    return found
+def undisturbed(request: pytest.FixtureRequest, case: Case, known: dict[str, Files]) -> Files:
+    kind = request.node.callspec.params["case"]
+    if kind not in known:
+        answered(case.request)
+        known[kind] = files(case.folder)
+        shutil.rmtree(case.folder)
+    return known[kind]
 
 
 def expect_nothing_half_written(case: Case, undisturbed: Files) -> None:
@@ -175,7 +189,7 @@ def test_two_that_write_the_same_are_kept_apart(case: Case, undisturbed: Files, 
 
 
 def test_chips_that_are_replaced_are_never_lost(tmp_path: Path) -> None:
-    case = chips_case(tmp_path, tmp_path / "work")
+    case = chips_case(labelled(tmp_path / "data"), tmp_path / "work")
     again = replace(case.request, existing=Existing.OVERWRITE)
     answered(again)
     before = files(case.folder)
@@ -193,7 +207,8 @@ def test_chips_that_are_replaced_are_never_lost(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/b", "..", "x" * 300, "a\\b", "<b>&amp;'\""])
 def test_names_of_classes_lead_nowhere(tmp_path: Path, name: str) -> None:
     classes = (ClassInfo(1, name, "#ff0000"),)
-    for case in (mask_case(tmp_path / "one", tmp_path / "work"), chips_case(tmp_path / "two", tmp_path / "work")):
+    data = labelled(tmp_path / "data")
+    for case in (mask_case(data, tmp_path / "work"), chips_case(data, tmp_path / "work")):
         before = set(tmp_path.rglob("*"))
         answered(replace(case.request, classes=classes))
         target = case.folder / ("mask.tif" if isinstance(case.request, MaskRequest) else "chips")
@@ -203,7 +218,7 @@ def test_names_of_classes_lead_nowhere(tmp_path: Path, name: str) -> None:
 
 
 def test_damage_in_the_middle_of_an_image(tmp_path: Path) -> None:
-    case = chips_case(tmp_path, tmp_path / "work")
+    case = chips_case(labelled(tmp_path / "data"), tmp_path / "work")
     answered(case.request)
     undisturbed = files(case.folder)
     shutil.rmtree(case.folder)
@@ -244,7 +259,7 @@ def test_damage_in_the_middle_of_a_raster_of_labels(tmp_path: Path) -> None:
 
 
 def test_damage_in_the_middle_of_a_layer_of_labels(tmp_path: Path) -> None:
-    case = mask_case(tmp_path, tmp_path / "work")
+    case = mask_case(labelled(tmp_path / "data"), tmp_path / "work")
     labels = Path(case.request.labels[0].path)
     content = labels.read_bytes()
     labels.write_bytes(content[: len(content) // 3] + bytes(range(256)) * (2 * len(content) // 768))

@@ -70,10 +70,15 @@ def client(engine):
 
 @pytest.fixture(autouse=True)
 def _no_settings():
+    """None but that the dock stays closed at first; what is so already is not written again, as that takes long."""
+    stored = QgsSettings()
     for setting in settings.ALL:
-        setting.reset()
-    settings.SEEN.set(True)
-    QgsSettings().remove("Windows/OrthomaskEvaluate")
+        if stored.contains(setting.key) and setting is not settings.SEEN:
+            setting.reset()
+    if not settings.SEEN.get():
+        settings.SEEN.set(True)
+    if stored.contains("Windows/OrthomaskEvaluate"):
+        stored.remove("Windows/OrthomaskEvaluate")
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """An engine for tests: speaks the worker's protocol with the standard library alone, as a script file tells it.
 
 FAKE_WORKER names a JSON file, read again for each request: by method, `steps` and `step_seconds` of progress, `deaf` to
-ignore cancel, `die_at` to die in that step, `error` or `result` to answer. Requests are appended to `<file>.log`.
+ignore cancel, `die_at` to die in that step, `until` there is such a file, `error` or `result` to answer. Requests are
+appended to `<file>.log`.
 `predict` copies the run folder that FAKE_RUN names into its output folder, after the files in `previews`, one in each
 step, as its preview; `project`, `areas` and `mask` copy one file of that folder. With a request are logged the
 attributes in the GeoPackages that it names, by layer, as `seen`.
@@ -310,6 +311,8 @@ def work(message):
         params = {"id": job, "fraction": step / told["steps"], "message": f"Window {step} of {told['steps']}"}
         send({"method": "progress", "params": params})
         time.sleep(told.get("step_seconds", 0.01))
+    while "until" in told and not os.path.exists(told["until"]):
+        time.sleep(0.01)
     if "error" in told:
         send({"id": job, "error": {"code": -32000, "message": told["error"]["sentence"], "data": told["error"]}})
     else:

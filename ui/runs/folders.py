@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from contextlib import suppress
@@ -76,9 +77,13 @@ def parents(*more: str) -> list[Path]:
 
 
 def new_folder(parent: str, source: str, model: str) -> str:
-    """The folder of a run that begins now, named after its source, model and time. It is not made yet."""
+    """The folder of a run that begins now, named after its source, model and time. It is not made yet.
+
+    Of several that begin in the same second, the second gets -2 after its name.
+    """
     name = re.sub(r"[^\w.-]+", "_", f"{source}-{model}-{datetime.now():%Y%m%d-%H%M%S}")
-    return str(Path(parent) / name)
+    others = (f"{name}-{number}" for number in itertools.count(2))
+    return str(next(path for each in itertools.chain([name], others) if not (path := Path(parent) / each).exists()))
 
 
 def _parents() -> list[str]:

@@ -19,7 +19,7 @@ def blobs(seed: int) -> np.ndarray:
     return pixel_outlines(ndimage.label(rough > np.quantile(rough, 0.6))[0])[0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 100_000))
 def test_neighbours_do_not_matter(seed: int) -> None:
     polygons = blobs(seed)

@@ -64,7 +64,7 @@ def gdal_polygons(classes: np.ndarray) -> list[tuple[int, Polygon]]:
     return [(int(value), shapely.geometry.shape(geometry)) for geometry, value in shapes]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 90), st.integers(1, 90), st.integers(1, 3), st.sampled_from([8, 16, 33]))
 def test_polygons_are_gdals_joined_across_seams(
     tmp_path: Path, seed: int, height: int, width: int, count: int, tile: int
@@ -85,7 +85,7 @@ def test_polygons_are_gdals_joined_across_seams(
         assert one.equals(other)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 10_000), st.sampled_from([Outline.PIXELS, Outline.SQUARED]), st.sampled_from([7, 16, 40]),
     st.sampled_from([1, 50, 1000]), st.sampled_from([1, 20_000]),
@@ -174,7 +174,7 @@ def test_polygons_lie_on_the_pixels_they_came_from(tmp_path: Path) -> None:
     assert found[0].bounds == (left, bottom, right, top)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.sampled_from([32, 57, 2048]), st.sampled_from([1, 300, 1 << 17]))
 def test_fields_share_their_borders_also_across_seams(tmp_path: Path, seed: int, tile: int, corners: int) -> None:
     random = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ circles = st.tuples(st.integers(0, 320), st.integers(0, 256), st.integers(3, 60)
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(buildings=st.lists(circles, min_size=1, max_size=6), fields=st.lists(circles, max_size=3), turn=st.booleans())
 def test_objects_painted_by_pycocotools_are_those_of_the_mask(tmp_path_factory, buildings, fields, turn):
     folder = tmp_path_factory.mktemp("coco")

@@ -76,7 +76,7 @@ grids = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(grid=grids, shares=st.sampled_from([(0.7, 0.15, 0.15), (0.5, 0.5, 0.0), (0.2, 0.2, 0.2)]))
 def test_blocks_of_splits_never_touch(image, grid, shares):
     assert not touching(make_plan(ChipsRequest((image,), "out", ONE, shares=shares, **grid)))
@@ -87,7 +87,7 @@ rectangles = st.tuples(st.integers(-20, 280), st.integers(-20, 220), st.integers
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     areas=st.lists(st.tuples(st.sampled_from(["train", "validation", "test", "todo"]), rectangles), max_size=6),
     grid=grids,

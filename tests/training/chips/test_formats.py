@@ -40,7 +40,7 @@ def cut(bands: int = 3, dtype: str = "uint8", seed: int = 0, transform: Affine =
     return Cut(f"chip_{seed}", list(Split)[seed % 3], pixels, mask, UTM, transform)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(ChipFormat), seed=st.integers(0, 99), count=st.integers(1, 3))
 def test_an_export_is_read_back_as_it_was(tmp_path_factory, data, kind, seed, count):
     dtypes, most = HELD[kind]

@@ -3,9 +3,7 @@
 import csv
 import json
 import math
-import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 import rasterio
 import safetensors.torch
 import torch
+from faults import KilledAt, run_in_child
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from trainings import training, write_pictures, write_project
 
@@ -36,7 +35,6 @@ from orthomask.protocol import (
     Schedule,
     Tracker,
     from_json,
-    to_json,
 )
 from orthomask.training.accuracy.scores import THRESHOLDS, Scoreboard, Scores
 from orthomask.training.fit import learner as learners
@@ -203,19 +201,7 @@ def test_a_crash_between_two_files_changes_nothing(data, tmp_path, monkeypatch, 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_a_killed_process_goes_on(data, tmp_path):
     request = training(data, tmp_path / "b", epochs=2, workers=1, existing=Existing.RESUME)
-    code = (
-        "import json, os, signal, sys, torch\n"
-        "from orthomask.engine.progress import Progress\n"
-        "from orthomask.protocol import TrainRequest, from_json\n"
-        "from orthomask.training.fit import train\n"
-        "torch.set_num_threads(1)\n"
-        "class Deadly(Progress):\n"
-        "    def show(self, fraction, message):\n"
-        "        if message.startswith('Epoch 2'): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "train.run(from_json(TrainRequest, json.loads(sys.argv[1])), Deadly())\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code, json.dumps(to_json(request))], check=False, env=os.environ)
-    assert ended.returncode == -signal.SIGKILL
+    assert run_in_child(KilledAt(0.55), request).status == -signal.SIGKILL  # in the second epoch
     assert len(rows(tmp_path / "b")) == 1
     assert same(run(request), run(training(data, tmp_path / "a", epochs=2, workers=1)))
 

@@ -44,7 +44,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     st.sampled_from([Sampling.GRID, Sampling.RANDOM]), st.integers(1, 12), st.floats(1, 20), st.floats(0, 10),
     st.integers(1, 5),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_areas_are_squares_on_pixels_apart_from_each_other(
     image: Path,
     tmp_path_factory: pytest.TempPathFactory,

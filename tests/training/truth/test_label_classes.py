@@ -54,7 +54,7 @@ codes = st.one_of(
 
 
 @given(st.lists(codes, min_size=1, max_size=12, unique=True), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_names_follow_codes(tmp_path_factory: pytest.TempPathFactory, found: list[Any], as_text: bool) -> None:
     folder = tmp_path_factory.mktemp("codes")
     texts = [str(code) for code in found]

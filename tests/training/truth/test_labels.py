@@ -177,7 +177,7 @@ def test_many_triangles_on_pixel_centres_are_what_gdal_rasterize_burns(
 
 
 @given(drawn_polygons(), transforms, st.sampled_from(Touch), st.sampled_from([1, 3, 7, 30]), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_windows_agree_with_the_whole_and_with_gdal_in_one_go(
     tmp_path_factory: pytest.TempPathFactory, shapes: list[Any], transform: Affine, touch: Touch, rows: int, data: Any
 ) -> None:

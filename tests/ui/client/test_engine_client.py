@@ -100,11 +100,19 @@ def test_a_worker_that_dies_is_reported_with_its_log_and_replaced(client, engine
 
 def test_a_worker_killed_from_outside_is_reported(client, engine, tmp_path):
     engine.script(predict={"steps": 1000, "step_seconds": 0.02})
+
+    def kill():
+        while not engine.asked("predict"):
+            time.sleep(0.01)
+        os.kill(client.pid, signal.SIGKILL)
+
     client.call(InfoRequest())
-    threading.Timer(0.3, lambda: os.kill(client.pid, signal.SIGKILL)).start()
+    thread = threading.Thread(target=kill)
+    thread.start()
     with pytest.raises(OrthomaskError) as caught:
         client.call(predict(tmp_path))
     assert caught.value.code is ErrorCode.ENGINE_DIED
+    thread.join()
 
 
 def test_a_program_that_talks_nonsense_is_no_engine():

@@ -262,6 +262,15 @@ def test_folders_of_runs_are_known_after_a_restart(qgis_new_project, tmp_path):
     assert len(run_folders.parents()) == 1
 
 
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path):
+    folders = []
+    for _ in range(3):
+        folders.append(run_folders.new_folder(str(tmp_path), "photo", "fields"))
+        Path(folders[-1]).mkdir()
+    assert len(set(folders)) == 3
+    assert sorted(folders) == folders, "the newest is the last by its name"
+
+
 def test_temporary_folders_are_not_remembered(qgis_new_project):
     run_folders.remember_parent(run_folders.QgsProcessingUtils.tempFolder() + "/1/OUTPUT")
     assert RUN_PARENTS.get() == ""

@@ -363,6 +363,7 @@ def test_an_interrupted_training_is_offered_after_qgis_was_closed(ready, dock, e
     folder = begin(ready, engine)
     write_epochs(folder, 0.3)
     dock.release()
+    dock.release = lambda: None  # it is released already; the fixture would do it once more
     wait_until(lambda: not QgsApplication.taskManager().activeTasks())
     again = OrthomaskDock(qgis_iface, client)
     try:
@@ -376,7 +377,6 @@ def test_an_interrupted_training_is_offered_after_qgis_was_closed(ready, dock, e
     finally:
         again.release()
         again.deleteLater()
-    dock.release = lambda: None  # it is released already; the fixture would do it once more
 
 
 def test_stop_keeps_the_best_model(ready, dock, engine, own_folder):
