@@ -64,6 +64,9 @@ CAPABILITIES = {
     "changes": "engine.change.changes",
     "explain": "engine.explain.explain",
     "uncertainty": "engine.explain.uncertainty",
+    "page": "engine.interop.page",
+    "export_run": "engine.interop.export",
+    "model_item": "engine.interop.stac",
     "search": "training.fit.search",
     "evaluate": "training.accuracy.evaluate",
 }

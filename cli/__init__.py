@@ -15,6 +15,7 @@ from . import (
     learn,
     models,
     prediction,
+    publishing,
     quality,
     review,
     train,
@@ -50,6 +51,8 @@ for command in (
     learn.learn,
     compare.compare,
     changes.changes,
+    publishing.page,
+    publishing.export,
     models.models,
     wheelhouse.wheelhouse,
 ):

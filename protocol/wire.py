@@ -17,6 +17,7 @@ from . import (
     label_quality,
     learning,
     prediction,
+    publishing,
     training,
     training_check,
 )
@@ -54,6 +55,9 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "changes": (change.ChangesRequest, change.ChangesResult),
     "explain": (explaining.ExplainRequest, explaining.ExplainResult),
     "uncertainty": (explaining.UncertaintyRequest, explaining.UncertaintyResult),
+    "page": (publishing.PageRequest, publishing.PageResult),
+    "export_run": (publishing.ExportRunRequest, publishing.ExportRunResult),
+    "model_item": (publishing.ModelItemRequest, publishing.ModelItemResult),
     "search": (training.SearchRequest, training.SearchResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),
 }
