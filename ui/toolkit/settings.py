@@ -74,9 +74,11 @@ UNFINISHED_TRAINING = Setting("unfinished-training", "")
 """The request of the last training, while it is unfinished, as JSON."""
 LEARNING = Setting("learning", "")
 """What is being learnt, or was and is not yet used or discarded, as JSON."""
+IMAGE_CREDIT = Setting("image-credit", "")
+"""Whose images are, as written for the last web page."""
 SEEN = Setting("seen", False)
 """Whether the dock stays closed when the plugin is loaded: not the first time, nor if it was open before."""
 ALL: tuple[Setting[Any], ...] = (
     FOLDER, DEVICE, ASK_FROM, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS, UNFINISHED_TRAINING, LEARNING,
-    SEEN,
+    IMAGE_CREDIT, SEEN,
 )  # fmt: skip
