@@ -10,6 +10,7 @@ from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFormLayout, QLabel, QLineEdit, QWidget
 
 from ...protocol import Existing, ExportRunRequest, PageRequest, RunFormat
+from ..toolkit.accessible import name_widgets
 from ..toolkit.present import present
 from ..toolkit.settings import IMAGE_CREDIT
 from ..toolkit.words import mark, tr
@@ -57,12 +58,12 @@ class SharingDialog(QDialog):
         self.setWindowTitle(tr("Orthomask: save a run for others"))
         self._folder = folder
         self.format = QComboBox()
-        self.format.setAccessibleName(tr("Format"))
         for each in Format:
             self.format.addItem(tr(each.value[0]), each)
         self.explanation = QLabel()
         self.explanation.setWordWrap(True)
         self.file_chooser = QgsFileWidget()
+        self.file_chooser.setToolTip(tr("Where to save"))
         self.file_chooser.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.credit = QLineEdit(IMAGE_CREDIT.get())
         self.credit.setPlaceholderText(tr("such as © City of Utrecht, CC BY 4.0"))
@@ -82,6 +83,7 @@ class SharingDialog(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self._suit()
+        name_widgets(self)
 
     @property
     def chosen(self) -> Format:
