@@ -54,7 +54,7 @@
     for (const each of shown) paths[each.kind].addPath(each.path);
     byId("value").textContent = limit.toLocaleString(language, { minimumFractionDigits: 2 });
     byId("shown").textContent = filled(words.shown, number(shown.length), number(objects.length));
-    const all = !known.length || limit <= Number(least.min);
+    const all = !known.length || limit <= Number(least.min) || objects.length < data.total;
     rows.forEach((cells, kind) => {
       const here = all ? [] : objects.filter((each) => each.kind === kind && sure(each));
       cells[1].textContent = all ? whole[kind][0] : number(here.length);

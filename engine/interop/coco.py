@@ -63,8 +63,8 @@ def write(shared: SharedRun, names: Sequence[str], target: Path, progress: Progr
             progress.report(seen / max(seen, shared.count), tr("Writing {}").format(target.name))
         file.write(b"\n],\n" + _rest(shared, picture, wanted))
     if classless:
-        one, many = "{} object without a class was left out.", "{} objects without a class were left out."
-        warnings += (tr_n(one, many, classless).format(f"{classless:,}"),)
+        words = tr_n("{} object without a class was left out.", "{} objects without a class were left out.", classless)
+        warnings += (words.format(f"{classless:,}"),)
     return count, warnings
 
 

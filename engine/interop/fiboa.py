@@ -53,8 +53,11 @@ def write(shared: SharedRun, names: Sequence[str], target: Path, progress: Progr
             progress.report(seen / max(seen, shared.count), tr("Writing {}").format(target.name))
         file.write(b"\n]}\n")
     if huge:
-        one, many = "{} field is larger than fiboa allows.", "{} fields are larger than fiboa allows."
-        warnings += (tr_n(one, many, huge).format(f"{huge:,}") + " " + tr("They were left out."),)
+        words = tr_n(
+            "{} field is larger than fiboa allows and was left out.",
+            "{} fields are larger than fiboa allows and were left out.", huge,
+        )  # fmt: skip
+        warnings += (words.format(f"{huge:,}"),)
     return count, warnings
 
 

@@ -61,7 +61,7 @@ def overview(shared: SharedRun, progress: Progress) -> Overview:
         width, height, transform = dataset.width, dataset.height, dataset.transform
         crs = pyproj.CRS.from_user_input(dataset.crs.to_wkt())
     pixel_m = float(np.hypot(*geo.ground(crs, transform, width / 2, height / 2))[0])
-    longest, warning = max(width, height), tr("The image could not be opened, so the page shows the objects alone.")
+    longest, warning = max(width, height), tr("The image could not be opened, so the page shows only the objects.")
     try:
         if shared.image is not None:
             with open_image(replace(shared.image, stretch=()), progress) as source:

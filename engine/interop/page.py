@@ -48,8 +48,7 @@ def run(request: PageRequest, progress: Progress) -> PageResult:
         content = render(shared, frame, chosen, request.credit).encode()
         progress.report(0.95, tr("Writing {}").format(target.name))
         write_atomically(target, content)
-    objects, warnings = sum(tally.number for tally in chosen.tallies.values()), _notes(frame, chosen)
-    return PageResult(str(target), objects, len(chosen.objects.ids), len(content), warnings)
+    return PageResult(str(target), _total(chosen), len(chosen.objects.ids), len(content), _notes(frame, chosen))
 
 
 def render(shared: SharedRun, frame: Overview, chosen: Selection, credit: str) -> str:
@@ -67,6 +66,11 @@ def render(shared: SharedRun, frame: Overview, chosen: Selection, credit: str) -
         collection=_collection(shared, chosen), rows=_rows(shared, chosen), words=_words(),
         notes=_notes(frame, chosen), facts=_facts(shared, chosen, credit),
     )  # fmt: skip
+
+
+def _total(chosen: Selection) -> int:
+    """How many objects the run has."""
+    return sum(tally.number for tally in chosen.tallies.values())
 
 
 def _digest(text: str) -> str:
@@ -105,23 +109,30 @@ def _data(shared: SharedRun, frame: Overview, chosen: Selection) -> dict[str, An
     listed = [value for value, _, _ in _classes(shared, chosen)]
     objects, sure = chosen.objects, chosen.objects.confidence
     return {
-        "unit": UNIT, "pixel_m": frame.pixel_m, "words": _words(),
+        "unit": UNIT, "pixel_m": frame.pixel_m, "words": _words(), "total": _total(chosen),
         "classes": [{"name": name, "color": color} for _, name, color in _classes(shared, chosen)],
         "objects": [
             [listed.index(value), None if np.isnan(confidence) else round(confidence, 3), round(size, 1), rings]
             for value, confidence, size, rings in zip(
-                objects.classes.tolist(), sure.tolist(), objects.area_m2.tolist(), map(_rings, chosen.drawn)
+                objects.classes.tolist(), sure.tolist(), objects.area_m2.tolist(), _rings(chosen.drawn)
             )
         ],
         "file": re.sub(r"[^\w.-]+", "-", shared.name or shared.run_id) + ".geojson",
     }  # fmt: skip
 
 
-def _rings(outline: shapely.Geometry) -> list[list[int]]:
-    """Each ring as the place of its first corner and the steps to the next ones, x, y, x, y and so on."""
-    corners, ring = shapely.get_coordinates(shapely.get_rings(outline), return_index=True)
-    parts = np.split(np.rint(corners * UNIT).astype(np.int64), np.flatnonzero(np.diff(ring)) + 1)
-    return [np.diff(part[:-1], axis=0, prepend=np.zeros((1, 2), np.int64)).ravel().tolist() for part in parts]
+def _rings(outlines: np.ndarray) -> list[list[list[int]]]:
+    """The rings of each outline: x and y of the first corner, then the steps to the next ones."""
+    rings, outline = shapely.get_rings(outlines, return_index=True)
+    corners, ring = shapely.get_coordinates(rings, return_index=True)
+    places = np.rint(corners * UNIT).astype(np.int64)
+    first = np.diff(ring, prepend=-1) > 0
+    steps = np.diff(places, axis=0, prepend=places[:1])
+    steps[first] = places[first]
+    found: list[list[list[int]]] = [[] for _ in outlines]
+    for number, part in zip(outline.tolist(), np.split(steps, np.flatnonzero(first)[1:])):
+        found[number].append(part[:-1].ravel().tolist())
+    return found
 
 
 def _collection(shared: SharedRun, chosen: Selection) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def _words() -> dict[str, str]:
     """Everything that the page says by itself."""
     return {
         "classes": tr("Class"), "objects": tr("Objects"), "area": tr("Area"), "about": tr("About this run"),
-        "slider": tr("Least confidence"), "shown": tr("{} of {} objects shown"), "in": tr("Zoom in"),
+        "slider": tr("Least confidence"), "shown": tr("{} of {} objects are shown"), "in": tr("Zoom in"),
         "out": tr("Zoom out"), "whole": tr("Show everything"), "save": tr("Save objects as GeoJSON"),
         "saves": tr("Saves the objects that are shown, in longitude and latitude."), "notes": tr("Notes"),
         "confidence": tr("confidence {}"), "map": tr("Map: drag to move, wheel to zoom, click an object"),

@@ -144,7 +144,7 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
 def test_without_the_image_it_says_so(tmp_path: Path) -> None:
     run = towns.write_run(tmp_path / "run", HOUSES)
     found = made(run, tmp_path / "page.html")
-    assert "The image could not be opened, so the page shows the objects alone." in found.seen
+    assert "The image could not be opened, so the page shows only the objects." in found.seen
     assert len(found.json("data")["objects"]) == 9
     (tmp_path / "run" / "classes.tif").unlink()
     with pytest.raises(OrthomaskError, match=r"missing classes\.tif"):
