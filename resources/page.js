@@ -42,7 +42,7 @@
     byId("confidence").hidden = false;
   }
   const rows = boxes.map((box) => box.closest("tr").cells);
-  const whole = rows.map((cells) => [cells[1].textContent, cells[2].textContent]);
+  const total = data.classes.reduce((sum, kind) => sum + kind.number, 0);
   let shown = [], paths = [], chosen = null;
 
   function filter() {
@@ -54,11 +54,11 @@
     for (const each of shown) paths[each.kind].addPath(each.path);
     byId("value").textContent = limit.toLocaleString(language, { minimumFractionDigits: 2 });
     byId("shown").textContent = filled(words.shown, number(shown.length), number(objects.length));
-    const all = !known.length || limit <= Number(least.min) || objects.length < data.total;
+    const all = !known.length || limit <= Number(least.min) || objects.length < total;
     rows.forEach((cells, kind) => {
-      const here = all ? [] : objects.filter((each) => each.kind === kind && sure(each));
-      cells[1].textContent = all ? whole[kind][0] : number(here.length);
-      cells[2].textContent = all ? whole[kind][1] : metres(here.reduce((sum, each) => sum + each.area, 0));
+      const here = objects.filter((each) => each.kind === kind && sure(each)), counted = data.classes[kind];
+      cells[1].textContent = number(all ? counted.number : here.length);
+      cells[2].textContent = metres(all ? counted.area_m2 : here.reduce((sum, each) => sum + each.area, 0));
     });
     draw();
   }
@@ -126,9 +126,12 @@
 
   function size() {
     const ratio = window.devicePixelRatio || 1, untouched = scale === fits;
-    canvas.width = Math.round(canvas.clientWidth * ratio);
-    canvas.height = Math.round(canvas.clientHeight * ratio);
-    if (untouched) fit(); else draw();
+    const wide = Math.round(canvas.clientWidth * ratio), high = Math.round(canvas.clientHeight * ratio);
+    if (canvas.width === wide && canvas.height === high) return;
+    canvas.width = wide;
+    canvas.height = high;
+    if (untouched) fit();
+    paint(); // at once: a canvas of another size is empty
   }
 
   function zoom(factor, atX, atY) {

@@ -23,7 +23,7 @@ from ..outputs import locked, write_atomically, writing
 from ..progress import Progress
 from .objects import NO_CLASS, SharedRun, open_run, refuse_existing
 from .overview import Overview, overview
-from .selection import Selection, Tally, select
+from .selection import Selection, select
 
 UNIT = 100
 """Outlines are drawn in whole parts of a pixel of the picture, this many each."""
@@ -95,7 +95,7 @@ def _classes(shared: SharedRun, chosen: Selection) -> list[tuple[int, str, str]]
 
 def _rows(shared: SharedRun, chosen: Selection) -> list[tuple[str, str, str, str]]:
     """Colour, name, number and area of each class, of all objects of the run."""
-    tallies = ((name, color, chosen.tallies.get(value, Tally(0, 0))) for value, name, color in _classes(shared, chosen))
+    tallies = ((name, color, chosen.tally(value)) for value, name, color in _classes(shared, chosen))
     return [(color, name, f"{tally.number:,}", area(tally.area_m2)) for name, color, tally in tallies]
 
 
@@ -109,8 +109,11 @@ def _data(shared: SharedRun, frame: Overview, chosen: Selection) -> dict[str, An
     listed = [value for value, _, _ in _classes(shared, chosen)]
     objects, sure = chosen.objects, chosen.objects.confidence
     return {
-        "unit": UNIT, "pixel_m": frame.pixel_m, "words": _words(), "total": _total(chosen),
-        "classes": [{"name": name, "color": color} for _, name, color in _classes(shared, chosen)],
+        "unit": UNIT, "pixel_m": frame.pixel_m, "words": _words(),
+        "classes": [
+            {"name": name, "color": color, **chosen.tally(value)._asdict()}
+            for value, name, color in _classes(shared, chosen)
+        ],
         "objects": [
             [listed.index(value), None if np.isnan(confidence) else round(confidence, 3), round(size, 1), rings]
             for value, confidence, size, rings in zip(
@@ -157,7 +160,7 @@ def _collection(shared: SharedRun, chosen: Selection) -> dict[str, Any]:
 
 
 def _subtitle(shared: SharedRun) -> str:
-    model = str(shared.record["model"].get("title", ""))
+    model = tr(str(shared.record["model"].get("title", "")))
     return " · ".join(filter(None, (shared.image_name if shared.name else "", model, _local(shared))))
 
 
@@ -178,7 +181,7 @@ def _facts(shared: SharedRun, chosen: Selection, credit: str) -> list[tuple[str,
         (tr("Source"), shared.image_name),
         (tr("Image credit"), credit),
         (tr("Image date"), str(record.get("image_date") or tr("unknown"))),
-        (tr("Model"), f"{model.get('title', '')} ({str(model.get('sha256', ''))[:12]})"),
+        (tr("Model"), f"{tr(str(model.get('title', '')))} ({str(model.get('sha256', ''))[:12]})"),
         (tr("Licence of the model"), str(model.get("licence", ""))),
         (tr("Attribution of the model"), str(model.get("attribution", ""))),
         (tr("Threshold"), f"{shared.threshold:g}"),
@@ -197,7 +200,7 @@ def _words() -> dict[str, str]:
     """Everything that the page says by itself."""
     return {
         "classes": tr("Class"), "objects": tr("Objects"), "area": tr("Area"), "about": tr("About this run"),
-        "slider": tr("Least confidence"), "shown": tr("{} of {} objects are shown"), "in": tr("Zoom in"),
+        "slider": tr("Least confidence"), "shown": tr("{} of {} objects"), "in": tr("Zoom in"),
         "out": tr("Zoom out"), "whole": tr("Show everything"), "save": tr("Save objects as GeoJSON"),
         "saves": tr("Saves the objects that are shown, in longitude and latitude."), "notes": tr("Notes"),
         "confidence": tr("confidence {}"), "map": tr("Map: drag to move, wheel to zoom, click an object"),

@@ -44,6 +44,10 @@ class Selection(NamedTuple):
     tallies: dict[int, Tally]
     notes: tuple[str, ...]
 
+    def tally(self, value: int) -> Tally:
+        """That of a class."""
+        return self.tallies.get(value, Tally(0, 0.0))
+
 
 def select(shared: SharedRun, frame: Overview, progress: Progress) -> Selection:
     """Choose and place the objects of a run for its page."""
