@@ -90,13 +90,15 @@ def ensemble_models(members: tuple[str, ...], out: str, title: str, overwrite: b
 @models.command("stac")
 @click.argument("model")
 @click.option("--out", required=True, type=click.Path(), help="STAC item to write, .json.")
-@click.option("--href", default="", help="Address where the bundle can be had; by default its path from the item.")
+@click.option("--href", default="", help="Address of the bundle; not needed if it is beside the item.")
 @_overwrite_option
 @json_option
 def model_item(model: str, out: str, href: str, overwrite: bool, as_json: bool) -> None:
     """Write the card of a MODEL as a STAC item, for a catalogue of models."""
 
     def say(result: ModelItemResult) -> None:
+        for warning in result.warnings:
+            click.echo(f"Note: {warning}")
         click.echo(result.path)
 
     run("model_item", lambda: ModelItemRequest(model, out, href, _existing(overwrite)), as_json, say)

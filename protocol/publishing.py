@@ -90,7 +90,7 @@ class ModelItemRequest:
 
     Attributes:
         model: name of an embedded model, or path of a bundle.
-        href: address of the bundle, for the item; empty for its path relative to the item.
+        href: address of the bundle, for the item; empty if it is beside the item, or deeper.
     """
 
     model: str
@@ -107,6 +107,7 @@ class ModelItemResult:
     """The written item."""
 
     path: str
+    warnings: tuple[str, ...] = ()
 
 
 def _require_suffix(path: str, suffixes: tuple[str, ...]) -> None:

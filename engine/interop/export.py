@@ -9,7 +9,7 @@ from ...protocol.words import tr
 from ..outputs import locked, writing
 from ..progress import Progress
 from . import coco, fiboa
-from .objects import SharedRun, open_run, refuse_existing
+from .objects import SharedRun, open_run, refuse_existing, refuse_own
 
 WRITERS = {RunFormat.COCO: coco.write, RunFormat.FIBOA: fiboa.write}
 
@@ -22,6 +22,7 @@ def run(request: ExportRunRequest, progress: Progress) -> ExportRunResult:
     """
     progress.report(0, tr("Reading the run"))
     target, shared = Path(request.output_path), open_run(request.run_dir)
+    refuse_own(target, shared)
     refuse_existing(target, request.existing)
     _refuse_unknown(shared, request.classes)
     with writing(target):

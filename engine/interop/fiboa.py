@@ -32,7 +32,7 @@ def write(shared: SharedRun, names: Sequence[str], target: Path, progress: Progr
         names: of the classes to write; empty for those that are outlined as fields are, with shared borders.
 
     Raises:
-        OrthomaskError: no class is of fields.
+        OrthomaskError: no class is of fields, or there is no field.
     """
     wanted = [info for info in shared.classes if (info.name in names if names else info.outline is Outline.SHARED)]
     if not wanted:
@@ -51,6 +51,12 @@ def write(shared: SharedRun, names: Sequence[str], target: Path, progress: Progr
                 file.write(json.dumps(feature).encode())
                 count += 1
             progress.report(seen / max(seen, shared.count), tr("Writing {}").format(target.name))
+        if not count:
+            raise OrthomaskError(
+                ErrorCode.BAD_REQUEST,
+                tr("The run has no fields to write."),
+                tr("Choose another run, or another class."),
+            )
         file.write(b"\n]}\n")
     if huge:
         words = tr_n(

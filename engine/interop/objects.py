@@ -22,6 +22,8 @@ from ..shapes.measure import measured
 from ..shapes.vector_files import batches, crs_of, fields_of, info_of
 
 RECORD, NAME_FILE = "run.json", "name.json"
+OWN = (RECORD, NAME_FILE)
+"""Files of a run that a format could overwrite."""
 DEFAULT_THRESHOLD = 0.5
 """Of runs whose record does not say."""
 DIGITS = 7
@@ -172,6 +174,16 @@ def _name(folder: Path) -> str:
         return ""
 
 
+def refuse_own(target: Path, shared: SharedRun) -> None:
+    """Raise if a file is the run's own record."""
+    if target.name.lower() in OWN and target.resolve().parent == shared.folder.resolve():
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("“{}” belongs to the run itself.").format(target.name),
+            tr("Choose another name."),
+        )
+
+
 def refuse_existing(target: Path, existing: Existing) -> None:
     """Raise if there is a file that must not be replaced."""
     if target.exists() and existing is not Existing.OVERWRITE:
@@ -187,4 +199,7 @@ def geojson(outlines: np.ndarray, crs: pyproj.CRS) -> list[str]:
     if not len(outlines):
         return []
     moved = shapely.orient_polygons(regions.reprojected(outlines, crs, "EPSG:4326"))
-    return [str(text) for text in shapely.to_geojson(shapely.transform(moved, lambda places: places.round(DIGITS)))]
+    places, outline = shapely.get_coordinates(moved, return_index=True)
+    turns = np.round(shapely.get_x(shapely.centroid(moved)) / 360)  # images may count longitudes on beyond 180°
+    places[:, 0] -= 360 * turns[outline]
+    return [str(text) for text in shapely.to_geojson(shapely.set_coordinates(moved, places.round(DIGITS)))]

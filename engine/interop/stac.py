@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import unicodedata
 from datetime import datetime, timezone
@@ -45,9 +44,11 @@ def run(request: ModelItemRequest, progress: Progress) -> ModelItemResult:
     refuse_existing(target, request.existing)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    href = request.href or _relative(bundle.path, target.parent)
-    write_atomically(target, json.dumps(item(bundle, href), ensure_ascii=False, indent=1).encode() + b"\n")
-    return ModelItemResult(str(target))
+    href = request.href or _beneath(bundle.path, target.parent)
+    content = item(bundle, href or quote(bundle.path.name))
+    write_atomically(target, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
+    words = tr("The item expects the model beside it: copy “{}” there, or give its address.")
+    return ModelItemResult(str(target), () if href else (words.format(bundle.path.name),))
 
 
 def item(bundle: Bundle, href: str) -> dict[str, Any]:
@@ -114,12 +115,15 @@ def slug(name: str) -> str:
     return plain if re.fullmatch(r"[a-zA-Z].+[a-zA-Z0-9]", plain) else f"model-{plain or 'x'}"
 
 
-def _relative(path: Path, folder: Path) -> str:
-    """The path of a bundle as a link from a folder; its absolute address where there is no relative one."""
+def _beneath(path: Path, folder: Path) -> str:
+    """The path of a bundle as a link from a folder that it is in, perhaps deeper; empty if it is elsewhere.
+
+    A path to elsewhere would be wrong wherever the item is published, and tell of this computer's folders.
+    """
     try:
-        return quote(Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix())
-    except ValueError:  # another drive of Windows
-        return path.absolute().as_uri()
+        return quote(path.resolve().relative_to(folder.resolve()).as_posix())
+    except ValueError:
+        return ""
 
 
 def _written(path: Path) -> str:

@@ -36,7 +36,7 @@ from ...protocol import (
 )
 from ..client.engine_client import EngineClient
 from ..client.tasks import EngineTask
-from ..toolkit.messages import show_error, show_success
+from ..toolkit.messages import show_error, show_success, show_warning
 from ..toolkit.words import tr
 from . import own_models
 from .actions import ModelActions
@@ -195,6 +195,8 @@ class ModelsPanel(QWidget):
             self._ask(tr("Saving the card of {}…").format(model.title), request, self._tell_saved)
 
     def _tell_saved(self, saved: ModelItemResult) -> None:
+        for warning in saved.warnings:
+            show_warning(self._iface.messageBar(), warning)
         show_success(self._iface.messageBar(), tr("The card was saved in “{}”.").format(saved.path))
 
     def _ask_for_title(self, question: str, proposal: str) -> str:

@@ -36,7 +36,7 @@ class ModelItemAlgorithm(OrthomaskAlgorithm):
         self.add_model()
         self.add(
             QgsProcessingParameterString("HREF", tr("Address of the model file"), optional=True),
-            tr("Where others can get the model. Leave empty for its path, as seen from the item."),
+            tr("Where others can get the model. Leave empty if its file will be beside the item."),
         )
         self.add(
             QgsProcessingParameterFileDestination("OUTPUT", tr("STAC item"), tr("STAC item (*.json)")),
@@ -53,4 +53,6 @@ class ModelItemAlgorithm(OrthomaskAlgorithm):
         self, answer: ModelItemResult, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Values:
         """The file."""
+        for warning in answer.warnings:
+            feedback.pushWarning(warning)
         return {"OUTPUT": answer.path}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -17,6 +18,7 @@ from pycocotools.coco import COCO
 
 from orthomask.cli import commands
 from orthomask.engine.interop import export
+from orthomask.engine.interop.objects import geojson
 from orthomask.engine.progress import Progress
 from orthomask.engine.shapes.layers import write_layer
 from orthomask.protocol import Existing, ExportRunRequest, ExportRunResult, OrthomaskError, Outline, RunFormat
@@ -149,6 +151,24 @@ def test_what_is_no_field_is_refused_unless_it_is_named(tmp_path: Path) -> None:
     keeps_rules(Path(result.path))
 
 
+def test_too_large_fields_are_left_out_and_none_is_refused(tmp_path: Path) -> None:
+    huge = shapely.box(*towns.ORIGIN, towns.ORIGIN[0] + 40_000, towns.ORIGIN[1] + 40_000)
+    run = towns.write_run(tmp_path / "run", [(1, huge), *HOUSES])
+    result = written(run, tmp_path / "fields.geojson", RunFormat.FIBOA, classes=("building",))
+    assert result.objects == 3
+    assert "1 field is larger than fiboa allows and was left out." in result.warnings
+    empty = towns.write_run(tmp_path / "empty", [(1, huge)])
+    with pytest.raises(OrthomaskError, match="no fields to write"):
+        written(empty, tmp_path / "none.geojson", RunFormat.FIBOA, classes=("building",))
+    assert not (tmp_path / "none.geojson").exists()
+
+
+def test_longitudes_beyond_180_degrees_are_counted_from_greenwich() -> None:
+    crs = pyproj.CRS("EPSG:4326")
+    (text,) = geojson(np.array([shapely.box(181, -18, 181.001, -17.999)]), crs)
+    assert shapely.from_geojson(text).bounds == (-179, -18, -178.999, -17.999)
+
+
 @pytest.mark.parametrize("said", ["spring 2021", "2021", "2021-13-40", "2021-07"])
 def test_a_date_that_is_no_day_is_left_out(tmp_path: Path, said: str) -> None:
     run = towns.write_run(tmp_path / "run", HOUSES[:1], date=said)
@@ -167,6 +187,10 @@ def test_the_command_and_its_errors(tmp_path: Path) -> None:
     assert again.exit_code == 3
     assert "already exists.\nChoose another name, or overwrite it." in again.output
     assert command(run, "--coco", target, "--overwrite").exit_code == 0
+    record = (tmp_path / "run" / "run.json").read_bytes()
+    own = command(run, "--coco", tmp_path / "run" / "run.json", "--overwrite")
+    assert "“run.json” belongs to the run itself.\nChoose another name." in own.output
+    assert (tmp_path / "run" / "run.json").read_bytes() == record
     assert "either --coco FILE or --fiboa FILE" in command(run).output
     assert "contains no finished run" in command(tmp_path, "--coco", tmp_path / "other.json").output
     assert "ends in .geojson" in command(run, "--fiboa", tmp_path / "fields.gpkg").output

@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from orthomask.cli import commands
 from orthomask.engine.interop import stac
 from orthomask.engine.models import bundle
+from orthomask.engine.progress import Progress
+from orthomask.protocol import ModelItemRequest
 
 SITE = "https://stac-extensions.github.io"
 
@@ -82,16 +84,29 @@ def test_a_model_of_ones_own_with_any_name(make_bundle: Callable[..., Path], tmp
     arguments = ["models", "stac", str(own), "--out", str(target)]
     done = CliRunner().invoke(commands, arguments)
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines() == [str(target)]
+    note, path = done.output.splitlines()
+    assert note == f"Note: The item expects the model beside it: copy “{own.name}” there, or give its address."
+    assert path == str(target)
     item = json.loads(target.read_text(encoding="utf-8"))
     assert problems(item) == []
-    assert item["assets"]["model"]["href"] == "../models/H%C3%A4user%20%26%20H%C3%B6fe.safetensors"
+    assert item["assets"]["model"]["href"] == "H%C3%A4user%20%26%20H%C3%B6fe.safetensors"
+    assert str(tmp_path) not in target.read_text()
     again = CliRunner().invoke(commands, arguments)
     assert again.exit_code == 3
     assert "already exists" in again.output
     placed = CliRunner().invoke(commands, [*arguments, "--overwrite", "--href", "https://example.org/m.safetensors"])
     assert placed.exit_code == 0
+    assert "Note" not in placed.output
     assert json.loads(target.read_text())["assets"]["model"]["href"] == "https://example.org/m.safetensors"
+
+
+def test_a_model_beneath_the_item_is_linked(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    own = tmp_path / "files" / "own.safetensors"
+    own.parent.mkdir()
+    own.write_bytes(make_bundle().read_bytes())
+    result = stac.run(ModelItemRequest(str(own), str(tmp_path / "item.json")), Progress())
+    assert result.warnings == ()
+    assert json.loads((tmp_path / "item.json").read_text())["assets"]["model"]["href"] == "files/own.safetensors"
 
 
 def test_ensembles_too(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
