@@ -132,8 +132,7 @@ class SharedRun:
                 numbers = np.nan_to_num(data["class_value"].astype(float)).astype(np.int64)
                 classes = np.where(np.isin(numbers, list(values.values())), numbers, classes)
             sure = data.get("confidence", np.full(len(drawn), np.nan)).astype(float)
-            areas, perimeters = measured(drawn[there], self.crs)
-            yield Objects(fids[there], drawn[there], classes[there], sure[there], areas, perimeters)
+            yield Objects(fids[there], drawn[there], classes[there], sure[there], *_measured(drawn[there], self.crs))
 
     def _fields(self) -> list[str]:
         return fields_of(str(self.polygons), self.layer)
@@ -164,6 +163,13 @@ def open_run(run_dir: str) -> SharedRun:
     return SharedRun(
         folder, record, classes, polygons, edits.LAYER, crs, int(info["features"]), _name(folder), threshold
     )
+
+
+def _measured(outlines: np.ndarray, crs: pyproj.CRS) -> Iterator[np.ndarray]:
+    """Areas and perimeters `(N,)` of outlines, all parts together."""
+    parts, outline = shapely.get_parts(outlines, return_index=True)
+    for measures in measured(parts, crs):
+        yield np.bincount(outline, measures, len(outlines))
 
 
 def _name(folder: Path) -> str:

@@ -126,14 +126,15 @@ def _data(shared: SharedRun, frame: Overview, chosen: Selection) -> dict[str, An
 
 def _rings(outlines: np.ndarray) -> list[list[list[int]]]:
     """The rings of each outline: x and y of the first corner, then the steps to the next ones."""
-    rings, outline = shapely.get_rings(outlines, return_index=True)
+    parts, outline_of = shapely.get_parts(outlines, return_index=True)
+    rings, part_of = shapely.get_rings(parts, return_index=True)
     corners, ring = shapely.get_coordinates(rings, return_index=True)
     places = np.rint(corners * UNIT).astype(np.int64)
     first = np.diff(ring, prepend=-1) > 0
     steps = np.diff(places, axis=0, prepend=places[:1])
     steps[first] = places[first]
     found: list[list[list[int]]] = [[] for _ in outlines]
-    for number, part in zip(outline.tolist(), np.split(steps, np.flatnonzero(first)[1:])):
+    for number, part in zip(outline_of[part_of].tolist(), np.split(steps, np.flatnonzero(first)[1:])):
         found[number].append(part[:-1].ravel().tolist())
     return found
 

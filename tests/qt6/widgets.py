@@ -180,8 +180,8 @@ def _striped() -> QPixmap:
 
 
 ARGUMENTS: dict[str, Any] = {
-    "classes": (), "folder": Path("run"), "folders": list, "heads": ("Value", "Class"), "nothing": "none", "running": lambda: None,
-    "tip": "A tip", "title": "A picture",
+    "classes": (), "folder": Path("run"), "folders": list, "heads": ("Value", "Class"), "nothing": "none",
+    "running": lambda: None, "tip": "A tip", "title": "A picture",
 }  # fmt: skip
 """Values of the arguments that constructors require, by their names."""
 NEEDS_QGIS = {"canvas", "client", "crs", "dock", "iface", "preflight", "viewport"}

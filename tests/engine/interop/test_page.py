@@ -186,11 +186,14 @@ def test_an_empty_run_and_objects_that_a_person_drew(tmp_path: Path) -> None:
     found = made(str(run), tmp_path / "page.html")
     assert found.json("data")["objects"] == []
     columns = {"class": np.array(["building", None], object), "confidence": np.full(2, np.nan)}
-    outlines = shapely.to_wkb([towns.square(0, 0), towns.square(50, 50)])
-    write_layer(run / "polygons-2.gpkg", "polygons", columns, outlines, "Polygon", towns.CRS)
+    two = shapely.MultiPolygon([towns.square(50, 50), towns.square(80, 80).difference(towns.square(84, 84, 4))])
+    outlines = shapely.to_wkb([towns.square(0, 0), two])
+    write_layer(run / "polygons-2.gpkg", "polygons", columns, outlines, "Unknown", towns.CRS)
     data = made(str(run), tmp_path / "page.html").json("data")
     assert [each[:2] for each in data["objects"]] == [[0, None], [1, None]]
     assert [each["name"] for each in data["classes"]] == ["building", "no class"]
+    assert [len(each[3]) for each in data["objects"]] == [1, 3]
+    assert data["objects"][1][2] == pytest.approx(144 + 144 - 16, rel=0.01)
 
 
 def test_the_command_and_its_errors(tmp_path: Path) -> None:

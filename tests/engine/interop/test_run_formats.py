@@ -94,12 +94,16 @@ def test_the_polygons_are_those_as_they_are_now(tmp_path: Path) -> None:
 
 
 def test_fiboa_keeps_the_published_rules(tmp_path: Path) -> None:
-    plots = [(1, towns.square(0, 0, 50)), (2, towns.square(50, 0, 50))]
-    run = towns.write_run(tmp_path / "run", plots, name="field", outline=Outline.SHARED, date="2021-07-03")
+    parted = shapely.MultiPolygon([towns.square(50, 0, 50), towns.square(0, 60, 10)])
+    run = towns.write_run(tmp_path / "run", [], name="field", outline=Outline.SHARED, date="2021-07-03")
+    columns = {"class": np.full(2, "field", object), "confidence": np.array([0.8, np.nan])}
+    outlines = shapely.to_wkb([towns.square(0, 0, 50), parted])
+    write_layer(tmp_path / "run" / "polygons-2.gpkg", "polygons", columns, outlines, "Unknown", towns.CRS)
     result = written(run, tmp_path / "fields.geojson", RunFormat.FIBOA)
     assert (result.objects, result.warnings) == (2, ())
     features = keeps_rules(Path(result.path))
-    assert [feature["metrics:area"] for feature in features] == pytest.approx([2500, 2500], rel=0.01)
+    assert [feature["metrics:area"] for feature in features] == pytest.approx([2500, 2600], rel=0.01)
+    assert [feature["metrics:perimeter"] for feature in features] == pytest.approx([200, 240], rel=0.01)
     assert {feature["determination:method"] for feature in features} == {"auto-imagery"}
     assert {feature["determination:datetime"] for feature in features} == {"2021-07-03T23:59:59Z"}
     shell = np.array(features[0]["geometry"]["coordinates"][0])
