@@ -74,7 +74,8 @@ def _picture(shared: SharedRun, progress: Progress) -> tuple[Picture, tuple[str,
         if shared.image is not None:
             with open_image(shared.image, progress) as source:
                 size = source.dataset.width, source.dataset.height
-                return Picture(shared.image_name, *size, source.crs, source.transform), ()
+                picture, change = Picture(shared.image_name, *size, source.crs, source.transform), shared.change(source)
+                return picture, (change,) if change else ()
     except OrthomaskError:
         pass
     with rasterio.open(shared.raster(CLASSES)) as dataset:

@@ -17,6 +17,7 @@ from ...protocol import ClassInfo, ErrorCode, Existing, Image, OrthomaskError, f
 from ...protocol.run_files import newest
 from ...protocol.words import tr
 from ..images import regions
+from ..images.raster import Source
 from ..shapes import edits
 from ..shapes.measure import measured
 from ..shapes.vector_files import batches, crs_of, fields_of, info_of
@@ -95,6 +96,12 @@ class SharedRun:
         rendered = source.get("rendered")
         path = source.get("path") or (self.image.path if self.image else "")
         return str(rendered["name"] if rendered else re.split(r"[\\/]", str(path))[-1])
+
+    def change(self, source: Source) -> str:
+        """That the image is no longer the one of the run, as a sentence; empty if it is, or nobody knows."""
+        stamp = str(self.record["source"].get("stamp", ""))
+        changed = bool(stamp) and source.stamp() != stamp
+        return tr("“{}” has changed since the run began.").format(self.image_name) if changed else ""
 
     def raster(self, name: str) -> Path:
         """A raster of the run.

@@ -39,7 +39,7 @@ class Overview(NamedTuple):
     Attributes:
         uri: the picture itself; empty where the image cannot be opened.
         pixel_m: size of a pixel on the ground.
-        warning: what is missing, as a sentence; empty for nothing.
+        warning: what is wrong with it, as a sentence; empty for nothing.
     """
 
     uri: str
@@ -67,7 +67,8 @@ def overview(shared: SharedRun, progress: Progress) -> Overview:
             with open_image(replace(shared.image, stretch=()), progress) as source:
                 side = min(LONGEST_PX, round(longest * pixel_m / min(source.gsd_m)))
                 frame = _frame(width, height, crs, transform, pixel_m, side / longest)
-                return frame._replace(uri=_encoded(*_read(source, frame, progress)))
+                picture = _encoded(*_read(source, frame, progress))
+                return frame._replace(uri=picture, warning=shared.change(source))
     except Cancelled:
         raise
     except OrthomaskError:

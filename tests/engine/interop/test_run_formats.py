@@ -82,6 +82,15 @@ def test_coco_without_the_image_counts_pixels_in_the_raster_of_classes(tmp_path:
     assert len(json.loads(Path(result.path).read_text())["annotations"]) == 3
 
 
+def test_an_image_that_has_changed_is_told(tmp_path: Path, image: Path) -> None:
+    run = Path(towns.write_run(tmp_path / "run", HOUSES, image=image))
+    record = json.loads((run / "run.json").read_text())
+    record["source"]["stamp"] = "0" * 12
+    (run / "run.json").write_text(json.dumps(record))
+    result = written(str(run), tmp_path / "houses.json", RunFormat.COCO)
+    assert result.warnings == (f"“{image.name}” has changed since the run began.",)
+
+
 def test_the_polygons_are_those_as_they_are_now(tmp_path: Path) -> None:
     run = Path(towns.write_run(tmp_path / "run", HOUSES))
     columns = {"class": np.array(["building", None], object), "confidence": np.array([np.nan, 0.5])}
