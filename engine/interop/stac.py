@@ -13,13 +13,14 @@ from urllib.parse import quote
 from ...protocol import ModelItemRequest, ModelItemResult
 from ...protocol.words import tr
 from ..models import bundle as bundles
-from ..models.bundle import MLM_SCHEMA, Bundle
+from ..models.bundle import Bundle
 from ..outputs import write_atomically, writing
 from ..progress import Progress
 from .objects import refuse_existing
 
+FRAMEWORKS = {"pytorch": "PyTorch", "onnx": "ONNX"}
+"""As the extension prefers to call them."""
 EXTENSIONS = (
-    MLM_SCHEMA,
     "https://stac-extensions.github.io/version/v1.2.0/schema.json",
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
@@ -56,7 +57,8 @@ def item(bundle: Bundle, href: str) -> dict[str, Any]:
     card, (left, bottom, right, top) = bundle.card, WORLD
     ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
     return {
-        "type": "Feature", "stac_version": "1.1.0", "stac_extensions": list(EXTENSIONS),
+        "type": "Feature", "stac_version": "1.1.0",
+        "stac_extensions": [*bundles.mlm(card)["stac_extensions"], *EXTENSIONS],
         "id": f"{slug(card.name)}-{bundle.sha256[:12]}", "bbox": list(WORLD),
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": _properties(bundle), "links": [], "assets": {"model": _asset(bundle, href)},
@@ -74,7 +76,8 @@ def _properties(bundle: Bundle) -> dict[str, Any]:
         "title": card.title, "description": f"Finds in images of {card.gsd_m:g} m per pixel: {finds}.",
         "datetime": when, "created": when, "updated": when, "version": bundle.sha256[:12], "deprecated": False,
         "license": card.licence if SPDX.fullmatch(card.licence) else "other", "keywords": list(_words(bundle)),
-        **described, "mlm:name": slug(card.name), "mlm:framework": "PyTorch", **_origin(bundle),
+        **described, "mlm:name": slug(card.name), "mlm:framework": FRAMEWORKS[described["mlm:framework"]],
+        **_origin(bundle),
         "orthomask:licence": card.licence, "orthomask:attribution": card.attribution,
         "orthomask:threshold": card.threshold, "orthomask:gsd_m": card.gsd_m, "orthomask:accuracy": card.accuracy,
     }  # fmt: skip
@@ -86,10 +89,11 @@ def _words(bundle: Bundle) -> tuple[str, ...]:
 
 
 def _origin(bundle: Bundle) -> dict[str, Any]:
-    """Where training started; nothing for models whose card does not say."""
-    parent = bundle.card.training.get("parent")
-    known = isinstance(parent, dict) and parent.get("name")
-    return {"mlm:pretrained_source": str(parent["name"])} if known and isinstance(parent, dict) else {}
+    """Where training started: null for a model that was not trained, nothing for a card that does not say."""
+    training = bundle.card.training
+    parent = training.get("parent")
+    name = parent.get("name") if isinstance(parent, dict) else None
+    return {"mlm:pretrained_source": name} if name or not training else {}
 
 
 def _asset(bundle: Bundle, href: str) -> dict[str, Any]:
