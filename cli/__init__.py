@@ -16,6 +16,7 @@ from . import (
     learn,
     models,
     prediction,
+    publishing,
     quality,
     review,
     train,
@@ -52,6 +53,8 @@ for command in (
     learn.learn,
     compare.compare,
     changes.changes,
+    publishing.page,
+    publishing.export,
     models.models,
     wheelhouse.wheelhouse,
 ):

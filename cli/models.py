@@ -11,6 +11,8 @@ from ..protocol import (
     EnsembleRequest,
     Existing,
     Gain,
+    ModelItemRequest,
+    ModelItemResult,
     ModelsRequest,
     ModelsResult,
     ModelSummary,
@@ -83,6 +85,23 @@ def copy_model(model: str, copy: str, title: str, overwrite: bool, as_json: bool
 def ensemble_models(members: tuple[str, ...], out: str, title: str, overwrite: bool, as_json: bool) -> None:
     """Join two or more models (MEMBERS) into one that predicts the mean of their probabilities."""
     run("ensemble", lambda: EnsembleRequest(members, out, title, _existing(overwrite)), as_json, _say_model)
+
+
+@models.command("stac")
+@click.argument("model")
+@click.option("--out", required=True, type=click.Path(), help="STAC item to write, .json.")
+@click.option("--href", default="", help="Address of the bundle; not needed if it is beside the item.")
+@_overwrite_option
+@json_option
+def model_item(model: str, out: str, href: str, overwrite: bool, as_json: bool) -> None:
+    """Write the card of a MODEL as a STAC item, for a catalogue of models."""
+
+    def say(result: ModelItemResult) -> None:
+        for warning in result.warnings:
+            click.echo(f"Note: {warning}")
+        click.echo(result.path)
+
+    run("model_item", lambda: ModelItemRequest(model, out, href, _existing(overwrite)), as_json, say)
 
 
 @models.command("history")

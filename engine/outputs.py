@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import rasterio
 from filelock import FileLock, Timeout
@@ -140,17 +141,29 @@ def claimed(folder: Path, within: Path | None = None) -> Iterator[None]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is either whole or not there, even when the power fails."""
+    with written_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bit by bit, which is there under its name only once it is whole.
+
+    Raises:
+        OrthomaskError: there is no space, or it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
-    with writing(path):
-        try:
+    try:
+        with writing(path):
             with open(partial, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
-        except OSError:
+    except BaseException:
+        with suppress(OSError):
             partial.unlink(missing_ok=True)
-            raise
+        raise
 
 
 def write_shared(path: Path, content: bytes) -> None:

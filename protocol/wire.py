@@ -18,6 +18,7 @@ from . import (
     label_quality,
     learning,
     prediction,
+    publishing,
     training,
     training_check,
 )
@@ -55,6 +56,9 @@ REQUESTS: dict[str, tuple[type, type]] = {
     "changes": (change.ChangesRequest, change.ChangesResult),
     "explain": (explaining.ExplainRequest, explaining.ExplainResult),
     "uncertainty": (explaining.UncertaintyRequest, explaining.UncertaintyResult),
+    "page": (publishing.PageRequest, publishing.PageResult),
+    "export_run": (publishing.ExportRunRequest, publishing.ExportRunResult),
+    "model_item": (publishing.ModelItemRequest, publishing.ModelItemResult),
     "search": (training.SearchRequest, training.SearchResult),
     "collect": (collecting.CollectRequest, collecting.CollectResult),
     "evaluate": (evaluation.EvaluateRequest, evaluation.EvaluateResult),

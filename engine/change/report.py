@@ -5,18 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import NamedTuple
-
-import jinja2
 
 from ...protocol import Change, ChangesResult, Registration, Tally
 from ...protocol.words import language, tr
+from .. import html
 from ..compute.devices import version
 from .dates import Date
 from .kinds import WORDS
 
-RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 COLORS = {
     Change.NEW: "#1b9e4b", Change.REMOVED: "#d62f2f", Change.GROWN: "#7bc87c", Change.SHRUNK: "#f2917d",
     Change.SPLIT: "#8e6bbf", Change.MERGED: "#5b8fd6", Change.MOVED: "#e0a21b", Change.REPLACED: "#b8479e",
@@ -44,11 +41,9 @@ class Section(NamedTuple):
 
 def render(result: ChangesResult, dates: Sequence[Date]) -> str:
     """The whole page as HTML, without external links, in the user's language."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(RESOURCES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     pairs = list(itertools.pairwise(dates))
-    return environment.get_template("changes.html.j2").render(
+    return html.render(
+        "changes.html.j2",
         language=language().partition("_")[0] or "en",
         title=tr("What changed from {} to {}").format(dates[0].label, dates[-1].label),
         made=tr("{} UTC, Orthomask {}.").format(f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M}", version()),

@@ -16,8 +16,8 @@ REQUIRED = (
     "homepage",
 )  # fmt: skip
 SUFFIXES = {
-    "", ".geojson", ".j2", ".jpg", ".json", ".lock", ".md", ".mo", ".png", ".po", ".py", ".qml", ".safetensors", ".svg",
-    ".tif", ".toml", ".txt", ".xml",
+    "", ".css", ".geojson", ".j2", ".jpg", ".js", ".json", ".lock", ".md", ".mo", ".png", ".po", ".py", ".qml",
+    ".safetensors", ".svg", ".tif", ".toml", ".txt", ".xml",
 }  # fmt: skip
 OLDEST_PYTHON = (3, 9)
 """Of the QGIS versions that the plugin says it runs in."""

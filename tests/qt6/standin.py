@@ -192,6 +192,9 @@ class QgsFileWidget(QWidget, _Some):
     def setStorageMode(self, mode: StorageMode) -> None:
         assert isinstance(mode, self.StorageMode)
 
+    def setFilter(self, files: str) -> None:
+        assert isinstance(files, str)
+
     def lineEdit(self) -> QLineEdit:
         return self._line
 

@@ -155,6 +155,12 @@ def _histogram(parent: QWidget) -> QWidget:
     return widget
 
 
+def _history(_parent: QWidget) -> QWidget:
+    module = importlib.import_module("orthomask.ui.runs.history_dialog")
+    dialog: QWidget = module.HistoryDialog(None, list, lambda: "")
+    return dialog
+
+
 def _device() -> Any:
     protocol = importlib.import_module("orthomask.protocol")
     return protocol.InfoResult("0.7.0", "cuda", "A GPU", "It is the fastest.", "bf16", {})
@@ -174,8 +180,8 @@ def _striped() -> QPixmap:
 
 
 ARGUMENTS: dict[str, Any] = {
-    "classes": (), "folders": list, "heads": ("Value", "Class"), "nothing": "none", "running": lambda: None,
-    "tip": "A tip", "title": "A picture",
+    "classes": (), "folder": Path("run"), "folders": list, "heads": ("Value", "Class"), "nothing": "none",
+    "running": lambda: None, "tip": "A tip", "title": "A picture",
 }  # fmt: skip
 """Values of the arguments that constructors require, by their names."""
 NEEDS_QGIS = {"canvas", "client", "crs", "dock", "iface", "preflight", "viewport"}
@@ -202,7 +208,9 @@ FILL: dict[str, Callable[[Any], object]] = {
     "DeviceBadge": lambda badge: badge.show_device(_device()),
 }
 """Puts something into a widget."""
-OWNED: dict[str, Callable[[QWidget], QWidget]] = {"FolderWords": _makeshift, "Histogram": _histogram}
+OWNED: dict[str, Callable[[QWidget], QWidget]] = {
+    "FolderWords": _makeshift, "Histogram": _histogram, "HistoryDialog": _history,
+}  # fmt: skip
 """Widgets that are nothing without their neighbours."""
 EMPTY = {"Picture", "FieldChooser", "_NarrowBar"}
 """Widgets that show nothing before they have something."""

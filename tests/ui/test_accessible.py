@@ -1,6 +1,7 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from qgis.gui import QgsOptionsPageWidget
@@ -37,7 +38,8 @@ def make(dock, layer, qgis_iface, client):
         "EvaluateDialog": lambda kind: kind(qgis_iface, client, "/models/fields.safetensors", "Farmland"),
         "CollectDialog": lambda kind: kind(qgis_iface, client),
         "NewProjectDialog": lambda kind: kind("/tmp", layer.crs(), ()),
-        "HistoryDialog": lambda kind: kind(list, str),
+        "HistoryDialog": lambda kind: kind(None, list, str),
+        "SharingDialog": lambda kind: kind(Path()),
         "SettingsPage": lambda kind: kind(dock),
         "PictureWindow": lambda kind: kind("Pictures"),
     }

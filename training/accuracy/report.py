@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib.image
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...engine import html
 from ...engine.models.bundle import Bundle
 from ...protocol import BACKGROUND, UNKNOWN, ClassInfo, Curve, Dependence, Diagnosis, EvaluateResult
 from .calibration import Histogram
 from .error_layers import KINDS, errors
 from .tally import Example, Tally
 
-RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 INK, ACCENT = "#1f2933", "#2b6cb0"
 SHOWN_AREAS = 40
 """Areas in the report's table, the worst first; all are in the JSON."""
@@ -35,13 +32,10 @@ def render(result: EvaluateResult, bundle: Bundle, tally: Tally, about: dict[str
     Args:
         about: what was evaluated, when and by which version, see the template.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(RESOURCES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
-    environment.filters["grouped"] = lambda number: f"{number:,.0f}"
     areas = tally.areas()
-    return environment.get_template("report.html.j2").render(
+    return html.render(
+        "report.html.j2",
+        {"percent": lambda share: f"{share:.1%}", "grouped": lambda number: f"{number:,.0f}"},
         result=result,
         card=bundle.card,
         sha256=bundle.sha256,
@@ -195,7 +189,7 @@ def _plot(draw: Callable[[Axes], None]) -> str:
         draw(axes)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return _address("image/svg+xml", buffer.getvalue())
+    return html.data_uri("image/svg+xml", buffer.getvalue())
 
 
 def _triptych(example: Example, classes: Sequence[ClassInfo]) -> str:
@@ -208,7 +202,7 @@ def _triptych(example: Example, classes: Sequence[ClassInfo]) -> str:
     gap = np.full((example.picture.shape[0], GAP_PX, 3), 255, np.uint8)
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, np.hstack([example.picture, gap, true, gap, found]), format="png")
-    return _address("image/png", buffer.getvalue())
+    return html.data_uri("image/png", buffer.getvalue())
 
 
 def _tinted(picture: np.ndarray, values: np.ndarray, classes: Sequence[ClassInfo], known: np.ndarray) -> np.ndarray:
@@ -219,7 +213,3 @@ def _tinted(picture: np.ndarray, values: np.ndarray, classes: Sequence[ClassInfo
         here = values == info.value
         result[here] = 0.4 * result[here] + 0.6 * np.array(list(bytes.fromhex(info.color[1:])))
     return result.astype(np.uint8)
-
-
-def _address(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -26,6 +26,7 @@ class ModelActions(QWidget):
         self.reveal = QPushButton(tr("Open folder"))
         self.add = QPushButton(tr("Add file…"))
         self.join = QPushButton(tr("Join…"))
+        self.save_card = QPushButton(tr("Save card…"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for buttons in (
@@ -33,6 +34,7 @@ class ModelActions(QWidget):
             (self.evaluate, self.duplicate),
             (self.rename, self.reveal),
             (self.delete, self.add, self.join),
+            (self.save_card,),
         ):
             row = QHBoxLayout()
             for button in buttons:
@@ -59,6 +61,7 @@ class ModelActions(QWidget):
         if listed:
             self.delete.setToolTip(tr("Remove it from this list; the file is kept"))
         _set(self.reveal, tr("Show its file"), one)
+        _set(self.save_card, tr("Save the model's card as a STAC item, for a catalogue of models"), one)
         _set(self.add, tr("Add a model from a .safetensors file"), "")
         few = "" if len(models) > 1 else tr("Select two or more models with Ctrl.")
         different = next(filter(None, (why_not_joined(models[0], other) for other in models[1:])), "")

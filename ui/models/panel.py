@@ -26,6 +26,9 @@ from ...protocol import (
     CopyModelRequest,
     EnsembleRequest,
     ErrorCode,
+    Existing,
+    ModelItemRequest,
+    ModelItemResult,
     ModelsRequest,
     ModelsResult,
     ModelSummary,
@@ -33,7 +36,7 @@ from ...protocol import (
 )
 from ..client.engine_client import EngineClient
 from ..client.tasks import EngineTask
-from ..toolkit.messages import show_error
+from ..toolkit.messages import show_error, show_success, show_warning
 from ..toolkit.words import tr
 from . import own_models
 from .actions import ModelActions
@@ -107,6 +110,7 @@ class ModelsPanel(QWidget):
         buttons.reveal.clicked.connect(self._reveal)
         buttons.add.clicked.connect(self._add)
         buttons.join.clicked.connect(self._join)
+        buttons.save_card.clicked.connect(self._save_card)
 
     @property
     def _one(self) -> ModelSummary:
@@ -180,6 +184,20 @@ class ModelsPanel(QWidget):
             path = str(own_models.free_path(title))
             request = EnsembleRequest(tuple(model.path for model in models), path, title)
             self._ask(tr("Joining {} models…").format(len(models)), request, self._take_up)
+
+    def _save_card(self) -> None:
+        model = self._one
+        usual = str(Path(model.path).with_suffix(".json").name)
+        path, _ = QFileDialog.getSaveFileName(self, tr("Save card"), usual, tr("STAC item (*.json)"))
+        if path:
+            path = path if path.lower().endswith((".json", ".geojson")) else f"{path}.json"
+            request = ModelItemRequest(model.path, path, existing=Existing.OVERWRITE)
+            self._ask(tr("Saving the card of {}…").format(model.title), request, self._tell_saved)
+
+    def _tell_saved(self, saved: ModelItemResult) -> None:
+        for warning in saved.warnings:
+            show_warning(self._iface.messageBar(), warning)
+        show_success(self._iface.messageBar(), tr("The card was saved in “{}”.").format(saved.path))
 
     def _ask_for_title(self, question: str, proposal: str) -> str:
         title, accepted = QInputDialog.getText(self, question, tr("Name"), QLineEdit.EchoMode.Normal, proposal)

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
@@ -174,7 +175,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """
         return {
             output.name(): self.parameterAsFileOutput(parameters, output.name(), context)
-            if isinstance(output, QgsProcessingParameterFolderDestination)
+            if isinstance(output, (QgsProcessingParameterFolderDestination, QgsProcessingParameterFileDestination))
             else self.parameterAsOutputLayer(parameters, output.name(), context)
             for output in self.destinationParameterDefinitions()
         }

@@ -15,8 +15,11 @@ from .evaluate import EvaluateAlgorithm
 from .explain import ExplainAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .exportrun import ExportRunAlgorithm
 from .inspectlabels import InspectLabelsAlgorithm
 from .learn import LearnAlgorithm
+from .modelitem import ModelItemAlgorithm
+from .page import PageAlgorithm
 from .polygonize import PolygonizeAlgorithm
 from .sampleareas import SampleAreasAlgorithm
 from .segment import SegmentAlgorithm
@@ -41,6 +44,9 @@ ALGORITHMS = (
     SuggestAlgorithm,
     UncertaintyAlgorithm,
     InspectLabelsAlgorithm,
+    PageAlgorithm,
+    ExportRunAlgorithm,
+    ModelItemAlgorithm,
 )
 
 

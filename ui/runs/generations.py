@@ -6,7 +6,6 @@ A new file never replaces one that a layer shows: whatever happens meanwhile, la
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ...protocol import OrthomaskError, PolygonOptions, from_json
+from ...protocol.run_files import LATER, POLYGONS, later, newest
 
-POLYGONS = "polygons.gpkg"
-"""The run's own."""
-LATER = re.compile(r"polygons-(\d+)\.gpkg")
+__all__ = ["LATER", "POLYGONS", "Made", "later", "made", "made_by", "newest", "next_path", "opened"]
+
 BUSY_SECONDS = 1.0
 
 
@@ -27,17 +26,6 @@ class Made:
 
     threshold: float
     options: PolygonOptions = PolygonOptions()
-
-
-def later(folder: Path) -> list[Path]:
-    """The GeoPackages made later, oldest first."""
-    found = [(match, path) for path in folder.glob("polygons-*.gpkg") if (match := LATER.fullmatch(path.name))]
-    return [path for _, path in sorted(found, key=lambda pair: int(pair[0][1]))]
-
-
-def newest(folder: Path) -> Path:
-    """The GeoPackage with the polygons as they are now."""
-    return [folder / POLYGONS, *later(folder)][-1]
 
 
 def next_path(folder: Path) -> Path:

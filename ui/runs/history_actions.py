@@ -27,17 +27,21 @@ class HistoryActions(QWidget):
         )
         self.resume = self._button("run", tr("Resume"), tr("Resume this run where it stopped, with its own settings"))
         self.name = self._button("name", tr("Name and note…"), tr("Give this run a name and a note (F2)"))
+        self.save = self._button(
+            "page", tr("Save as…"), tr("Save it for others: as a web page, COCO annotations or fiboa fields")
+        )
         self.folder = self._button("open", tr("Open folder"), tr("Show the files of the run in the file manager"))
         self.copy = self._button("copy", tr("Copy details"), tr("Copy the run's details to the clipboard"))
         self._layout.addStretch()
         self.delete = self._button("delete", tr("Delete…"), tr("Move the run's own files to the trash (Delete)"))
         self.suit((), "")
 
-    def suit(self, chosen: Sequence[PastRun], running: str) -> None:
+    def suit(self, chosen: Sequence[PastRun], running: str, *, saving: bool = False) -> None:
         """Enable what fits these runs.
 
         Args:
             running: the folder of the run in progress; empty for none.
+            saving: whether a run is being saved for others.
         """
         one = chosen[0] if len(chosen) == 1 else None
         known = one is not None and one.request is not None
@@ -46,6 +50,7 @@ class HistoryActions(QWidget):
         begun = one is not None and one.state is State.UNFINISHED and str(one.folder) != running
         self.resume.setEnabled(known and begun)
         self.name.setEnabled(one is not None and one.run is not None)
+        self.save.setEnabled(one is not None and one.state is State.FINISHED and not saving)
         self.folder.setEnabled(one is not None)
         self.copy.setEnabled(bool(chosen))
         self.delete.setEnabled(bool(chosen))

@@ -12,6 +12,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QToolButton, QWidget
 
 from ...protocol import OrthomaskError
+from ..client.tasks import Client
 from ..toolkit.icons import icon
 from ..toolkit.messages import show_error, show_success
 from ..toolkit.words import tr
@@ -24,6 +25,7 @@ class HistoryButton(QToolButton):
 
     Args:
         iface: QGIS, whose map is redrawn when layers are removed.
+        client: the engine.
         folders: where to look for runs.
         running: the folder of the run in progress; empty for none.
         undo: offers to remove the layers that the history adds.
@@ -37,13 +39,15 @@ class HistoryButton(QToolButton):
     def __init__(
         self,
         iface: QgisInterface,
+        client: Client,
         folders: Callable[[], list[Path]],
         running: Callable[[], str],
         undo: UndoButton,
         parent: Optional[QWidget] = None,
     ) -> None:
         super().__init__(parent)
-        self._iface, self._folders, self._running, self._undo = iface, folders, running, undo
+        self._iface, self._client = iface, client
+        self._folders, self._running, self._undo = folders, running, undo
         self.dialog: Optional[HistoryDialog] = None
         self.setIcon(icon("history"))
         self.setToolTip(tr("Run history: see, add, repeat or delete earlier runs"))
@@ -53,7 +57,7 @@ class HistoryButton(QToolButton):
     def open(self) -> None:
         """Show the history."""
         if self.dialog is None:
-            self.dialog = HistoryDialog(self._folders, self._running, self.parentWidget())
+            self.dialog = HistoryDialog(self._client, self._folders, self._running, self.parentWidget())
             self.dialog.added.connect(partial(self._tell_added, self.dialog.bar))
             self.dialog.deleted.connect(self._iface.mapCanvas().refresh)  # it ignores removed layers
             self.dialog.repeat_wanted.connect(self.repeat_wanted)

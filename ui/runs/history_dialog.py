@@ -24,7 +24,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
-from ..client.tasks import EngineTask
+from ..client.tasks import Client, EngineTask
 from ..toolkit.help import Section, help_button
 from ..toolkit.messages import show_error, show_success
 from ..toolkit.present import present
@@ -36,6 +36,7 @@ from .history_actions import HistoryActions
 from .history_view import HistoryView
 from .naming import write_naming
 from .naming_dialog import NamingDialog, rename
+from .sharing import Sharing
 
 SIZE = QSize(1160, 620)
 LEAST_BOX_PX = 90
@@ -45,6 +46,7 @@ class HistoryDialog(QDialog):
     """Lists the runs in all known folders. It does not block QGIS, and refreshes whenever it is activated.
 
     Args:
+        client: the engine, which saves runs for others.
         folders: where to look for runs.
         running: the folder of the run in progress; empty for none.
     """
@@ -59,8 +61,9 @@ class HistoryDialog(QDialog):
     """Layers may have been removed."""
 
     def __init__(
-        self, folders: Callable[[], list[Path]], running: Callable[[], str], parent: Optional[QWidget] = None
-    ) -> None:
+        self, client: Client, folders: Callable[[], list[Path]], running: Callable[[], str],
+        parent: Optional[QWidget] = None,
+    ) -> None:  # fmt: skip
         super().__init__(parent)
         self.setWindowTitle(tr("Orthomask: run history"))
         self.resize(SIZE)
@@ -77,6 +80,7 @@ class HistoryDialog(QDialog):
         self.details.setAccessibleName(tr("Details"))
         self.status = QLabel()
         self.buttons = HistoryActions()
+        self.sharing = Sharing(client, self.bar, self)
         self._lay_out()
         self._connect()
         self._show_chosen()
@@ -99,6 +103,7 @@ class HistoryDialog(QDialog):
         """Stop looking, and close."""
         if self._task is not None:
             self._task.abandon()
+        self.sharing.release()
         self.close()
 
     def add(self) -> None:
@@ -126,6 +131,11 @@ class HistoryDialog(QDialog):
         else:
             rename(QgsProject.instance(), run, replace(run, naming=dialog.naming))
         self.refresh()
+
+    def save(self) -> None:
+        """Ask how to save the chosen run for others, and do it."""
+        (run,) = self.view.chosen()
+        self.sharing.save(run.folder)
 
     def open_folder(self) -> None:
         """Show the folder of the chosen run in the file manager."""
@@ -198,6 +208,8 @@ class HistoryDialog(QDialog):
         buttons.repeat.clicked.connect(lambda: self.repeat_wanted.emit(*self.view.chosen()))
         buttons.resume.clicked.connect(lambda: self.resume_wanted.emit(*self.view.chosen()))
         buttons.name.clicked.connect(self.name)
+        buttons.save.clicked.connect(self.save)
+        self.sharing.changed.connect(self._show_chosen)
         buttons.folder.clicked.connect(self.open_folder)
         buttons.copy.clicked.connect(self.copy_details)
         buttons.delete.clicked.connect(self.delete)
@@ -222,7 +234,7 @@ class HistoryDialog(QDialog):
 
     def _show_chosen(self) -> None:
         chosen = self.view.chosen()
-        self.buttons.suit(chosen, self._running())
+        self.buttons.suit(chosen, self._running(), saving=self.sharing.is_busy)
         self.details.setHtml("<hr>".join(_html(run) for run in chosen))
 
 

@@ -86,7 +86,7 @@ class SegmentPanel(QWidget):
         self.run_bar = RunBar()
         self.undo = UndoButton(iface)
         folders, running = (lambda: run_folders.parents(self.options.folder())), (lambda: self.running_folder)
-        self.history = HistoryButton(iface, folders, running, self.undo, self)
+        self.history = HistoryButton(iface, client, folders, running, self.undo, self)
         self._lay_out()
         self._connect()
         self._set_image()

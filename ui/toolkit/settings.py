@@ -80,9 +80,11 @@ LEARNING = Setting("learning", "")
 """What is being learnt, or was and is not yet used or discarded, as JSON."""
 UNFINISHED_COLLECTION = Setting("unfinished-collection", "")
 """Request and folder of the last collection, while it is unfinished, as JSON."""
+IMAGE_CREDIT = Setting("image-credit", "")
+"""Whose images are, as written for the last web page."""
 SEEN = Setting("seen", False)
 """Whether the dock stays closed when the plugin is loaded: not the first time, nor if it was open before."""
 ALL: tuple[Setting[Any], ...] = (
     FOLDER, DEVICE, ASK_FROM, OVERPASS_SERVER, CONTACT, PYTHON, MODEL_FILES, UNFINISHED_RUN, RUN_PARENTS,
-    UNFINISHED_TRAINING, LEARNING, UNFINISHED_COLLECTION, SEEN,
+    UNFINISHED_TRAINING, LEARNING, UNFINISHED_COLLECTION, IMAGE_CREDIT, SEEN,
 )  # fmt: skip

@@ -309,3 +309,14 @@ def test_the_card_begins_with_accuracy_and_limits_then_the_terms(embedded, own):
 def test_embedded_models_are_titled_in_the_users_language(monkeypatch):
     monkeypatch.setattr(own_models, "tr", {"Buildings, aerial, 0.3 m": "Gebäude, Luftbild, 0,3 m"}.get)
     assert own_models.title_of("buildings") == "Gebäude, Luftbild, 0,3 m"
+
+
+def test_the_card_is_saved_as_a_stac_item(panel, own, engine, bar, tmp_path, monkeypatch):
+    engine.script(model_item={"result": {"path": str(tmp_path / "roofs.json")}})
+    panel.list.select([own.path])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "roofs"), ""))
+    press(panel.buttons.save_card)
+    wait_until(lambda: any("The card was saved in" in item.text() for item in bar.items()))
+    assert engine.asked("model_item") == [
+        {"model": own.path, "output_path": str(tmp_path / "roofs.json"), "href": "", "existing": "overwrite"}
+    ]

@@ -446,7 +446,7 @@ def test_a_run_of_the_whole_image_is_repeated_on_the_whole_image(dock, layer, op
 def test_the_button_alone_says_which_run_is_wanted_again(qgis_iface, make, parent):
     """It knows no panel: whoever does connects its signals."""
     make()
-    button = HistoryButton(qgis_iface, lambda: [parent], lambda: "", UndoButton(qgis_iface))
+    button = HistoryButton(qgis_iface, None, lambda: [parent], lambda: "", UndoButton(qgis_iface))
     button.open()
     try:
         wait_until(lambda: button.dialog.view.table.rowCount() == 1 and button.dialog._task is None)
