@@ -59,6 +59,16 @@ from .ground_truth import (
     Sampling,
 )
 from .growing import SIZES, GrowRequest, GrowResult, SquareRequest, SquareResult
+from .interop import (
+    LARGEST_SIDE_PX,
+    PIXEL_TYPES,
+    ExportModelRequest,
+    ExportModelResult,
+    ImportModelRequest,
+    OnnxFacts,
+    OnnxHead,
+    OnnxRequest,
+)
 from .label_quality import FINDINGS, Fault, InspectRequest, InspectResult, Shift
 from .labelled import (
     AREA_CHECKED,
@@ -166,9 +176,11 @@ __all__ = [
     "LABEL_CHANGED",
     "LABEL_ORIGIN",
     "LABEL_RUN",
+    "LARGEST_SIDE_PX",
     "LEDGER_LAYER",
     "OFFSETS_LAYER",
     "OVERLAP_PX",
+    "PIXEL_TYPES",
     "PROVENANCE_TABLE",
     "REACH_PX",
     "REPORT_FILE",
@@ -222,6 +234,8 @@ __all__ = [
     "ExplainRequest",
     "ExplainResult",
     "Explanation",
+    "ExportModelRequest",
+    "ExportModelResult",
     "Fault",
     "Finish",
     "Gain",
@@ -230,6 +244,7 @@ __all__ = [
     "GrowResult",
     "Hardware",
     "Image",
+    "ImportModelRequest",
     "InfoRequest",
     "InfoResult",
     "InspectRequest",
@@ -254,6 +269,9 @@ __all__ = [
     "Network",
     "ObjectScores",
     "Objective",
+    "OnnxFacts",
+    "OnnxHead",
+    "OnnxRequest",
     "Optimizer",
     "Origin",
     "OrthomaskError",

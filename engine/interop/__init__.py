@@ -1,0 +1,1 @@
+"""What leaves in formats that other programs read."""
