@@ -60,6 +60,7 @@ from .ground_truth import (
 )
 from .growing import SIZES, GrowRequest, GrowResult, SquareRequest, SquareResult
 from .interop import (
+    BACKGROUND_NAMES,
     LARGEST_SIDE_PX,
     PIXEL_TYPES,
     ExportModelRequest,
@@ -68,6 +69,7 @@ from .interop import (
     OnnxFacts,
     OnnxHead,
     OnnxRequest,
+    is_named,
 )
 from .label_quality import FINDINGS, Fault, InspectRequest, InspectResult, Shift
 from .labelled import (
@@ -168,6 +170,7 @@ __all__ = [
     "AREA_STATE",
     "AREA_TODO",
     "BACKGROUND",
+    "BACKGROUND_NAMES",
     "CHANGES_FILE",
     "CHANGES_LAYER",
     "DRAWN_IMAGE",
@@ -319,6 +322,7 @@ __all__ = [
     "distinct_drawings",
     "drawn_as_svg",
     "from_json",
+    "is_named",
     "to_json",
     "to_wire",
     "usual_size_m",

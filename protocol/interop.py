@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -13,6 +14,8 @@ from .words import tr
 
 LARGEST_SIDE_PX = 4096
 """Height and width of an ONNX graph's image."""
+BACKGROUND_NAMES = ("background", "_background", "none", "nothing", "other", "others", "unlabeled", "unlabelled", "")
+"""Names of a first channel that is no class."""
 PIXEL_TYPES = ("uint8", "uint16", "int16", "float32")
 """Of the images that an imported model can be for."""
 
@@ -81,7 +84,8 @@ class OnnxFacts:
         side_px: height and width of its image.
         heads: its outputs.
         gsd_m: its resolution; None if it does not say.
-        band_names: if it says; else none.
+        band_names: those of its bands, or what they usually are.
+        is_normalised: whether it says how the bands are normalised.
     """
 
     title: str
@@ -90,6 +94,12 @@ class OnnxFacts:
     heads: tuple[OnnxHead, ...]
     gsd_m: Optional[float] = None
     band_names: tuple[str, ...] = ()
+    is_normalised: bool = False
+
+
+def is_named(channels: int, names: Sequence[str]) -> bool:
+    """Whether these are the names of an output's channels, or of all but the first, which then is the background."""
+    return len(names) in ((1, 2) if channels == 1 else (channels - 1, channels))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class OnnxFile:
             heads=tuple(OnnxHead(head.channels, self.names(number)) for number, head in enumerate(self.heads)),
             gsd_m=self.metadata.gsd_m,
             band_names=tuple(band.name for band in own.bands) if own else usual_bands(self.bands),
+            is_normalised=bool(self.metadata.mean),
         )
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...protocol import ClassInfo, ErrorCode, ImportModelRequest, ModelSummary, OrthomaskError
+from ...protocol import (
+    BACKGROUND_NAMES,
+    ClassInfo,
+    ErrorCode,
+    ImportModelRequest,
+    ModelSummary,
+    OrthomaskError,
+    is_named,
+)
 from ...protocol.words import tr
 from ..models import bundle
 from ..models.bundle import BandStatistics, Card
@@ -21,8 +29,6 @@ from ..progress import Progress
 from .deepness import WHITE
 from .onnx_file import Head, OnnxFile, opened, usual_bands
 
-BACKGROUND = ("background", "_background", "none", "nothing", "other", "others", "unlabeled", "unlabelled", "")
-"""Names of a first channel that is no class."""
 COLOURS = ("#d62728", "#2ca02c", "#1f77b4", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#7f7f7f")
 HIGHEST = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
 """Pixel values that are shown white."""
@@ -129,20 +135,13 @@ def _classes(file: OnnxFile, head: Head, names: Sequence[str]) -> tuple[tuple[Cl
     A single channel is one class. Of several, the first is the background if it is called so, or has no name.
     """
     count = head.channels
-    if count == 1 and len(names) in (1, 2):
-        found, has_background = names[-1:], False
-    elif count > 1 and len(names) == count - 1:
-        found, has_background = names, True
-    elif count > 1 and len(names) == count:
-        has_background = names[0].casefold() in BACKGROUND
-        found = names[has_background:]
-    else:
+    if not is_named(count, names):
         sentence = tr("“{}” has {} channels in its output, and {} names of classes.")
-        remedy = tr("Give a name for each channel, or for all but the first if that is the background.")
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST, sentence.format(file.path.name, count, len(names)), remedy if count > 1 else
-            tr("Give the name of its class."),
-        )  # fmt: skip
+        several = tr("Give a name for each channel, or for all but the first if that is the background.")
+        remedy = several if count > 1 else tr("Give the name of its class.")
+        raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence.format(file.path.name, count, len(names)), remedy)
+    has_background = count > 1 and (len(names) < count or names[0].casefold() in BACKGROUND_NAMES)
+    found = names[-1:] if count == 1 else names[count == len(names) and has_background :]
     infos = (
         ClassInfo(value, name or tr("class {}").format(value), COLOURS[(value - 1) % len(COLOURS)])
         for value, name in enumerate(found, start=1)
