@@ -14,6 +14,8 @@ from .evaluate import EvaluateAlgorithm
 from .explain import ExplainAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .exportmodel import ExportModelAlgorithm
+from .importmodel import ImportModelAlgorithm
 from .inspectlabels import InspectLabelsAlgorithm
 from .learn import LearnAlgorithm
 from .polygonize import PolygonizeAlgorithm
@@ -35,6 +37,8 @@ ALGORITHMS = (
     ExplainAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
+    ExportModelAlgorithm,
+    ImportModelAlgorithm,
     SampleAreasAlgorithm,
     SuggestAlgorithm,
     UncertaintyAlgorithm,
