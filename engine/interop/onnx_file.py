@@ -161,24 +161,31 @@ def _unfit(sentence: str, remedy: str = "") -> OrthomaskError:
     return OrthomaskError(ErrorCode.BUNDLE_UNREADABLE, sentence, remedy)
 
 
+def _format() -> str:
+    return tr(
+        "Ask its author to export it with one float32 image of a fixed size as its input, and with sigmoid or softmax "
+        "as its last step."
+    )
+
+
 def _image(path: Path, session: Any) -> tuple[str, int, int, int]:
     """Name, batch (1 if it is open), bands and side of the only input."""
     inputs = session.get_inputs()
     if len(inputs) != 1:
         sentence = tr("“{}” has {} inputs; Orthomask gives a model one image.").format(path.name, len(inputs))
-        raise _unfit(sentence, tr("Choose a model with a single input."))
+        raise _unfit(sentence, _format())
     image = inputs[0]
     shape = list(image.shape)
     if image.type != "tensor(float)":
         sentence = tr("“{}” takes {} pixels; Orthomask gives a model 32-bit floats.").format(path.name, image.type)
-        raise _unfit(sentence, tr("Ask its author to export it with a float32 input."))
+        raise _unfit(sentence, _format())
     if len(shape) == 4 and not all(isinstance(size, int) and size > 0 for size in shape[1:]):
         sentence = tr("“{}” does not fix the size of its image.").format(path.name)
-        raise _unfit(sentence, tr("Ask its author to export it with a fixed height and width, such as 512."))
+        raise _unfit(sentence, _format())
     if len(shape) != 4 or shape[2] != shape[3] or shape[1] > MOST_BANDS or shape[2] > LARGEST_SIDE_PX:
         words = " × ".join(map(str, shape))
         sentence = tr("“{}” takes images of the shape {}; it must be batch × bands × side × side.")
-        raise _unfit(sentence.format(path.name, words), tr("Ask its author to export it so."))
+        raise _unfit(sentence.format(path.name, words), _format())
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 1
     return image.name, batch, shape[1], shape[2]
 
@@ -200,7 +207,7 @@ def _tried(path: Path, session: Any, image: str, shape: tuple[int, ...]) -> list
         if not np.isfinite(plane).all() or plane.min() < -graphs.SLACK or plane.max() > 1 + graphs.SLACK:
             raise _unfit(
                 tr("“{}” gives values that are not probabilities.").format(path.name),
-                tr("Ask its author to export it with its last step, sigmoid or softmax."),
+                _format(),
             )
         heads.append(Head(output.name, plane.shape[1], core))
     return heads

@@ -48,7 +48,7 @@ class ImportDialog(QDialog):
         self.gsd.setDecimals(3)
         self.gsd.setRange(0, 10_000)
         self.gsd.setSpecialValueText(tr("not known"))
-        self.gsd.setSuffix(tr(" m per pixel"))
+        self.gsd.setSuffix(tr("{} m per pixel").format(""))
         self.gsd.setValue(facts.gsd_m or 0)
         self.scaling = QComboBox()
         self.scaling.addItem(tr("0 to 1"), ((), ()))
