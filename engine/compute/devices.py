@@ -304,7 +304,7 @@ def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
         OrthomaskError: the device does not support that precision.
     """
     if bundle.card.graph:
-        return Predictor(bundle.graph(), suited(bundle), "fp32")
+        return Predictor(bundle.running(bundle.card.graph), suited(bundle), "fp32")
     precision = precision or precision_of(device.torch)
     if not computes(device.torch, precision):
         raise precision_missing(precision, device.name)

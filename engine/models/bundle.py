@@ -135,18 +135,17 @@ class Bundle:
             raise _unreadable(self.path, tr("its weights do not match its description"), error) from error
         return network.eval()
 
-    def graph(self) -> GraphNetwork:
-        """The imported ONNX graph.
+    def running(self, graph: Graph) -> GraphNetwork:
+        """The imported ONNX graph of the card, ready to run.
 
         Raises:
             OrthomaskError: it is damaged, or ONNX support is not installed.
         """
-        assert self.card.graph
         try:
             content = safetensors.torch.load_file(self.path)[TENSOR].numpy().tobytes()
         except (OSError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
             raise _unreadable(self.path, tr("it does not hold the graph that it describes"), error) from error
-        return GraphNetwork(content, self.card.graph, self.card.title)
+        return GraphNetwork(content, graph, self.card.title)
 
     def windows_px(self, window_px: int, overlap_px: int) -> tuple[int, int]:
         """Size and overlap of the windows in which it runs best: as wished, but an imported graph has its own size."""

@@ -278,7 +278,7 @@ def test_a_bundle_made_by_others_cannot_reach_files_either(tmp_path: Path) -> No
     tensor = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
     bundle.write(tmp_path / "evil.safetensors", {graphs.TENSOR: tensor}, opened.card)
     with pytest.raises(OrthomaskError, match="keeps its weights in another file"):
-        bundle.load(str(tmp_path / "evil.safetensors")).graph()
+        devices.prepare(bundle.load(str(tmp_path / "evil.safetensors")), devices.choose("cpu"))
 
 
 @pytest.mark.parametrize(
