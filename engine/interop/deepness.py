@@ -49,14 +49,15 @@ def read(properties: dict[str, str]) -> Metadata:
     values = {name: _value(text) for name, text in properties.items()}
     resolution_cm, threshold = _number(values.get("resolution")), _number(values.get("seg_thresh"))
     mean, std = (_numbers(values.get(f"standardization_{name}")) for name in ("mean", "std"))
+    is_paired = len(mean) == len(std) and all(number > 0 for number in std)
     card = values.get(CARD)
     return Metadata(
-        kind=str(values.get("model_type", "")),
+        kind=str(values.get("model_type") or ""),
         heads=_heads(values.get("class_names", values.get("names"))),
-        gsd_m=resolution_cm / 100 if resolution_cm and resolution_cm > 0 else None,
+        gsd_m=resolution_cm / 100 if resolution_cm and 0.1 <= resolution_cm <= 1e7 else None,
         threshold=threshold if threshold and 0 < threshold < 1 else None,
-        mean=mean if len(mean) == len(std) else (),
-        std=std if len(mean) == len(std) and all(number > 0 for number in std) else (),
+        mean=mean if is_paired else (),
+        std=std if is_paired else (),
         card=card if isinstance(card, dict) else None,
     )
 
@@ -80,8 +81,8 @@ def written(card: Card, side_px: int) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in values.items()}
 
 
-def _value(text: str) -> Any:
-    if len(text) > LONGEST:
+def _value(text: Any) -> Any:
+    if not isinstance(text, str) or len(text) > LONGEST:  # protobuf gives bytes that are no text as bytes
         return None
     try:
         return json.loads(text)
@@ -94,9 +95,12 @@ def _value(text: str) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _numbers(value: Any) -> tuple[float, ...]:

@@ -84,7 +84,13 @@ def opened(path: Path) -> OnnxFile:
         OrthomaskError: it is missing, too large or no ONNX model, it is unsafe, not for segmentation, or of a shape
             that no sliding window can use.
     """
-    model = _read(path)
+    try:
+        return _looked_at(path, _read(path))
+    except UnicodeDecodeError as error:  # in one of its names
+        raise graphs.not_onnx(path.name, str(error)) from error
+
+
+def _looked_at(path: Path, model: Any) -> OnnxFile:
     metadata = deepness.read({entry.key: entry.value for entry in model.metadata_props})
     if metadata.kind.lower() not in deepness.SEGMENTATION:
         sentence = tr("“{}” is a model of the type “{}”; Orthomask runs models for segmentation.")

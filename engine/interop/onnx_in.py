@@ -22,7 +22,7 @@ from ...protocol.words import tr
 from ..models import bundle
 from ..models.bundle import BandStatistics, Card
 from ..models.copies import refuse_existing
-from ..models.graphs import TENSOR, Graph
+from ..models.graphs import TENSOR, Graph, not_onnx
 from ..models.unet import UNetArguments
 from ..outputs import writing
 from ..progress import Progress
@@ -46,6 +46,10 @@ def run(request: ImportModelRequest, progress: Progress) -> ModelSummary:
     file = opened(Path(request.path))
     card = _card(file, request)
     refuse_existing(target, request.existing)
+    try:
+        bundle.refuse_unsound(card)
+    except ValueError as error:
+        raise not_onnx(file.path.name, str(error)) from error
     progress.report(0.8, tr("Writing the model"))
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

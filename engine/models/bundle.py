@@ -327,13 +327,13 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
         )
     try:
         card = from_json(Card, data)
-        _refuse_unsound(card)
+        refuse_unsound(card)
     except (OrthomaskError, ValueError, OverflowError) as error:
         raise _unreadable(path, tr("its description is incomplete"), error) from error
     return card
 
 
-def _refuse_unsound(card: Card) -> None:
+def refuse_unsound(card: Card) -> None:
     """Raise a `ValueError` for what no training writes: a run would give nonsense, or never end."""
     bands = [*card.bands, *chain.from_iterable(card.statistics)]
     numbers = [card.gsd_m, card.threshold, *(n for band in bands for n in (band.mean, band.std))]

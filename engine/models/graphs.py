@@ -174,7 +174,7 @@ def session(content: bytes, name: str, threads: int = 1) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     try:
-        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=False)
     except _failures() as error:
         if out_of_memory(error):
             raise MemoryError(str(error)) from error

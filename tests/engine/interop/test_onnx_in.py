@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from conftest import scene
 from orthomask.cli import commands
 from orthomask.engine import check, predict
 from orthomask.engine.compute import devices, networks
-from orthomask.engine.interop import onnx_facts, onnx_in, onnx_out
+from orthomask.engine.interop import deepness, onnx_facts, onnx_in, onnx_out
 from orthomask.engine.models import bundle, copies, ensemble, graphs
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
@@ -29,6 +30,7 @@ from orthomask.protocol import (
     CopyModelRequest,
     EnsembleRequest,
     ErrorCode,
+    Existing,
     ExportModelRequest,
     Image,
     ImportModelRequest,
@@ -344,3 +346,25 @@ def test_the_command_takes_what_the_file_does_not_say(tmp_path: Path) -> None:
     result = CliRunner().invoke(commands, words, catch_exceptions=False)
     summary = json.loads(result.stdout)
     assert ([info["name"] for info in summary["classes"]], summary["bands"]) == (["road", "roof"], ["r", "g", "b"])
+
+
+def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    whole = model(metadata=SEGMENTOR).SerializeToString()
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in random.integers(len(whole), size=random.integers(1, 4)):
+            content[place] = random.integers(256)
+        (tmp_path / "m.onnx").write_bytes(content)
+        with contextlib.suppress(OrthomaskError):
+            assert imported(tmp_path / "m.onnx", existing=Existing.OVERWRITE).card.classes
+
+
+def test_metadata_are_read_in_every_notation_and_nonsense_counts_as_absent() -> None:
+    read = deepness.read
+    assert read({"names": "{0: 'background', 1: 'roof'}"}).heads == (("background", "roof"),)
+    assert read({"class_names": '[{"0": "a"}, {"1": "c", "0": "b"}]'}).heads == (("a",), ("b", "c"))
+    for text in ("[1]", '{"1": "a"}', '{"a": "b"}', "((((", "9" * 400, "x" * 2_000_000, '{"0": "a", "2": "b"}'):
+        nothing = read(dict.fromkeys(("class_names", "resolution", "seg_thresh", "standardization_mean"), text))
+        assert (nothing.heads, nothing.gsd_m, nothing.threshold, nothing.mean) == ((), None, None, ()), text[:20]
+    assert read({"standardization_mean": "[0.5]", "standardization_std": "[0]"}).std == ()
