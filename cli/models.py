@@ -21,6 +21,7 @@ from ..protocol import (
     drawn_as_svg,
     to_json,
 )
+from . import onnx
 from .shared import json_option, run
 
 _title_option = click.option("--title", default="", help="Title in the list of models.")
@@ -29,7 +30,7 @@ _overwrite_option = click.option("--overwrite", is_flag=True, help="Overwrite an
 
 @click.group()
 def models() -> None:
-    """List models, copy them, join them; choose the version that a label project uses."""
+    """List models, copy them, join them, exchange them; choose the version that a label project uses."""
 
 
 @models.command("list")
@@ -128,6 +129,10 @@ def use_version(project: str, version: str, as_json: bool) -> None:
 def forget_version(project: str, version: str, as_json: bool) -> None:
     """Remove a VERSION that is not in use from the list of a label PROJECT; its file stays."""
     run("versions", lambda: VersionsRequest(project, remove=version), as_json, _say_versions)
+
+
+models.add_command(onnx.export_model)
+models.add_command(onnx.import_model)
 
 
 def _existing(overwrite: bool) -> Existing:

@@ -89,12 +89,13 @@ def fetch(folder: Path, target: str, minor: str, build: str | None, lock: str | 
         target: a name of `TARGETS`.
         minor: the version of the other computer's Python.
         build: a name in `builds.json`; None for the one without CUDA.
-        lock: pinned packages; None for Orthomask's own.
+        lock: pinned packages; None for Orthomask's own, with ONNX support.
 
     Raises:
         OrthomaskError: there is no such build, or pip could not download the packages.
     """
     table = json.loads((ENGINE / "builds.json").read_text(encoding="utf-8"))
+    extra = (ENGINE / "onnx.lock").read_text(encoding="utf-8") if lock is None else ""
     lock = (ENGINE / "engine.lock").read_text(encoding="utf-8") if lock is None else lock
     system = TARGETS[target].system
     rows = [row for row in table["builds"] if system in row["torch"] and build in (None, row["name"])]
@@ -107,7 +108,11 @@ def fetch(folder: Path, target: str, minor: str, build: str | None, lock: str | 
     row = rows[-1]
     folder.mkdir(parents=True, exist_ok=True)
     _download(
-        folder, row, target, minor, [table["pip"], *pins(row, TARGETS[target], minor, lock, table["gpu_packages"])]
+        folder,
+        row,
+        target,
+        minor,
+        [table["pip"], *pins(row, TARGETS[target], minor, f"{lock}\n{extra}", table["gpu_packages"])],
     )
     description = {
         "orthomask": devices.version(),

@@ -64,7 +64,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
     bundle = load(request.model)
     with open_image(request.image) as source:
         findings, numbers = list(_findings(source, bundle)), _readable(source, bundle)
-        lattice = source.lattice(bundle.card.gsd_m, WINDOW_PX, OVERLAP_PX)
+        lattice = source.lattice(bundle.card.gsd_m, *bundle.windows_px(WINDOW_PX, OVERLAP_PX))
         geometry, doubts = regions.to_lattice(request.region, lattice) if request.region else (None, ())
         findings += [Finding(Light("place", Level.AMBER, words)) for words in source.notes + doubts]
         selection = select(lattice, geometry)
@@ -72,7 +72,7 @@ def run(request: CheckRequest, progress: Progress) -> CheckResult:
             progress.report(0.3, tr("Checking the pixel values"))
             found = _values(source, bundle, lattice, selection, request.region)
             findings += found[-1:] if request.windows else found  # a sample's coverage says nothing about the run
-        device = devices.choose(request.device)
+        device = devices.suited(bundle, request.device)
         if geometry is not None and request.whole_objects:
             selection = select(lattice, geometry, reach_px=REACH_PX)
         work = estimates.workload(source, lattice, selection, bundle, device, request.windows)
@@ -194,7 +194,7 @@ def _values(
     if not pixels.size:
         reason = tr("None of the sampled places has data; draw the region where the image has data.")
         return [Finding(Light("data", Level.RED, reason))]
-    return [Finding(_data(source, coverage, region)), Finding(_distribution(pixels, bundle.card.bands))]
+    return [Finding(_data(source, coverage, region)), Finding(_comparison(pixels, bundle))]
 
 
 def _data(source: Source, coverage: Coverage, region: Region | None) -> Light:
@@ -247,6 +247,13 @@ def _sample(reader: Reader, extent: Window, places: np.ndarray, size: int = 128)
 def _valid_pixels(reader: Reader, corners: Iterable[Sequence[float]], width: int, height: int) -> np.ndarray:
     pieces = [reader.read(Window(int(x), int(y), width, height)) for x, y in corners]
     return np.concatenate([piece[:, valid] for piece, valid in pieces], axis=1)
+
+
+def _comparison(pixels: np.ndarray, bundle: Bundle) -> Light:
+    if bundle.card.graph is None or bundle.card.graph.is_measured:
+        return _distribution(pixels, bundle.card.bands)
+    words = tr("The imported model does not say how bright its training images were: try a small region first.")
+    return Light("values", Level.AMBER, words)
 
 
 def _distribution(pixels: np.ndarray, bands: tuple[BandStatistics, ...]) -> Light:

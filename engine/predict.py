@@ -65,7 +65,7 @@ def plan(source: Source, request: PredictRequest, within: Window | None = None) 
     """
     bundle = bundles.load(request.model)
     check.refuse(source, bundle)
-    lattice = source.lattice(bundle.card.gsd_m, request.window_px, request.overlap_px)
+    lattice = source.lattice(bundle.card.gsd_m, *bundle.windows_px(request.window_px, request.overlap_px))
     geometry, warnings = regions.to_lattice(request.region, lattice) if request.region else (None, ())
     choice = source.choose([band.name for band in bundle.card.bands])
     warnings = (*source.notes, *warnings, *filter(None, [choice.assumption]))
@@ -85,7 +85,8 @@ def run(request: PredictRequest, progress: Progress) -> PredictResult:
     progress.report(0, tr("Opening the image"))
     with ExitStack() as stack:
         source = stack.enter_context(open_image(request.image, progress))
-        plan_, device = plan(source, request), devices.choose(request.device)
+        plan_ = plan(source, request)
+        device = devices.suited(plan_.bundle, request.device)
         stack.enter_context(runs.claimed(request.output_dir))
         folder, finished = runs.open_folder(request, plan_.bundle, source.stamp())
         if finished:

@@ -17,6 +17,7 @@ class ErrorCode(str, enum.Enum):
     ENGINE_MISSING = "engine_missing"
     ENGINE_DIED = "engine_died"
     ENGINE_SETUP = "engine_setup"
+    ENGINE_PART = "engine_part"
     IMAGE_UNREADABLE = "image_unreadable"
     IMAGE_CHANGED = "image_changed"
     IMAGE_BANDS = "image_bands"

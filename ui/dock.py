@@ -30,6 +30,7 @@ from .review.panel import ReviewPanel
 from .segment.panel import SegmentPanel
 from .setup.device_badge import DeviceBadge
 from .setup.dialog import SetupDialog
+from .setup.onnx_part import OnnxPart
 from .toolkit.accessible import name_widgets
 from .toolkit.help import Section, help_button
 from .toolkit.icons import icon
@@ -89,7 +90,7 @@ class OrthomaskDock(QgsDockWidget):
         self.changes = ChangesPanel(iface, client)
         bar = self.changes.run_bar
         self._add_panel(tr("Changes"), "changes", Tab(self.changes, Section.CHANGES, bar.run_button, bar.cancel_button))
-        self.models = ModelsPanel(iface, client)
+        self.models, self.onnx = ModelsPanel(iface, client), OnnxPart(iface, self)
         self._add_panel(tr("Models"), "models", Tab(self.models, Section.MODELS))
         self._connect_models()
         self._connect_review()
@@ -184,6 +185,7 @@ class OrthomaskDock(QgsDockWidget):
         if self._task is not None:
             self._task.cancel()
         self.device.release()
+        self.onnx.release()
         if self.setup is not None:
             self.setup.release()
             self.setup.close()
@@ -224,6 +226,8 @@ class OrthomaskDock(QgsDockWidget):
             panel.evaluate_wanted.connect(self.evaluate)
             panel.models_changed.connect(self.ask_engine)
         self.models.fine_tune_wanted.connect(self.fine_tune)
+        self.models.onnx_wanted.connect(self.onnx.offer)
+        self.onnx.installed.connect(self._restart_engine)
         self.segment.wanted.connect(lambda: self.tabs.setCurrentWidget(self.segment))
 
     def _connect_review(self) -> None:

@@ -161,6 +161,16 @@ def choose(name: str = "auto") -> Device:
     )
 
 
+def suited(bundle: Bundle, name: str = "auto") -> Device:
+    """The device that runs a bundle: the named one, but the CPU for an imported ONNX graph.
+
+    Raises:
+        OrthomaskError: this computer has no such device.
+    """
+    device = choose(name)
+    return choose("cpu") if bundle.card.graph else device
+
+
 def cuda_problem() -> tuple[GpuProblem, str]:
     """Why the first CUDA device cannot be used, with PyTorch's own message; NONE if it computes one number."""
     if torch.version.cuda is None and torch.version.hip is None:
@@ -288,9 +298,13 @@ def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
 def prepare(bundle: Bundle, device: Device, precision: str = "") -> Predictor:
     """Fuse a model and move it to a device, by default in the device's precision. Cached.
 
+    An imported ONNX graph stays on the CPU, in fp32.
+
     Raises:
         OrthomaskError: the device does not support that precision.
     """
+    if bundle.card.graph:
+        return Predictor(bundle.running(bundle.card.graph), suited(bundle), "fp32")
     precision = precision or precision_of(device.torch)
     if not computes(device.torch, precision):
         raise precision_missing(precision, device.name)

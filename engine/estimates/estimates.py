@@ -40,7 +40,8 @@ def run(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
     Raises:
         OrthomaskError: the model cannot be opened, or `Cancelled`.
     """
-    bundle, device = load(request.model), devices.choose(request.device)
+    bundle = load(request.model)
+    device = devices.suited(bundle, request.device)
     progress.report(0, tr("Measuring this computer's speed"))
     return expected(bundle, device, request.workload, calibrate(bundle, device, progress))
 
@@ -104,7 +105,8 @@ def calibrate(bundle: Bundle, device: Device, progress: Progress) -> Speed | Non
     predictor, bands = devices.prepare(bundle, device), len(bundle.card.bands)
     try:
         activations_mb = round(memory.activations_mb(predictor, bands), 1)
-        speed = speed or Speed(_seconds(predictor, bands, progress))
+        side_px, _ = bundle.windows_px(WINDOW_PX, 0)
+        speed = speed or Speed(_seconds(predictor, bands, side_px, progress))
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -119,10 +121,10 @@ def _rounded(number: float) -> float:
     return float(f"{number:.2g}")
 
 
-def _seconds(predictor: Predictor, bands: int, progress: Progress) -> float:
+def _seconds(predictor: Predictor, bands: int, side_px: int, progress: Progress) -> float:
     """Seconds for one window, in the fastest of a few rounds: other programs use the CPU now and then."""
     device, rounds = predictor.device, []
-    window = np.zeros((bands, WINDOW_PX, WINDOW_PX), np.float32), np.ones((WINDOW_PX, WINDOW_PX), bool)
+    window = np.zeros((bands, side_px, side_px), np.float32), np.ones((side_px, side_px), bool)
     with device.shared() as lanes:
         batches, count = Batches(predictor, device.batch, lanes, device.torch), device.batch * lanes
         for number in range(1 + ROUNDS):  # the first one only warms up

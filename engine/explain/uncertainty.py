@@ -174,7 +174,7 @@ def _mirrored(made: Finished, frame: Frame, device: str, progress: Progress) -> 
     """
     with ExitStack() as stack:
         plan = _planned(made, frame, stack, progress)
-        predictor = devices.prepare(plan.bundle, devices.choose(device))
+        predictor = devices.prepare(plan.bundle, devices.suited(plan.bundle, device))
 
         def measure(windows: Tensor) -> Tensor:
             with torch.inference_mode():

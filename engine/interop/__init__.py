@@ -1,1 +1,1 @@
-"""What leaves in formats that other programs read."""
+"""Formats of other programs: models in and out, and what a run found."""

@@ -13,10 +13,10 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import safetensors
@@ -40,15 +40,17 @@ from ..files import is_meant
 from ..progress import Progress
 from ..shortage import out_of_memory
 from . import efficientnet
+from .graphs import TENSOR, Graph, GraphNetwork
+from .mlm import mlm
 from .stages import drawings
 from .unet import Ensemble, UNet, UNetArguments
 
-FIRST, FORMAT = 1, 2
+FIRST, FORMAT = 1, 3
 """Versions of the metadata: the first one, and the highest that is read; a bundle with a higher one is refused."""
 LATER = {
     field.name: field.default for field in fields(UNetArguments) if field.name in ("merges", "separable", "finish")
 }
-"""Arguments of a network that only version 2 can name, and their values in version 1."""
+"""Arguments of a network that only version 2 can name, and their values in version 1; version 3 has ONNX graphs."""
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
 """Metadata that holds the SHA-256 of the whole file, computed with zeros in its place."""
@@ -57,7 +59,6 @@ MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
 EMBEDDED_TITLES = (mark("Buildings, aerial, 0.3 m"), mark("Farmland, aerial, 2 m"))
 """Titles in the embedded bundles, shown in the user's language."""
-MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Card:
 
     Attributes:
         name: short name, the file's stem for embedded models.
-        architecture: of the network; of an ensemble, of its first member.
+        architecture: of the network; of an ensemble, of its first member; of a graph, only its bands and classes hold.
         bands: the bands it reads, in order, with the statistics that normalise them.
         dtype: numpy name of the pixel type it was trained on.
         gsd_m: ground sampling distance, metres per pixel.
@@ -87,6 +88,7 @@ class Card:
         accuracy: measured scores by name of the data set.
         members: architecture of each member of an ensemble; empty for a single network.
         statistics: the bands that each member was trained on, if they are not the same for all; else empty.
+        graph: how an imported ONNX graph is run; None for networks of our own.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Card:
     accuracy: dict[str, Any] = field(default_factory=dict)
     members: tuple[UNetArguments, ...] = ()
     statistics: tuple[tuple[BandStatistics, ...], ...] = ()
+    graph: Optional[Graph] = None
     format: int = FIRST
 
 
@@ -115,8 +118,13 @@ class Bundle:
     card: Card
 
     def model(self) -> UNet | Ensemble:
-        """The network with its weights, in fp32, on the CPU, in evaluation mode."""
+        """The network with its weights, in fp32, on the CPU, in evaluation mode.
+
+        Raises:
+            OrthomaskError: it is an imported ONNX graph, or damaged.
+        """
         card = self.card
+        refuse_imported(self)
         network = Ensemble(card.members, *_changes(card)) if card.members else UNet(card.architecture)
         try:
             weights = safetensors.torch.load_file(self.path)
@@ -126,6 +134,23 @@ class Bundle:
                 raise
             raise _unreadable(self.path, tr("its weights do not match its description"), error) from error
         return network.eval()
+
+    def running(self, graph: Graph) -> GraphNetwork:
+        """The imported ONNX graph of the card, ready to run.
+
+        Raises:
+            OrthomaskError: it is damaged, or ONNX support is not installed.
+        """
+        try:
+            content = safetensors.torch.load_file(self.path)[TENSOR].numpy().tobytes()
+        except (OSError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
+            raise _unreadable(self.path, tr("it does not hold the graph that it describes"), error) from error
+        return GraphNetwork(content, graph, self.card.title)
+
+    def windows_px(self, window_px: int, overlap_px: int) -> tuple[int, int]:
+        """Size and overlap of the windows in which it runs best: as wished, but an imported graph has its own size."""
+        own = self.card.graph.core_px if self.card.graph else window_px
+        return own, min(overlap_px, own // 2)
 
     def normalise(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Pixels `(bands, H, W)` of any type as float32 in standard deviations from the mean; 0 where not valid.
@@ -149,7 +174,17 @@ class Bundle:
             licence=card.licence,
             attribution=card.attribution,
             card=to_json(card),
-            networks=drawings(card.members or (card.architecture,)),
+            networks=() if card.graph else drawings(card.members or (card.architecture,)),
+        )
+
+
+def refuse_imported(bundle: Bundle) -> None:
+    """Raise if a bundle holds an imported ONNX graph, which only runs."""
+    if bundle.card.graph:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("“{}” was imported from ONNX: it runs and can be evaluated, nothing else.").format(bundle.card.title),
+            tr("To train, join, export or explain, choose a model made with Orthomask."),
         )
 
 
@@ -193,15 +228,15 @@ def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     """Write a bundle with unchanged weights, atomically."""
     from ..outputs import write_atomically  # reading one needs no rasterio (benchmarks/gpu.py)
 
-    metadata = {KEY: json.dumps(_described(card)), "stac_mlm": json.dumps(mlm(card))}
+    metadata = {KEY: json.dumps(described(card)), "stac_mlm": json.dumps(mlm(card))}
     content = safetensors.torch.save(weights, {**metadata, SEAL: UNSEALED})
     write_atomically(path, _resealed(content, UNSEALED, hashlib.sha256(content).hexdigest()))
 
 
-def _described(card: Card) -> dict[str, Any]:
+def described(card: Card) -> dict[str, Any]:
     """A card in the lowest version of the metadata that can hold it: older versions refuse what they do not know."""
     data = to_json(card)
-    for name in ("members", "statistics"):
+    for name in ("members", "statistics", "graph"):
         if not data[name]:
             del data[name]
     networks = [data["architecture"], *data.get("members", [])]
@@ -209,7 +244,7 @@ def _described(card: Card) -> dict[str, Any]:
     for network in networks if not later else ():
         for name in LATER:
             del network[name]
-    return {**data, "format": FORMAT if later else FIRST}
+    return {**data, "format": 3 if card.graph else 2 if later else FIRST}
 
 
 def _resealed(content: bytes, old: str, new: str) -> bytes:
@@ -292,13 +327,13 @@ def _card(path: Path, metadata: dict[str, str]) -> Card:
         )
     try:
         card = from_json(Card, data)
-        _refuse_unsound(card)
+        refuse_unsound(card)
     except (OrthomaskError, ValueError, OverflowError) as error:
         raise _unreadable(path, tr("its description is incomplete"), error) from error
     return card
 
 
-def _refuse_unsound(card: Card) -> None:
+def refuse_unsound(card: Card) -> None:
     """Raise a `ValueError` for what no training writes: a run would give nonsense, or never end."""
     bands = [*card.bands, *chain.from_iterable(card.statistics)]
     numbers = [card.gsd_m, card.threshold, *(n for band in bands for n in (band.mean, band.std))]
@@ -311,6 +346,7 @@ def _refuse_unsound(card: Card) -> None:
         "statistics": [len(each) for each in card.statistics] in ([], [len(card.bands)] * len(card.members)),
         "classes": values == list(range(1, len(values) + 1)) and len(values) < 255,  # a model to start from needs none
         "colours": all(re.fullmatch("#[0-9a-fA-F]{6}", info.color) for info in card.classes),
+        "graph": not card.graph or (card.graph.is_sound(len(values)) and not card.members),
         "networks": all(_is_sound(card, network) for network in (card.architecture, *card.members)),
     }
     if wrong := [name for name, holds in sound.items() if not holds]:
@@ -338,57 +374,3 @@ def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:
         tr("Copy or download the file again, or choose another model."),
         str(error),
     )
-
-
-def mlm(card: Card) -> dict[str, Any]:
-    """The model as STAC Machine Learning Model properties (MLM 1.5.2)."""
-    bands = [band.name for band in card.bands]
-    classes = [ClassInfo(0, "background", "#000000"), *card.classes]
-    networks = card.members or (card.architecture,)
-    with torch.device("meta"):
-        parameters = sum(parameter.numel() for network in map(UNet, networks) for parameter in network.parameters())
-    return {
-        "stac_extensions": [MLM_SCHEMA],
-        "mlm:name": card.name,
-        "mlm:architecture": "Ensemble of U-Nets" if card.members else "U-Net",
-        "mlm:tasks": ["semantic-segmentation"],
-        "mlm:framework": "pytorch",
-        "mlm:framework_version": torch.__version__.split("+")[0],
-        "mlm:total_parameters": parameters,
-        "mlm:pretrained": bool(card.training),
-        "mlm:hyperparameters": {
-            "members": [asdict(member) for member in card.members],
-            "statistics": [[asdict(band) for band in bands] for bands in card.statistics],
-        }
-        if card.members
-        else asdict(card.architecture),
-        "mlm:input": [
-            {
-                "name": "image",
-                "bands": bands,
-                "input": {
-                    "shape": [-1, len(bands), -1, -1],
-                    "dim_order": ["batch", "bands", "height", "width"],
-                    "data_type": "float32",
-                },
-                "value_scaling": [{"type": "z-score", "mean": band.mean, "stddev": band.std} for band in card.bands],
-                "resize_type": None,
-                "pre_processing_function": None,
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "logits",
-                "tasks": ["semantic-segmentation"],
-                "result": {
-                    "shape": [-1, len(classes), -1, -1],
-                    "dim_order": ["batch", "class", "height", "width"],
-                    "data_type": "float32",
-                },
-                "classification:classes": [
-                    {"value": c.value, "name": c.name, "color_hint": c.color.lstrip("#")} for c in classes
-                ],
-                "post_processing_function": None,
-            }
-        ],
-    }

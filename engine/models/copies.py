@@ -23,7 +23,7 @@ def run(request: CopyModelRequest, progress: Progress) -> ModelSummary:
     progress.report(0, tr("Copying the model"))
     target = Path(request.output_path)
     source = bundle.load(request.model)
-    source.model()  # a damaged bundle is not copied
+    source.running(source.card.graph) if source.card.graph else source.model()  # a damaged bundle is not copied
     refuse_existing(target, request.existing)
     # Read, not mapped: the target may be the source itself, under another title.
     weights = safetensors.torch.load(source.path.read_bytes())

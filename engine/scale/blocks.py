@@ -59,7 +59,7 @@ def run(request: BlockRequest, progress: Progress) -> BlockResult:
     classes = np.full(probabilities.shape[1:], NODATA, np.uint8)
     with open_image(replace(job.request.image, access=request.access), progress) as source:
         plan = predict.plan(source, job.request, window)
-        predictor = devices.prepare(bundle, devices.choose(job.request.device), job.precision)
+        predictor = devices.prepare(bundle, devices.suited(bundle, job.request.device), job.precision)
         with open_reader(source, plan.lattice, plan.numbers) as reader:
             for strip in predict.blended(plan, reader, predictor, progress):
                 rows = slice(strip.top - window.y, strip.top - window.y + strip.probabilities.shape[1])

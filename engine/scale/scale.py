@@ -82,7 +82,7 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
             return finished
         progress.report(0.01, tr("Waiting for workers"))
         with _workers(request, progress) as workers:
-            processor = _processor(workers, asked.device, folder, progress)
+            processor = _processor(workers, plan.bundle, asked.device, folder, progress)
             folder.begin(folder.provenance(plan.bundle, source, processor), source.resampling(plan.lattice))
             side = request.block_windows or _begun_side(folder) or _side(plan.selection.count, workers.count)
             job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
@@ -137,19 +137,22 @@ def _run_blocks(
         progress.report(number / len(parts), tr("Block {} of {}").format(number, len(parts)))
 
 
-def _processor(workers: Workers, device: str, folder: RunFolder, progress: Progress) -> Processor:
+def _processor(
+    workers: Workers, bundle: bundles.Bundle, device: str, folder: RunFolder, progress: Progress
+) -> Processor:
     """What the workers compute on, in a precision that all support: the one that the run began with, or the best.
 
     Raises:
         OrthomaskError: one of them lacks the precision that the run began with.
     """
+    device = "cpu" if bundle.card.graph else device
     answers = _answers(workers.submit_to_each("info", InfoRequest(device)), progress)
     infos = [from_json(InfoResult, answer) for answer in answers]
     counted = Counter(info.device_name for info in infos)
     name = ", ".join(f"{count} × {title}" for title, count in sorted(counted.items()))
     shared = set.intersection(*(set(info.precisions) for info in infos))
     wanted = {info.precision for info in infos}
-    best = wanted.pop() if len(wanted) == 1 else "fp32"
+    best = wanted.pop() if len(wanted) == 1 and not bundle.card.graph else "fp32"
     return Processor(
         ", ".join(sorted({info.device for info in infos})), name, folder.begun_precision(shared, name) or best
     )

@@ -55,7 +55,7 @@ def shop(tmp_path, monkeypatch):
     """Where pip finds packages in these tests: no network."""
     folder = tmp_path / "shop"
     folder.mkdir()
-    for name in ("pip", "tiny"):
+    for name in ("pip", "tiny", "part"):
         write_wheel(folder, name, "py3-none-any")
     for tag in ("cp312-cp312-win_amd64", "cp312-cp312-manylinux_2_28_x86_64", "cp311-abi3-macosx_11_0_arm64"):
         write_wheel(folder, "compiled", tag)
@@ -67,6 +67,7 @@ def shop(tmp_path, monkeypatch):
     (folder / "engine.lock").write_text(
         "tiny==1.0\ncompiled==1.0\nwindowed==1.0 ; sys_platform == 'none'\ntorch==1.0\n"
     )
+    (folder / "onnx.lock").write_text("part==1.0\n")
     monkeypatch.setattr(wheelhouse, "ENGINE", folder)
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -79,9 +80,9 @@ def test_a_folder_for_any_platform_holds_its_wheels_and_says_so(shop, tmp_path, 
     command = ["wheelhouse", str(out), "--platform", platform, "--python", "3.12", "--json"]
     done = CliRunner().invoke(commands, command)
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout[done.stdout.index("{") :])["files"] == 4
+    assert json.loads(done.stdout[done.stdout.index("{") :])["files"] == 5
     names = sorted(path.name for path in out.glob("*.whl"))
-    assert [name.split("-")[0] for name in names] == ["compiled", "pip", "tiny", "torch"]
+    assert [name.split("-")[0] for name in names] == ["compiled", "part", "pip", "tiny", "torch"]
     assert word in names[0]
     said = json.loads((out / wheelhouse.DESCRIPTION).read_text())
     assert (said["platform"], said["python"]) == (platform, "3.12")

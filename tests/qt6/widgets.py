@@ -135,6 +135,14 @@ def _offer() -> Any:
     return planning.Offer(found, found[-1], "No driver was found.", (pythons.Python("/opt/python", (3, 12, 1)),), None)
 
 
+def _importing(parent: QWidget) -> QWidget:
+    protocol = importlib.import_module("orthomask.protocol")
+    dialog = importlib.import_module("orthomask.ui.models.import_dialog")
+    facts = protocol.OnnxFacts("Roads", 3, 512, (protocol.OnnxHead(1, ("road",)), protocol.OnnxHead(2)))
+    widget: QWidget = dialog.ImportDialog("/models/roads.onnx", facts, parent)
+    return widget
+
+
 def _makeshift(parent: QWidget) -> QWidget:
     chooser = importlib.import_module("orthomask.ui.runs.folder_chooser")
     parent.resize(300, 80)
@@ -209,7 +217,7 @@ FILL: dict[str, Callable[[Any], object]] = {
 }
 """Puts something into a widget."""
 OWNED: dict[str, Callable[[QWidget], QWidget]] = {
-    "FolderWords": _makeshift, "Histogram": _histogram, "HistoryDialog": _history,
+    "FolderWords": _makeshift, "Histogram": _histogram, "HistoryDialog": _history, "ImportDialog": _importing,
 }  # fmt: skip
 """Widgets that are nothing without their neighbours."""
 EMPTY = {"Picture", "FieldChooser", "_NarrowBar"}

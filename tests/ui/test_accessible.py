@@ -10,7 +10,7 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QGroupBox, QLabel, QPushButton, QToolButton
 
 from orthomask import ui
-from orthomask.protocol import ClassInfo, Level, Light
+from orthomask.protocol import ClassInfo, Level, Light, OnnxFacts, OnnxHead
 from orthomask.ui.evaluate.box import EvaluateDialog
 from orthomask.ui.label.new_project_dialog import NewProjectDialog
 from orthomask.ui.setup.dialog import SetupDialog
@@ -40,6 +40,7 @@ def make(dock, layer, qgis_iface, client):
         "NewProjectDialog": lambda kind: kind("/tmp", layer.crs(), ()),
         "HistoryDialog": lambda kind: kind(None, list, str),
         "SharingDialog": lambda kind: kind(Path()),
+        "ImportDialog": lambda kind: kind("/models/roads.onnx", OnnxFacts("Roads", 3, 512, 2 * (OnnxHead(1),))),
         "SettingsPage": lambda kind: kind(dock),
         "PictureWindow": lambda kind: kind("Pictures"),
     }

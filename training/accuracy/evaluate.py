@@ -81,7 +81,7 @@ class _Evaluation:
 
     def __init__(self, request: EvaluateRequest, bundle: Bundle, folder: Path, progress: Progress) -> None:
         self._request, self._bundle, self._folder = request, bundle, folder
-        self._device = devices.choose(request.device)
+        self._device = devices.suited(bundle, request.device)
         self._mapped_m2 = None
         if request.map_path:
             self._mapped_m2 = map_areas(Path(request.map_path), bundle.card.classes, progress.part(0, 0.04))

@@ -39,6 +39,8 @@ def parent_of(request: TrainRequest) -> Bundle | None:
         OrthomaskError: it cannot be opened, or is an ensemble.
     """
     parent = bundles.load(request.model) if request.model else None
+    if parent:
+        bundles.refuse_imported(parent)
     if parent and parent.card.members:
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,

@@ -123,6 +123,9 @@ def spread(squares: Sequence[Square], taken: Sequence[Square], count: int) -> li
 
 def _looks(made: Run, squares: Sequence[Square], device: str, progress: Progress) -> tuple[list[Look], tuple[str, ...]]:
     """What the model says of squares of the image; without an image nothing, and a warning."""
+    if made.bundle.card.graph:
+        words = tr("The model was imported: squares are chosen by the run's probabilities alone.")
+        return [Look(0.0, np.zeros(1))] * len(squares), (words,)
     with ExitStack() as stack:
         try:
             source = stack.enter_context(open_image(made.request.image))

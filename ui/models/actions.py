@@ -27,6 +27,8 @@ class ModelActions(QWidget):
         self.add = QPushButton(tr("Add file…"))
         self.join = QPushButton(tr("Join…"))
         self.save_card = QPushButton(tr("Save card…"))
+        self.import_onnx = QPushButton(tr("Import…"))
+        self.export = QPushButton(tr("Export…"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for buttons in (
@@ -34,6 +36,7 @@ class ModelActions(QWidget):
             (self.evaluate, self.duplicate),
             (self.rename, self.reveal),
             (self.delete, self.add, self.join),
+            (self.import_onnx, self.export),
             (self.save_card,),
         ):
             row = QHBoxLayout()
@@ -52,7 +55,9 @@ class ModelActions(QWidget):
         fixed = one or (reasons.get(origin, "") if origin else "")
         listed = origin is Origin.FILE
         _set(self.use, tr("Segment an image with this model"), one)
-        _set(self.fine_tune, tr("Train it further with your own labels"), one)
+        imported = tr("Models imported from ONNX run and can be evaluated, nothing else.")
+        foreign = imported if any(model.card.get("graph") for model in models) else ""
+        _set(self.fine_tune, tr("Train it further with your own labels"), one or foreign)
         _set(self.evaluate, tr("Compare what it finds with labels"), one)
         _set(self.rename, tr("Give it another name"), fixed)
         _set(self.duplicate, tr("Copy it to your models"), one)
@@ -65,7 +70,9 @@ class ModelActions(QWidget):
         _set(self.add, tr("Add a model from a .safetensors file"), "")
         few = "" if len(models) > 1 else tr("Select two or more models with Ctrl.")
         different = next(filter(None, (why_not_joined(models[0], other) for other in models[1:])), "")
-        _set(self.join, tr("Join them into one model that averages their probabilities"), few or different)
+        _set(self.join, tr("Join them into one model that averages their probabilities"), few or foreign or different)
+        _set(self.import_onnx, tr("Make a model of an ONNX file, such as one for Deepness"), "")
+        _set(self.export, tr("Write it as an ONNX file, which Deepness and other programs run"), one or foreign)
 
 
 def _set(button: QPushButton, does: str, cannot: str) -> None:

@@ -27,11 +27,15 @@ from ...protocol import (
     EnsembleRequest,
     ErrorCode,
     Existing,
+    ExportModelRequest,
+    ExportModelResult,
     ModelItemRequest,
     ModelItemResult,
     ModelsRequest,
     ModelsResult,
     ModelSummary,
+    OnnxFacts,
+    OnnxRequest,
     OrthomaskError,
 )
 from ..client.engine_client import EngineClient
@@ -41,6 +45,7 @@ from ..toolkit.words import tr
 from . import own_models
 from .actions import ModelActions
 from .card import card_html
+from .import_dialog import ImportDialog
 from .model_list import ModelList
 from .own_models import Origin, origin_of
 
@@ -61,6 +66,8 @@ class ModelsPanel(QWidget):
     """Evaluate the model with this file and title."""
     models_changed = pyqtSignal()
     """The models have changed: ask the engine for them again."""
+    onnx_wanted = pyqtSignal()
+    """The engine lacks ONNX support."""
     engine_failed = pyqtSignal(object)
     """The `OrthomaskError` that says why the engine cannot work."""
 
@@ -111,6 +118,8 @@ class ModelsPanel(QWidget):
         buttons.add.clicked.connect(self._add)
         buttons.join.clicked.connect(self._join)
         buttons.save_card.clicked.connect(self._save_card)
+        buttons.import_onnx.clicked.connect(self._import)
+        buttons.export.clicked.connect(self._export)
 
     @property
     def _one(self) -> ModelSummary:
@@ -185,6 +194,30 @@ class ModelsPanel(QWidget):
             request = EnsembleRequest(tuple(model.path for model in models), path, title)
             self._ask(tr("Joining {} models…").format(len(models)), request, self._take_up)
 
+    def _import(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, tr("ONNX file"), "", tr("ONNX models (*.onnx)"))
+        if path:
+            words = tr("Reading {}…").format(Path(path).name)
+            self._ask(words, OnnxRequest(path), lambda facts: self._import_as(path, facts))
+
+    def _import_as(self, path: str, facts: OnnxFacts) -> None:
+        dialog = ImportDialog(path, facts, self)
+        if dialog.exec():
+            request = dialog.request(str(own_models.free_path(dialog.title.text())))
+            self._ask(tr("Importing {}…").format(Path(path).name), request, self._take_up)
+
+    def _export(self) -> None:
+        model = self._one
+        name = f"{Path(model.path).stem}.onnx"
+        path, _ = QFileDialog.getSaveFileName(self, tr("Export model"), name, tr("ONNX models (*.onnx)"))
+        if path:
+            path = path if path.endswith(".onnx") else f"{path}.onnx"
+            request = ExportModelRequest(model.path, path, existing=Existing.OVERWRITE)  # the file dialog has asked
+            self._ask(tr("Exporting {}…").format(model.title), request, self._report_export)
+
+    def _report_export(self, made: ExportModelResult) -> None:
+        show_success(self._iface.messageBar(), tr("Exported to {}").format(made.path))
+
     def _save_card(self) -> None:
         model = self._one
         usual = str(Path(model.path).with_suffix(".json").name)
@@ -240,6 +273,9 @@ class ModelsPanel(QWidget):
 
     def _fail(self, error: OrthomaskError) -> None:
         if isinstance(error, Cancelled):
+            return
+        if error.code is ErrorCode.ENGINE_PART:
+            self.onnx_wanted.emit()
             return
         show_error(self._iface.messageBar(), error)
         if error.code is ErrorCode.ENGINE_MISSING:

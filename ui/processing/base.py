@@ -17,8 +17,6 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -39,7 +37,7 @@ from ..toolkit.settings import ASK_FROM
 from ..toolkit.words import in_digits, mark, tr
 from .help_page import help_page
 from .model_choice import model_named, model_names, titles
-from .outputs import folder_of, is_temporary
+from .outputs import NOT_LAYERS, folder_of, is_temporary
 
 MILESTONE_PERCENT = 5.0
 
@@ -175,7 +173,7 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """
         return {
             output.name(): self.parameterAsFileOutput(parameters, output.name(), context)
-            if isinstance(output, (QgsProcessingParameterFolderDestination, QgsProcessingParameterFileDestination))
+            if isinstance(output, NOT_LAYERS)
             else self.parameterAsOutputLayer(parameters, output.name(), context)
             for output in self.destinationParameterDefinitions()
         }

@@ -9,10 +9,14 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterFolderDestination,
     QgsProcessingUtils,
     QgsProperty,
 )
+
+NOT_LAYERS = (QgsProcessingParameterFileDestination, QgsProcessingParameterFolderDestination)
+"""Outputs that QGIS does not load."""
 
 
 def folder_of(output: QgsProcessingParameterDefinition, value: Any, context: QgsProcessingContext) -> str:

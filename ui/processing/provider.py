@@ -15,7 +15,9 @@ from .evaluate import EvaluateAlgorithm
 from .explain import ExplainAlgorithm
 from .exportchips import ExportChipsAlgorithm
 from .exportmask import ExportMaskAlgorithm
+from .exportmodel import ExportModelAlgorithm
 from .exportrun import ExportRunAlgorithm
+from .importmodel import ImportModelAlgorithm
 from .inspectlabels import InspectLabelsAlgorithm
 from .learn import LearnAlgorithm
 from .modelitem import ModelItemAlgorithm
@@ -39,6 +41,8 @@ ALGORITHMS = (
     ExplainAlgorithm,
     ExportMaskAlgorithm,
     ExportChipsAlgorithm,
+    ExportModelAlgorithm,
+    ImportModelAlgorithm,
     SampleAreasAlgorithm,
     CollectAlgorithm,
     SuggestAlgorithm,
