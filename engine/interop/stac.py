@@ -14,6 +14,7 @@ from ...protocol import ModelItemRequest, ModelItemResult
 from ...protocol.words import tr
 from ..models import bundle as bundles
 from ..models.bundle import Bundle
+from ..models.mlm import mlm
 from ..outputs import write_atomically, writing
 from ..progress import Progress
 from .objects import refuse_existing
@@ -58,7 +59,7 @@ def item(bundle: Bundle, href: str) -> dict[str, Any]:
     ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
     return {
         "type": "Feature", "stac_version": "1.1.0",
-        "stac_extensions": [*bundles.mlm(card)["stac_extensions"], *EXTENSIONS],
+        "stac_extensions": [*mlm(card)["stac_extensions"], *EXTENSIONS],
         "id": f"{slug(card.name)}-{bundle.sha256[:12]}", "bbox": list(WORLD),
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": _properties(bundle), "links": [], "assets": {"model": _asset(bundle, href)},
@@ -67,7 +68,7 @@ def item(bundle: Bundle, href: str) -> dict[str, Any]:
 
 def _properties(bundle: Bundle) -> dict[str, Any]:
     card, when = bundle.card, _written(bundle.path)
-    described = {name: value for name, value in bundles.mlm(card).items() if name.startswith("mlm:")}
+    described = {name: value for name, value in mlm(card).items() if name.startswith("mlm:")}
     for output in described["mlm:output"]:
         for entry in output["classification:classes"]:
             entry["description"] = entry["name"]
