@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -127,6 +128,7 @@ def joined(address: str, progress: Progress) -> Iterator[Cluster]:
 
 
 def _client(address: str) -> Client:
+    gc.collect()  # a client that could not connect, collected while another starts, would wait for that one for ever
     try:
         return Client(address, timeout=CONNECTING_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # the last one where an encrypted address finds no certificate
