@@ -220,5 +220,5 @@ OWNED: dict[str, Callable[[QWidget], QWidget]] = {
     "FolderWords": _makeshift, "Histogram": _histogram, "HistoryDialog": _history, "ImportDialog": _importing,
 }  # fmt: skip
 """Widgets that are nothing without their neighbours."""
-EMPTY = {"Picture", "FieldChooser", "_NarrowBar"}
+EMPTY = {"Picture", "FieldChooser", "Plot", "_NarrowBar"}
 """Widgets that show nothing before they have something."""

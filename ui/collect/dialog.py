@@ -272,5 +272,5 @@ def _fingerprint(shapes: tuple[QgsGeometry, ...]) -> str:
     """What tells these areas from others."""
     digest = hashlib.sha256()
     for shape in shapes:
-        digest.update(bytes(shape.asWkb()))
+        digest.update(shape.asWkb().data())
     return digest.hexdigest()

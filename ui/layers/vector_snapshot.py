@@ -266,7 +266,7 @@ def _server_failures() -> Iterator[list[str]]:
     """What the providers of services log meanwhile, in whichever thread."""
     failures: list[str] = []
 
-    def note(words: str, tag: str, level: Qgis.MessageLevel) -> None:
+    def note(words: str, tag: str, level: Any) -> None:
         if tag in SERVICES and level in (Qgis.MessageLevel.Warning, Qgis.MessageLevel.Critical):
             failures.append(words)
 
