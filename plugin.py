@@ -27,6 +27,7 @@ from .ui import (  # noqa: F401
     train,
 )
 from .ui.actions import Actions
+from .ui.client import network, store
 from .ui.client.engine_client import EngineClient
 from .ui.client.environment import worker_command
 from .ui.client.tasks import Hush
@@ -47,7 +48,7 @@ class OrthomaskPlugin:
 
     def __init__(self, iface: Optional[QgisInterface]) -> None:
         self.iface = iface
-        self.client = EngineClient(worker_command)
+        self.client = EngineClient(worker_command, network.of_qgis().variables(store.base_folder()))
         self.provider: Optional[processing.OrthomaskProvider] = None
         self.actions: Optional[Actions] = None
         self.dock: Optional[OrthomaskDock] = None

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, Callable, Optional, Protocol, cast
 
@@ -58,10 +58,11 @@ class EngineClient:
 
     Args:
         command: finds and checks the command line of the worker; called in the thread of the call that starts it.
+        variables: of the worker's environment, such as those of the proxy.
     """
 
-    def __init__(self, command: Callable[[], Sequence[str]]) -> None:
-        self._command = command
+    def __init__(self, command: Callable[[], Sequence[str]], variables: Optional[Mapping[str, str]] = None) -> None:
+        self._command, self._variables = command, variables or {}
         self._worker: Optional[_Worker] = None
         self._turn = threading.Lock()
         self._ids = 0
@@ -69,7 +70,7 @@ class EngineClient:
 
     def another(self) -> EngineClient:
         """A second engine, started in the same way, for work that must not block the first."""
-        return EngineClient(self._command)
+        return EngineClient(self._command, self._variables)
 
     @property
     def pid(self) -> Optional[int]:
@@ -122,7 +123,7 @@ class EngineClient:
 
     def _running_worker(self) -> _Worker:
         if self._worker is None or not self._worker.alive:
-            self._worker = _Worker(self._command())
+            self._worker = _Worker(self._command(), self._variables)
         if self._closed:
             self._worker.kill()
             raise Cancelled
@@ -139,11 +140,13 @@ def on_chosen_device(request: Any) -> Any:
 class _Worker:
     """A worker process, a thread that reads its answers and one that keeps the end of its log."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
         self.messages: queue.Queue[Optional[Message]] = queue.Queue()
         self._log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(list(command), stdin=pipe, stdout=pipe, stderr=pipe, **child_options())
+        options = child_options()
+        options["env"].update(variables)
+        self._process = subprocess.Popen(list(command), stdin=pipe, stdout=pipe, stderr=pipe, **options)
         self._stdin, self._stdout, self._stderr = (
             cast("IO[bytes]", stream) for stream in (self._process.stdin, self._process.stdout, self._process.stderr)
         )

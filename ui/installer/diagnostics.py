@@ -15,9 +15,9 @@ from qgis.PyQt.QtCore import QT_VERSION_STR
 
 from ...protocol import OrthomaskError
 from ..client import store
+from ..client.network import Network
 from . import builds
 from .install import version
-from .network import Network
 from .planning import Offer, is_current
 
 LINES = 60

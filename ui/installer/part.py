@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..client import store
+from ..client.network import Network
 from ..client.store import Environment
 from ..toolkit.words import tr
 from . import builds, failures, processes
-from .network import Network
 from .progress import Watcher
 
 LOCK = builds.FOLDER / "onnx.lock"

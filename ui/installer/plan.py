@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from ..client.network import Network
 from . import builds, managed
 from .builds import Build
-from .network import Network
 from .pythons import Python
 
 MARGIN_MB = 500

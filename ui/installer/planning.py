@@ -9,10 +9,10 @@ from typing import Optional
 
 from ...protocol import ErrorCode, OrthomaskError
 from ..client import store
+from ..client.network import Network
 from ..toolkit.words import tr
 from . import builds, pythons
 from .builds import Build, Gpu
-from .network import Network
 from .plan import Plan
 from .pythons import Python
 

@@ -22,8 +22,8 @@ from qgis.PyQt.QtWidgets import (
 from ...protocol import Cancelled, OrthomaskError
 from ..client import store
 from ..client.environment import chosen_python, configured_python, set_python
+from ..client.network import of_qgis
 from ..installer import diagnostics, install, managed, planning, selftest
-from ..installer.network import of_qgis
 from ..installer.plan import Plan
 from ..installer.planning import Offer
 from ..toolkit.accessible import name_widgets

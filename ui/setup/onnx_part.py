@@ -12,8 +12,8 @@ from qgis.PyQt.QtWidgets import QMessageBox, QWidget
 from ...protocol import Cancelled, ErrorCode, OrthomaskError
 from ..client import store
 from ..client.environment import chosen_python
+from ..client.network import of_qgis
 from ..installer import part
-from ..installer.network import of_qgis
 from ..toolkit.messages import show_error, show_success
 from ..toolkit.words import tr
 from .task import SetupTask

@@ -24,8 +24,8 @@ from qgis.PyQt.QtWidgets import (
 
 from ...protocol import OrthomaskError
 from ..client import store
+from ..client.network import of_qgis
 from ..installer import builds, planning
-from ..installer.network import of_qgis
 from ..installer.plan import Plan
 from ..installer.planning import Offer
 from ..toolkit.words import in_digits, megabytes_in_words, tr

@@ -122,6 +122,16 @@ def test_a_program_that_talks_nonsense_is_no_engine():
     assert caught.value.code is ErrorCode.ENGINE_DIED
 
 
+def test_the_engine_and_a_second_one_use_the_proxy_of_qgis(tmp_path):
+    client = EngineClient(
+        lambda: ["/bin/sh", "-c", f"echo $HTTPS_PROXY >> {tmp_path}/seen"], {"HTTPS_PROXY": "http://proxy.corp:8080"}
+    )
+    for each in (client, client.another()):
+        with pytest.raises(OrthomaskError):
+            each.call(InfoRequest())
+    assert (tmp_path / "seen").read_text().split() == 2 * ["http://proxy.corp:8080"]
+
+
 def test_closing_ends_a_call_that_is_under_way(client, engine, tmp_path):
     engine.script(predict={"steps": 1000, "step_seconds": 0.02, "deaf": True})
     threading.Timer(0.3, client.close).start()

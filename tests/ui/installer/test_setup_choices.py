@@ -9,9 +9,10 @@ import pytest
 from qgis.core import QgsNetworkAccessManager, QgsSettings
 from qgis.PyQt.QtNetwork import QNetworkProxy
 
-from orthomask.ui.installer import builds, managed, network, pythons
+from orthomask.ui.client import network
+from orthomask.ui.client.network import Network
+from orthomask.ui.installer import builds, managed, pythons
 from orthomask.ui.installer.builds import Gpu
-from orthomask.ui.installer.network import Network
 from orthomask.ui.installer.progress import Downloads
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -191,7 +192,7 @@ def test_the_proxy_of_qgis_is_used_with_its_password(tmp_path):
     assert found.proxy == "http://me%40corp:p%3Aw%20d@proxy.corp:8080"
     variables = found.variables(tmp_path)
     assert variables["HTTPS_PROXY"] == variables["https_proxy"] == found.proxy
-    assert variables["NO_PROXY"] == "intra.corp"
+    assert variables["NO_PROXY"] == "intra.corp,localhost,127.0.0.1,::1"
     assert "p%3A" not in repr(found)
 
 

@@ -1,4 +1,4 @@
-"""QGIS's proxy and certificates, for programs that fetch the engine's packages."""
+"""QGIS's proxy and certificates, for the engine and for programs that fetch its packages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtNetwork import QNetworkProxy, QNetworkProxyQuery
 
 PLACE = "https://download.pytorch.org/whl/"
+LOCAL = "localhost,127.0.0.1,::1"
+"""What no proxy can reach."""
 _SCHEMES = {
     QNetworkProxy.ProxyType.HttpProxy: "http",
     QNetworkProxy.ProxyType.HttpCachingProxy: "http",
@@ -32,16 +34,21 @@ class Network:
     certificates: str = ""
 
     def variables(self, folder: Path) -> dict[str, str]:
-        """Environment variables for pip and uv. pip's own configuration overrides their proxy."""
+        """Environment variables for the engine, pip and uv. pip's own configuration overrides their proxy.
+
+        Args:
+            folder: where the certificates go.
+        """
         found = {}
         if self.proxy:
             found.update(dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), self.proxy))
-        if self.proxy and self.no_proxy:
-            found.update(NO_PROXY=self.no_proxy, no_proxy=self.no_proxy)
+            found.update(dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, (self.no_proxy, LOCAL)))))
         if self.certificates:
             bundle = folder / "certificates.pem"
+            folder.mkdir(parents=True, exist_ok=True)
             bundle.write_text(self.certificates, encoding="ascii")
-            found.update(PIP_CERT=str(bundle), SSL_CERT_FILE=str(bundle), REQUESTS_CA_BUNDLE=str(bundle))
+            names = "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"
+            found.update(dict.fromkeys(names, str(bundle)))
         return found
 
 
