@@ -22,6 +22,7 @@ from orthomask.training.fit import losses, train
 from orthomask.training.fit.augment import usual_range
 from orthomask.training.fit.dataset import Chips
 from orthomask.training.fit.learner import Learner
+from orthomask.training.fit.numerics import precision
 from orthomask.training.fit.start import begin
 
 STEPS = 16
@@ -44,7 +45,7 @@ def stepped_per_second(learner: Learner, request: TrainRequest, bands: int) -> f
     mask = torch.zeros(schedule.batch, schedule.chip_px, schedule.chip_px, dtype=torch.long, device=device)
     network = learner.network.to(device)
     optimizer = learner.configure_optimizers()["optimizer"]  # type: ignore[index, call-overload]
-    mixed = train.precision(schedule, device) == "bf16-mixed"
+    mixed = precision(schedule, device) == "bf16-mixed"
     started = 0.0
     for step in range(STEPS + 1):
         if step == 1:

@@ -15,14 +15,13 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from ...engine.models.unet import UNet, UNetArguments
+from ...engine.models.unet import UNet
 from ...protocol import UNKNOWN, Decay, Objective, Optimizer, Schedule
 from ..accuracy.scores import THRESHOLDS, Scoreboard
 from . import losses
 from .muon import Muon
+from .numerics import layout
 
-CHANNEL_BLOCK = 16
-"""With fewer channels than this the fast memory layout is unsafe, see `layout`."""
 PLATEAU_EPOCHS = 3
 """Epochs without improvement before the learning rate falls."""
 PLATEAU_FACTOR = 1 / 3
@@ -30,16 +29,6 @@ PLATEAU_FACTOR = 1 / 3
 
 class Diverged(Exception):  # noqa: N818 (it says what happened)
     """The loss is no longer a number."""
-
-
-def layout(arguments: UNetArguments) -> torch.memory_format:
-    """Channels last, which is twice as fast on a CPU, if safe.
-
-    oneDNN's gradient of a strided 1 x 1 convolution writes past its buffer when it has fewer channels than a vector
-    register holds (https://github.com/uxlfoundation/oneDNN/issues/6035), which crashes the process.
-    """
-    safe = min(arguments.detail, *arguments.widths) >= CHANNEL_BLOCK
-    return torch.channels_last if safe else torch.contiguous_format
 
 
 class Learner(LightningModule):

@@ -16,8 +16,7 @@ from ...engine.shortage import out_of_memory
 from ...protocol import Objective, TrainRequest
 from ...protocol.words import tr
 from . import losses
-from .learner import layout
-from .train import precision
+from .numerics import layout, precision
 
 START_SECONDS, REST = 10.0, 1.15
 """Overhead of a training: seconds to start, and a factor for optimizer, averaging, checkpoints and pictures."""

@@ -19,7 +19,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.utils.data import DataLoader, Dataset
 
 from ...engine.compute import gpu
-from ...engine.compute.devices import choose, precision_of
+from ...engine.compute.devices import choose
 from ...engine.models.bundle import BandStatistics, Bundle
 from ...engine.outputs import writing
 from ...engine.progress import Progress
@@ -34,6 +34,7 @@ from .folder import TrainingFolder
 from .keeper import Keeper
 from .learner import Average, Diverged, Learner
 from .loggers import loggers
+from .numerics import precision
 from .rehearsal import RehearsedChips, Rehearser
 from .start import begin, parent_of, shared_classes
 
@@ -138,13 +139,6 @@ def make_trainer(request: TrainRequest, callbacks: Sequence[Callback], made: Seq
     except (ValueError, MisconfigurationException) as error:
         sentence = tr("Training cannot run with these precision and hardware settings.")
         raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Use “auto” for them."), str(error)) from error
-
-
-def precision(schedule: Schedule, device: torch.device) -> str:
-    """Lightning's name for the precision: bfloat16 if the device is built for it, else float32."""
-    if schedule.precision != "auto":
-        return schedule.precision
-    return "bf16-mixed" if precision_of(device) == "bf16" else "32-true"
 
 
 def _require_one_device(request: TrainRequest) -> None:

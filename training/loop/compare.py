@@ -16,7 +16,7 @@ from ..accuracy.objects import match
 from ..accuracy.scores import ratio
 from ..data.scenes import Scene
 from ..fit.dataset import Views
-from ..fit.learner import layout
+from ..fit.numerics import layout
 from ..truth.components import components
 
 DRAWS = 1000

@@ -40,7 +40,8 @@ from orthomask.training.accuracy.scores import THRESHOLDS, Scoreboard, Scores
 from orthomask.training.fit import learner as learners
 from orthomask.training.fit import train
 from orthomask.training.fit.keeper import Keeper
-from orthomask.training.fit.learner import Learner, decisions, eased, layout
+from orthomask.training.fit.learner import Learner, decisions, eased
+from orthomask.training.fit.numerics import layout, precision
 
 CLOCKED = {"images_per_second", "waiting_share"}
 PLAIN = {"averaging": 0.0, "clip_norm": 0.0}
@@ -406,5 +407,5 @@ def test_narrow_networks_keep_the_safe_memory_layout(detail, expected):
 
 def test_precision_is_chosen_by_the_device_or_by_hand():
     cpu = torch.device("cpu")
-    assert train.precision(Schedule(precision="16-mixed"), cpu) == "16-mixed"
-    assert train.precision(replace(Schedule()), cpu) in {"bf16-mixed", "32-true"}
+    assert precision(Schedule(precision="16-mixed"), cpu) == "16-mixed"
+    assert precision(replace(Schedule()), cpu) in {"bf16-mixed", "32-true"}
