@@ -37,6 +37,7 @@ from .toolkit.words import in_digits, tr, tr_n
 
 MOST_REQUESTS = 1_000_000
 GAP_PX = 6
+CONTACT_EXAMPLE = "me@example.org"
 
 
 class SettingsFactory(QgsOptionsWidgetFactory):
@@ -203,7 +204,7 @@ class ServicesBox(QGroupBox):
         self.overpass, self.contact = QLineEdit(), QLineEdit()
         self.overpass.setPlaceholderText(OVERPASS)
         self.overpass.setToolTip(tr("The address of the server that OpenStreetMap's objects come from."))
-        self.contact.setPlaceholderText("me@example.org")
+        self.contact.setPlaceholderText(CONTACT_EXAMPLE)
         form = QFormLayout()
         form.addRow(tr("Overpass server"), self.overpass)
         form.addRow(tr("Contact"), self.contact)

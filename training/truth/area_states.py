@@ -68,7 +68,7 @@ def read_areas(areas: Areas, grid: Grid) -> tuple[tuple[TruthArea, ...], tuple[s
         sum(unchecked),
     )
     told = (words.format(sum(unchecked)),) if any(unchecked) else ()
-    return tuple(found), (*read.tally.warnings(), *told)
+    return tuple(found), (*read.tally.warnings(on_image=True), *told)
 
 
 def settled(

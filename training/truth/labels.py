@@ -249,14 +249,18 @@ def open_truth(
             if raster is None:
                 _draw(source, known, grid, drawn)
             drawn.layers.append(_Layer(first, len(drawn.polygons), raster, source.subtract))
-        found, of_areas = read_areas(areas, grid) if areas else (None, ())
+        try:
+            found, of_areas = read_areas(areas, grid) if areas else (None, ())
+        except OrthomaskError:
+            _refuse_elsewhere(labels, drawn)  # which is why there are no areas, either
+            raise
         if not any(area.state == AREA_CHECKED for area in found or ()):  # else it may be empty
             _refuse_elsewhere(labels, drawn)
         if found and not any(layer.raster for layer in drawn.layers):
             objects = [polygon for polygon, value in zip(drawn.polygons, drawn.values) if value != BACKGROUND]
             found, undrawn = settled(found, objects)
             of_areas += undrawn
-        warnings = told + [warning for tally in drawn.tallies for warning in tally.warnings()]
+        warnings = told + [warning for tally in drawn.tallies for warning in tally.warnings(on_image=bool(found))]
         warnings += [*named_otherwise(labels, known), *of_areas, *_without_labels(known, drawn)]
         yield Truth(grid, known, drawn, found, touch, tuple(dict.fromkeys(warnings)))
 

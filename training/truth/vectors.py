@@ -29,7 +29,7 @@ class Tally:
     """Counts of a layer's features by outcome.
 
     Attributes:
-        of_project: the layer is of a label project. One may be of several images: that labels lie outside is no news.
+        of_project: the layer is of a label project, which may be of several images: that some lie outside is no news.
     """
 
     name: str
@@ -50,8 +50,13 @@ class Tally:
         left_out = self.without_geometry + self.without_area + self.not_polygons + self.lost
         return self.features - left_out - self.kept
 
-    def warnings(self) -> tuple[str, ...]:
-        """One sentence for each kind repaired or left out."""
+    def warnings(self, *, on_image: bool) -> tuple[str, ...]:
+        """One sentence for each kind repaired or left out.
+
+        Args:
+            on_image: some areas lie on the image.
+        """
+        others = self.outside if not (self.of_project and on_image) else 0
         told = (
             (self.outlines, tr("{} of {} features in “{}” are closed lines and were read as polygons.")),
             (self.mended, tr("{} of {} features in “{}” were not valid and have been repaired.")),
@@ -59,7 +64,7 @@ class Tally:
             (self.not_polygons, tr("{} of {} features in “{}” are points or lines and were left out.")),
             (self.without_area, tr("{} of {} features in “{}” have no area and were left out.")),
             (self.lost, tr("{} of {} features in “{}” cannot be projected to the CRS of the image and were left out.")),
-            (0 if self.of_project else self.outside, tr("{} of {} features in “{}” lie outside the image.")),
+            (others, tr("{} of {} features in “{}” lie outside the image.")),
         )
         return (*(words.format(count, self.features, self.name) for count, words in told if count), *self.doubts)
 

@@ -19,6 +19,7 @@ from .rights import confirm, confirmed, rights_of
 from .rows import FoldingForm
 
 KEY, KEY_PLACE, SHORT = "key", "{key}", 40
+TILES_EXAMPLE = "https://…/{z}/{x}/{y}.png"
 
 
 class ImagesFrom(enum.Enum):
@@ -44,7 +45,7 @@ class ImageryBox(QGroupBox):
         self.layer.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.layer.setToolTip(tr("XYZ tiles, WMS, WMTS, or a file such as a COG"))
         self.address = QgsFilterLineEdit()
-        self.address.setPlaceholderText("https://…/{z}/{x}/{y}.png")
+        self.address.setPlaceholderText(TILES_EXAMPLE)
         self.address.setToolTip(tr("XYZ tiles with {z}, {x} and {y}, a WMS or WMTS, or the address of a COG"))
         self.secret = QgsPasswordLineEdit()
         self.secret.setToolTip(tr("Takes the place of {} in the address; it is not saved").format(KEY_PLACE))

@@ -183,10 +183,11 @@ def test_workers_agree_on_a_precision_that_all_of_them_have(
 ) -> None:
     state = Path(begun_in_bf16.output_dir) / runs.WORK / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "precision": begun}))
-    folder, _ = runs.open_folder(begun_in_bf16, bundle.load(begun_in_bf16.model), "")
+    model = bundle.load(begun_in_bf16.model)
+    folder, _ = runs.open_folder(begun_in_bf16, model, "")
 
     def agree() -> Any:
-        return scale._processor(_Workers(*workers), "cpu", folder, Progress())  # type: ignore[arg-type]
+        return scale._processor(_Workers(*workers), model, "cpu", folder, Progress())  # type: ignore[arg-type]
 
     if agreed is None:
         with pytest.raises(OrthomaskError, match="began in bf16"):
