@@ -63,9 +63,9 @@ def refusal(path: Path, **given: Any) -> OrthomaskError:
 
 
 def found(opened: bundle.Bundle, pixels: np.ndarray) -> np.ndarray:
-    """Foreground probabilities of pixels `(bands, H, W)`."""
+    """Foreground probabilities of pixels `(bands, H, W)`, in the precision of ONNX Runtime."""
     windows = torch.from_numpy(opened.normalise(pixels, np.ones(pixels.shape[1:], bool)))[None]
-    return devices.prepare(opened, devices.choose("cpu"))(windows)[0].numpy()
+    return devices.prepare(opened, devices.choose("cpu"), "fp32")(windows)[0].numpy()
 
 
 def own(made: Any, pixels: np.ndarray, head: int = 0) -> np.ndarray:
