@@ -286,6 +286,6 @@ def test_labels_say_that_their_shift_is_not_known_well(tmp_path: Path) -> None:
     square = shapely.box(-93.001, 39.749, -92.999, 39.751)
     write_layer(path, "labels", {"id": np.array([1])}, shapely.to_wkb(np.array([square])), "Polygon", "EPSG:4267")
     grid = Grid(pyproj.CRS(32615).to_wkt(), Affine(1, 0, 499_500, 0, -1, 4_400_500), 1000, 1000)
-    (told,) = read_polygons(str(path), "labels", [], "", grid).tally.warnings()
+    (told,) = read_polygons(str(path), "labels", [], "", grid).tally.warnings(on_image=True)
     assert "NAD27" in told
     assert " m here" in told

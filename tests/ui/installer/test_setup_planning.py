@@ -7,9 +7,9 @@ import pytest
 
 from orthomask.protocol import ErrorCode, OrthomaskError
 from orthomask.ui.client import store
+from orthomask.ui.client.network import Network
 from orthomask.ui.installer import builds, diagnostics, planning
 from orthomask.ui.installer.builds import Gpu
-from orthomask.ui.installer.network import Network
 from orthomask.ui.installer.planning import Offer
 from orthomask.ui.installer.pythons import Python
 
