@@ -18,6 +18,7 @@ from ...protocol.run_files import newest
 from ...protocol.words import tr
 from ..images import regions
 from ..images.raster import Source
+from ..runs.finished import no_record
 from ..shapes import edits
 from ..shapes.measure import measured
 from ..shapes.vector_files import batches, crs_of, fields_of, info_of
@@ -157,12 +158,7 @@ def open_run(run_dir: str) -> SharedRun:
         classes = tuple(from_json(ClassInfo, info) for info in record["model"]["classes"])
         record["run_id"], record["source"]["crs"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OrthomaskError(
-            ErrorCode.IMAGE_UNREADABLE,
-            tr("The folder {} contains no finished run.").format(run_dir),
-            tr("Choose a folder with a run.json, or run again."),
-            str(error),
-        ) from error
+        raise no_record(run_dir, error) from error
     polygons = newest(folder)
     info = info_of(str(polygons), edits.LAYER, force_feature_count=True)
     threshold = edits.threshold(polygons, float(record.get("threshold") or DEFAULT_THRESHOLD))

@@ -86,6 +86,16 @@ def same_bundle(model: str, sha256: str) -> Bundle:
     return bundle
 
 
+def no_record(run_dir: str, error: Exception) -> OrthomaskError:
+    """The error for a folder without a run's record, whatever else is to be read from it."""
+    return OrthomaskError(
+        ErrorCode.IMAGE_UNREADABLE,
+        tr("The folder {} contains no finished run.").format(run_dir),
+        tr("Choose a folder with a run.json, or run again."),
+        str(error),
+    )
+
+
 def no_run(folder: Path, error: Exception) -> OrthomaskError:
     """The error for a folder that holds no finished run."""
     return OrthomaskError(

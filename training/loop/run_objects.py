@@ -13,10 +13,10 @@ import pyproj
 import shapely
 
 from ...engine.images import regions
+from ...engine.runs.finished import no_record
 from ...engine.shapes.layers import read_layer
 from ...engine.shapes.vector_files import NOT_READ, crs_of, info_of, unreadable
-from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Region, from_json
-from ...protocol.words import tr
+from ...protocol import ClassInfo, Region, from_json
 
 POLYGONS, LAYER, RECORD, CLASS = "polygons.gpkg", "polygons", "run.json", "class"
 
@@ -119,12 +119,7 @@ def open_run(folder: str) -> RunObjects:
         classes = tuple(from_json(ClassInfo, info) for info in record["model"]["classes"])
         region = (record.get("request") or {}).get("region")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OrthomaskError(
-            ErrorCode.IMAGE_UNREADABLE,
-            tr("The folder {} contains no finished run.").format(folder),
-            tr("Choose a folder with a run.json, or run again."),
-            str(error),
-        ) from error
+        raise no_record(folder, error) from error
     file = str(path / POLYGONS)
     info = info_of(file, LAYER, force_feature_count=True, force_total_bounds=True)
     crs = crs_of(file, LAYER)
