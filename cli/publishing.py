@@ -29,7 +29,9 @@ def page(run_dir: str, static: bool, out: str | None, credit: str, overwrite: bo
 @click.command()
 @click.argument("run_dir", metavar="RUN", type=click.Path())
 @click.option("--coco", type=click.Path(), help="COCO JSON to write: annotations of the run's image.")
-@click.option("--fiboa", type=click.Path(), help="fiboa 0.3 GeoJSON to write: fields.")
+@click.option(
+    "--fiboa", type=click.Path(), help="fiboa 0.3 to write: fields, as GeoJSON or, if it ends in .parquet, GeoParquet."
+)
 @click.option("--class", "classes", multiple=True, help="Name of a class to write; may be repeated. By default all.")
 @_overwrite_option
 @json_option

@@ -18,7 +18,7 @@ class RunFormat(str, enum.Enum):
     FIBOA = "fiboa"
 
 
-SUFFIXES = {RunFormat.COCO: (".json",), RunFormat.FIBOA: (".geojson", ".json")}
+SUFFIXES = {RunFormat.COCO: (".json",), RunFormat.FIBOA: (".geojson", ".json", ".parquet")}
 """Endings of file names, the usual one first."""
 
 

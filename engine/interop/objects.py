@@ -203,12 +203,18 @@ def refuse_existing(target: Path, existing: Existing) -> None:
         )
 
 
-def geojson(outlines: np.ndarray, crs: pyproj.CRS) -> list[str]:
-    """Outlines as GeoJSON geometries: longitude and latitude to the centimetre, shells anticlockwise (RFC 7946)."""
+def lonlat(outlines: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
+    """Outlines in longitude and latitude to the centimetre, shells anticlockwise, as GeoJSON has them (RFC 7946)."""
     if not len(outlines):
-        return []
+        return outlines
     moved = shapely.orient_polygons(regions.reprojected(outlines, crs, "EPSG:4326"))
     places, outline = shapely.get_coordinates(moved, return_index=True)
     turns = np.round(shapely.get_x(shapely.centroid(moved)) / 360)  # images may count longitudes on beyond 180°
     places[:, 0] -= 360 * turns[outline]
-    return [str(text) for text in shapely.to_geojson(shapely.set_coordinates(moved, places.round(DIGITS)))]
+    turned: np.ndarray = shapely.set_coordinates(moved, places.round(DIGITS))
+    return turned
+
+
+def geojson(outlines: np.ndarray, crs: pyproj.CRS) -> list[str]:
+    """Outlines as GeoJSON geometries."""
+    return [str(text) for text in shapely.to_geojson(lonlat(outlines, crs))]

@@ -27,8 +27,8 @@ class ExportRunAlgorithm(OrthomaskAlgorithm):
     TITLE = mark("Export objects of a run")
     HELP = mark(
         "Writes the objects of a finished run, as they are now, in a format for other tools.\n\n"
-        "“coco”: annotations of the run's image, in its pixels. “fiboa”: field boundaries as GeoJSON, in longitude and "
-        "latitude."
+        "“coco”: annotations of the run's image, in its pixels. “fiboa”: field boundaries as GeoJSON, or as "
+        "GeoParquet if the file ends in .parquet, in longitude and latitude."
     )
     EXAMPLE = mark("The folder of a run with “farmland”, written as fiboa for a data portal.")
     TAGS = mark("coco,fiboa,geojson,annotations,fields,interoperability")
@@ -53,8 +53,10 @@ class ExportRunAlgorithm(OrthomaskAlgorithm):
             advanced=True,
         )
         self.add(
-            QgsProcessingParameterFileDestination("OUTPUT", tr("Exported objects"), tr("JSON (*.json *.geojson)")),
-            tr("A JSON file; an existing file is replaced."),
+            QgsProcessingParameterFileDestination(
+                "OUTPUT", tr("Exported objects"), tr("JSON or GeoParquet (*.json *.geojson *.parquet)")
+            ),
+            tr("A JSON or GeoParquet file; an existing file is replaced."),
         )
         self.addOutput(QgsProcessingOutputNumber("OBJECTS", tr("Exported objects")))
 

@@ -35,9 +35,9 @@ class Format(enum.Enum):
     )
     FIBOA = (
         mark("fiboa fields"),
-        mark("Field boundaries as fiboa 0.3 GeoJSON, in longitude and latitude."),
+        mark("Field boundaries as fiboa 0.3, GeoJSON or GeoParquet, in longitude and latitude."),
         "fields-fiboa.geojson",
-        mark("fiboa (*.geojson)"),
+        mark("fiboa (*.geojson *.parquet)"),
     )
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pyproj
 import pytest
 import rasterio
@@ -118,6 +120,29 @@ def test_fiboa_keeps_the_published_rules(tmp_path: Path) -> None:
     shell = np.array(features[0]["geometry"]["coordinates"][0])
     assert shapely.is_ccw(shapely.linearrings(shell))
     assert np.allclose(shell.mean(axis=0), [87.0, 27.1], atol=0.2)
+
+
+def test_geoparquet_holds_the_same_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = towns.write_run(tmp_path / "run", HOUSES, name="field", outline=Outline.SHARED, date="2021-07-03")
+    written(run, tmp_path / "fields.geojson", RunFormat.FIBOA)
+    result = written(run, tmp_path / "fields.parquet", RunFormat.FIBOA)
+    content = json.loads((tmp_path / "fields.geojson").read_text())
+    table = pyarrow.parquet.read_table(result.path)
+    geo, common = (json.loads(table.schema.metadata[key]) for key in (b"geo", b"collection"))
+    assert geo["columns"][geo["primary_column"]]["encoding"] == "WKB"
+    assert common == {
+        "collection": content["features"][0]["properties"]["collection"],
+        **{name: value for name, value in content.items() if name not in ("type", "features")},
+    }
+    for row, feature in zip(table.to_pylist(), content["features"], strict=True):
+        assert row["id"] == feature["id"]
+        assert shapely.equals_exact(shapely.from_wkb(row["geometry"]), shapely.geometry.shape(feature["geometry"]))
+        for name in ("metrics:area", "metrics:perimeter", "confidence"):
+            assert row[name] == pytest.approx(feature["properties"][name], abs=0.006)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(OrthomaskError, match=r"without the Python package pyarrow\. Write GeoJSON"):
+        written(run, tmp_path / "none.parquet", RunFormat.FIBOA)
+    assert not list(tmp_path.glob("none*"))
 
 
 def keeps_rules(path: Path) -> list[dict[str, Any]]:
