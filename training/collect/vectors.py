@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -93,10 +94,15 @@ def _read(source: VectorLabels, path: str, layer: str, boxes: np.ndarray) -> Fea
     values = [plain(value) for value in data[0]] if columns else [""] * len(drawn)
     classes = [class_of(source, text) for text in values]
     name = source.name or os.path.basename(source.path)
-    ids = [f"{name}/{fid}" for fid in meta["fids"]]
+    ids = [f"{name}/{number}" for number in (map(_digest, wkb) if SERVICE.search(path) else meta["fids"])]
     flat = shapely.is_missing(drawn) | (shapely.get_dimensions(drawn) < 2)
     every = Features(drawn, [known or "" for known in classes], ids, values)
     return every.taken(np.flatnonzero(~flat & [known is not None for known in classes]))
+
+
+def _digest(outline: bytes) -> str:
+    """What tells an object of a service from others: GDAL may number them anew on each page."""
+    return hashlib.sha256(outline).hexdigest()[:16]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import pyogrio.raw
 import pytest
 import rasterio
+import rasterio.warp
 import shapely
 from collect_servers import FakeClock
 
@@ -61,17 +62,23 @@ def refusal(request: CollectRequest) -> OrthomaskError:
     return caught.value
 
 
-def test_a_feature_service_is_asked_around_each_area_page_by_page(areas: Areas, tmp_path: Path) -> None:
-    parcels = [
+@pytest.fixture(params=[int, lambda number: f"DE{number}AL{chr(97 + number)}"], ids=["numbers", "texts"])
+def parcels(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A file of nine parcels, eight of them in the areas; their ids are numbers or texts."""
+    features = [
         {
-            "type": "Feature", "id": number, "properties": {"use": "barn" if number % 2 else "house"},
+            "type": "Feature", "id": request.param(number), "properties": {"use": "barn" if number % 2 else "house"},
             "geometry": shapely.geometry.mapping(shapely.box(x, Y, x + SIDE, Y + SIDE)),
         }
         for number, x in enumerate(X + 1e-4 * np.arange(9))
     ]  # fmt: skip
     file = tmp_path / "parcels.json"
-    file.write_text(json.dumps({"type": "FeatureCollection", "features": parcels}))
-    with running("training/features_server.py", str(file), "s3cret") as port:
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return str(file)
+
+
+def test_a_feature_service_is_asked_around_each_area_page_by_page(areas: Areas, parcels: str, tmp_path: Path) -> None:
+    with running("training/features_server.py", parcels, "s3cret") as port:
         address = f"OAPIF:http://127.0.0.1:{port}/{{key}}"
         source = VectorLabels(address, class_field="use", access={"key": "s3cret"}, licence="dl-de/by-2-0")
         result = collected(CollectRequest(str(tmp_path / "out"), areas, vectors=(source,)), Progress(), FakeClock())
@@ -85,6 +92,39 @@ def test_a_feature_service_is_asked_around_each_area_page_by_page(areas: Areas, 
         assert (
             "Choose one of: parcels." in refusal(CollectRequest(str(tmp_path / "c"), areas, vectors=(missing,))).remedy
         )
+
+
+def test_wfs_counts_each_object_once_however_the_service_numbers_it(areas: Areas, parcels: str, tmp_path: Path) -> None:
+    near = Areas(str(tmp_path / "near.gpkg"))
+    boxes = [shapely.box(X, Y, X + 4.2e-4, Y + 1e-4), shapely.box(X + 3.8e-4, Y, X + 7e-4, Y + 1e-4)]
+    pyogrio.raw.write(
+        near.path, shapely.to_wkb(np.array(boxes, object)), [], [], layer="areas", driver="GPKG",
+        geometry_type="Polygon", crs="EPSG:4326",
+    )  # fmt: skip
+    with running("training/map_services.py", parcels) as port:
+        source = VectorLabels(f"WFS:http://127.0.0.1:{port}/wfs", class_field="use", licence="dl-de/zero-2-0")
+        apart = collected(CollectRequest(str(tmp_path / "a"), areas, vectors=(source,)), Progress(), FakeClock())
+        beside = collected(CollectRequest(str(tmp_path / "b"), near, vectors=(source,)), Progress(), FakeClock())
+    assert apart.labels == {"barn": 4, "house": 4}
+    assert beside.labels == {"barn": 3, "house": 5}  # the one in both areas has a part in each
+
+
+@pytest.mark.parametrize("kind", ["WMS", "WMTS"])
+def test_pictures_of_map_services_lie_where_they_should(areas: Areas, parcels: str, kind: str, tmp_path: Path) -> None:
+    world = ",".join(f"{sign}20037508.342789244" for sign in ("-", "-", "", ""))
+    asked = f"SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=photo&STYLES=&SRS=EPSG:3857&FORMAT=image/png&BBOX={world}"
+    with running("training/map_services.py", parcels) as port:
+        host = f"http://127.0.0.1:{port}"
+        urls = {"WMS": f"WMS:{host}/wms?{asked}", "WMTS": f"WMTS:{host}/wmts,layer=photo,tilematrixset=mercator"}
+        source = Imagery(urls[kind], "CC0", gsds_m=(0.3,))
+        result = collected(CollectRequest(str(tmp_path / "out"), areas, imagery=source), Progress(), FakeClock())
+    assert len(result.images) == 2
+    for path in result.images:
+        with rasterio.open(path) as image:
+            middle = image.width // 2, image.height // 2
+            lon, lat = rasterio.warp.transform(image.crs, "EPSG:4326", *([value] for value in image.xy(*middle[::-1])))
+            found = image.read()[:, middle[1], middle[0]]
+        assert found == pytest.approx([(lon[0] - X) * 1e5, (lat[0] - Y) * 1e5, 7], abs=1.5)
 
 
 def test_a_raster_on_a_server_with_a_password(areas: Areas, tmp_path: Path) -> None:
