@@ -40,7 +40,7 @@ class Range(NamedTuple):
     """The values of black and white in an image.
 
     Attributes:
-        low, high: `(bands, 1, 1)`.
+        low, high: `(bands, 1, 1)` float32.
         closed: whether values beyond them are impossible.
     """
 
@@ -52,9 +52,9 @@ class Range(NamedTuple):
 def usual_range(bands: Sequence[BandStatistics], dtype: str) -> Range:
     """0 to 255 for 8-bit images, else the 2 to 98 percentile range of each band, which values may exceed."""
     if dtype == "uint8":
-        return Range(np.zeros((len(bands), 1, 1)), np.full((len(bands), 1, 1), 255.0), True)
-    low = np.array([band.percentile_2 for band in bands])[:, None, None]
-    high = np.array([band.percentile_98 for band in bands])[:, None, None]
+        return Range(np.zeros((len(bands), 1, 1), np.float32), np.full((len(bands), 1, 1), np.float32(255)), True)
+    low = np.array([band.percentile_2 for band in bands], np.float32)[:, None, None]
+    high = np.array([band.percentile_98 for band in bands], np.float32)[:, None, None]
     return Range(low, np.where(high > low, high, low + 1), False)
 
 
@@ -151,17 +151,17 @@ def recolour(
     light = _shade((pixels - usual.low) / (usual.high - usual.low), options.shade, rng)
     grey = light.mean(axis=0)
     light = grey + (light - grey) * _draw(options.saturation, rng)
-    light *= 1 + options.colour * rng.uniform(-1, 1, (len(light), 1, 1))
+    light *= (1 + options.colour * rng.uniform(-1, 1, (len(light), 1, 1))).astype(np.float32)
     mean = light[:, valid].mean() if valid.any() else 0.0
     light = (light - mean) * _draw(options.contrast, rng) + mean
     light += options.brightness * rng.uniform(-1, 1)
     light = _bounded(light, usual)
     light = np.copysign(np.abs(light) ** _draw(options.gamma, rng), light)
-    light = _soften(light.astype(np.float32), options.blur * rng.uniform(-0.5, 1))
+    light = _soften(light, options.blur * rng.uniform(-0.5, 1))
     if options.noise:
         sigma = np.float32(options.noise * rng.random())
         light += sigma * rng.standard_normal(light.shape, np.float32)
-    return np.asarray(_bounded(light, usual) * (usual.high - usual.low) + usual.low, np.float32)
+    return np.asarray(_bounded(light, usual) * (usual.high - usual.low) + usual.low)
 
 
 def _draw(limits: tuple[float, ...], rng: np.random.Generator) -> float:
@@ -176,15 +176,16 @@ def _shade(light: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     """Add large soft patches, darker (cloud shadow) or whiter (haze)."""
     coarse = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 3, 3)).astype(np.float32))
     field = functional.interpolate(coarse, light.shape[1:], mode="bilinear", align_corners=True)[0].numpy()
-    field = strength * rng.random() * field
+    field *= np.float32(strength * rng.random())
     return np.asarray(np.where(field > 0, light + field * (1 - light), light * (1 + field)))
 
 
 def _soften(light: np.ndarray, blend: float) -> np.ndarray:
     """Blend with a copy blurred over 3 x 3 pixels; a negative blend sharpens."""
-    image = torch.from_numpy(light)[None]
-    blurred = functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    return np.asarray(torch.lerp(image, blurred, blend)[0].numpy())
+    padded = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    blurred = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
+    return np.asarray(light + np.float32(blend) * (blurred - light))
 
 
 def _blank(chip: Chip, usual: Range, rng: np.random.Generator) -> None:
