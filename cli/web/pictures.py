@@ -17,8 +17,8 @@ from ...protocol import ErrorCode, Image, OrthomaskError
 from ...protocol.errors import require
 from ...protocol.words import mark, tr
 
-FORMATS = ["GTiff", "PNG", "JPEG"]
-"""What may be dropped. Other formats of GDAL can name files and servers, which a dropped file has no business with."""
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG", b"\xff\xd8\xff")
+"""How TIFF, PNG and JPEG files begin. Other formats of GDAL can name files and servers, whatever a file is called."""
 FINEST_M, COARSEST_M = 0.001, 1000.0
 """Sizes of a pixel that are believed."""
 
@@ -64,7 +64,11 @@ def dropped(path: str, gsd_m: float | None, folder: Path) -> Image:
     shutil.copyfile(path, copy)
     image = Image(str(copy))
     try:
-        with rasterio.open(copy, driver=FORMATS) as dataset:
+        with open(copy, "rb") as file:
+            known = file.read(4).startswith(SIGNATURES)
+        if not known:
+            raise rasterio.errors.RasterioIOError("neither TIFF, PNG nor JPEG")
+        with rasterio.open(copy) as dataset:
             if not dataset.transform.is_identity or dataset.gcps[0] or dataset.rpcs:
                 return image
     except rasterio.errors.RasterioError as error:

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
+import warnings
 import webbrowser
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rasterio.errors import NotGeoreferencedWarning
 
 from ... import worker
 from ...engine.progress import Progress
@@ -55,6 +57,7 @@ def serve(models: Sequence[str], port: int | None, open_browser: bool) -> None:
         click.echo(tr("The page is at {} until you press Ctrl+C.").format(address))
         if open_browser:
             webbrowser.open(address)
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the page asks about such pictures itself
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with suppress(KeyboardInterrupt):
@@ -111,7 +114,7 @@ def _answer(site: Site, listening: socket.socket) -> None:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = TrustedHostMiddleware(_guarded(site.app(LARGEST)), [HOST, "localhost"])  # else names of others can lead here
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=GRACE_S)
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -58,7 +58,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self._folder, self._picture, self._run = folder, folder / "picture", folder / "run"
         self._chosen: tuple[Image, Overview] | None = None
-        self._cancelled = threading.Event()
+        self._cancelled, self._running = threading.Event(), threading.Lock()
 
     def choose(self, sample: str, path: str, gsd_m: float | None) -> str:
         """Take a sample or a dropped picture; return the map that shows it.
@@ -74,6 +74,11 @@ class Session:
         frame = whole(image, Progress())
         self._chosen = image, frame
         return page.map_alone(frame)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the picture says where it lies."""
+        return not self._picture_and_frame()[0].crs
 
     def check(self, model: str) -> CheckResult:
         """Preflight: would the model work on the picture?"""
@@ -92,10 +97,11 @@ class Session:
         """Run the model on the picture."""
         progress = _Shown(show, self._cancelled)
         progress.check_cancelled()
-        shutil.rmtree(self._run, ignore_errors=True)
-        request = PredictRequest(self._picture_and_frame()[0], model, str(self._run))
-        result: PredictResult = worker.answer("predict", request, progress.part(0, 0.95))
-        return result, self._shown(progress.part(0.95, 1))
+        with self._running:
+            shutil.rmtree(self._run, ignore_errors=True)
+            request = PredictRequest(self._picture_and_frame()[0], model, str(self._run))
+            result: PredictResult = worker.answer("predict", request, progress.part(0, 0.95))
+            return result, self._shown(progress.part(0.95, 1))
 
     def at(self, threshold: float) -> Shown:
         """The objects of the run at another threshold; the model does not run again."""
@@ -118,7 +124,8 @@ class Session:
     def close(self) -> None:
         """Stop the run and remove everything."""
         self.cancel()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with self._running:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Shown(Progress):

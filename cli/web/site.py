@@ -135,6 +135,10 @@ class Site:
         session, credit = self._session(request), {each.path: each.credit for each in SAMPLES}.get(sample or "", "")
         try:
             page = session.choose(sample or "", file or "", gsd_m)
+            if not session.is_placed:
+                credit = tr(
+                    "The picture has no position: in the files, it lies at 0° N 0° E, in metres from its upper left."
+                )
             return [{"page": page}, _lights(session.check(model)), escape(credit), HIDDEN, gr.skip()]
         except Unplaced as error:
             return [gr.skip(), f'<p class="amber"><b>!</b> {escape(str(error))}</p>', "", HIDDEN, SEEN]
@@ -209,7 +213,8 @@ def _lights(result: CheckResult) -> str:
 
 def _refuse(error: OrthomaskError) -> NoReturn:
     """Show an error in Gradio's way, which reads messages as HTML."""
-    raise gr.Error(escape(error.remedy), title=escape(error.sentence), duration=None, print_exception=False) from error
+    words = f"{escape(error.sentence)}<br>{escape(error.remedy)}"
+    raise gr.Error(words, duration=None, print_exception=False) from error
 
 
 def _theme() -> Any:

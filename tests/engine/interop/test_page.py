@@ -204,6 +204,6 @@ def test_the_command_and_its_errors(tmp_path: Path) -> None:
     again = command(run, "--static")
     assert again.exit_code == 3
     assert "already exists" in again.output
-    assert "Add --static" in command(run).output
+    assert "Use RUN and --static together" in command(run).output
     assert "contains no finished run" in command(tmp_path, "--static").output
     assert "ends in .html" in command(run, "--static", "--out", tmp_path / "page.txt").output
