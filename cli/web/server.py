@@ -34,6 +34,7 @@ POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-act
 """The browser asks nobody but this server, whatever Gradio would like to."""
 GRACE_S = 1
 """How long open connections may keep the server from ending."""
+GRADIO = "gradio>=6.31,<7"
 SETTINGS = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
 
 Message = dict[str, Any]
@@ -100,7 +101,7 @@ def _site(models: Sequence[ModelSummary], folder: Path) -> Site:
         raise OrthomaskError(
             ErrorCode.ENGINE_PART,
             tr("The page needs Gradio, which is not installed."),
-            tr("Install it: {}").format(f"{sys.executable} -m pip install gradio"),
+            tr("Install it: {}").format(f'"{sys.executable}" -m pip install "{GRADIO}"'),
             str(error),
         ) from error
     from .site import Site

@@ -24,7 +24,6 @@ from ...protocol import (
     OrthomaskError,
     PolygonizeRequest,
     PredictRequest,
-    PredictResult,
 )
 from ...protocol.words import tr
 from .pictures import dropped
@@ -38,6 +37,7 @@ class Shown(NamedTuple):
     Attributes:
         drawn: for the map, as the page's script reads it.
         rows: colour, name, number and area of each class.
+        notes: what the run and the map leave out or assume, in sentences.
         files: GeoPackage of the objects; rasters of the run, classes first, whose threshold is the model's own.
     """
 
@@ -93,15 +93,15 @@ class Session:
         """Stop the run."""
         self._cancelled.set()
 
-    def run(self, model: str, show: Callable[[float, str], object]) -> tuple[PredictResult, Shown]:
-        """Run the model on the picture."""
+    def run(self, model: str, show: Callable[[float, str], object]) -> Shown:
+        """Run the model on the picture; `show` is told how far it is, from 0 to 1, in words."""
         progress = _Shown(show, self._cancelled)
         progress.check_cancelled()
         with self._running:
             shutil.rmtree(self._run, ignore_errors=True)
             request = PredictRequest(self._picture_and_frame()[0], model, str(self._run))
-            result: PredictResult = worker.answer("predict", request, progress.part(0, 0.95))
-            return result, self._shown(progress.part(0.95, 1))
+            worker.answer("predict", request, progress.part(0, 0.95))
+            return self._shown(progress.part(0.95, 1))
 
     def at(self, threshold: float) -> Shown:
         """The objects of the run at another threshold; the model does not run again."""
@@ -114,7 +114,8 @@ class Session:
         frame, run = self._picture_and_frame()[1], open_run(str(self._run))
         chosen = select(run, frame, progress)
         files = (run.polygons, *(run.folder / name for name in RASTERS))
-        return Shown(page.data(run, frame, chosen), page.rows(run, chosen), chosen.notes, run.threshold, files)
+        notes = (*run.record["result"]["warnings"], *chosen.notes)
+        return Shown(page.data(run, frame, chosen), page.rows(run, chosen), notes, run.threshold, files)
 
     def _picture_and_frame(self) -> tuple[Image, Overview]:
         if self._chosen is None:

@@ -53,7 +53,8 @@ class Site:
             with gr.Column(scale=1, min_width=300):
                 self._lay_out_choices(models)
             with gr.Column(scale=3, min_width=300):
-                frame = f'<iframe sandbox="allow-scripts" title="{escape(tr("Map"))}"></iframe>'
+                title = escape(tr("Map"))
+                frame = f'<iframe sandbox="allow-scripts" title="{title}"></iframe>'
                 script = (html.RESOURCES / "web.js").read_text(encoding="utf-8")
                 self._map = gr.HTML({}, html_template=frame, js_on_load=script, elem_id="map")
                 self._credit = gr.HTML(elem_id="credit")
@@ -155,16 +156,14 @@ class Site:
         self._session(request).begin()
         return [HIDDEN, SEEN, SEEN, HIDDEN]
 
-    def _ran(self, model: str, request: gr.Request, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008 (how Gradio wants it)
+    def _ran(self, model: str, request: gr.Request, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
         try:
-            result, shown = self._session(request).run(model, lambda done, words: progress(done, desc=words))
+            shown = self._session(request).run(model, lambda done, words: progress(done, desc=words))
         except Cancelled as cancelled:
             gr.Info(escape(cancelled.sentence))
             return [gr.skip()] * 7
         except OrthomaskError as error:
             _refuse(error)
-        for words in result.warnings:
-            gr.Warning(escape(words))
         classes = _download(tr("Classes at {:.2f} (GeoTIFF)").format(shown.threshold), shown.files[1])
         probabilities = _download(tr("Probabilities (GeoTIFF)"), shown.files[2])
         return [SEEN, shown.threshold, *_parts(shown), classes, probabilities]

@@ -59,7 +59,7 @@ def test_a_picture_without_a_position_lies_in_metres_from_its_corner(
         session.choose("", path, None)
     assert "data:image/jpeg" in session.choose("", path, 0.3)
     assert not session.is_placed
-    _, shown = session.run(str(tiny), quiet)
+    shown = session.run(str(tiny), quiet)
     found = outlines(shown.files[0])
     assert len(found)
     left, bottom, right, top = shapely.total_bounds(found)
@@ -99,7 +99,7 @@ def test_the_threshold_moves_without_the_model(
 ) -> None:
     session.choose("", str(make_raster()), None)
     assert session.is_placed
-    _, before = session.run(str(tiny), quiet)
+    before = session.run(str(tiny), quiet)
     monkeypatch.delattr("orthomask.engine.predict.run")
     after = session.at(0.4)
     assert (before.threshold, after.threshold) == (0.5, 0.4)
@@ -114,7 +114,7 @@ def test_sessions_do_not_mix_and_leave_nothing(tmp_path: Path, tiny: Path, make_
     first.choose("", str(make_raster()), None)
     first.run(str(tiny), quiet)
     second.choose("", picture(tmp_path / "image.png"), 0.3)
-    _, other = second.run(str(tiny), quiet)
+    other = second.run(str(tiny), quiet)
     shown = first.at(0.5)
     assert pyogrio.read_info(shown.files[0], layer="polygons")["crs"] == "EPSG:32645"
     assert set(shown.files).isdisjoint(other.files)
@@ -150,6 +150,8 @@ def test_a_port_in_use_and_missing_gradio_are_told_in_words(monkeypatch: pytest.
     missing = CliRunner().invoke(commands, ["page", "--no-open"])
     assert missing.exit_code == 4
     assert "not installed.\nInstall it: " in missing.output
+    assert f'pip install "{server.GRADIO}"' in missing.output
+    assert f'page = ["{server.GRADIO}"]' in (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert "GRADIO_SERVER_NAME" not in os.environ
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
