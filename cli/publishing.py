@@ -31,13 +31,17 @@ def page(
     Without RUN, a page opens in the browser: choose or drop a picture, run a model, move the threshold, download.
     It is served to this computer alone. With RUN, the folder of a finished run, and --static, RUN becomes one file.
     """
-    if not run_dir and not static:
-        told(lambda: serve(models, port, open_browser))
-        return
-    if not (run_dir and static):
+    if run_dir and static:
+        if models or port:
+            raise click.UsageError("Use --model and --port only without RUN and --static.")
+        target = out or f"{run_dir}/page.html"
+        run("page", lambda: PageRequest(run_dir, target, credit, _existing(overwrite)), as_json, _say_page)
+    elif run_dir or static:
         raise click.UsageError("Use RUN and --static together to write a run as a page, or neither to serve a page.")
-    target = out or f"{run_dir}/page.html"
-    run("page", lambda: PageRequest(run_dir, target, credit, _existing(overwrite)), as_json, _say_page)
+    elif out or credit or overwrite or as_json:
+        raise click.UsageError("Use --out, --credit, --overwrite and --json only with RUN and --static.")
+    else:
+        told(lambda: serve(models, port, open_browser))
 
 
 @click.command()
