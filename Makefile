@@ -6,6 +6,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ENGINE := .venv/engine
 QGIS := .venv/qgis
 QT6 := .venv/qt6
+PAGE := .venv/page
 PLUGINS := $(CURDIR)/.venv/plugins
 PROFILE := $(CURDIR)/.venv/profile
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
@@ -59,11 +60,28 @@ $(QT6)/.ready: requirements/qt6.lock $(ENGINE)/.ready
 	@$(QT6)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# Gradio, Chromium and what drives it, beside the engine's packages, for tests of the page. Gradio wants an older Pillow.
+$(PAGE)/.ready: requirements/page.lock $(ENGINE)/.ready .venv/.chromium-installed
+	@echo "Building the environment for tests of the page ..."
+	@$(ENGINE_PYTHON) -m venv $(PAGE)
+	@$(PAGE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@for python in $(ENGINE) $(PAGE); do $$python/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; done | \
+	  { read -r engine; read -r page; printf '%s\n' "$$engine" "$(PLUGINS)" > "$$page/orthomask.pth"; }
+	@touch $@
+
+# After QGIS: only one can install at a time.
+.venv/.chromium-installed: .venv/.qgis-installed
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { \
+	  echo "Installing Chromium from the distribution ..."; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; }
+	@touch $@
+
 # The main job on the bundled sample, in real QGIS, in a private profile.
 demo: setup
 	@$(QGIS)/bin/python docs/demo.py demo-output
 
-test: test-engine test-training test-qgis
+test: test-engine test-training test-qgis test-page
 
 test-engine: setup
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine
@@ -85,6 +103,11 @@ fuzz: setup
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS)/bin/python -m pytest tests/ui tests/e2e
 
+# The page that the engine serves, in a real browser.
+.PHONY: test-page
+test-page: $(PAGE)/.ready
+	$(PAGE)/bin/python -m pytest tests/page
+
 # flake8-qgis without QGS105 (iface is passed explicitly, to show who uses it) and QGS2 (it goes by names alone). mypy lacks
 # Python 3.9, the oldest that QGIS ships; 3.10 is nearest.
 lint: setup $(QT6)/.ready
@@ -104,7 +127,7 @@ TRANSLATIONS := resources/translations
 translations: $(ENGINE)/.ready
 	$(ENGINE)/bin/pybabel --quiet extract --no-default-keywords -k tr -k tr_n:1,2 -k mark --add-location=file --sort-by-file \
 	  --width=120 --project=Orthomask --version=$(VERSION) --output=.venv/orthomask.pot \
-	  plugin.py worker.py protocol engine training ui
+	  plugin.py worker.py protocol cli/web engine training ui
 	$(ENGINE)/bin/pybabel --quiet update --input-file=.venv/orthomask.pot --output-dir=$(TRANSLATIONS) --domain=orthomask \
 	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=120
 	$(ENGINE)/bin/pybabel compile --directory=$(TRANSLATIONS) --domain=orthomask --statistics
@@ -173,6 +196,10 @@ lock: $(ENGINE)/.ready
 	  [ $$name = qgis ] && cp requirements/qgis.in .venv/lock/; \
 	  .venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --no-emit-options --output-file - .venv/lock/$$name.in | sed 's/+cpu$$//' > requirements/$$name.lock; done
+	{ echo '-c page.txt'; cat requirements/page.in; } > .venv/lock/page.in
+	grep -v '^pillow==' requirements/engine.lock > .venv/lock/page.txt
+	.venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --no-emit-options --output-file - .venv/lock/page.in | grep -vxFf requirements/engine.lock > requirements/page.lock
 	{ echo 'torch==2.13.0'; $(ENGINE)/bin/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))'; } > .venv/lock/users.in
 	sed -n "s/^[a-z0-9-]*==.*/& ; python_version >= '3.11'/p" requirements/engine.lock > .venv/lock/tested.txt
 	UV_PYTHON_DOWNLOADS=never .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \

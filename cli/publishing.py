@@ -5,25 +5,43 @@ from __future__ import annotations
 import click
 
 from ..protocol import Existing, ExportRunRequest, ExportRunResult, PageRequest, PageResult, RunFormat
-from .shared import json_option, run
+from .shared import json_option, run, told
+from .web.server import serve
 
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Overwrite an existing file.")
 MB = 1e6
 
 
 @click.command()
-@click.argument("run_dir", metavar="RUN", type=click.Path())
-@click.option("--static", is_flag=True, help="Write one HTML file that can be mailed and needs no server.")
+@click.argument("run_dir", metavar="[RUN]", required=False, type=click.Path())
+@click.option("--static", is_flag=True, help="Write RUN as one HTML file that can be mailed and needs no server.")
 @click.option("--out", type=click.Path(), help="File to write; by default page.html in the folder of the run.")
 @click.option("--credit", default="", help="Whose image it is, and its licence; shown on the page.")
 @_overwrite_option
 @json_option
-def page(run_dir: str, static: bool, out: str | None, credit: str, overwrite: bool, as_json: bool) -> None:
-    """Show the finished RUN, a folder, as a web page: image, objects and provenance."""
-    if not static:
-        raise click.UsageError("Add --static: it is the only kind of page.")
-    target = out or f"{run_dir}/page.html"
-    run("page", lambda: PageRequest(run_dir, target, credit, _existing(overwrite)), as_json, _say_page)
+@click.option("--model", "models", multiple=True, type=click.Path(), help="Bundle to offer as well; may be repeated.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the local page; by default 7890 or the next free.")
+@click.option("--open/--no-open", "open_browser", default=True, help="Open the local page in the browser, or not.")
+def page(
+    run_dir: str | None, static: bool, out: str | None, credit: str, overwrite: bool, as_json: bool,
+    models: tuple[str, ...], port: int | None, open_browser: bool,
+) -> None:  # fmt: skip
+    """Serve a local page to try models on pictures, or write a finished run as a page.
+
+    Without RUN, a page opens in the browser: choose or drop a picture, run a model, move the threshold, download.
+    It is served to this computer alone. With RUN, the folder of a finished run, and --static, RUN becomes one file.
+    """
+    if run_dir and static:
+        if models or port:
+            raise click.UsageError("Use --model and --port only without RUN and --static.")
+        target = out or f"{run_dir}/page.html"
+        run("page", lambda: PageRequest(run_dir, target, credit, _existing(overwrite)), as_json, _say_page)
+    elif run_dir or static:
+        raise click.UsageError("Use RUN and --static together to write a run as a page, or neither to serve a page.")
+    elif out or credit or overwrite or as_json:
+        raise click.UsageError("Use --out, --credit, --overwrite and --json only with RUN and --static.")
+    else:
+        told(lambda: serve(models, port, open_browser))
 
 
 @click.command()

@@ -100,10 +100,22 @@ def run(
     return result
 
 
+def told(work: Callable[[], None]) -> None:
+    """Do something; on an error of ours, print it and exit with its status."""
+    try:
+        work()
+    except OrthomaskError as error:
+        _exit(error)
+
+
 def _end(bar: _Bar, error: OrthomaskError, as_json: bool) -> NoReturn:
     bar.close()
     if as_json:
         click.echo(json.dumps({"error": error.to_json()}))
+    _exit(error)
+
+
+def _exit(error: OrthomaskError) -> NoReturn:
     click.echo(f"{error.sentence}\n{error.remedy}", err=True)
     if error.code is ErrorCode.INTERNAL:
         click.echo(error.details, err=True)

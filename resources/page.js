@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const holder = byId("data"), data = JSON.parse(holder.textContent);
+  const holder = byId("data");
+  let data = JSON.parse(holder.textContent);
   const width = Number(holder.dataset.width), height = Number(holder.dataset.height);
   const canvas = byId("map"), pen = canvas.getContext("2d"), picture = byId("picture"), hint = byId("hint");
   const language = document.documentElement.lang, words = data.words;
@@ -10,7 +11,7 @@
   const number = (value, digits) => value.toLocaleString(language, { maximumFractionDigits: digits || 0 });
   const metres = (m2) => (m2 >= 1e6 ? number(m2 / 1e6, 2) + " km²" : number(m2, m2 < 100 ? 1 : 0) + " m²");
 
-  const objects = data.objects.map(([kind, confidence, area, rings]) => {
+  function outlined([kind, confidence, area, rings]) {
     const path = new Path2D();
     let left = Infinity, top = Infinity, right = -Infinity, bottom = -Infinity;
     for (const ring of rings) {
@@ -28,7 +29,8 @@
       path.closePath();
     }
     return { kind, confidence, area, path, box: [left, top, right, bottom] };
-  });
+  }
+  let objects = data.objects.map(outlined);
 
   const boxes = [...document.querySelectorAll("input[data-class]")];
   const least = byId("least"), fill = byId("fill");
@@ -48,7 +50,7 @@
   function filter() {
     const limit = known.length ? Number(least.value) : 0, open = boxes.map((box) => box.checked);
     const sure = (each) => each.confidence === null || each.confidence >= limit;
-    shown = objects.filter((each) => open[each.kind] && sure(each));
+    shown = objects.filter((each) => open[each.kind] !== false && sure(each));
     if (!shown.includes(chosen)) choose(null);
     paths = data.classes.map(() => new Path2D());
     for (const each of shown) paths[each.kind].addPath(each.path);
@@ -231,6 +233,12 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   });
 
+  window.addEventListener("message", (event) => {
+    if (window === window.parent || event.source !== window.parent) return;
+    data = event.data;
+    objects = data.objects.map(outlined);
+    filter();
+  });
   if (picture) picture.addEventListener("load", draw);
   new ResizeObserver(size).observe(canvas);
   size();

@@ -11,7 +11,7 @@ import rasterio
 from affine import Affine
 from rasterio.io import MemoryFile
 
-from ...protocol import Cancelled, OrthomaskError
+from ...protocol import Cancelled, Image, OrthomaskError
 from ...protocol.words import tr
 from .. import html
 from ..images import georeference as geo
@@ -60,7 +60,7 @@ def overview(shared: SharedRun, progress: Progress) -> Overview:
     with rasterio.open(shared.raster(CLASSES)) as dataset:
         width, height, transform = dataset.width, dataset.height, dataset.transform
         crs = pyproj.CRS.from_user_input(dataset.crs.to_wkt())
-    pixel_m = float(np.hypot(*geo.ground(crs, transform, width / 2, height / 2))[0])
+    pixel_m = _pixel_m(width, height, crs, transform)
     longest, warning = max(width, height), tr("The image could not be opened, so the page shows only the objects.")
     try:
         if shared.image is not None:
@@ -74,6 +74,25 @@ def overview(shared: SharedRun, progress: Progress) -> Overview:
     except OrthomaskError:
         pass
     return _frame(width, height, crs, transform, pixel_m, min(1, LONGEST_PX / longest))._replace(warning=warning)
+
+
+def whole(image: Image, progress: Progress) -> Overview:
+    """All of an image, at most `LONGEST_PX` wide or high, north-up.
+
+    Raises:
+        OrthomaskError: it cannot be opened, or is damaged.
+    """
+    with open_image(image, progress) as source:
+        lattice = source.lattice(max(source.gsd_m), 0, 0)
+        width, height, crs = lattice.width_px, lattice.height_px, pyproj.CRS.from_user_input(lattice.crs)
+        pixel_m = _pixel_m(width, height, crs, lattice.transform)
+        frame = _frame(width, height, crs, lattice.transform, pixel_m, min(1, LONGEST_PX / max(width, height)))
+        return frame._replace(uri=_encoded(*_read(source, frame, progress)))
+
+
+def _pixel_m(width: int, height: int, crs: pyproj.CRS, transform: Affine) -> float:
+    """Size of the centre pixel on the ground."""
+    return float(np.hypot(*geo.ground(crs, transform, width / 2, height / 2))[0])
 
 
 def _frame(width: int, height: int, crs: pyproj.CRS, transform: Affine, pixel_m: float, factor: float) -> Overview:

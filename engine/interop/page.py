@@ -53,6 +53,20 @@ def run(request: PageRequest, progress: Progress) -> PageResult:
 
 def render(shared: SharedRun, frame: Overview, chosen: Selection, credit: str) -> str:
     """The whole page, in the user's language."""
+    return _filled(
+        frame, data(shared, frame, chosen), title=shared.name or shared.image_name, subtitle=_subtitle(shared),
+        collection=_collection(shared, chosen), rows=rows(shared, chosen), notes=_notes(frame, chosen),
+        facts=_facts(shared, chosen, credit),
+    )  # fmt: skip
+
+
+def map_alone(frame: Overview) -> str:
+    """The page's map of an image, in the user's language. What frames it posts the objects to it: see `data`."""
+    nothing = {"unit": UNIT, "pixel_m": frame.pixel_m, "words": _words(), "classes": [], "objects": [], "file": ""}
+    return _filled(frame, nothing, title="", subtitle="", collection={}, rows=[], notes=(), facts=[], alone=True)
+
+
+def _filled(frame: Overview, drawn: dict[str, Any], alone: bool = False, **values: Any) -> str:
     style, script = ((html.RESOURCES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -61,10 +75,7 @@ def render(shared: SharedRun, frame: Overview, chosen: Selection, credit: str) -
     return html.render(
         "page.html.j2", {"embedded": _embedded},
         language=language().partition("_")[0] or "en", policy=policy, style=style, script=script,
-        title=shared.name or shared.image_name, subtitle=_subtitle(shared), picture=frame.uri,
-        width=frame.width, height=frame.height, data=_data(shared, frame, chosen),
-        collection=_collection(shared, chosen), rows=_rows(shared, chosen), words=_words(),
-        notes=_notes(frame, chosen), facts=_facts(shared, chosen, credit),
+        picture=frame.uri, width=frame.width, height=frame.height, data=drawn, words=_words(), alone=alone, **values,
     )  # fmt: skip
 
 
@@ -93,7 +104,7 @@ def _classes(shared: SharedRun, chosen: Selection) -> list[tuple[int, str, str]]
     return [*known, *([(NO_CLASS, tr("no class"), GREY)] if NO_CLASS in chosen.tallies else [])]
 
 
-def _rows(shared: SharedRun, chosen: Selection) -> list[tuple[str, str, str, str]]:
+def rows(shared: SharedRun, chosen: Selection) -> list[tuple[str, str, str, str]]:
     """Colour, name, number and area of each class, of all objects of the run."""
     tallies = ((name, color, chosen.tally(value)) for value, name, color in _classes(shared, chosen))
     return [(color, name, f"{tally.number:,}", area(tally.area_m2)) for name, color, tally in tallies]
@@ -104,7 +115,7 @@ def area(area_m2: float) -> str:
     return tr("{:,.2f} km²").format(area_m2 / 1e6) if area_m2 >= 1e6 else tr("{:,.0f} m²").format(area_m2)
 
 
-def _data(shared: SharedRun, frame: Overview, chosen: Selection) -> dict[str, Any]:
+def data(shared: SharedRun, frame: Overview, chosen: Selection) -> dict[str, Any]:
     """What the page's script draws."""
     listed = [value for value, _, _ in _classes(shared, chosen)]
     objects, sure = chosen.objects, chosen.objects.confidence

@@ -22,7 +22,7 @@ from orthomask.protocol import words
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
-    path for place in ("plugin.py", "worker.py", "protocol", "engine", "training", "ui")
+    path for place in ("plugin.py", "worker.py", "protocol", "cli/web", "engine", "training", "ui")
     for path in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))
 )  # fmt: skip
 KEYWORDS = {"tr": None, "tr_n": (1, 2), "mark": None}

@@ -204,6 +204,8 @@ def test_the_command_and_its_errors(tmp_path: Path) -> None:
     again = command(run, "--static")
     assert again.exit_code == 3
     assert "already exists" in again.output
-    assert "Add --static" in command(run).output
+    assert "Use RUN and --static together" in command(run).output
+    assert "only with RUN and --static" in command("--out", "page.html").output
+    assert "only without RUN" in command(run, "--static", "--port", "8000").output
     assert "contains no finished run" in command(tmp_path, "--static").output
     assert "ends in .html" in command(run, "--static", "--out", tmp_path / "page.txt").output
