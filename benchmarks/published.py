@@ -183,8 +183,7 @@ def write_dubai(data: Path, work: Path, split: str, classes: Sequence[ClassInfo]
     for number in DUBAI_TILES:
         for tile in dubai_tiles(data, number, classes):
             for patch in patches_of([tile]):
-                names = {"random": f"{len(patches):04}", "images": f"{number} {tile.name}", "tiles": f"{number}"}
-                groups.append(names[split])
+                groups.append(f"{number} {tile.name}" if split == "images" else f"{len(patches):04}")
                 patches.append(patch)
     held = drawn(groups, DUBAI_HELD_BACK, DUBAI_SEED)
     work.mkdir(parents=True, exist_ok=True)
@@ -198,8 +197,8 @@ def write_dubai(data: Path, work: Path, split: str, classes: Sequence[ClassInfo]
               help="The project's data folder.")  # fmt: skip
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False, resolve_path=True), default=WORK,
               help="Where patches and run folders go.")  # fmt: skip
-@click.option("--split", type=click.Choice(["random", "images", "tiles"]), default="random", show_default=True,
-              help="What is held back: patches, as published, or all patches of some images or tiles.")  # fmt: skip
+@click.option("--split", type=click.Choice(["random", "images"]), default="random", show_default=True,
+              help="What is held back: patches, as published, or all patches of some images.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), help="Fewer than the recipe's.")
 def dubai(data: Path, work: Path, split: str, epochs: int | None) -> None:
     """Land cover of Dubai: accuracy, and Jaccard of soft and hard predictions, over patches of 256 px."""

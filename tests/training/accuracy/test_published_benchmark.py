@@ -58,21 +58,20 @@ def test_groups_are_held_back_whole_and_just_enough(groups, seed):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_dubai_splits_by_patch_image_and_tile(tmp_path):
+def test_dubai_splits_by_patch_and_by_image(tmp_path):
     for tile in range(1, 9):
         for image in range(2):
             _write_image(tmp_path / f"landcover_dubai/Tile {tile}", f"{image + 1:03}", 10 * tile + image)
     classes = published.recipe_of("dubai", tmp_path).classes
     sides = {}
-    for split in ("random", "images", "tiles"):
+    for split in ("random", "images"):
         published.write_dubai(tmp_path, tmp_path / split, split, classes)
         train, held = (published.load(tmp_path / split / f"{part}.npz") for part in ("train", "validation"))
         assert len(train.img) + len(held.img) == 7 * 2 * 2
         sides[split] = [set(part.img[:, 0, 0, 0].tolist()) for part in (train, held)]
     assert sides["random"][0] & sides["random"][1]
     assert not sides["images"][0] & sides["images"][1]
-    assert not {grey // 10 for grey in sides["tiles"][0]} & {grey // 10 for grey in sides["tiles"][1]}
-    unseen = published.load(tmp_path / "tiles" / "tile-8.npz")
+    unseen = published.load(tmp_path / "images" / "tile-8.npz")
     assert set(unseen.img[:, 0, 0, 0].tolist()) == {80, 81}
     assert [unseen.mask[0, 0, column] for column in range(CLASSES)] == list(range(CLASSES))
 
