@@ -215,11 +215,8 @@ def dubai(data: Path, work: Path, split: str, epochs: int | None) -> None:
     click.echo(f"{sum(weights.numel() for weights in network.parameters()):,} parameters, best of {work / 'run'}")
     click.echo(f"{'':16}{'patches':>9}{'accuracy':>10}{'Jaccard':>10}{'hard':>8}   IoU of {', '.join(names)}")
     click.echo(f"{'published':16}{'':9}{DUBAI_PUBLISHED[0]:10.4f}{DUBAI_PUBLISHED[1]:10.4f}")
-    for name, patches in (
-        ("training", load(work / "train.npz")),
-        ("held back", held),
-        ("tile 8", load(work / "tile-8.npz")),
-    ):
+    for name, part in (("training", "train"), ("held back", "validation"), ("tile 8", "tile-8")):
+        patches = load(work / f"{part}.npz")
         found = agreement(network, bundle.card.bands, count, patches)
         ious = "  ".join(f"{each.iou:.3f}" for each in scores.pixel_scores(found.confusion, names)[1:])
         figures = f"{found.accuracy:10.4f}{found.jaccard:10.4f}{found.hard_jaccard:8.4f}"
