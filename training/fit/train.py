@@ -75,6 +75,7 @@ def trained(
     progress: Progress,
     made: Sequence[Any] = (),
     replay: Sequence[Scene] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train on what has been read.
 
@@ -82,6 +83,7 @@ def trained(
         measured: the bands' statistics.
         made: Lightning's loggers.
         replay: chips to rehearse; the last weights are kept, not the best. None for an ordinary training.
+        callbacks: more of Lightning's, which see the weights that are validated and saved.
     """
     usual = usual_range(measured, material.dtype)
     seed_everything(request.schedule.seed, verbose=False)
@@ -94,7 +96,7 @@ def trained(
         learner = Rehearser(network, request.objective, request.schedule, rehearses=bool(replay))
         chips = RehearsedChips(chips, replay, card, usual, request.schedule) if replay else chips
     keeper = Keeper(folder, card, request, views, usual, progress, latest=replay is not None)
-    trainer = make_trainer(request, [keeper, *_averages(request.schedule)], made)
+    trainer = make_trainer(request, [keeper, *callbacks, *_averages(request.schedule)], made)
     folder.begin()
     batches = loader(chips, request.schedule, folder.finished_epochs())
     has_base = parent is not None and bool(shared_classes(card, parent.card))
