@@ -47,6 +47,7 @@ class Network:
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
+        width_factor: `widths` and `detail` are multiplied by this: one number for the size of a network, to search over.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 224)
@@ -57,6 +58,7 @@ class Network:
     merges: int = 2
     separable: bool = False
     finish: Finish = Finish.FULL
+    width_factor: float = 1.0
 
     def __post_init__(self) -> None:
         positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail, self.merges) > 0
@@ -67,6 +69,16 @@ class Network:
         )
         five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
         require(five, tr("EfficientNet-Lite0 has five levels."), tr("Use five widths."))
+        require(
+            0 < self.width_factor <= 32,
+            tr("The width factor {:g} is out of range.").format(self.width_factor),
+            tr("Use 0.25 to 32; 1 keeps the widths."),
+        )
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """`detail` and `widths`, multiplied."""
+        return tuple(max(1, round(width * self.width_factor)) for width in (self.detail, *self.widths))
 
 
 class Loss(str, enum.Enum):

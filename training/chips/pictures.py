@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -189,7 +190,13 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
     """The pictures of two files, usually one."""
     place = pictures.place or place_of(pair.image.stem)
     images, masks = _images(pair.image), _masks(pair.mask, pictures.mapping)
-    for number, (pixels, values) in enumerate(zip(images, masks)):
+    for number, (pixels, values) in enumerate(zip_longest(images, masks)):
+        if pixels is None or values is None:
+            raise OrthomaskError(
+                ErrorCode.LABELS_SIZE,
+                tr("“{}” and “{}” hold different numbers of images.").format(pair.image.name, pair.mask.name),
+                tr("Store one mask for each image, in the same order."),
+            )
         if pixels.shape[1:] != values.shape[1:]:
             raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
         mask = class_values(values, pictures.mapping, pair.mask.name)

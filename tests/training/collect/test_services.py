@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +10,7 @@ import pyogrio.raw
 import pytest
 import rasterio
 import shapely
-from collect_servers import FakeClock
+from collect_servers import FakeClock, running
 
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
@@ -27,21 +23,8 @@ from orthomask.protocol import (
 )
 from orthomask.training.collect.collect import collected
 
-TESTS = Path(__file__).resolve().parents[2]
 X, Y, SIDE = 32.5, 0.35, 5e-5
 """Degrees."""
-
-
-@contextmanager
-def running(script: str, *arguments: str) -> Iterator[str]:
-    """The port of a server."""
-    command = [sys.executable, str(TESTS / script), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.kill()
 
 
 @pytest.fixture
@@ -71,7 +54,7 @@ def test_a_feature_service_is_asked_around_each_area_page_by_page(areas: Areas, 
     ]  # fmt: skip
     file = tmp_path / "parcels.json"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": parcels}))
-    with running("training/features_server.py", str(file), "s3cret") as port:
+    with running("training/features_server.py", str(file), "s3cret", "parcels", "2") as port:
         address = f"OAPIF:http://127.0.0.1:{port}/{{key}}"
         source = VectorLabels(address, class_field="use", access={"key": "s3cret"}, licence="dl-de/by-2-0")
         result = collected(CollectRequest(str(tmp_path / "out"), areas, vectors=(source,)), Progress(), FakeClock())

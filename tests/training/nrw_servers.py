@@ -1,0 +1,77 @@
+"""Stand-ins for North Rhine-Westphalia's servers: the tutorial's own picture and buildings, as the state publishes its.
+
+An aerial photograph as JPEG 2000 with four bands of 0.1 m in EPSG:25832, of which the fourth is no infrared but green
+again; and buildings by OGC API Features, in longitude and latitude, as multipolygons with their function.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pyproj
+import rasterio
+import rasterio.shutil
+import shapely
+from affine import Affine
+from collect_servers import running
+
+TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial"
+CRS = "EPSG:25832"
+PLACE = Affine(0.1, 0, 357_000, 0, -0.1, 5_646_000)
+PHOTOGRAPHS, FEATURES = "https://www.opengeodata.nrw.de", "https://ogc-api.nrw.de"
+NAME = "dop10rgbi_32_357_5645_1_nw_2025.jp2"
+LOSSY = {"QUALITY": "10", "REVERSIBLE": "NO", "BLOCKXSIZE": "1024", "BLOCKYSIZE": "1024"}
+
+
+@contextmanager
+def nrw(folder: Path) -> Iterator[dict[str, str]]:
+    """Addresses to use instead of the real ones."""
+    with rasterio.open(TUTORIAL / "kampala.tif") as dataset:
+        inverse = ~dataset.transform
+        _write_photograph(folder / NAME, dataset.read())
+    file = folder / "buildings.json"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": _buildings(PLACE @ inverse)}))
+    with (
+        running("engine/locked_server.py", str(folder / NAME), "") as photographs,
+        running("training/features_server.py", str(file), "lika/v1", "gebaeude_bauwerk", "50") as features,
+    ):
+        yield {PHOTOGRAPHS: f"http://127.0.0.1:{photographs}", FEATURES: f"http://127.0.0.1:{features}"}
+
+
+def _write_photograph(path: Path, pixels: np.ndarray) -> None:
+    bands, height, width = pixels.shape
+    with rasterio.open(
+        path.with_suffix(".tif"), "w", driver="GTiff", count=bands + 1, height=height, width=width, dtype="uint8",
+        crs=CRS, transform=PLACE, photometric="RGB", alpha="unspecified",
+    ) as dataset:  # fmt: skip
+        dataset.write(np.concatenate([pixels, pixels[1:2]]))
+    rasterio.shutil.copy(path.with_suffix(".tif"), path, driver="JP2OpenJPEG", **LOSSY)
+
+
+def _buildings(moved: Affine) -> list[dict[str, object]]:
+    """The buildings, moved; the largest with a courtyard, and a canopy that is none."""
+    _, _, drawn, _ = pyogrio.raw.read(TUTORIAL / "kampala-buildings.gpkg", columns=[])
+    placed = shapely.transform(shapely.from_wkb(drawn), lambda xy: np.stack(moved @ tuple(xy.T), axis=1))
+    yard = int(np.argmax(shapely.area(placed)))
+    placed[yard] = placed[yard].difference(placed[yard].centroid.buffer(4))
+    functions = ["Wohngebäude"] * len(placed)
+    functions[0] = "Überdachung"
+    to_degrees = pyproj.Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
+    return [
+        {
+            "type": "Feature", "id": number, "properties": {"funktion": function},
+            "geometry": shapely.geometry.mapping(
+                shapely.MultiPolygon(shapely.get_parts(_in(polygon, to_degrees)).tolist())
+            ),
+        }
+        for number, (polygon, function) in enumerate(zip(placed, functions))
+    ]  # fmt: skip
+
+
+def _in(polygon: shapely.Geometry, projection: pyproj.Transformer) -> shapely.Geometry:
+    return shapely.transform(polygon, projection.transform, interleaved=False)
