@@ -19,6 +19,7 @@ import rasterio.shutil
 import shapely
 from affine import Affine
 from collect_servers import running
+from shapely.geometry import mapping
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial"
 CRS = "EPSG:25832"
@@ -54,24 +55,15 @@ def _write_photograph(path: Path, pixels: np.ndarray) -> None:
 
 
 def _buildings(moved: Affine) -> list[dict[str, object]]:
-    """The buildings, moved; the largest with a courtyard, and a canopy that is none."""
+    """The buildings, moved; the larger ones have a courtyard."""
     _, _, drawn, _ = pyogrio.raw.read(TUTORIAL / "kampala-buildings.gpkg", columns=[])
     placed = shapely.transform(shapely.from_wkb(drawn), lambda xy: np.stack(moved @ tuple(xy.T), axis=1))
-    yard = int(np.argmax(shapely.area(placed)))
-    placed[yard] = placed[yard].difference(placed[yard].centroid.buffer(4))
-    functions = ["Wohngebäude"] * len(placed)
-    functions[0] = "Überdachung"
-    to_degrees = pyproj.Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
+    placed = shapely.buffer(placed, 0)
+    large = shapely.area(placed) > 300
+    placed[large] = shapely.difference(placed[large], shapely.buffer(shapely.centroid(placed[large]), 3))
+    degrees = pyproj.Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
+    several = [shapely.MultiPolygon(list(shapely.get_parts(polygon))) for polygon in placed]
     return [
-        {
-            "type": "Feature", "id": number, "properties": {"funktion": function},
-            "geometry": shapely.geometry.mapping(
-                shapely.MultiPolygon(shapely.get_parts(_in(polygon, to_degrees)).tolist())
-            ),
-        }
-        for number, (polygon, function) in enumerate(zip(placed, functions))
-    ]  # fmt: skip
-
-
-def _in(polygon: shapely.Geometry, projection: pyproj.Transformer) -> shapely.Geometry:
-    return shapely.transform(polygon, projection.transform, interleaved=False)
+        {"type": "Feature", "id": number, "properties": {"funktion": "Wohngebäude"}, "geometry": mapping(polygon)}
+        for number, polygon in enumerate(shapely.transform(several, degrees.transform, interleaved=False))
+    ]
