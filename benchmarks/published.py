@@ -263,7 +263,7 @@ LANDSLIDES_PUBLISHED = {
     (16, 0.001): (0.0813, 0.0001, 0.0002), (16, 0.0005): (0.5482, 0.8950, 0.6774),
     (32, 0.001): (0.4548, 0.9517, 0.6123), (32, 0.0005): (0.6515, 0.8295, 0.7289),
 }  # fmt: skip
-"""Precision, recall and F1 by filters of the first layer and learning rate; the authors chose the best on their test."""
+"""Precision, recall and F1 by filters of the first layer and learning rate; the authors chose the best by these."""
 
 
 @main.command()

@@ -47,7 +47,7 @@ class Network:
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
-        width_factor: `widths` and `detail` are multiplied by this: one number for the size of a network, to search over.
+        width_factor: `widths` and `detail` are multiplied by this: one number to search over.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 224)
