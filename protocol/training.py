@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import require
@@ -75,10 +75,10 @@ class Network:
             tr("Use 0.25 to 32; 1 keeps the widths."),
         )
 
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """`detail` and `widths`, multiplied."""
-        return tuple(max(1, round(width * self.width_factor)) for width in (self.detail, *self.widths))
+    def scaled(self) -> Network:
+        """The same network with its widths multiplied, and 1 as factor."""
+        detail, *widths = (max(1, round(width * self.width_factor)) for width in (self.detail, *self.widths))
+        return replace(self, detail=detail, widths=tuple(widths), width_factor=1.0)
 
 
 class Loss(str, enum.Enum):

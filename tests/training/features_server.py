@@ -1,7 +1,7 @@
 """A service of OGC API Features for tests, in a process of its own: GDAL holds Python's lock while it reads.
 
-Arguments: a GeoJSON file of features in WGS 84, a key that each address must hold (empty for none), the collection's
-name, and how many features it answers at a time. The port is printed first.
+Arguments: a GeoJSON file of features in WGS 84, a key that each address must hold (empty for none), and perhaps the
+collection's name. The port is printed first. It answers two features at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 FEATURES = json.loads(Path(sys.argv[1]).read_text())["features"]
-KEY, NAME, PAGE = sys.argv[2], sys.argv[3], int(sys.argv[4])
+KEY, NAME = (*sys.argv[2:], "parcels")[:2]
+PAGE = 2
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -39,7 +39,7 @@ def nrw(folder: Path) -> Iterator[dict[str, str]]:
     file.write_text(json.dumps({"type": "FeatureCollection", "features": _buildings(PLACE @ inverse)}))
     with (
         running("engine/locked_server.py", str(folder / NAME), "") as photographs,
-        running("training/features_server.py", str(file), "lika/v1", "gebaeude_bauwerk", "50") as features,
+        running("training/features_server.py", str(file), "lika/v1", "gebaeude_bauwerk") as features,
     ):
         yield {PHOTOGRAPHS: f"http://127.0.0.1:{photographs}", FEATURES: f"http://127.0.0.1:{features}"}
 

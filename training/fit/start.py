@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -82,12 +82,11 @@ def begin(
 
 def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
     """The network's shape: the parent's, except for bands and classes."""
-    if parent:
-        return replace(parent.card.architecture, bands=bands, classes=classes)
-    detail, *widths = request.network.channels
-    shape = {**asdict(request.network), "detail": detail, "widths": tuple(widths)}
+    shape = asdict(request.network.scaled())
     del shape["width_factor"]
-    return UNetArguments(bands=bands, classes=classes, **shape)
+    if parent:
+        shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
+    return UNetArguments(**{**shape, "bands": bands, "classes": classes})
 
 
 def foreign_bands(card: Card, before: Card) -> list[str]:

@@ -54,7 +54,7 @@ def test_a_feature_service_is_asked_around_each_area_page_by_page(areas: Areas, 
     ]  # fmt: skip
     file = tmp_path / "parcels.json"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": parcels}))
-    with running("training/features_server.py", str(file), "s3cret", "parcels", "2") as port:
+    with running("training/features_server.py", str(file), "s3cret") as port:
         address = f"OAPIF:http://127.0.0.1:{port}/{{key}}"
         source = VectorLabels(address, class_field="use", access={"key": "s3cret"}, licence="dl-de/by-2-0")
         result = collected(CollectRequest(str(tmp_path / "out"), areas, vectors=(source,)), Progress(), FakeClock())
