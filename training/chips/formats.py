@@ -333,7 +333,7 @@ def is_chip_mask(path: Path) -> bool:
 
 
 def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCode) -> Iterator[np.ndarray]:
-    """The array with `dimensions` axes under one of the `keys`, or each one of a stack; masks may have a third of 1.
+    """The array with `dimensions` axes under one of the `keys`, or each of a stack; masks may have a last axis of 1.
 
     Raises:
         OrthomaskError: with `code`; there is none, or the file is damaged.
