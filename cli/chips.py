@@ -1,4 +1,4 @@
-"""The command that cuts an image and its labels into chips."""
+"""The command that cuts images and their labels into chips."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _cutting_options = [
 
 
 @click.command()
-@click.argument("image")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the chips.")
 @options(labels_options)
 @click.option("--areas", "area_layer", help=AREAS_HELP)
@@ -44,31 +44,28 @@ _cutting_options = [
 @nodata_option
 @json_option
 def chips(
-    image: str, out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
+    images: tuple[str, ...], out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, classes: tuple[str, ...], area_layer: str | None, all_touched: bool,
     kind: str, size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool,
     arcgis: bool, shares: str, seed: int, overwrite: bool, bands: str, stretch: str, crs: str, nodata: float | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Cut IMAGE and its labels into chips for training, with masks and a manifest.
+    """Cut images and their labels into chips for training, with masks and a manifest.
 
     Chips take the split of their area. Without areas, the whole image is used, and blocks of it are assigned to
     train, validation and test. Chips of different splits never touch.
     """
 
     def request() -> ChipsRequest:
-        drawn = labels_of(labels, subtract, class_field, mapping, labels_crs)
+        drawn, areas = labels_of(labels, subtract, class_field, mapping, labels_crs), areas_of(area_layer, labels_crs)
         touch = Touch.ALL if all_touched else Touch.CENTRE
+        rasters = [raster_of(image, crs, bands, stretch, nodata) for image in images]
         catalogues = [Catalogue.COCO] * coco + [Catalogue.ARCGIS] * arcgis
         return ChipsRequest(
-            (
-                LabelledImage(
-                    raster_of(image, crs, bands, stretch, nodata), drawn, areas_of(area_layer, labels_crs), touch
-                ),
-            ),
-            out, classes_of(classes), ChipFormat(kind), tuple(catalogues), size, stride or size,
-            numbers(gsd, "--gsd"), numbers(rotation, "--rotation"), empty, max_unknown, numbers(shares, "--shares"),
-            seed, Existing.OVERWRITE if overwrite else Existing.REFUSE,
+            tuple(LabelledImage(raster, drawn, areas, touch) for raster in rasters), out, classes_of(classes),
+            ChipFormat(kind), tuple(catalogues), size, stride or size, numbers(gsd, "--gsd"),
+            numbers(rotation, "--rotation"), empty, max_unknown, numbers(shares, "--shares"), seed,
+            Existing.OVERWRITE if overwrite else Existing.REFUSE,
         )  # fmt: skip
 
     run("chips", request, as_json, _say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def search(as_json: bool, searched: tuple[str, ...], trials: int, **given: Any) 
     """
 
     def request() -> SearchRequest:
-        wanted = tuple(SearchOption(name, tuple(text.split(","))) for name, text in map(_pair, searched))
+        wanted = tuple(SearchOption(name, _values(text)) for name, text in map(_pair, searched))
         return SearchRequest(_request(given), wanted, trials)
 
     with _one_voice():
@@ -150,6 +151,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise OrthomaskError(ErrorCode.BAD_REQUEST, f"“{text}” has no value.", "Write NAME=VALUE.")
     return name, value
+
+
+def _values(text: str) -> tuple[str, ...]:
+    """Each value as JSON or plain text; the commas inside a list, as in [16,32],[32,64], part no values."""
+    try:
+        return tuple(map(json.dumps, json.loads(f"[{text}]")))
+    except ValueError:
+        return tuple(text.split(","))
 
 
 def _say_checked(result: CheckTrainingResult) -> None:

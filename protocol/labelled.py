@@ -148,7 +148,7 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures and masks in two folders, without georeference: PNG, JPEG, TIFF, NPZ or HDF5 (`img` and `mask`).
+    """Pictures and masks in two folders, without georeference: PNG, JPEG, TIFF, NPY, NPZ or HDF5 (`img` and `mask`).
 
     Attributes:
         images: folder, or a pattern of files such as `train/images/geneva_*`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import require
@@ -47,6 +47,7 @@ class Network:
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
+        width_factor: `widths` and `detail` are multiplied by this: one number to search over.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 224)
@@ -57,6 +58,7 @@ class Network:
     merges: int = 2
     separable: bool = False
     finish: Finish = Finish.FULL
+    width_factor: float = 1.0
 
     def __post_init__(self) -> None:
         positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail, self.merges) > 0
@@ -67,6 +69,16 @@ class Network:
         )
         five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
         require(five, tr("EfficientNet-Lite0 has five levels."), tr("Use five widths."))
+        require(
+            0 < self.width_factor <= 32,
+            tr("The width factor {:g} is out of range.").format(self.width_factor),
+            tr("Use 0.25 to 32; 1 keeps the widths."),
+        )
+
+    def scaled(self) -> Network:
+        """The same network with its widths multiplied, and 1 as factor."""
+        detail, *widths = (max(1, round(width * self.width_factor)) for width in (self.detail, *self.widths))
+        return replace(self, detail=detail, widths=tuple(widths), width_factor=1.0)
 
 
 class Loss(str, enum.Enum):

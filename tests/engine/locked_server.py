@@ -1,6 +1,6 @@
 """A server for tests, in a process of its own: one file, by parts, for those who know user and password.
 
-Arguments: the file, and `user:password`. The port is printed first.
+Arguments: the file, and `user:password`; empty for an open one. The port is printed first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 DATA = Path(sys.argv[1]).read_bytes()
-WANTED = f"Basic {base64.b64encode(sys.argv[2].encode()).decode()}"
+WANTED = f"Basic {base64.b64encode(sys.argv[2].encode()).decode()}" if sys.argv[2] else None
 
 
 class Locked(BaseHTTPRequestHandler):

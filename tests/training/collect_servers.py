@@ -1,13 +1,19 @@
-"""Servers of tiles and of OpenStreetMap for tests, in the test's own process, that misbehave in turn when told to."""
+"""Servers for tests: of tiles and of OpenStreetMap, in the test's own process, that misbehave in turn when told to.
+
+Where GDAL is the one who asks they run in processes of their own, since it holds Python's lock.
+"""
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -18,6 +24,7 @@ import shapely
 from orthomask.engine.progress import Progress
 from orthomask.training.collect.web import Clock
 
+TESTS = Path(__file__).resolve().parents[1]
 LOGIN = b"<!DOCTYPE html><html><title>Hotel</title>Log in</html>"
 META = '<meta osm_base="2026-11-29T20:00:00Z"/>'
 
@@ -85,6 +92,18 @@ def serving(usual: Callable[[str], Reply]) -> Iterator[Server]:
         yield found
         over.set()
         server.shutdown()
+
+
+@contextmanager
+def running(script: str, *arguments: str) -> Iterator[str]:
+    """The port of a server in a process of its own."""
+    command = [sys.executable, str(TESTS / script), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
 
 
 class FakeClock(Clock):

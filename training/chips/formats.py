@@ -10,7 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from .manifest import Chip, Manifest
 
 JPEGS = {".jpg", ".jpeg"}
 RASTERS = {".png", ".tif", ".tiff", *JPEGS}
-ARRAYS = {".npz", ".h5", ".hdf5"}
+ARRAYS = {".npy", ".npz", ".h5", ".hdf5"}
 IMAGE_KEYS = ("img", "image")
 MASK_KEYS = ("mask",)
 DAMAGED = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -333,7 +333,7 @@ def is_chip_mask(path: Path) -> bool:
 
 
 def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCode) -> Iterator[np.ndarray]:
-    """The array with `dimensions` axes under one of the `keys`, or each one of a stack.
+    """The array with `dimensions` axes under one of the `keys`, or each of a stack; masks may have a last axis of 1.
 
     Raises:
         OrthomaskError: with `code`; there is none, or the file is damaged.
@@ -341,6 +341,8 @@ def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCod
     try:
         with open_arrays(path) as file:
             stored = next((file[key] for key in keys if key in file), None)
+            if dimensions == 2 and stored is not None and stored.ndim > 2 and stored.shape[-1] == 1:
+                stored = stored[..., 0]
             if stored is None or stored.ndim not in {dimensions, dimensions + 1}:
                 axes = "N x H x W x C"[: 4 * dimensions + 1]
                 raise unreadable(path, code, f"no array {' or '.join(keys)} of {axes[4:]} or {axes}")
@@ -351,7 +353,9 @@ def read_arrays(path: Path, keys: Sequence[str], dimensions: int, code: ErrorCod
 
 
 def open_arrays(path: Path) -> Any:
-    """An open NPZ or HDF5 file, its arrays by name. Raises one of `DAMAGED` if unreadable."""
+    """An open NPZ or HDF5 file, its arrays by name; that of an NPY has every one. Raises `DAMAGED` if unreadable."""
+    if path.suffix.lower() == ".npy":
+        return nullcontext(dict.fromkeys((*IMAGE_KEYS, *MASK_KEYS), np.load(path, mmap_mode="r")))
     return np.load(path) if path.suffix.lower() == ".npz" else h5py.File(path)
 
 

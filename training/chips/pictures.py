@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,8 +189,7 @@ def _pairs(root: Path, pictures: Pictures) -> list[_Pair]:
 def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
     """The pictures of two files, usually one."""
     place = pictures.place or place_of(pair.image.stem)
-    images, masks = _images(pair.image), _masks(pair.mask, pictures.mapping)
-    for number, (pixels, values) in enumerate(zip(images, masks)):
+    for number, (pixels, values) in enumerate(_together(pair, pictures.mapping)):
         if pixels.shape[1:] != values.shape[1:]:
             raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
         mask = class_values(values, pictures.mapping, pair.mask.name)
@@ -197,6 +197,18 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
             mask = _separated(mask, pair.lines, pictures.boundary_trim_px)
         name = f"{pair.image.stem}_{number}" if number else pair.image.stem
         yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place, file=pair.image.name)
+
+
+def _together(pair: _Pair, mapping: Sequence[ClassValue]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each picture of a file and its mask."""
+    for pixels, values in zip_longest(_images(pair.image), _masks(pair.mask, mapping)):
+        if pixels is None or values is None:
+            raise OrthomaskError(
+                ErrorCode.LABELS_SIZE,
+                tr("“{}” and “{}” hold different numbers of images.").format(pair.image.name, pair.mask.name),
+                tr("Store one mask for each image, in the same order."),
+            )
+        yield pixels, values
 
 
 def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:

@@ -82,7 +82,8 @@ def begin(
 
 def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
     """The network's shape: the parent's, except for bands and classes."""
-    shape = {**asdict(request.network)}
+    shape = asdict(request.network.scaled())
+    del shape["width_factor"]
     if parent:
         shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
     return UNetArguments(**{**shape, "bands": bands, "classes": classes})

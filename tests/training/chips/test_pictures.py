@@ -95,6 +95,22 @@ def test_one_file_with_a_stack(tmp_path, suffix):
         np.testing.assert_array_equal(tile.mask, mask[number])
 
 
+def test_arrays_of_numpy_and_stacks_of_different_length(tmp_path):
+    random = np.random.default_rng(0)
+    img, mask = random.normal(size=(3, 4, 5, 6)), random.integers(0, 2, (3, 4, 5, 1)).astype(np.float64)
+    for name, values in (("trainX", img), ("trainY", mask), ("fewY", mask[:2])):
+        np.save(tmp_path / f"{name}.npy", values)
+    tiles = list(read_pictures(pictures(tmp_path, images="trainX.npy", masks="trainY.npy"), str(tmp_path)))
+    assert [tile.name for tile in tiles] == ["trainX", "trainX_1", "trainX_2"]
+    for number, tile in enumerate(tiles):
+        np.testing.assert_array_equal(tile.pixels, np.moveaxis(img[number], -1, 0))
+        np.testing.assert_array_equal(tile.mask, mask[number, ..., 0])
+    files = {"images": "trainX.npy", "masks": "fewY.npy"}
+    refused(tmp_path, ErrorCode.LABELS_SIZE, "“trainX.npy” and “fewY.npy” hold different numbers", **files)
+    np.save(tmp_path / "trainX.npy", np.array([{}], object))
+    refused(tmp_path, ErrorCode.IMAGE_UNREADABLE, "cannot be read", **files)
+
+
 def test_colours_become_classes_also_where_each_file_has_its_own_palette(tmp_path):
     for name in "abc":
         write(tmp_path / "images" / f"{name}.png", image())

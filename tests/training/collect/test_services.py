@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +11,7 @@ import pytest
 import rasterio
 import rasterio.warp
 import shapely
-from collect_servers import FakeClock
+from collect_servers import FakeClock, running
 
 from orthomask.engine.progress import Progress
 from orthomask.protocol import (
@@ -28,21 +24,8 @@ from orthomask.protocol import (
 )
 from orthomask.training.collect.collect import collected
 
-TESTS = Path(__file__).resolve().parents[2]
 X, Y, SIDE = 32.5, 0.35, 5e-5
 """Degrees."""
-
-
-@contextmanager
-def running(script: str, *arguments: str) -> Iterator[str]:
-    """The port of a server."""
-    command = [sys.executable, str(TESTS / script), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.kill()
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ def test_settings_are_given_by_name(tmp_path):
         ("schedule.steps.more", 3, "no setting"),
         ("schedule.steps", "many", 'schedule.steps = "many"'),
         ("schedule.steps", 0, "no steps"),
+        ("network.width_factor", 0, "width factor 0 is out of range"),
     ],
 )
 def test_an_unknown_setting_is_refused(tmp_path, name, value, sentence):

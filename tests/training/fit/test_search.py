@@ -123,9 +123,10 @@ def test_the_commands_train_and_search(tmp_path, monkeypatch):
     assert "images/s" in again.output
     assert "waiting" in again.output
     assert invoke("train", *image, *SMALL, "--out", out).exit_code == 3
-    found = invoke("search", *image, *SMALL, "--out", tmp_path / "s", "--option", "schedule.seed=1,2")
+    found = invoke("search", *image, *SMALL, "--out", tmp_path / "s", "--option", "network.widths=[16,16],[16,32]")
     assert found.exit_code == 0, found.output
     assert found.output.count("IoU") == 2
+    assert "network.widths [16, 32]" in found.output
     assert invoke("train", *image, "--out", tmp_path / "x", "--set", "speed=3").exit_code == 2
     assert invoke("train", "--out", tmp_path / "x").exit_code == 2
     monkeypatch.setenv("LOCAL_RANK", "1")
