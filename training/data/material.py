@@ -109,7 +109,7 @@ def rooted(data: LabelledData) -> LabelledData:
         projects=tuple(
             replace(
                 project,
-                image=replace(project.image, path=_path(project.image.path, data.root)),
+                image=project.image.at(lambda path: _path(path, data.root)),
                 labels=tuple(replace(labels, path=_path(labels.path, data.root)) for labels in project.labels),
                 areas=project.areas and replace(project.areas, path=_path(project.areas.path, data.root)),
             )
