@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,13 @@ import rasterio.enums
 import rasterio.shutil
 import rasterio.vrt
 import shapely
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader, MemoryFile
 
 from ...protocol import ErrorCode, OrthomaskError
 from ...protocol.words import tr
 from . import georeference as geo
-from .bands import VRT_TYPES, is_whole
+from .bands import VRT_TYPES
 from .grid import Lattice
 from .regions import reprojected, transformed
 
@@ -104,14 +105,11 @@ def _source(address: str, band: object) -> str:
 
 
 def _masks(dataset: DatasetReader | rasterio.vrt.WarpedVRT, address: str) -> str:
-    """Where a raster has data, as a VRT element; empty for everywhere.
-
-    A pixel has data if any of its bands does.
-    """
+    """Where any band of a raster has data, as a VRT element."""
     if ColorInterp.alpha in dataset.colorinterp:
         return _source(address, dataset.colorinterp.index(ColorInterp.alpha) + 1)
-    if is_whole(dataset.mask_flag_enums):
-        return ""
+    if dataset.count == 1 or MaskFlags.nodata not in chain.from_iterable(dataset.mask_flag_enums):
+        return _source(address, "mask,1")
     masks = "".join(_source(address, f"mask,{number}") for number in dataset.indexes)
     anywhere = (
         f"<VRTDataset rasterXSize='{dataset.width}' rasterYSize='{dataset.height}'>"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch.nn import functional
 
 from ...engine.files import is_meant
 from ...protocol import BACKGROUND, UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
-from ...protocol.words import tr
+from ...protocol.words import SECOND, tr
 from ..truth.mask_values import (
     CLEAR_SHARE,
     YES_NO,
@@ -45,6 +48,7 @@ class Tile(NamedTuple):
         place: where it was taken, for tables of scores.
         origin: upper left corner in the image's CRS; None without georeference.
         file: name of the image's file, for messages.
+        second_bands: how many of the last bands are those of a second picture.
     """
 
     name: str
@@ -55,14 +59,22 @@ class Tile(NamedTuple):
     place: str
     origin: tuple[float, float] | None = None
     file: str = ""
+    second_bands: int = 0
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of its bands: empty for those of a first picture, numbers for those of a second."""
+        unnamed = len(self.pixels) - self.second_bands
+        return ("",) * unnamed + tuple(f"{SECOND}{number}" for number in range(1, self.second_bands + 1))
 
 
 class _Pair(NamedTuple):
-    """The files of a picture, or of a stack of pictures, its mask, and its boundary lines if any."""
+    """The files of a picture, or of a stack of pictures, its mask, its boundary lines and its second picture if any."""
 
     image: Path
     mask: Path
     lines: Path | None = None
+    second: Path | None = None
 
 
 def _keep_quiet(_warning: str) -> None:
@@ -86,12 +98,25 @@ def read_pictures(pictures: Pictures, root: str, warn: Callable[[str], None] = _
         lines = _files(Path(root), pictures.boundaries)
         found = partners([pair.image for pair in pairs], lines, pictures.boundaries, whole=False)
         pairs = [pair._replace(lines=line) for pair, line in zip(pairs, found)]
+    if pictures.second:
+        others = {path.stem: path for path in _files(Path(root), pictures.second)}
+        pairs = [pair._replace(second=_second_of(pair.image, others, pictures.second)) for pair in pairs]
     pictures = _understood(pictures, pairs, warn)
     if pictures.tile_step:
         yield from _join(pairs, pictures)
         return
     for pair in pairs:
         yield from _tiles(pair, pictures)
+
+
+def _second_of(picture: Path, others: Mapping[str, Path], folder: str) -> Path:
+    if picture.stem not in others:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_UNREADABLE,
+            tr("“{}” has no second picture in “{}”.").format(picture.name, folder),
+            tr("Give each second picture the name of the first one."),
+        )
+    return others[picture.stem]
 
 
 def read_chips(chips: ChipSet, root: str) -> Iterator[Tile]:
@@ -189,14 +214,24 @@ def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
     """The pictures of two files, usually one."""
     place = pictures.place or place_of(pair.image.stem)
     images, masks = _images(pair.image), _masks(pair.mask, pictures.mapping)
-    for number, (pixels, values) in enumerate(zip(images, masks)):
+    seconds = _images(pair.second) if pair.second else repeat(None)
+    for number, (pixels, values, second) in enumerate(zip(images, masks, seconds)):
         if pixels.shape[1:] != values.shape[1:]:
             raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
         mask = class_values(values, pictures.mapping, pair.mask.name)
         if pair.lines:
             mask = _separated(mask, pair.lines, pictures.boundary_trim_px)
         name = f"{pair.image.stem}_{number}" if number else pair.image.stem
-        yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place, file=pair.image.name)
+        whole, count = (pixels, 0) if second is None else (_stacked(pixels, second), len(second))
+        yield Tile(name, whole, mask, pictures.gsd_m, pictures.split, place, file=pair.image.name, second_bands=count)
+
+
+def _stacked(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The bands of two pictures `(bands, H, W)`, the second's resampled to the first's size."""
+    values = torch.from_numpy(second.astype(np.float64))[None]
+    sized = functional.interpolate(values, first.shape[1:], mode="bilinear", antialias=True)[0].numpy()
+    kind = np.result_type(first, second)
+    return np.concatenate([first.astype(kind), (sized if kind.kind == "f" else sized.round()).astype(kind)])
 
 
 def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:
