@@ -35,6 +35,7 @@ from ..protocol import (
 from .shared import existing_options, json_option, nodata_option, options, raster_of, run, second_option, stretch_option
 
 HINTS = {
+    "second image": "Add --second IMAGE.",
     "bands": "Add --bands to choose them.",
     "pixel type": "Add --stretch LOW,HIGH to read it in 8 bits.",
 }

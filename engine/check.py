@@ -114,7 +114,8 @@ def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bun
     try:
         return Finding(look(source, bundle))
     except OrthomaskError as error:
-        name = look.__name__.strip("_").replace("_", " ")
+        missing = error.code is ErrorCode.IMAGE_SECOND
+        name = "second image" if missing else look.__name__.strip("_").replace("_", " ")
         return Finding(Light(name, Level.RED, f"{error.sentence} {error.remedy}", refuses=True), error)
 
 

@@ -229,7 +229,7 @@ def _missing(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[s
 def _without_second(wanted: Sequence[str], image: str) -> OrthomaskError:
     listed = ", ".join(map(band_in_words, _bare(wanted)))
     return OrthomaskError(
-        ErrorCode.IMAGE_BANDS,
+        ErrorCode.IMAGE_SECOND,
         tr("The model also reads a second image ({}), but only “{}” was given.").format(listed, image),
         tr("Choose a second image of the same place, or a model that reads a single one."),
     )

@@ -113,13 +113,13 @@ def kept_beside(image: Image, path: str) -> Image:
     return replace(image, path=str(target))
 
 
-def read_as_chosen(image: FrozenImage, source: Optional[ImageSource], count: int = 0) -> FrozenImage:
+def read_as_chosen(image: FrozenImage, source: Optional[ImageSource], names: Sequence[str] = ()) -> FrozenImage:
     """The image of a layer, read as chosen for the layer. Main thread only.
 
     Args:
-        count: how many bands are read; 0 for any number.
+        names: of the bands that are read; empty for any.
     """
-    return read_as(image, reading_of(source).fitting(count))
+    return read_as(image, reading_of(source).fitting(names))
 
 
 def read_as(image: FrozenImage, reading: Reading) -> FrozenImage:

@@ -33,7 +33,7 @@ def pair(make_raster: Callable[..., Path]) -> Image:
     pixels[:, :10, :10] = 0
     first = make_raster(pixels, nodata=0, photometric="RGB")
     with rasterio.open(first) as dataset:
-        left, bottom, right, top = transform_bounds(UTM, OTHER, *dataset.bounds)
+        left, _, right, top = transform_bounds(UTM, OTHER, *dataset.bounds)
     values = rng.integers(1, 3000, (2, 30, 22)).astype(np.uint16)
     values[:, 12, 12] = 0
     place = Affine(1.5, 0, left - 3, 0, -1.5, top + 3)
