@@ -126,7 +126,7 @@ def read_as(image: FrozenImage, reading: Reading) -> FrozenImage:
     """The image, read like this; a picture in colours has no other bands, and marks its own unknown pixels."""
     if isinstance(image, Image):
         return reading.applied(image)
-    return image if image.pixels.color else replace(image, reading=reading)
+    return replace(image, reading=Reading(second=reading.second) if image.pixels.color else reading)
 
 
 def frozen(image: FrozenImage) -> FrozenImage:
