@@ -118,7 +118,7 @@ class _Writer:
         if isinstance(module, nn.Sigmoid):
             return self.add("Sigmoid", [x])
         if isinstance(module, nn.AvgPool2d):
-            sides = [int(module.kernel_size)] * 2
+            sides = [module.kernel_size] * 2
             return self.add("AveragePool", [x], kernel_shape=sides, strides=sides)
         raise NotImplementedError(f"no ONNX operator for {module}")
 

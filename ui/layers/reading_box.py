@@ -249,7 +249,8 @@ class ReadingBox(QWidget):
         same = before is not None and self.second.currentText() == before.path
         if self._layer is not None and not same and (chosen is None or is_file(chosen)):
             self._taken = ()
-            remember(self._layer, Reading(nodata=self._reading.nodata, second=image_of(chosen) if chosen else None))
+            second = image_of(chosen) if isinstance(chosen, QgsRasterLayer) else None
+            remember(self._layer, Reading(nodata=self._reading.nodata, second=second))
         self._show()
 
     def _remember(self, bands: tuple[str, ...], stretch: bool) -> None:
