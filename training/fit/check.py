@@ -99,6 +99,7 @@ def run(request: CheckTrainingRequest, progress: Progress) -> CheckTrainingResul
     for project in rooted(training.data).projects:
         with open_image(project.image) as source:
             bands = bands or source.asked_bands()
+            source.bands(bands)  # or the training would end so
             labels, areas, grid = project.labels, project.areas, image_grid(source)
             with open_truth(labels, areas, reading.classes, grid, project.touch) as truth:
                 classes = classes or len(truth.classes)
