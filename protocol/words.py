@@ -59,7 +59,7 @@ SECOND = "second:"
 def band_in_words(name: str) -> str:
     """What a band is called in the user's language; any other name as it is."""
     if name.startswith(SECOND):
-        return tr("{} of the second image").format(band_in_words(name[len(SECOND) :]))
+        return tr("{} of the second image").format(band_in_words(name.removeprefix(SECOND)))
     return tr(name) if name in BANDS else name
 
 

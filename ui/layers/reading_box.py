@@ -184,7 +184,7 @@ class ReadingBox(QWidget):
         words = (tr("Band for {}") if self._names else tr("Band {}")).format(band_in_words(wanted))
         self._labels[index].setText(words)
         box.setAccessibleName(words)
-        chosen = reading.bands[index].replace(SECOND, "", 1) if reading.bands else ""
+        chosen = reading.bands[index].removeprefix(SECOND) if reading.bands else ""
         taken = tr("{} (automatic)").format(self._own(self._taken[index])) if self._taken else tr("automatic")
         box.blockSignals(True)
         box.setLayer(self._second_layer if wanted.startswith(SECOND) else self._layer)
@@ -236,7 +236,7 @@ class ReadingBox(QWidget):
         text = self.nodata.text().strip()
         value, fine = QLocale().toDouble(text)
         if self._layer is not None and (not text or (fine and math.isfinite(value))):
-            remember(self._layer, replace(self._reading, nodata=value if text else None))
+            remember(self._layer, replace(self._reading, nodata=value if text else None, second=self._second))
         self._show()
 
     @property
@@ -262,7 +262,7 @@ class ReadingBox(QWidget):
     def _limits(self, bands: Sequence[str]) -> tuple[float, ...]:
         """Low and high value of each band as its layer shows it."""
         own = [int(band) for band in bands if not band.startswith(SECOND)]
-        others = [int(band[len(SECOND) :]) for band in bands if band.startswith(SECOND)]
+        others = [int(band.removeprefix(SECOND)) for band in bands if band.startswith(SECOND)]
         second = shown_stretch(self._second_layer, others) if self._second_layer is not None else ()
         return (*(shown_stretch(self._layer, own) if self._layer is not None else ()), *second)
 

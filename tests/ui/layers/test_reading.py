@@ -167,8 +167,13 @@ def test_a_second_image_is_offered_where_the_model_reads_two(box, image, second)
     file = Image(image.source())
     assert read_as_chosen(file, image, TWO).second == Image(second.source())
     assert read_as_chosen(file, image, RGB) == file, "not for a model that reads one"
+    box.set_bands(RGB)
+    box.nodata.setText("7")
+    QTest.keyClick(box.nodata, Qt.Key.Key_Return)
+    box.set_bands(TWO)
+    assert reading_of(image) == Reading(nodata=7, second=Image(second.source())), "a model of one image leaves it there"
     choose_second(box, None)
-    assert reading_of(image) == Reading()
+    assert reading_of(image) == Reading(nodata=7)
 
 
 def test_bands_of_the_second_image_are_chosen_from_it(box, image, second):
