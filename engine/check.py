@@ -106,8 +106,12 @@ def refuse(source: Source, bundle: Bundle) -> None:
 
 
 def _findings(source: Source, bundle: Bundle) -> Iterator[Finding]:
+    said = set()
     for look in (_bands, _pixel_type, _resolution):
-        yield _caught(look, source, bundle)
+        finding = _caught(look, source, bundle)
+        if finding.light.reason not in said:  # without the bands, nothing is known of their pixels
+            yield finding
+        said.add(finding.light.reason)
 
 
 def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bundle) -> Finding:

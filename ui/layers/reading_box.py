@@ -181,13 +181,16 @@ class ReadingBox(QWidget):
 
     def _show_band(self, index: int, box: QgsRasterBandComboBox, reading: Reading) -> None:
         wanted = self.names[index]
-        words = (tr("Band for {}") if self._names else tr("Band {}")).format(band_in_words(wanted))
-        self._labels[index].setText(words)
-        box.setAccessibleName(words)
+        layer = self._second_layer if wanted.startswith(SECOND) else self._layer
+        words = tr("Band for {}") if self._names else tr("Band {}")
+        box.setAccessibleName(words.format(band_in_words(wanted)))
+        words = tr("Second: {}") if wanted.startswith(SECOND) else words  # short: the dock is narrow
+        self._labels[index].setText(words.format(band_in_words(wanted.removeprefix(SECOND))))
         chosen = reading.bands[index].removeprefix(SECOND) if reading.bands else ""
         taken = tr("{} (automatic)").format(self._own(self._taken[index])) if self._taken else tr("automatic")
         box.blockSignals(True)
-        box.setLayer(self._second_layer if wanted.startswith(SECOND) else self._layer)
+        box.setLayer(layer)
+        box.setEnabled(layer is not None)
         box.setShowNotSetOption(True, chosen if chosen and not chosen.isdigit() else taken)
         box.setBand(int(chosen) if chosen.isdigit() else -1)
         box.blockSignals(False)

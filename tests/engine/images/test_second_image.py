@@ -97,7 +97,7 @@ def test_a_model_of_other_images_is_refused(pair: Image, alone: bool, names: lis
     image = replace(pair, second=None) if alone else pair
     with open_image(image) as source, pytest.raises(OrthomaskError) as error:
         source.bands(names)
-    assert error.value.code is ErrorCode.IMAGE_BANDS
+    assert error.value.code is (ErrorCode.IMAGE_SECOND if alone else ErrorCode.IMAGE_BANDS)
     assert sentence in error.value.sentence
 
 
@@ -113,7 +113,8 @@ def test_a_second_image_of_another_place_is_refused(pair: Image, make_raster: Ca
 def test_the_light_says_that_a_second_image_is_missing(tiny_two: Path, pair: Image) -> None:
     missing = check.run(CheckRequest(replace(pair, second=None), str(tiny_two)), Progress())
     assert missing.level is Level.RED
-    assert "also reads a second image" in next(light.reason for light in missing.lights if light.name == "bands")
+    (said,) = (light for light in missing.lights if light.level is Level.RED)
+    assert (said.name, said.refuses, "also reads a second image" in said.reason) == ("second image", True, True)
     both = check.run(CheckRequest(pair, str(tiny_two)), Progress())
     found = {light.name: light for light in both.lights}
     assert found["bands"].level is Level.GREEN
