@@ -97,9 +97,8 @@ def distinct_drawings(drawings: tuple[Drawing, ...]) -> list[tuple[Drawing, list
 def drawn_as_svg(drawing: Drawing) -> str:
     """The network as a U: the encoder down the left side, the decoder up the right one, the image's size at the top.
 
-    A second encoder goes down between them.
-
-    A stage's box is the darker, the more of the parameters it has. Names are without the member's prefix.
+    A second encoder goes down between them. A stage's box is the darker, the more of the parameters it has. Names are
+    without the member's prefix.
     """
     places = _places(drawing)
     rows = max(row for _, row in places.values()) + 1

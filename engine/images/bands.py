@@ -135,7 +135,7 @@ def choose(
         image, second: the rasters' names, for messages.
 
     Raises:
-        OrthomaskError: an image has too few bands, or none of that name, or there is one more or less than wanted.
+        OrthomaskError: an image has too few bands, or none of that name; the second one is missing, or not wanted.
     """
     own, theirs = ([band for band in found if band.in_second is there] for there in (False, True))
     ours, others = by_image(wanted)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
@@ -69,6 +69,22 @@ def test_a_band_of_the_same_grid_is_not_touched(make_raster: Callable[..., Path]
     pixels, valid = read(Image(str(before), second=Image(str(after))), [*RGB, *(f"second:{name}" for name in RGB)])
     assert valid.all()
     assert (pixels[:3] == pixels[3:]).all()
+
+
+def test_a_mask_band_is_no_band_of_the_image_and_a_value_can_be_no_data(pair: Image) -> None:
+    with rasterio.open(pair.path, "r+") as dataset:
+        dataset.nodata = None
+        dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.alpha]
+        alpha = dataset.read(3)
+    with rasterio.open(pair.paths[1], "r+") as dataset:
+        dataset.nodata = None
+    for value in (None, 0.0):
+        image = replace(pair, second=Image(pair.paths[1], nodata=value))
+        with open_image(image) as source:
+            assert source.asked_bands() == ("red", "green", "second:1", "second:2")
+        _, valid = read(image, ["red", "second:1"])
+        assert not valid[alpha == 0].any()
+        assert valid[40:60, 40:60].all() == (value is None)
 
 
 def test_bands_of_both_are_kept_apart(pair: Image) -> None:
