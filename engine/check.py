@@ -128,10 +128,13 @@ def _bands(source: Source, bundle: Bundle) -> Light:
     if assumption:
         remedy = tr("If that is wrong, choose the bands, or describe them in the image.")
         return Light("bands", Level.AMBER, f"{assumption} {remedy}")
-    names = source.band_names()
+    known, first = source.named_bands, sum(not band.in_second for band in source.named_bands)
+    chosen = [known[number - 1] for number in numbers]
     named = ", ".join(
-        tr("{} from band {}").format(band_in_words(band.name), _described(number, names[number - 1], band.name))
-        for band, number in zip(bundle.card.bands, numbers)
+        tr("{} from band {}").format(
+            band_in_words(wanted.name), _described(band.number - first * band.in_second, band.name, wanted.name)
+        )
+        for wanted, band in zip(bundle.card.bands, chosen)
     )
     return Light("bands", Level.GREEN, tr("OK: the model reads {}.").format(named))
 

@@ -134,7 +134,7 @@ def test_the_light_says_that_a_second_image_is_missing(tiny_two: Path, pair: Ima
     both = check.run(CheckRequest(pair, str(tiny_two)), Progress())
     found = {light.name: light for light in both.lights}
     assert found["bands"].level is Level.GREEN
-    assert "1 of the second image from band 4" in found["bands"].reason
+    assert "1 of the second image from band 1" in found["bands"].reason
     assert found["pixel type"].level is Level.GREEN
     assert both.bands == (1, 2, 3, 4, 5)
 

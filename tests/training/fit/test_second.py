@@ -27,6 +27,7 @@ from orthomask.protocol import (
     ScaleRequest,
 )
 from orthomask.training.data.material import Reading
+from orthomask.training.fit import recipe as recipes
 from orthomask.training.fit import train
 
 NETWORK = Network(widths=(16, 24), blocks=1, detail=16, second_bands=1, second_scale=2)
@@ -155,6 +156,23 @@ def test_chips_of_two_images_train_as_the_images_do(project, trained, tmp_path):
                  "--out", tmp_path / "report", "--json")  # fmt: skip
     assert scored.exit_code == 0, scored.output
     assert json.loads(scored.stdout)["pixels"][1]["iou"] > 0.85
+
+
+def test_a_recipe_names_both_images(tmp_path):
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(
+        "[network]\nsecond_bands = 8\nsecond_scale = 4\n"
+        '[[data.projects]]\nimage = { path = "rgb.tif", second = { path = "ms.tif", nodata = 0 } }\n'
+        'labels = [{ path = "houses.gpkg" }]\n'
+        '[[data.pictures]]\nimages = "rgb"\nmasks = "masks"\ngsd_m = 0.3\nsecond = "ms"\n'
+    )
+    request = recipes.load(recipe, str(tmp_path / "out"))
+    assert request.data.projects[0].image == Image("rgb.tif", second=Image("ms.tif", nodata=0))
+    assert (request.data.pictures[0].second, request.network.second_scale) == ("ms", 4)
+    changed = recipes.with_settings(request, {"network.second_scale": 2})
+    assert changed.network == replace(request.network, second_scale=2)
+    with pytest.raises(OrthomaskError, match="a scale of 3"):
+        recipes.with_settings(request, {"network.second_scale": 3})
 
 
 def test_second_pictures_follow_the_first(tmp_path):
