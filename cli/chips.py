@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..protocol import Catalogue, ChipFormat, ChipsRequest, ChipsResult, Existing, LabelledImage, Touch
-from .shared import json_option, nodata_option, numbers, options, raster_of, run, stretch_option
+from .shared import json_option, nodata_option, numbers, options, raster_of, run, second_option, stretch_option
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
 _cutting_options = [
@@ -38,6 +38,7 @@ _cutting_options = [
 @click.option("--all-touched", is_flag=True, help="Burn all pixels that a polygon touches, not only centres inside.")
 @options(_cutting_options)
 @click.option("--overwrite", is_flag=True, help="Overwrite existing chips.")
+@second_option
 @click.option("--bands", default="", help="Bands to keep, by name or number, separated by commas.")
 @stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
@@ -47,8 +48,8 @@ def chips(
     images: tuple[str, ...], out: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, classes: tuple[str, ...], area_layer: str | None, all_touched: bool,
     kind: str, size: int, stride: int | None, gsd: str, rotation: str, empty: float, max_unknown: float, coco: bool,
-    arcgis: bool, shares: str, seed: int, overwrite: bool, bands: str, stretch: str, crs: str, nodata: float | None,
-    as_json: bool,
+    arcgis: bool, shares: str, seed: int, overwrite: bool, second: str, bands: str, stretch: str, crs: str,
+    nodata: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Cut images and their labels into chips for training, with masks and a manifest.
 
@@ -59,7 +60,7 @@ def chips(
     def request() -> ChipsRequest:
         drawn, areas = labels_of(labels, subtract, class_field, mapping, labels_crs), areas_of(area_layer, labels_crs)
         touch = Touch.ALL if all_touched else Touch.CENTRE
-        rasters = [raster_of(image, crs, bands, stretch, nodata) for image in images]
+        rasters = [raster_of(image, crs, second, bands, stretch, nodata) for image in images]
         catalogues = [Catalogue.COCO] * coco + [Catalogue.ARCGIS] * arcgis
         return ChipsRequest(
             tuple(LabelledImage(raster, drawn, areas, touch) for raster in rasters), out, classes_of(classes),

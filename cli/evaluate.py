@@ -18,7 +18,7 @@ from ..protocol import (
     Split,
     Touch,
 )
-from .shared import json_option, nodata_option, options, raster_of, run, stretch_option
+from .shared import json_option, nodata_option, options, raster_of, run, second_option, stretch_option
 from .truth import AREAS_HELP, areas_of, class_value, labels_of, labels_options
 
 _picture_options = [
@@ -41,6 +41,7 @@ _picture_options = [
 @click.option(
     "--map-raster", default="", type=click.Path(), help="classes.tif of a run, to estimate the area of each class."
 )
+@second_option
 @click.option("--bands", default="", help="Bands of IMAGE to use, by name or number, separated by commas.")
 @stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
@@ -53,8 +54,8 @@ _picture_options = [
 def evaluate(
     image: str | None, model: str, labels: tuple[str, ...], subtract: tuple[str, ...], class_field: str,
     mapping: tuple[str, ...], labels_crs: str, area_layer: str | None, all_touched: bool, images: str, masks: str,
-    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, bands: str,
-    stretch: str, crs: str, nodata: float | None, diagnosis: bool, device: str, out: str, overwrite: bool,
+    gsd_m: float, chips: tuple[str, ...], split: str, threshold: float | None, map_raster: str, second: str,
+    bands: str, stretch: str, crs: str, nodata: float | None, diagnosis: bool, device: str, out: str, overwrite: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare a model's results with labels.
@@ -70,7 +71,7 @@ def evaluate(
         if image:
             drawn = labels_of(labels, subtract, class_field, mapping, labels_crs)
             touch = Touch.ALL if all_touched else Touch.CENTRE
-            raster = raster_of(image, crs, bands, stretch, nodata)
+            raster = raster_of(image, crs, second, bands, stretch, nodata)
             projects = (LabelledImage(raster, drawn, areas_of(area_layer, labels_crs), touch),)
         if images or masks:
             pictures = (Pictures(images, masks, gsd_m, _with_background(mapping), wanted),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..protocol import Existing, ExplainRequest, ExplainResult, Explanation
-from .shared import json_option, nodata_option, numbers, raster_of, run, stretch_option
+from .shared import json_option, nodata_option, numbers, raster_of, run, second_option, stretch_option
 
 
 @click.command()
@@ -22,6 +22,7 @@ from .shared import json_option, nodata_option, numbers, raster_of, run, stretch
 @click.option("--object", "wkt", default="", help="Outline, as WKT in that CRS; by default what the model finds there.")
 @click.option("--stage", default="", help="Stage of the network, such as encoder.4, of grad-cam and activations.")
 @click.option("--channels", default=3, show_default=True, help="How many of the strongest activations.")
+@second_option
 @click.option("--bands", default="", help="Bands to use, by name or number, separated by commas.")
 @stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
@@ -31,7 +32,7 @@ from .shared import json_option, nodata_option, numbers, raster_of, run, stretch
 @json_option
 def explain(
     image: str, model: str, at: str, at_crs: str, method: str, out: str, class_value: int | None, wkt: str, stage: str,
-    channels: int, bands: str, stretch: str, crs: str, nodata: float | None, device: str, overwrite: bool,
+    channels: int, second: str, bands: str, stretch: str, crs: str, nodata: float | None, device: str, overwrite: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Show why a model finds an object in IMAGE, as a GeoTIFF of its surroundings."""
@@ -41,7 +42,7 @@ def explain(
 
     def request() -> ExplainRequest:
         return ExplainRequest(
-            raster_of(image, crs, bands, stretch, nodata), model, out, Explanation(method), *place, crs=at_crs,
+            raster_of(image, crs, second, bands, stretch, nodata), model, out, Explanation(method), *place, crs=at_crs,
             object_wkt=wkt, class_value=class_value or 0, stage=stage, channels=channels, device=device,
             existing=Existing.OVERWRITE if overwrite else Existing.REFUSE,
         )  # fmt: skip

@@ -15,11 +15,12 @@ from ..protocol import (
     LearnRequest,
     LearnResult,
 )
-from .shared import existing_options, json_option, nodata_option, options, raster_of, run, stretch_option
+from .shared import existing_options, json_option, nodata_option, options, raster_of, run, second_option, stretch_option
 from .truth import AREAS_HELP, areas_of, labels_of, labels_options
 
 _learn_options: list[Any] = [
     click.argument("image"),
+    second_option,
     click.option("--bands", default="", help="Bands of the image to use, by name or number, separated by commas."),
     stretch_option,
     nodata_option,
@@ -49,7 +50,7 @@ def learn(as_json: bool, stop: bool, check: bool, **given: Any) -> None:
 
     def request() -> LearnRequest:
         crs = given["labels_crs"]
-        image = raster_of(given["image"], "", given["bands"], given["stretch"], given["nodata"])
+        image = raster_of(given["image"], "", given["second"], given["bands"], given["stretch"], given["nodata"])
         labels = labels_of(given["labels"], given["subtract"], given["class_field"], given["mapping"], crs)
         existing = Existing.RESUME if stop else Existing(given["existing"] or Existing.REFUSE)
         return LearnRequest(

@@ -32,9 +32,10 @@ from ..protocol import (
     Region,
     ScaleRequest,
 )
-from .shared import existing_options, json_option, nodata_option, options, raster_of, run, stretch_option
+from .shared import existing_options, json_option, nodata_option, options, raster_of, run, second_option, stretch_option
 
 HINTS = {
+    "second image": "Add --second IMAGE.",
     "bands": "Add --bands to choose them.",
     "pixel type": "Add --stretch LOW,HIGH to read it in 8 bits.",
 }
@@ -45,6 +46,7 @@ _model_options = [
     click.option(
         "--region", type=click.Path(), help="Vector file, or FILE|LAYER, whose polygons bound the prediction."
     ),
+    second_option,
     click.option("--bands", default="", help="Bands to use, by name or number, separated by commas."),
     stretch_option,
     click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632."),
@@ -81,9 +83,10 @@ _polygon_options = [
 @options(_scale_options)
 @json_option
 def predict(
-    images: tuple[str, ...], model: str, region: str | None, bands: str, stretch: str, crs: str, nodata: float | None,
-    device: str, out: str, threshold: float | None, existing: str | None, image_date: str, min_area: float | None,
-    min_hole: float | None, simplify: bool, whole: bool, processes: int | None, scheduler: str, as_json: bool,
+    images: tuple[str, ...], model: str, region: str | None, second: str, bands: str, stretch: str, crs: str,
+    nodata: float | None, device: str, out: str, threshold: float | None, existing: str | None, image_date: str,
+    min_area: float | None, min_hole: float | None, simplify: bool, whole: bool, processes: int | None, scheduler: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run a model over IMAGES.
 
@@ -94,7 +97,7 @@ def predict(
 
     def request() -> PredictRequest | ScaleRequest:
         asked = PredictRequest(
-            raster_of(_joined(images, out, policy, nodata), crs, bands, stretch, nodata), model, out,
+            raster_of(_joined(images, out, policy, nodata), crs, second, bands, stretch, nodata), model, out,
             region_of(region), threshold, policy, device=device, image_date=image_date,
             polygons=PolygonOptions(min_area, min_hole, simplify), whole_objects=whole,
         )  # fmt: skip
@@ -143,8 +146,8 @@ def polygonize(
 @options(_model_options)
 @json_option
 def check(
-    image: str, model: str, region: str | None, bands: str, stretch: str, crs: str, nodata: float | None, device: str,
-    as_json: bool,
+    image: str, model: str, region: str | None, second: str, bands: str, stretch: str, crs: str,
+    nodata: float | None, device: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Preflight: would this model work on IMAGE?
 
@@ -152,7 +155,7 @@ def check(
     """
 
     def request() -> CheckRequest:
-        raster = raster_of(image, crs, bands, stretch, nodata)
+        raster = raster_of(image, crs, second, bands, stretch, nodata)
         return CheckRequest(raster, model, region_of(region), device, calibrate=True, whole_objects=True)
 
     result: CheckResult = run("check", request, as_json, _say_checked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..protocol import Existing, Fault, InspectRequest, InspectResult
-from .shared import json_option, nodata_option, options, raster_of, run, stretch_option
+from .shared import json_option, nodata_option, options, raster_of, run, second_option, stretch_option
 from .truth import AREAS_HELP, areas_of, labels_of, labels_options
 
 KINDS = {
@@ -22,6 +22,7 @@ KINDS = {
 @click.option("--run", "run_dir", default="", type=click.Path(), help="Folder of a finished run, instead of a model.")
 @options([labels_options[0], *labels_options[2:-1]])
 @click.option("--areas", "area_layer", help=AREAS_HELP)
+@second_option
 @click.option("--bands", default="", help="Bands of IMAGE to use, by name or number, separated by commas.")
 @stretch_option
 @click.option("--crs", default="", help="CRS of an image that has none, such as EPSG:32632.")
@@ -33,8 +34,8 @@ KINDS = {
 @json_option
 def inspect(
     image: str | None, model: str, run_dir: str, labels: tuple[str, ...], class_field: str, mapping: tuple[str, ...],
-    labels_crs: str, area_layer: str | None, bands: str, stretch: str, crs: str, nodata: float | None, device: str,
-    out: str, moved_to: str, overwrite: bool, as_json: bool,
+    labels_crs: str, area_layer: str | None, second: str, bands: str, stretch: str, crs: str, nodata: float | None,
+    device: str, out: str, moved_to: str, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """List the probable faults of labels on IMAGE, worst first.
 
@@ -44,7 +45,7 @@ def inspect(
 
     def request() -> InspectRequest:
         drawn = labels_of(labels, (), class_field, mapping, labels_crs)
-        raster = raster_of(image, crs, bands, stretch, nodata) if image else None
+        raster = raster_of(image, crs, second, bands, stretch, nodata) if image else None
         existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
         areas = areas_of(area_layer, labels_crs)
         return InspectRequest(drawn, out, areas, raster, model, run_dir, moved_to, device, existing)

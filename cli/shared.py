@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -22,6 +23,10 @@ nodata_option = click.option(
 stretch_option = click.option(
     "--stretch", default="", metavar="LOW,HIGH,…",
     help="Values that become 0 and 255 of 8-bit pixels, for all bands or for each.",
+)  # fmt: skip
+second_option = click.option(
+    "--second", default="", metavar="IMAGE",
+    help="Second image, of the same ground, of a model that reads two; --bands call its bands second:NAME.",
 )  # fmt: skip
 existing_options = [
     click.option("--overwrite", "existing", flag_value="overwrite", help="Overwrite existing results."),
@@ -130,9 +135,10 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
         raise click.UsageError(f"“{text}” in {option} is not a list of numbers; separate numbers by commas.") from error
 
 
-def raster_of(path: str, crs: str, bands: str, stretch: str, nodata: float | None) -> Image:
-    """An image by the options that say how it is read."""
-    return Image(path, crs, listed(bands), nodata=nodata, stretch=numbers(stretch, "--stretch"))
+def raster_of(path: str, crs: str, second: str, bands: str, stretch: str, nodata: float | None) -> Image:
+    """An image by the options that say how it is read. The path of a second one becomes absolute, for records."""
+    other = Image(str(Path(second).absolute()) if Path(second).exists() else second) if second else None
+    return Image(path, crs, listed(bands), nodata=nodata, stretch=numbers(stretch, "--stretch"), second=other)
 
 
 def listed(text: str) -> tuple[str, ...]:

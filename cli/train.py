@@ -34,10 +34,10 @@ from ..protocol import (
 )
 from ..training.fit import recipe as recipes
 from .prediction import COLOURS
-from .shared import existing_options, json_option, nodata_option, options, raster_of, run, stretch_option
+from .shared import existing_options, json_option, nodata_option, options, raster_of, run, second_option, stretch_option
 from .truth import AREAS_HELP, areas_of, classes_of, labels_of, labels_options
 
-READING = ("bands", "stretch", "nodata")
+READING = ("second", "bands", "stretch", "nodata")
 SHORTCUTS = {
     "name": "name",
     "epochs": "schedule.epochs",
@@ -53,6 +53,7 @@ SHORTCUTS = {
 _train_options: list[Callable[[Any], Any]] = [
     click.argument("recipe", required=False, type=click.Path()),
     click.option("--image", help="Image that was labelled."),
+    second_option,
     click.option("--bands", default="", help="Bands of the image to use, by name or number, separated by commas."),
     stretch_option,
     nodata_option,

@@ -106,15 +106,20 @@ def refuse(source: Source, bundle: Bundle) -> None:
 
 
 def _findings(source: Source, bundle: Bundle) -> Iterator[Finding]:
+    said = set()
     for look in (_bands, _pixel_type, _resolution):
-        yield _caught(look, source, bundle)
+        finding = _caught(look, source, bundle)
+        if finding.light.reason not in said:  # without the bands, nothing is known of their pixels
+            yield finding
+        said.add(finding.light.reason)
 
 
 def _caught(look: Callable[[Source, Bundle], Light], source: Source, bundle: Bundle) -> Finding:
     try:
         return Finding(look(source, bundle))
     except OrthomaskError as error:
-        name = look.__name__.strip("_").replace("_", " ")
+        missing = error.code is ErrorCode.IMAGE_SECOND
+        name = "second image" if missing else look.__name__.strip("_").replace("_", " ")
         return Finding(Light(name, Level.RED, f"{error.sentence} {error.remedy}", refuses=True), error)
 
 
@@ -123,10 +128,13 @@ def _bands(source: Source, bundle: Bundle) -> Light:
     if assumption:
         remedy = tr("If that is wrong, choose the bands, or describe them in the image.")
         return Light("bands", Level.AMBER, f"{assumption} {remedy}")
-    names = source.band_names()
+    known, first = source.named_bands, sum(not band.in_second for band in source.named_bands)
+    chosen = [known[number - 1] for number in numbers]
     named = ", ".join(
-        tr("{} from band {}").format(band_in_words(band.name), _described(number, names[number - 1], band.name))
-        for band, number in zip(bundle.card.bands, numbers)
+        tr("{} from band {}").format(
+            band_in_words(wanted.name), _described(band.number - first * band.in_second, band.name, wanted.name)
+        )
+        for wanted, band in zip(bundle.card.bands, chosen)
     )
     return Light("bands", Level.GREEN, tr("OK: the model reads {}.").format(named))
 

@@ -16,11 +16,11 @@ from affine import Affine
 from ..protocol import ErrorCode, Existing, Image, MosaicRequest, MosaicResult, OrthomaskError
 from ..protocol.words import tr
 from .files import listed
-from .images.bands import BandName, require_one_type
+from .images.bands import VRT_TYPES, BandName, require_one_type
 from .images.raster import open_image
 from .outputs import write_atomically, writing
 from .progress import Progress
-from .runs.cogs import VRT_TYPES, Band, Frame, vrt
+from .runs.cogs import Band, Frame, vrt
 
 SUFFIXES = {".tif", ".tiff", ".jp2"}
 """Files that a folder contributes to a mosaic."""

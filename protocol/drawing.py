@@ -8,8 +8,11 @@ from html import escape
 
 IMAGE = "image"
 """What the first stage takes, among the sources of stages."""
-WIDTH_PX, ROW_PX, BOX_PX, MARGIN_PX = 300, 42, (108, 32), (18, 4)
-"""Of a drawing: its width, the height of a row, the size of a stage's box, and the margins across and down."""
+COLUMNS_PX, ROW_PX, BOX_PX, MARGIN_PX = ((0, 78, 156), (0, 120, 240)), 42, (108, 32), (18, 4)
+"""Of a drawing: where its columns begin, also with a second encoder, the height of a row, the size of a stage's box,
+and the margins across and down."""
+SECOND_ENCODER = "second."
+"""Before the names of its stages."""
 INK, LINE = "#7f7f7f", "#9a9a9a"
 """Readable on white and on black."""
 FILL = "#3d8fd1"
@@ -94,10 +97,12 @@ def distinct_drawings(drawings: tuple[Drawing, ...]) -> list[tuple[Drawing, list
 def drawn_as_svg(drawing: Drawing) -> str:
     """The network as a U: the encoder down the left side, the decoder up the right one, the image's size at the top.
 
-    A stage's box is the darker, the more of the parameters it has. Names are without the member's prefix.
+    A second encoder goes down between them. A stage's box is the darker, the more of the parameters it has. Names are
+    without the member's prefix.
     """
     places = _places(drawing)
     rows = max(row for _, row in places.values()) + 1
+    width = max(column for column, _ in places.values()) + BOX_PX[0] + 2 * MARGIN_PX[0]
     height = (rows - 1) * ROW_PX + BOX_PX[1] + 2 * MARGIN_PX[1]
     lines = [_line(places[source], places[stage.name]) for stage in drawing.stages for source in stage.sources]
     most = max(stage.parameters for stage in drawing.stages)
@@ -107,32 +112,34 @@ def drawn_as_svg(drawing: Drawing) -> str:
         for name, shape in drawing.shapes().items()
     ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {height}" width="{WIDTH_PX}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="sans-serif" font-size="10">{"".join(lines)}{"".join(boxes)}</svg>'
     )
 
 
-def _places(drawing: Drawing) -> Mapping[str, tuple[float, int]]:
-    """Column (0 left, 1 right) and row of the image and of each stage: a row lower wherever the result is smaller."""
+def _places(drawing: Drawing) -> Mapping[str, tuple[int, int]]:
+    """Where the column of the image and of each stage begins, and its row: one lower wherever the result is smaller."""
     names = [stage.name for stage in drawing.stages]
+    second = [number for number, name in enumerate(names) if name[len(drawing.prefix) :].startswith(SECOND_ENCODER)]
+    left, middle, right = COLUMNS_PX[bool(second)]
     sizes = [stage.size_px for stage in drawing.stages]
     lowest = sizes.index(min(sizes))
     rows = {size: row for row, size in enumerate(sorted(set(sizes), reverse=True), 1)}
-    places: dict[str, tuple[float, int]] = {IMAGE: (0, 0)}
+    places = {IMAGE: (left, 0)}
     for number, (name, size) in enumerate(zip(names, sizes)):
-        column = 0.5 if number == lowest else float(number > lowest)
+        column = left if number < lowest or second else middle
+        column = middle if number in second else right if number > max([lowest, *second]) else column
         places[name] = (column, rows[size])
-    places[names[-1]] = (1, 0)  # the decision, next to the image
+    places[names[-1]] = (right, 0)  # the decision, next to the image
     return places
 
 
-def _corner(place: tuple[float, int]) -> tuple[float, float]:
-    column, row = place
-    across, down = MARGIN_PX
-    return across + column * (WIDTH_PX - 2 * across - BOX_PX[0]), down + row * ROW_PX
+def _corner(place: tuple[int, int]) -> tuple[int, int]:
+    (column, row), (across, down) = place, MARGIN_PX
+    return across + column, down + row * ROW_PX
 
 
-def _line(start: tuple[float, int], end: tuple[float, int]) -> str:
+def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
     """From the middle of a box to that of another; past those between them in a bow."""
     (x1, y1), (x2, y2) = _corner(start), _corner(end)
     across, down = BOX_PX[0] / 2, BOX_PX[1] / 2
@@ -142,7 +149,7 @@ def _line(start: tuple[float, int], end: tuple[float, int]) -> str:
     return f'<path d="{path}" stroke="{LINE}" fill="none"/>'
 
 
-def _box(name: str, shape: tuple[int, int], place: tuple[float, int], share: float) -> str:
+def _box(name: str, shape: tuple[int, int], place: tuple[int, int], share: float) -> str:
     """A stage: its name, channels and size."""
     (x, y), (width, height) = _corner(place), BOX_PX
     channels, size = shape

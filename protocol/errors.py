@@ -21,6 +21,7 @@ class ErrorCode(str, enum.Enum):
     IMAGE_UNREADABLE = "image_unreadable"
     IMAGE_CHANGED = "image_changed"
     IMAGE_BANDS = "image_bands"
+    IMAGE_SECOND = "image_second"
     IMAGE_TYPE = "image_type"
     IMAGE_CRS = "image_crs"
     IMAGE_EMPTY = "image_empty"

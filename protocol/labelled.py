@@ -160,6 +160,8 @@ class Pictures:
         boundaries: folder of pictures of the lines between touching objects, nonzero on 0, with the same stems as the
             pictures. What the lines cover becomes background, which separates the objects.
         boundary_trim_px: width to trim off both sides of these lines.
+        second: folder or pattern of second pictures of the same ground, with the same stems, whose bands follow;
+            resampled to the size of the first ones.
     """
 
     images: str
@@ -173,6 +175,7 @@ class Pictures:
     north_up: bool = False
     boundaries: str = ""
     boundary_trim_px: int = 0
+    second: str = ""
 
     def __post_init__(self) -> None:
         require(

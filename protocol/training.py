@@ -48,6 +48,10 @@ class Network:
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
         width_factor: `widths` and `detail` are multiplied by this: one number to search over.
+        second_bands: the last bands, which a residual encoder of their own reads; the decoder joins the features of
+            both at each level. 0 for one encoder of all bands.
+        second_scale: of these bands, by how much they are coarser than the image: a power of 2. Their encoder reads
+            means of so many pixels along each side.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 224)
@@ -59,6 +63,8 @@ class Network:
     separable: bool = False
     finish: Finish = Finish.FULL
     width_factor: float = 1.0
+    second_bands: int = 0
+    second_scale: int = 1
 
     def __post_init__(self) -> None:
         positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail, self.merges) > 0
@@ -69,6 +75,14 @@ class Network:
         )
         five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
         require(five, tr("EfficientNet-Lite0 has five levels."), tr("Use five widths."))
+        scales = [2**level for level in range(len(self.widths))]
+        require(
+            self.second_bands >= 0 and self.second_scale in scales,
+            tr("The second encoder cannot read {} bands at a scale of {}.").format(
+                self.second_bands, self.second_scale
+            ),
+            tr("Use 0 or more bands, and a scale of {}.").format(", ".join(map(str, scales))),
+        )
         require(
             0 < self.width_factor <= 32,
             tr("The width factor {:g} is out of range.").format(self.width_factor),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field
-from typing import Optional
+from dataclasses import dataclass, field, replace
+from typing import Callable, Optional
 
 from .errors import require
 from .words import tr
@@ -77,6 +77,8 @@ class Image:
         nodata: value to treat as no data in all bands, if the raster itself does not mark missing data.
         stretch: values that become 0 and 255 of 8-bit pixels: a low and a high one for all bands, or for each band that
             is read, in their order; empty to read the values as they are.
+        second: another raster of the same ground, whose bands follow, resampled to the first one's pixels. `bands`
+            names them `second:NAME`, or leaves them out for the best match.
     """
 
     path: str
@@ -86,9 +88,16 @@ class Image:
     access: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
     nodata: Optional[float] = None
     stretch: tuple[float, ...] = ()
+    second: Optional[Image] = None
 
     def __post_init__(self) -> None:
         require(bool(self.path), tr("No image was given."), tr("Choose a raster file."))
+        alone = self.second is None or not (self.second.bands or self.second.stretch or self.second.second)
+        require(
+            alone,
+            tr("The second image has bands, a stretch or a second image of its own."),
+            tr("Specify bands and stretch with the first image; write second:NAME for a band of the second one."),
+        )
         finite = self.nodata is None or math.isfinite(self.nodata)
         require(finite, tr("The no data value is not a number."), tr("Use a number, such as 0 or 255."))
         pairs = list(zip(self.stretch[::2], self.stretch[1::2]))
@@ -98,6 +107,15 @@ class Image:
             tr("The stretch is not a list of low and high values."),
             tr("Use a low and a higher value, such as 0 and 3000, for all bands or for each."),
         )
+
+    def at(self, place: Callable[[str], str]) -> Image:
+        """The same image, and its second one, with the path that `place` makes of each."""
+        return replace(self, path=place(self.path), second=self.second and self.second.at(place))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the image and of its second one."""
+        return (self.path, *(self.second.paths if self.second else ()))
 
 
 SPECK_PX = 64

@@ -85,7 +85,7 @@ def to_wire(request: object) -> dict[str, Any]:
 def _needed(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """The fields of a dataclass, without those of an image or a class value that have their usual values."""
     ordinary: tuple[tuple[str, Any], ...] = (
-        ("rendered", None), ("access", {}), ("nodata", None), ("stretch", ()), ("called", ""),
+        ("rendered", None), ("access", {}), ("nodata", None), ("stretch", ()), ("second", None), ("called", ""),
     )  # fmt: skip
     return {name: value for name, value in items if (name, value) not in ordinary}
 

@@ -52,10 +52,14 @@ BANDS = (
     mark("swir1"), mark("swir2"), mark("alpha"),
 )  # fmt: skip
 """What models and images call bands, by the colours of STAC's electro-optical extension."""
+SECOND = "second:"
+"""Before the name of a band of the second image."""
 
 
 def band_in_words(name: str) -> str:
     """What a band is called in the user's language; any other name as it is."""
+    if name.startswith(SECOND):
+        return tr("{} of the second image").format(band_in_words(name.removeprefix(SECOND)))
     return tr(name) if name in BANDS else name
 
 

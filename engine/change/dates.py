@@ -102,7 +102,7 @@ class Date:
                 image = from_json(Image, self.record["request"]["image"])
             except (OrthomaskError, KeyError):
                 return None
-        return image if image and Path(image.path).exists() else None
+        return image if image and all(Path(path).exists() for path in image.paths) else None
 
 
 def open_date(survey: Survey) -> Date:

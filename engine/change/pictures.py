@@ -118,7 +118,7 @@ def footprint(source: Source, crs: pyproj.CRS) -> Geometry:
 def alike_bands(before: Source, after: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Numbers of the bands to compare, of those each request asks for: of the same colours, else the first ones."""
     asked = [_asked(source) for source in (before, after)]
-    known = [{band.colour: band.number for band in bands if band.colour} for bands in asked]
+    known = [{band.colour: band.number for band in bands if band.colour and not band.in_second} for bands in asked]
     common = sorted(known[0].keys() & known[1].keys())
     if common:
         return tuple(known[0][colour] for colour in common), tuple(known[1][colour] for colour in common)

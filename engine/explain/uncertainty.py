@@ -83,7 +83,7 @@ def run(request: UncertaintyRequest, progress: Progress) -> UncertaintyResult:
 
 def _refuse_existing(made: Finished, target: Path, existing: Existing) -> None:
     """Raise if the raster is there, or would take the place of what it is made from."""
-    sources = [made.folder / name for name in RESULTS] + [Path(made.request.image.path)]
+    sources = [made.folder / name for name in RESULTS] + list(map(Path, made.request.image.paths))
     if any(os.path.exists(source) and _is_same(target, source) for source in sources):
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,

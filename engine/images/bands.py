@@ -12,11 +12,16 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 
 from ...protocol import ErrorCode, OrthomaskError
-from ...protocol.words import band_in_words, tr
+from ...protocol.words import SECOND, band_in_words, tr
 from .spectral import Meaning, by_code, by_wavelength, meaning, wavelength_um
 
 NAMELESS = ("undefined", "gray", "palette")
 """Colours that say nothing about a band."""
+VRT_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
+"""GDAL's names of numpy's types."""
 
 
 class BandName(NamedTuple):
@@ -41,6 +46,11 @@ class BandName(NamedTuple):
     def is_nameless(self) -> bool:
         """Whether nothing is known of it but its number."""
         return self.name == str(self.number) and not self.colour and not self.is_mask
+
+    @property
+    def in_second(self) -> bool:
+        """Whether it is a band of the second image."""
+        return self.name.startswith(SECOND)
 
 
 class Choice(NamedTuple):
@@ -67,11 +77,17 @@ def understood(
 ) -> tuple[BandName, ...]:
     """What is known of bands from words, wavelengths and satellite codes in their descriptions, else from their flags.
 
+    Those of a second image, by their descriptions, come last.
+
     Args:
         flags: GDAL's colours.
         wavelengths: micrometres; None where they are not known.
         about: what else may name the satellite.
     """
+    count = next((n for n, text in enumerate(descriptions) if text.startswith(SECOND)), len(descriptions))
+    if count < len(descriptions):
+        others = [text.removeprefix(SECOND) for text in descriptions[count:]]
+        return joined(understood(descriptions[:count], flags[:count]), understood(others, flags[count:]))
     meanings = [meaning(description) for description in descriptions]
     waves = by_wavelength(wavelengths) or [""] * len(descriptions)
     flagged = ["" if flag in NAMELESS else flag for flag in flags]
@@ -86,6 +102,12 @@ def understood(
         colour = "" if is_mask else told or by_flag
         found.append(BandName(number, unique, colour, is_sure or bool(said.colour or wave), bool(told), is_mask))
     return tuple(found)
+
+
+def joined(first: Sequence[BandName], second: Sequence[BandName]) -> tuple[BandName, ...]:
+    """The bands of two images as those of one."""
+    count = len(first)
+    return (*first, *(band._replace(number=count + band.number, name=SECOND + band.name) for band in second))
 
 
 def _description(dataset: DatasetReader, number: int) -> str:
@@ -103,18 +125,52 @@ def _is_picture(said: Meaning, wave: str) -> bool:
     return bool(wave) or not (said.generic or said.colour == "alpha")
 
 
-def choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str) -> Choice:
-    """Choose the raster's bands for those that a model wants.
-
-    The request's own choice comes first, then bands with the wanted names, colours or numbers. Those without a match
-    are taken from the unnamed bands, in order, or else all are, which is an assumption.
+def choose(
+    found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str, second: str = ""
+) -> Choice:
+    """Choose the raster's bands for those that a model wants: of each of two images for those of each.
 
     Args:
         asked: names or numbers of the request; empty for the best match.
-        image: the raster's name, for messages.
+        image, second: the rasters' names, for messages.
 
     Raises:
-        OrthomaskError: the raster has too few bands, or none of that name.
+        OrthomaskError: an image has too few bands, or none of that name; the second one is missing, or not wanted.
+    """
+    own, theirs = ([band for band in found if band.in_second is there] for there in (False, True))
+    ours, others = by_image(wanted)
+    if theirs and others:
+        alone = [band._replace(number=n, name=band.name.removeprefix(SECOND)) for n, band in enumerate(theirs, 1)]
+        asked_here, asked_there = by_image(asked)
+        first = _choose(own, asked_here, ours, image)
+        other = _choose(alone, _bare(asked_there), _bare(others), second)
+        places = iter(first.numbers), iter([theirs[number - 1].number for number in other.numbers])
+        numbers = tuple(next(places[name.startswith(SECOND)]) for name in wanted)
+        return Choice(numbers, " ".join(filter(None, [first.assumption, other.assumption])))
+    if others and not asked:
+        raise _without_second(others, image)
+    choice = _choose(found if asked else own, asked, wanted, image)
+    if theirs and not {band.number for band in theirs} & set(choice.numbers):
+        raise _with_second(second)
+    return choice
+
+
+def by_image(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The bands of the first image among these, and those of the second."""
+    first, second = ([name for name in names if name.startswith(SECOND) is there] for there in (False, True))
+    return first, second
+
+
+def _bare(names: Sequence[str]) -> list[str]:
+    """What the second image itself calls its bands."""
+    return [name.removeprefix(SECOND) for name in names]
+
+
+def _choose(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[str], image: str) -> Choice:
+    """The bands of one image.
+
+    The request's own choice comes first, then bands with the wanted names, colours or numbers. Those without a match
+    are taken from the unnamed bands, in order, or else all are, which is an assumption.
     """
     matched = [match(found, name) for name in asked or wanted]
     numbers = [band.number for band in matched if band]
@@ -167,6 +223,23 @@ def _missing(found: Sequence[BandName], asked: Sequence[str], wanted: Sequence[s
         ErrorCode.IMAGE_BANDS,
         sentence.format(len(wanted), ", ".join(map(band_in_words, wanted)), image, len(found), names, ", ".join(asked)),
         tr("Choose an image with these bands, or specify the bands to use."),
+    )
+
+
+def _without_second(wanted: Sequence[str], image: str) -> OrthomaskError:
+    listed = ", ".join(map(band_in_words, _bare(wanted)))
+    return OrthomaskError(
+        ErrorCode.IMAGE_SECOND,
+        tr("The model also reads a second image ({}), but only “{}” was given.").format(listed, image),
+        tr("Choose a second image of the same place, or a model that reads a single one."),
+    )
+
+
+def _with_second(second: str) -> OrthomaskError:
+    return OrthomaskError(
+        ErrorCode.IMAGE_BANDS,
+        tr("The model reads no second image, but “{}” was given.").format(second),
+        tr("Leave out the second image, or choose a model that reads two."),
     )
 
 

@@ -29,10 +29,11 @@ from ..progress import Progress
 from ..shortage import out_of_memory
 from ..waiting import patiently
 from . import georeference as geo
-from .bands import BandName, Choice, choose, corrected, is_whole, named_bands, require_one_type
+from .bands import BandName, Choice, by_image, choose, corrected, is_whole, joined, named_bands, require_one_type
 from .grid import Lattice, Window
 from .stretch import limits_of, stretched
 from .unreadable import damaged, not_a_raster
+from .warping import stacked, warped
 
 SAME_GSD = 0.05
 """A raster whose gsd is this close to the model's, relatively, is not resampled."""
@@ -106,7 +107,8 @@ class Source:
         Raises:
             OrthomaskError: the raster has too few bands, or none of that name.
         """
-        return choose(self.named_bands, self.image.bands, wanted, self.name)
+        second = os.path.basename(self.image.second.path) if self.image.second else ""
+        return choose(self.named_bands, self.image.bands, wanted, self.name, second)
 
     def band_names(self) -> list[str]:
         """What each band is called: its description, else its colour, else its number."""
@@ -117,13 +119,14 @@ class Source:
         return [band.name for band in self.named_bands if not band.is_mask]
 
     def asked_bands(self) -> tuple[str, ...]:
-        """Names of the bands that the request asks for, or else of all except masks.
+        """Names of the bands that the request asks for, or else, of each image, of all except masks.
 
         Raises:
             OrthomaskError: the raster has none of that name.
         """
-        names = self.band_names()
-        return tuple(names[number - 1] for number in self.bands(self.image.bands or self.pictured()))
+        names, choices = self.band_names(), zip(by_image(self.image.bands), by_image(self.pictured()))
+        wanted = [name for asked, every in choices for name in asked or every]
+        return tuple(names[number - 1] for number in self.bands(wanted))
 
     @property
     def center(self) -> tuple[float, float]:
@@ -241,16 +244,38 @@ class Reader:
 
 @contextmanager
 def open_image(image: Image, progress: Progress | None = None) -> Iterator[Source]:
-    """Open a raster, and find its CRS and ground sampling distance.
+    """Open a raster, with the bands of its second one, and find its CRS and ground sampling distance.
 
     Args:
         progress: cancels the opening, too, which can hang.
 
     Raises:
-        OrthomaskError: it is missing, empty, not a raster, complex, or without CRS.
+        OrthomaskError: it is missing, empty, not a raster, complex, or without CRS, or does not overlap its second one.
     """
+    with _alone(image, progress or Progress()) as first:
+        if image.second is None:
+            yield first
+            return
+        access = {**image.second.access, **image.access}
+        with _alone(replace(image.second, access=access), progress or Progress()) as second:
+            yield from _both(replace(first, image=replace(image, access=access)), second)
+
+
+def _both(first: Source, second: Source) -> Iterator[Source]:
+    """The bands of two rasters as those of the first."""
+    address = stacked(first, second)
+    notes = first.notes + second.notes + geo.doubt(second.crs, first.crs, _bounds(first))
+    with _opened(replace(first.image, path=address)) as dataset:
+        yield replace(
+            first, dataset=dataset, named_bands=joined(first.named_bands, second.named_bands), address=address,
+            files=first.files + second.files, notes=notes,
+        )  # fmt: skip
+
+
+@contextmanager
+def _alone(image: Image, progress: Progress) -> Iterator[Source]:
     try:
-        dataset = patiently(lambda: _opened(image), progress or Progress())
+        dataset = patiently(lambda: _opened(image), progress)
     except (rasterio.errors.RasterioError, OSError) as error:
         raise not_a_raster(image, error) from error
     with dataset:
@@ -294,7 +319,7 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
         dataset = opening.enter_context(rasterio.open(source.address))
         turn = _turn(source, lattice)
         if turn is None:
-            dataset = opening.enter_context(_warped(source, dataset, lattice))
+            dataset = opening.enter_context(warped(source, dataset, lattice))
         reader = Reader(
             source, dataset, lattice, numbers, turn or Affine.identity(), limits_of(source.image, len(numbers))
         )
@@ -305,43 +330,6 @@ def open_reader(source: Source, lattice: Lattice, numbers: tuple[int, ...]) -> I
             if reader.busy.acquire(timeout=STUCK_S):  # closing a file during a stuck read would crash
                 opened.close()
                 reader.busy.release()
-
-
-def _warped(source: Source, dataset: DatasetReader, lattice: Lattice) -> rasterio.vrt.WarpedVRT:
-    has_alpha = ColorInterp.alpha in dataset.colorinterp
-    crs, transform = source.crs.to_wkt(), source.transform
-    if lattice.crs != crs and source.crs.is_geographic and geo.is_plain(geo.ellipsoid(source.crs)[0]):
-        crs, transform = geo.centred(source.crs, transform, source.center)
-    x_scale, y_scale = _scales(source, lattice)
-    return rasterio.vrt.WarpedVRT(
-        dataset,
-        src_crs=crs,
-        src_transform=transform,
-        crs=lattice.crs,
-        transform=lattice.transform,
-        width=lattice.width_px,
-        height=lattice.height_px,
-        resampling=rasterio.enums.Resampling.bilinear,
-        add_alpha=not has_alpha,
-        UNIFIED_SRC_NODATA="YES",
-        XSCALE=x_scale,
-        YSCALE=y_scale,
-    )
-
-
-def _scales(source: Source, lattice: Lattice) -> tuple[float, float]:
-    """Lattice pixels per raster pixel along its rows and along its columns, at most 1.
-
-    GDAL estimates them for each chunk from its sides, which blurs rotated rasters.
-    """
-    column, row = source.dataset.width / 2, source.dataset.height / 2
-    steps = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
-    places = np.array([source.transform @ (column + x, row + y) for x, y in steps]).T
-    if lattice.crs != source.crs.to_wkt():
-        places = np.array(pyproj.Transformer.from_crs(source.crs, lattice.crs, always_xy=True).transform(*places))
-    (left, right, upper, lower) = (np.array(~lattice.transform @ tuple(place)) for place in places.T)
-    x_scale, y_scale = float(np.hypot(*(right - left))), float(np.hypot(*(lower - upper)))
-    return min(1.0, x_scale), min(1.0, y_scale)
 
 
 def _turn(source: Source, lattice: Lattice) -> Affine | None:

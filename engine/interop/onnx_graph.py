@@ -18,6 +18,8 @@ OPSET, IR = 13, 8
 """What Deepness's ONNX Runtime 1.12 reads: at most 15 and 8."""
 IMAGE, HEAD = "image", "probabilities"
 """Names of the graph's input and output."""
+MOST_CHANNELS = (1 << 31) - 1
+"""ONNX's way to say up to the last one."""
 
 
 def written(network: UNet | Ensemble, bands: int, classes: int, side_px: int) -> Any:
@@ -115,6 +117,9 @@ class _Writer:
             return self.add("Clip", [x, *(self.constant(np.array(bound, np.float32)) for bound in (0, 6))])
         if isinstance(module, nn.Sigmoid):
             return self.add("Sigmoid", [x])
+        if isinstance(module, nn.AvgPool2d):
+            sides = [module.kernel_size] * 2
+            return self.add("AveragePool", [x], kernel_shape=sides, strides=sides)
         raise NotImplementedError(f"no ONNX operator for {module}")
 
     def _convolution(self, layer: nn.Conv2d, x: str) -> str:
@@ -137,7 +142,16 @@ class _Writer:
             return self.add("Concat", [name(part) for part in parts], axis=node.kwargs["dim"])
         if node.target is functional.interpolate:
             return self._doubled(name(node.args[0]), str(node.kwargs["mode"]))
+        if node.target is operator.getitem:
+            channels: Any = node.args[1]
+            return self._channels(name(node.args[0]), channels[1])
         raise NotImplementedError(f"no ONNX operator for {node.target}")
+
+    def _channels(self, x: str, part: slice) -> str:
+        """Some of the channels."""
+        ends = (part.start or 0, MOST_CHANNELS if part.stop is None else part.stop)
+        start, stop, axis = (self.constant(np.array([number], np.int64)) for number in (*ends, 1))
+        return self.add("Slice", [x, start, stop, axis])
 
     def _doubled(self, x: str, mode: str) -> str:
         """Twice the height and width, as `functional.interpolate` makes it."""

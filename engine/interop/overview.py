@@ -116,7 +116,7 @@ def _read(source: Source, frame: Overview, progress: Progress) -> tuple[np.ndarr
 
 def _shown(source: Source) -> tuple[int, ...]:
     """Red, green and blue if the image has them, else the first three of the bands that the run read, or the first."""
-    numbers = {band.colour: band.number for band in source.named_bands}
+    numbers = {band.colour: band.number for band in source.named_bands if not band.in_second}
     if set(COLOURS) <= set(numbers):
         return tuple(numbers[colour] for colour in COLOURS)
     asked = source.bands(source.asked_bands())

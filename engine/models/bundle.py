@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Optional
 
@@ -45,12 +45,14 @@ from .mlm import mlm
 from .stages import drawings
 from .unet import Ensemble, UNet, UNetArguments
 
-FIRST, FORMAT = 1, 3
+FIRST, FORMAT = 1, 4
 """Versions of the metadata: the first one, and the highest that is read; a bundle with a higher one is refused."""
+DEFAULTS = {field.name: field.default for field in fields(UNetArguments)}
 LATER = {
-    field.name: field.default for field in fields(UNetArguments) if field.name in ("merges", "separable", "finish")
+    2: {name: DEFAULTS[name] for name in ("merges", "separable", "finish")},
+    4: {name: DEFAULTS[name] for name in ("second_bands", "second_scale")},
 }
-"""Arguments of a network that only version 2 can name, and their values in version 1; version 3 has ONNX graphs."""
+"""Arguments of a network by the version that can name them first, and their values before; version 3 has graphs."""
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
 """Metadata that holds the SHA-256 of the whole file, computed with zeros in its place."""
@@ -240,11 +242,14 @@ def described(card: Card) -> dict[str, Any]:
         if not data[name]:
             del data[name]
     networks = [data["architecture"], *data.get("members", [])]
-    later = any(network[name] != value for network in networks for name, value in LATER.items())
-    for network in networks if not later else ():
-        for name in LATER:
+    version = 3 if card.graph else FIRST
+    for number, usual in LATER.items():
+        if any(network | usual != network for network in networks):
+            version = max(version, number)
+            continue
+        for network, name in product(networks, usual):
             del network[name]
-    return {**data, "format": 3 if card.graph else 2 if later else FIRST}
+    return {**data, "format": version}
 
 
 def _resealed(content: bytes, old: str, new: str) -> bytes:
@@ -364,6 +369,8 @@ def _is_sound(card: Card, network: UNetArguments) -> bool:
         and all(0 < width <= MOST_WIDTH for width in widths)
         and (0 < network.blocks <= MOST_BLOCKS)
         and (0 < network.merges <= MOST_BLOCKS)
+        and 0 <= network.second_bands < network.bands
+        and network.second_scale in [2**level for level in range(len(network.widths))]
     )
 
 

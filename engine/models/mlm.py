@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...protocol import ClassInfo
-from .unet import UNet
+from .unet import UNet, UNetArguments
 
 if TYPE_CHECKING:
     from .bundle import Card
@@ -72,12 +72,18 @@ def _framework(card: Card) -> dict[str, Any]:
     with torch.device("meta"):
         parameters = sum(parameter.numel() for network in map(UNet, networks) for parameter in network.parameters())
     members = {
-        "members": [asdict(member) for member in card.members],
+        "members": [_hyperparameters(member) for member in card.members],
         "statistics": [[asdict(band) for band in bands] for bands in card.statistics],
     }
     return {
         "mlm:framework": "pytorch",
         "mlm:framework_version": torch.__version__.split("+")[0],
         "mlm:total_parameters": parameters,
-        "mlm:hyperparameters": members if card.members else asdict(card.architecture),
+        "mlm:hyperparameters": members if card.members else _hyperparameters(card.architecture),
     }
+
+
+def _hyperparameters(network: UNetArguments) -> dict[str, Any]:
+    """What a network is built from; nothing of a second encoder if it has none."""
+    values = asdict(network)
+    return {name: value for name, value in values.items() if network.second_bands or not name.startswith("second_")}

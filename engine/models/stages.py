@@ -23,7 +23,8 @@ def stages(network: UNet | Ensemble) -> dict[str, nn.Module]:
     """The stages of a network by name, in the order of computing; of an ensemble, those of its members in turn.
 
     Names are those of PyTorch's modules: `stem`, `encoder.0` (the finest) to `encoder.n` (the coarsest), `decoder.0`
-    (the coarsest) to `decoder.n`, and `head`; in an ensemble they begin with `members.0.`, `members.1.`, …
+    (the coarsest) to `decoder.n`, and `head`; `second.0` and so on of a second encoder are between. In an ensemble they
+    begin with `members.0.`, `members.1.`, …
     """
     if isinstance(network, Ensemble):
         parts = network.members.named_children()
@@ -36,7 +37,10 @@ def stages(network: UNet | Ensemble) -> dict[str, nn.Module]:
 def _stages_of(unet: nn.Module) -> dict[str, nn.Module]:
     parts = dict(unet.named_children())
     levels = {
-        f"{part}.{name}": stage for part in ("encoder", "decoder") for name, stage in parts[part].named_children()
+        f"{part}.{name}": stage
+        for part in ("encoder", "second", "decoder")
+        if part in parts
+        for name, stage in parts[part].named_children()
     }
     return {"stem": parts["stem"], **levels, "head": parts["head"]}
 
@@ -58,7 +62,7 @@ def _drawing(arguments: UNetArguments, prefix: str) -> Drawing:
         nothing = {name: torch.zeros(weight.shape) for name, weight in network.state_dict().items()}
     network.load_state_dict(nothing, assign=True)
     scale = math.ceil(WINDOW_PX / arguments.divisor)
-    made: dict[int, str] = {id(image): DRAWN_IMAGE}
+    made: dict[int, str] = {}
     kept: list[Tensor] = []  # as long as they live, no other tensor has their id
     drawn: list[Stage] = []
     costs: list[float] = []
@@ -68,7 +72,7 @@ def _drawing(arguments: UNetArguments, prefix: str) -> Drawing:
 
     def note(name: str, stage: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         parameters = sum(weight.numel() for weight in stage.parameters())
-        sources = tuple(made[id(tensor)] for tensor in given)
+        sources = tuple(made.get(id(tensor), DRAWN_IMAGE) for tensor in given)  # or of a part of it
         channels, size = result.shape[1:3]
         drawn.append(Stage(name, sources, channels, size * scale, len(costs), parameters, sum(costs)))
         made[id(result)] = name

@@ -33,6 +33,9 @@ class UNetArguments:
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
+        second_bands: the last bands, which a residual encoder of their own reads; the decoder joins the features of
+            both at each level. 0 for one encoder of all bands.
+        second_scale: a power of 2; the second encoder reads means of so many pixels along each side.
     """
 
     bands: int
@@ -45,11 +48,24 @@ class UNetArguments:
     merges: int = 2
     separable: bool = False
     finish: Finish = Finish.FULL
+    second_bands: int = 0
+    second_scale: int = 1
 
     @property
     def divisor(self) -> int:
         """Height and width of the input must be multiples of this, in pixels."""
         return int(2 ** len(self.widths))
+
+    @property
+    def first_bands(self) -> int:
+        """Channels that the first encoder reads."""
+        return self.bands - self.second_bands
+
+    @property
+    def second_widths(self) -> tuple[int, ...]:
+        """Channels of the second encoder at each level, the finest first; 0 where it has none."""
+        finest = self.second_scale.bit_length() - 1 if self.second_bands else len(self.widths) + 1
+        return tuple(width if level >= finest else 0 for level, width in enumerate((self.detail, *self.widths)))
 
 
 class UNet(nn.Module):
@@ -59,16 +75,17 @@ class UNet(nn.Module):
         super().__init__()
         self.arguments = arguments
         widths = (arguments.detail, *arguments.widths)
-        self.stem: nn.Module = _convolution(arguments.bands, widths[0])
+        self.stem: nn.Module = _convolution(arguments.first_bands, widths[0])
         if arguments.encoder is Encoder.EFFICIENTNET_LITE0:
             narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
-            self.encoder = efficientnet.stages(arguments.bands, narrowing)
+            self.encoder = efficientnet.stages(arguments.first_bands, narrowing)
             skips: tuple[int, ...] = (arguments.detail, *efficientnet.WIDTHS[:-1])
             if arguments.finish is Finish.HALF:
                 self.stem = nn.Identity()  # nothing reads it
         else:
             self.encoder = _residual_stages(widths, arguments.blocks)
             skips = widths[:-1]
+        self.second = _second_stages(arguments) if arguments.second_bands else None
         self.decoder = _decoder(widths, skips, arguments)
         self.head = nn.Conv2d(widths[arguments.finish is Finish.HALF], arguments.classes, kernel_size=1)
 
@@ -94,20 +111,26 @@ class UNet(nn.Module):
         levels = self._levels(image)
         x = levels.pop()
         for up in self.decoder:
-            x = up(x, levels.pop())
-        return x
+            x = [up(*x, *levels.pop())]
+        return x[0]
 
     def features(self, image: Tensor) -> Tensor:
-        """What the encoder makes of an image: `(B, channels, H, W)` at the coarsest level."""
-        return self._levels(image)[-1]
+        """What the encoders make of an image: `(B, channels, H, W)` at the coarsest level."""
+        return _together(self._levels(image)[-1])
 
-    def _levels(self, image: Tensor) -> list[Tensor]:
-        """The image's features at each level, the finest first."""
-        levels = [self.stem(image)]
-        x = image if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0]
+    def _levels(self, image: Tensor) -> list[list[Tensor]]:
+        """The image's features at each level, the finest first: of the encoder, and of the second one."""
+        first = image if self.second is None else image[:, : self.arguments.first_bands]
+        levels = [[self.stem(first)]]
+        x = first if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0][0]
         for stage in self.encoder:
             x = stage(x)
-            levels.append(x)
+            levels.append([x])
+        if self.second is not None:
+            x = image[:, self.arguments.first_bands :]
+            for level, stage in zip(levels[-len(self.second) :], self.second):
+                x = stage(x)
+                level.append(x)
         return levels
 
 
@@ -164,6 +187,13 @@ class _Change(nn.Module):
         return changed
 
 
+def _second_stages(arguments: UNetArguments) -> nn.ModuleList:
+    """The second encoder: its own stem, and the residual stages of the coarser levels."""
+    widths = [width for width in arguments.second_widths if width]
+    stem = nn.Sequential(nn.AvgPool2d(arguments.second_scale), _convolution(arguments.second_bands, widths[0]))
+    return nn.ModuleList([stem, *_residual_stages(widths, arguments.blocks)])
+
+
 def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
     return nn.ModuleList(
         nn.Sequential(_Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(blocks - 1)))
@@ -173,12 +203,15 @@ def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
 
 def _decoder(widths: Sequence[int], skips: Sequence[int], arguments: UNetArguments) -> nn.ModuleList:
     """The modules that double the resolution, the coarsest first."""
-    levels = [(coarse, skip, fine) for (fine, coarse), skip in zip(pairwise(widths), skips)]
+    *others, lowest = arguments.second_widths
+    levels = [(coarse, skip + other, fine, 1) for (fine, coarse), skip, other in zip(pairwise(widths), skips, others)]
+    if lowest:
+        levels[-1] = (widths[-1] + lowest, *levels[-1][1:3], 2)
     ups: list[nn.Module] = []
     if arguments.finish is not Finish.FULL:
-        coarse, _, fine = levels.pop(0)
+        coarse, _, fine, _ = levels.pop(0)
         ups += [_Finish(coarse, fine)] if arguments.finish is Finish.LIGHT else []
-    ups += [_Up(coarse, skip, fine, arguments) for coarse, skip, fine in levels]
+    ups += [_Up(*level, arguments) for level in levels]
     return nn.ModuleList(reversed(ups))
 
 
@@ -200,17 +233,24 @@ class _Residual(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles the resolution and merges the encoder's features of that level."""
+    """Doubles the resolution and merges the encoders' features of that level.
 
-    def __init__(self, coarse: int, skip: int, fine: int, arguments: UNetArguments) -> None:
+    Args:
+        parts: how many features of half the resolution there are, with `coarse` channels together: two where two
+            encoders end.
+    """
+
+    def __init__(self, coarse: int, skip: int, fine: int, parts: int, arguments: UNetArguments) -> None:
         super().__init__()
+        self._parts = parts
         self.reduce = _convolution(coarse, fine, kernel=1)
         self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if arguments.attention else None
         convolution = _separable if arguments.separable else _convolution
         widths = (fine + skip, *[fine] * arguments.merges)
         self.merge = nn.Sequential(*(convolution(before, after) for before, after in pairwise(widths)))
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, *features: Tensor) -> Tensor:
+        x, skip = _together(features[: self._parts]), _together(features[self._parts :])
         x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
         if self.gate is not None:
             skip = skip * self.gate(torch.cat([x, skip], dim=1))
@@ -225,8 +265,13 @@ class _Finish(nn.Module):
         super().__init__()
         self.reduce = _convolution(coarse, fine, kernel=1)[:2]
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return functional.relu(functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest") + skip)
+    def forward(self, x: Tensor, *skips: Tensor) -> Tensor:
+        return functional.relu(sum(skips, functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")))
+
+
+def _together(features: Sequence[Tensor]) -> Tensor:
+    """The channels of one encoder, or of two."""
+    return features[0] if len(features) == 1 else torch.cat(list(features), dim=1)
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -273,9 +318,10 @@ def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, to
         place: converts a module to a precision, in place.
     """
     unets = [module for module in network.modules() if isinstance(module, UNet)]
-    firsts = [unet.encoder[0] for unet in unets]
-    for unet in unets:
-        unet.encoder[0] = nn.Identity()
+    encoders = [encoder for unet in unets for encoder in (unet.encoder, unet.second) if encoder]
+    firsts = [encoder[0] for encoder in encoders]
+    for encoder in encoders:
+        encoder[0] = nn.Identity()
     ensembles = [module for module in network.modules() if isinstance(module, Ensemble)]
     changes = [ensemble.changes for ensemble in ensembles]
     for ensemble in ensembles:
@@ -283,9 +329,10 @@ def mixed(network: nn.Module, dtype: torch.dtype, place: Callable[[nn.Module, to
     placed = place(network, dtype)
     for ensemble, kept in zip(ensembles, changes):
         ensemble.changes = nn.ModuleList(place(change, torch.float32) for change in kept)
-    for unet, first in zip(unets, firsts):
+    for unet in unets:
         unet.stem = _Between(unet.stem, dtype, dtype)
-        unet.encoder[0] = _Between(place(first, torch.float32), torch.float32, dtype)
+    for encoder, first in zip(encoders, firsts):
+        encoder[0] = _Between(place(first, torch.float32), torch.float32, dtype)
     return placed
 
 

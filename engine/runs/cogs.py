@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from ...protocol import ClassInfo, OrthomaskError
 from ...protocol.words import tr
+from ..images.bands import VRT_TYPES
 from ..outputs import write_atomically, writing
 from ..progress import Progress
 from ..waiting import POLL_S
@@ -28,11 +29,6 @@ from ..waiting import POLL_S
 CACHE_BYTES = 64 << 20
 """GDAL's block cache while rasters are written."""
 BLOCK_PX = 512
-VRT_TYPES = {
-    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
-}  # fmt: skip
-"""GDAL's names of numpy's types."""
 
 
 class Frame(NamedTuple):

@@ -41,8 +41,8 @@ def settings(request: PredictRequest, model_sha256: str) -> dict[str, Any]:
 
 def run_id(request: PredictRequest, bundle: Bundle) -> str:
     """Twelve hexadecimal digits that are the same for the same image, model and settings, and only for these."""
-    image = Path(request.image.path)
-    seen = [image.stat().st_size, image.stat().st_mtime_ns] if image.exists() else []
+    files = [Path(path).stat() for path in request.image.paths if Path(path).exists()]
+    seen = [number for file in files for number in (file.st_size, file.st_mtime_ns)]
     known = [settings(request, bundle.sha256), seen]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -89,8 +89,11 @@ def origin(bundle: Bundle, source: Source, processor: Processor) -> dict[str, An
 
 def _place(source: Source) -> dict[str, Any]:
     """The source: a file, or what a temporary picture was rendered from."""
-    rendered = source.image.rendered
-    return {"path": rendered.source, "rendered": to_json(rendered)} if rendered else {"path": source.image.path}
+    rendered, second = source.image.rendered, source.image.second
+    also = {"second": second.path} if second else {}
+    if rendered:
+        return {"path": rendered.source, "rendered": to_json(rendered), **also}
+    return {"path": source.image.path, **also}
 
 
 def image_changed(image: Image) -> OrthomaskError:

@@ -88,7 +88,7 @@ def run(request: ScaleRequest, progress: Progress) -> PredictResult:
             job = Job(_absolute(asked, plan.bundle), folder.run_id, plan.bundle.sha256, processor.precision, side)
             parts = [folder.block(window) for window in blocks(plan.lattice, plan.selection, side)]
             job.write(folder.work)
-            _run_blocks(workers, folder, parts, asked.image.access, progress.part(0.02, 0.88))
+            _run_blocks(workers, folder, parts, source.image.access, progress.part(0.02, 0.88))
         return predict.finish(plan, folder, folder.filled(parts), processor, started, progress.part(0.88, 1))
 
 
@@ -110,10 +110,10 @@ def _begun_side(folder: RunFolder) -> int:
 
 def _absolute(request: PredictRequest, bundle: bundles.Bundle) -> PredictRequest:
     """The request with paths valid in any working folder; names of embedded models and addresses stay."""
-    path, embedded = Path(request.image.path), bundle.path.parent == bundles.MODELS_DIR
+    embedded = bundle.path.parent == bundles.MODELS_DIR
     return replace(
         request,
-        image=replace(request.image, path=str(path.resolve()) if path.exists() else str(request.image.path)),
+        image=request.image.at(lambda path: str(Path(path).resolve()) if Path(path).exists() else path),
         model=request.model if embedded else str(bundle.path.resolve()),
         output_dir=str(Path(request.output_dir).resolve()),
     )

@@ -31,10 +31,12 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A small network with random weights, as a bundle."""
 
-    def make(classes: int = 1, bands: int = 3, dtype: str = "uint8", outline: Outline = Outline.SQUARED) -> Path:
+    def make(
+        classes: int = 1, bands: int = 3, dtype: str = "uint8", outline: Outline = Outline.SQUARED, second: int = 0
+    ) -> Path:
         torch.manual_seed(classes + 1)
-        arguments = UNetArguments(bands, classes + 1, widths=(8, 8), blocks=1, detail=8)
-        names = ("red", "green", "blue", "nir")[:bands]
+        arguments = UNetArguments(bands, classes + 1, widths=(8, 8), blocks=1, detail=8, second_bands=second)
+        names = ("red", "green", "blue", "nir")[: bands - second] + tuple(f"second:{n + 1}" for n in range(second))
         card = bundle.Card(
             name="tiny",
             title="Tiny",

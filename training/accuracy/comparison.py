@@ -176,7 +176,7 @@ def open_tile(tile: Tile, bands: Sequence[str], request: EvaluateRequest, *, sca
     """Open a picture with its mask as if it were georeferenced.
 
     Args:
-        bands: names of its bands; empty if unknown.
+        bands: their names; empty where they are not known.
         scale: pixels are so many times as large as the model's.
     """
     file = tile.file or PurePath(tile.name).name  # GDAL detects the copy's format whatever its name

@@ -133,12 +133,12 @@ class _Evaluation:
         return self._request.split is Split.TEST
 
     def _tiles(self) -> Iterator[tuple[Tile, tuple[str, ...]]]:
-        """The pictures of the requested split and for tuning, each with its band names if an export gives them."""
+        """The pictures of the requested split and for tuning, each with the names of its bands."""
         data, classes = self._request.data, self._bundle.card.classes
         splits = {self._request.split, *([Split.VALIDATION] if self._tunes else [])}
         for pictures in data.pictures:
             tiles = read_pictures(pictures, data.root, self._warnings.append)
-            yield from ((tile, ()) for tile in tiles if tile.split in splits)
+            yield from ((tile, tile.bands) for tile in tiles if tile.split in splits)
         for chips in data.chips:
             manifest = load_manifest(Path(data.root, chips.path))
             mapping = fit_chips(manifest.classes, classes)

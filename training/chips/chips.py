@@ -244,7 +244,7 @@ def _style(request: ChipsRequest) -> Style:
 
 
 def _style_of(source: Source, request: ChipsRequest) -> Style:
-    dataset, numbers = source.dataset, source.bands(source.image.bands or source.pictured())
+    dataset, numbers = source.dataset, source.bands(source.asked_bands())
     names = source.band_names()
     bands, colours = zip(*((names[number - 1], dataset.colorinterp[number - 1]) for number in numbers))
     nodata = None if source.image.stretch else dataset.nodatavals[numbers[0] - 1]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch.nn import functional
 
 from ...engine.files import is_meant
 from ...protocol import BACKGROUND, UNKNOWN, ChipSet, ClassValue, ErrorCode, OrthomaskError, Pictures, Split
-from ...protocol.words import tr
+from ...protocol.words import SECOND, tr
 from ..truth.mask_values import (
     CLEAR_SHARE,
     YES_NO,
@@ -46,6 +48,7 @@ class Tile(NamedTuple):
         place: where it was taken, for tables of scores.
         origin: upper left corner in the image's CRS; None without georeference.
         file: name of the image's file, for messages.
+        second_bands: how many of the last bands are those of a second picture.
     """
 
     name: str
@@ -56,14 +59,22 @@ class Tile(NamedTuple):
     place: str
     origin: tuple[float, float] | None = None
     file: str = ""
+    second_bands: int = 0
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of its bands: empty for those of a first picture, numbers for those of a second."""
+        unnamed = len(self.pixels) - self.second_bands
+        return ("",) * unnamed + tuple(f"{SECOND}{number}" for number in range(1, self.second_bands + 1))
 
 
 class _Pair(NamedTuple):
-    """The files of a picture, or of a stack of pictures, its mask, and its boundary lines if any."""
+    """The files of a picture, or of a stack of pictures, its mask, its boundary lines and its second picture if any."""
 
     image: Path
     mask: Path
     lines: Path | None = None
+    second: Path | None = None
 
 
 def _keep_quiet(_warning: str) -> None:
@@ -87,12 +98,25 @@ def read_pictures(pictures: Pictures, root: str, warn: Callable[[str], None] = _
         lines = _files(Path(root), pictures.boundaries)
         found = partners([pair.image for pair in pairs], lines, pictures.boundaries, whole=False)
         pairs = [pair._replace(lines=line) for pair, line in zip(pairs, found)]
+    if pictures.second:
+        others = {path.stem: path for path in _files(Path(root), pictures.second)}
+        pairs = [pair._replace(second=_second_of(pair.image, others, pictures.second)) for pair in pairs]
     pictures = _understood(pictures, pairs, warn)
     if pictures.tile_step:
         yield from _join(pairs, pictures)
         return
     for pair in pairs:
         yield from _tiles(pair, pictures)
+
+
+def _second_of(picture: Path, others: Mapping[str, Path], folder: str) -> Path:
+    if picture.stem not in others:
+        raise OrthomaskError(
+            ErrorCode.IMAGE_UNREADABLE,
+            tr("“{}” has no second picture in “{}”.").format(picture.name, folder),
+            tr("Give each second picture the name of the first one."),
+        )
+    return others[picture.stem]
 
 
 def read_chips(chips: ChipSet, root: str) -> Iterator[Tile]:
@@ -189,26 +213,40 @@ def _pairs(root: Path, pictures: Pictures) -> list[_Pair]:
 def _tiles(pair: _Pair, pictures: Pictures) -> Iterator[Tile]:
     """The pictures of two files, usually one."""
     place = pictures.place or place_of(pair.image.stem)
-    for number, (pixels, values) in enumerate(_together(pair, pictures.mapping)):
+    for number, (pixels, values, second) in enumerate(_together(pair, pictures.mapping)):
         if pixels.shape[1:] != values.shape[1:]:
             raise _sizes(pair.mask, values.shape[1:], pixels.shape[1:])
         mask = class_values(values, pictures.mapping, pair.mask.name)
         if pair.lines:
             mask = _separated(mask, pair.lines, pictures.boundary_trim_px)
         name = f"{pair.image.stem}_{number}" if number else pair.image.stem
-        yield Tile(name, pixels, mask, pictures.gsd_m, pictures.split, place, file=pair.image.name)
+        whole, count = (pixels, 0) if second is None else (_stacked(pixels, second), len(second))
+        yield Tile(name, whole, mask, pictures.gsd_m, pictures.split, place, file=pair.image.name, second_bands=count)
 
 
-def _together(pair: _Pair, mapping: Sequence[ClassValue]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each picture of a file and its mask."""
-    for pixels, values in zip_longest(_images(pair.image), _masks(pair.mask, mapping)):
-        if pixels is None or values is None:
+def _stacked(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The bands of two pictures `(bands, H, W)`, the second's resampled to the first's size."""
+    values = torch.from_numpy(second.astype(np.float64))[None]
+    sized = functional.interpolate(values, first.shape[1:], mode="bilinear", antialias=True)[0].numpy()
+    kind = np.result_type(first, second)
+    return np.concatenate([first.astype(kind), (sized if kind.kind == "f" else sized.round()).astype(kind)])
+
+
+def _together(pair: _Pair, mapping: Sequence[ClassValue]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Each picture of a file, its mask, and the second picture if there is one."""
+    parts = [(pair.image, _images(pair.image)), (pair.mask, _masks(pair.mask, mapping))]
+    if pair.second:
+        parts.append((pair.second, _images(pair.second)))
+    for pixels, values, *others in zip_longest(*(each for _, each in parts)):
+        missing = [path for (path, _), each in zip(parts, (pixels, values, *others)) if each is None]
+        if missing:
+            other = next((path for path in missing if path != pair.image), pair.mask)
             raise OrthomaskError(
                 ErrorCode.LABELS_SIZE,
-                tr("“{}” and “{}” hold different numbers of images.").format(pair.image.name, pair.mask.name),
+                tr("“{}” and “{}” hold different numbers of images.").format(pair.image.name, other.name),
                 tr("Store one mask for each image, in the same order."),
             )
-        yield pixels, values
+        yield pixels, values, next(iter(others), None)
 
 
 def _sizes(path: Path, mask: Sequence[int], picture: Sequence[int]) -> OrthomaskError:

@@ -109,7 +109,7 @@ def rooted(data: LabelledData) -> LabelledData:
         projects=tuple(
             replace(
                 project,
-                image=replace(project.image, path=_path(project.image.path, data.root)),
+                image=project.image.at(lambda path: _path(path, data.root)),
                 labels=tuple(replace(labels, path=_path(labels.path, data.root)) for labels in project.labels),
                 areas=project.areas and replace(project.areas, path=_path(project.areas.path, data.root)),
             )
@@ -197,9 +197,9 @@ class Reading:
 
     def _tile_piece(self, tile: Tile, bands: tuple[str, ...] = ()) -> Piece:
         """A picture as a piece; its bands are its export's, else red, green and blue, else unnamed."""
-        count = len(tile.pixels)
-        flags = COLOURS if count == len(COLOURS) and not bands else ("undefined",) * count
-        found = understood(bands or ("",) * count, flags)
+        first = len(tile.pixels) - tile.second_bands
+        flags = COLOURS if first == len(COLOURS) and not bands else ("undefined",) * first
+        found = understood(bands or tile.bands, (*flags, *("undefined",) * tile.second_bands))
         self.bands = self.bands or tuple(band.name for band in found)
         choice = choose(found, (), self.bands, tile.name)
         self.warnings += filter(None, [choice.assumption])

@@ -95,10 +95,11 @@ def run(request: CheckTrainingRequest, progress: Progress) -> CheckTrainingResul
     progress.report(0, tr("Looking at the training data"))
     parent = parent_of(training)
     reading, device = Reading(training, parent), devices.choose(training.hardware.device)
-    tally, bands, classes = _Tally(), len(reading.bands), len(reading.classes)
+    tally, bands, classes = _Tally(), reading.bands, len(reading.classes)
     for project in rooted(training.data).projects:
         with open_image(project.image) as source:
-            bands = bands or len(source.pictured())
+            bands = bands or source.asked_bands()
+            source.bands(bands)  # or the training would end so
             labels, areas, grid = project.labels, project.areas, image_grid(source)
             with open_truth(labels, areas, reading.classes, grid, project.touch) as truth:
                 classes = classes or len(truth.classes)
@@ -108,7 +109,7 @@ def run(request: CheckTrainingRequest, progress: Progress) -> CheckTrainingResul
     lights = (*_lights(tally, training), *_chip_lights(chips))
     if any(light.level is Level.RED for light in lights):
         return CheckTrainingResult(lights, None, device.words)
-    network = arguments(training, parent, bands or len(COLOURS), (classes or 1) + 1)
+    network = arguments(training, parent, bands or COLOURS, (classes or 1) + 1)
     validated_px = _validated_m2(tally) / reading.gsd_m**2 + chips[Split.VALIDATION] * training.schedule.chip_px**2
     seconds = pace.seconds(training, network, validated_px, device, progress.part(0.5, 1))
     memory = [] if seconds is not None else [_memory_light()]

@@ -52,10 +52,10 @@ class Learner(LightningModule):
         self.scores: list[float] = []
 
     def on_train_epoch_start(self) -> None:
-        """Freeze the encoder with its batch statistics, or let it learn."""
+        """Freeze the encoders with their batch statistics, or let them learn."""
         self.losses = []
         free = self.current_epoch >= self.schedule.frozen_epochs
-        for part in (self.network.stem, self.network.encoder):
+        for part in filter(None, (self.network.stem, self.network.encoder, self.network.second)):
             part.requires_grad_(free)
             part.train(free)
 

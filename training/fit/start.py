@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...engine.compute.devices import choose
+from ...engine.images.bands import by_image
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import BandStatistics, Bundle, Card
 from ...engine.models.unet import UNet, UNetArguments
@@ -23,10 +24,14 @@ SHIFT = 2.0
 """Largest shift of a band's mean, in the parent's standard deviations, for which its filters are adapted."""
 CONTRAST = 3.0
 """Largest ratio of the standard deviations."""
-INPUTS = {"stem.0.weight": "stem.1.running_mean", "encoder.0.0.0.weight": "encoder.0.0.1.running_mean"}
+INPUTS = {
+    "stem.0.weight": "stem.1.running_mean",
+    "encoder.0.0.0.weight": "encoder.0.0.1.running_mean",
+    "second.0.1.0.weight": "second.0.1.1.running_mean",
+}
 """The filters that read the bands, `(out, bands, 3, 3)`, and the mean subtracted from their output.
 
-The second pair exists only if the encoder reads the image itself.
+The second pair exists only if the encoder reads the image itself, the third if there is a second encoder.
 """
 HEAD = ("head.weight", "head.bias")
 """The output layer, `(classes, …)`."""
@@ -65,7 +70,7 @@ def begin(
     card = Card(
         name=request.name,
         title=request.title or request.name,
-        architecture=arguments(request, parent, len(measured), len(material.classes) + 1),
+        architecture=arguments(request, parent, [band.name for band in measured], len(material.classes) + 1),
         bands=tuple(measured),
         dtype=material.dtype,
         gsd_m=material.gsd_m,
@@ -80,13 +85,27 @@ def begin(
     return card, network, tuple(_inherit(network, card, parent)) if parent else ()
 
 
-def arguments(request: TrainRequest, parent: Bundle | None, bands: int, classes: int) -> UNetArguments:
-    """The network's shape: the parent's, except for bands and classes."""
+def arguments(request: TrainRequest, parent: Bundle | None, bands: Sequence[str], classes: int) -> UNetArguments:
+    """The network's shape: the parent's, except for bands and classes.
+
+    Raises:
+        OrthomaskError: its second encoder would not read exactly the bands of the second image.
+    """
     shape = asdict(request.network.scaled())
     del shape["width_factor"]
     if parent:
         shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
-    return UNetArguments(**{**shape, "bands": bands, "classes": classes})
+    network = UNetArguments(**{**shape, "bands": len(bands), "classes": classes})
+    second, there = network.second_bands, by_image(bands)[1]
+    if second >= len(bands) or (second and there and there != list(bands[-second:])):
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("The network's second encoder reads {} bands; of {}, {} are of the second image.").format(
+                second, len(bands), len(there)
+            ),
+            tr("Set network.second_bands to the number of bands of the second image."),
+        )
+    return network
 
 
 def foreign_bands(card: Card, before: Card) -> list[str]:
@@ -120,7 +139,7 @@ def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
     warnings = _band_notes(card, parent.card)
     for name, mean in INPUTS.items():
         if name in old:
-            taken[name], step = folded(old[name], card, parent.card)
+            taken[name], step = folded(old[name], _read_by(name, card), _read_by(name, parent.card))
             taken[mean] = old[mean] + step
     rows = _class_rows(card.classes, parent.card.classes, warnings, parent.card.name)
     for name in HEAD:
@@ -129,6 +148,12 @@ def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
             taken[name][row] = old[name][before]
     network.load_state_dict(taken)
     return warnings
+
+
+def _read_by(name: str, card: Card) -> Card:
+    """The card with only those bands that filters read."""
+    first = card.architecture.first_bands
+    return replace(card, bands=card.bands[first:] if name.startswith("second.") else card.bands[:first])
 
 
 def folded(old: Tensor, card: Card, before: Card) -> tuple[Tensor, Tensor]:

@@ -120,11 +120,11 @@ def _same_image(request: InspectRequest) -> Path:
         OrthomaskError: there is no finished run, or it is of another image.
     """
     folder = Path(request.run_dir)
-    seen = read_run(folder).image.path
-    if request.image and _real(request.image.path) != _real(seen):
+    seen = read_run(folder).image.paths
+    if request.image and list(map(_real, request.image.paths)) != list(map(_real, seen)):
         raise OrthomaskError(
             ErrorCode.IMAGE_CHANGED,
-            tr("The run is of another image: “{}”.").format(Path(seen).name),
+            tr("The run is of another image: “{}”.").format(Path(seen[0]).name),
             tr("Choose a run on the image of the labels."),
         )
     return folder

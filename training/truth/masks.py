@@ -180,7 +180,7 @@ def _border_class(classes: Sequence[ClassInfo], border_px: int) -> tuple[ClassIn
 
 def _refuse_existing(request: MaskRequest) -> None:
     """Raise if an output already exists, or is one of the inputs."""
-    inputs = [request.image.path, *(labels.path for labels in request.labels)]
+    inputs = [*request.image.paths, *(labels.path for labels in request.labels)]
     inputs += [request.areas.path] if request.areas else []
     for path in filter(None, (request.output_path, request.weights_path)):
         itself = any(os.path.exists(given) and os.path.realpath(given) == os.path.realpath(path) for given in inputs)

@@ -155,7 +155,7 @@ class LabelPanel(QWidget):
 
         def request() -> object:
             areas, touch = self.export.areas_layer, self.export.touch.currentData()
-            bands = self.export.chips.reading.count
+            bands = self.export.chips.reading.names
             truth = GroundTruth.of(image, self.labels.sources, areas, touch, self.export.rendering)
             truth = truth.read_as_chosen(require_image(image), bands)
             if isinstance(truth.image, Picture) and not are_wanted(truth.image, self):

@@ -146,11 +146,11 @@ class GroundTruth:
         whole = planned_image(image, areas, rendering) if rendering else image_of(image)
         return cls(frozen(whole), labels, FrozenAreas.of(areas) if areas is not None else None, touch)
 
-    def read_as_chosen(self, image: ImageSource, bands: int) -> GroundTruth:
+    def read_as_chosen(self, image: ImageSource, bands: Sequence[str]) -> GroundTruth:
         """The same, with the image read as chosen for its layer. Main thread only.
 
         Args:
-            bands: how many are read.
+            bands: names of those that are read.
         """
         return replace(self, image=read_as_chosen(self.image, image, bands))
 

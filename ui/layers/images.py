@@ -113,20 +113,20 @@ def kept_beside(image: Image, path: str) -> Image:
     return replace(image, path=str(target))
 
 
-def read_as_chosen(image: FrozenImage, source: Optional[ImageSource], count: int = 0) -> FrozenImage:
+def read_as_chosen(image: FrozenImage, source: Optional[ImageSource], names: Sequence[str] = ()) -> FrozenImage:
     """The image of a layer, read as chosen for the layer. Main thread only.
 
     Args:
-        count: how many bands are read; 0 for any number.
+        names: of the bands that are read; empty for any.
     """
-    return read_as(image, reading_of(source).fitting(count))
+    return read_as(image, reading_of(source).fitting(names))
 
 
 def read_as(image: FrozenImage, reading: Reading) -> FrozenImage:
     """The image, read like this; a picture in colours has no other bands, and marks its own unknown pixels."""
     if isinstance(image, Image):
         return reading.applied(image)
-    return image if image.pixels.color else replace(image, reading=reading)
+    return replace(image, reading=Reading(second=reading.second) if image.pixels.color else reading)
 
 
 def frozen(image: FrozenImage) -> FrozenImage:

@@ -1,22 +1,25 @@
-"""How an image is read where the user has chosen it: bands, stretch, no data; remembered with its layer."""
+"""How an image is read where the user has chosen it: bands, stretch, no data, second image; kept with its layer."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from qgis.core import (
     QgsContrastEnhancement,
     QgsMultiBandColorRenderer,
+    QgsProject,
     QgsRasterLayer,
     QgsSingleBandGrayRenderer,
 )
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ...protocol import Image, OrthomaskError
+from ...protocol import Image, OrthomaskError, from_json, to_json
+from ...protocol.words import SECOND
+from .sources import image_of, is_file
 
 PROPERTY = "orthomask/reading"
 """Custom property of a layer, as JSON."""
@@ -29,23 +32,29 @@ class Reading:
     """How an image is read; what is empty is left to the engine.
 
     Attributes:
-        bands: their numbers, or names, in the order of the model.
+        bands: their numbers, or names, in the order of the model; `SECOND` is before those of the second image.
         stretch: a low and a high value for each of the bands, or for all.
         nodata: used if the image itself marks no missing data.
+        second: the second image.
     """
 
     bands: tuple[str, ...] = ()
     stretch: tuple[float, ...] = ()
     nodata: Optional[float] = None
+    second: Optional[Image] = None
 
-    def fitting(self, count: int) -> Reading:
-        """The same, without bands and stretch if they are not as many as are read; 0 for any number."""
+    def fitting(self, names: Sequence[str]) -> Reading:
+        """The same, without what does not suit the bands that are read, by their names; empty for any."""
+        count = len(names)
         fits = len(self.bands) in (0, count) and len(self.stretch) in (0, 2, 2 * count)
-        return self if count == 0 or fits else Reading(nodata=self.nodata)
+        alone = count > 0 and not any(name.startswith(SECOND) for name in names)
+        suited = self if count == 0 or fits else Reading(nodata=self.nodata, second=self.second)
+        return replace(suited, second=None) if alone else suited
 
     def applied(self, image: Image) -> Image:
         """The image, read like this."""
-        return replace(image, bands=self.bands or image.bands, stretch=self.stretch, nodata=self.nodata)
+        bands = self.bands or image.bands
+        return replace(image, bands=bands, stretch=self.stretch, nodata=self.nodata, second=self.second)
 
 
 class ReadingNews(QObject):
@@ -62,13 +71,28 @@ def reading_of(layer: object) -> Reading:
     stored = layer.customProperty(PROPERTY) if isinstance(layer, QgsRasterLayer) else None
     try:
         values = json.loads(stored or "{}")
+        second = from_json(Image, values["second"]) if values.get("second") else None
         reading = Reading(
-            tuple(map(str, values.get("bands", ()))), tuple(values.get("stretch", ())), values.get("nodata")
-        )
+            tuple(map(str, values.get("bands", ()))), tuple(values.get("stretch", ())), values.get("nodata"),
+            second and with_access(second),
+        )  # fmt: skip
         reading.applied(Image("image"))  # its numbers make sense
     except (OrthomaskError, TypeError, ValueError, AttributeError):
         return Reading()
     return reading
+
+
+def with_access(image: Image) -> Image:
+    """An image of a record, with what is needed to open it, such as a password, from the layer that shows it."""
+    shown = file_layer(image.path)
+    second = image.second and with_access(image.second)
+    return replace(image, access=image_of(shown).access if shown else image.access, second=second)
+
+
+def file_layer(path: str) -> Optional[QgsRasterLayer]:
+    """The project layer of a file."""
+    files = [layer for layer in QgsProject.instance().mapLayers().values() if layer.isValid() and is_file(layer)]
+    return next((layer for layer in files if image_of(layer).path == path), None)
 
 
 def remember(layer: QgsRasterLayer, reading: Reading) -> None:
@@ -78,7 +102,9 @@ def remember(layer: QgsRasterLayer, reading: Reading) -> None:
     if reading == Reading():
         layer.removeCustomProperty(PROPERTY)
     else:
-        layer.setCustomProperty(PROPERTY, json.dumps(asdict(reading)))
+        values = {"bands": reading.bands, "stretch": reading.stretch, "nodata": reading.nodata}
+        also = {"second": to_json(reading.second)} if reading.second else {}
+        layer.setCustomProperty(PROPERTY, json.dumps({**values, **also}))
     reading_news.changed.emit()
 
 

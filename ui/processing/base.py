@@ -220,6 +220,14 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
             advanced=True,
         )
         self.add_nodata()
+        self.add(
+            QgsProcessingParameterRasterLayer("SECOND", tr("Second image"), optional=True),
+            tr(
+                "For models that read two images: another raster file of the same place, of any bands and resolution. "
+                "Bands calls its bands second:NAME."
+            ),
+            advanced=True,
+        )
 
     def add_nodata(self) -> None:
         """Add the parameter for the image's nodata value."""
@@ -237,13 +245,14 @@ class OrthomaskAlgorithm(QgsProcessingAlgorithm):
         """How the image is read.
 
         Raises:
-            OrthomaskError: the stretch is not a list of numbers.
+            OrthomaskError: the stretch is not a list of numbers, or the second image is not a file.
         """
+        second = self.parameterAsRasterLayer(parameters, "SECOND", context)
         bands, stretch = (self.parameterAsString(parameters, name, context) for name in ("BANDS", "STRETCH"))
         given = parameters.get("NODATA") is not None
         nodata = self.parameterAsDouble(parameters, "NODATA", context) if given else None
         names = tuple(name.strip() for name in bands.split(",") if name.strip())
-        return Reading(names, numbers_in(stretch), nodata)
+        return Reading(names, numbers_in(stretch), nodata, image_of(second) if second else None)
 
     def add_model(self) -> None:
         """Add the model, embedded or from a file."""

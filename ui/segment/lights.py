@@ -14,7 +14,8 @@ from ..toolkit.words import briefly, mark, tr
 
 LIGHT_PX = 14
 ASPECTS = (
-    mark("bands"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"), mark("memory"), mark("place"),
+    mark("bands"), mark("second image"), mark("pixel type"), mark("resolution"), mark("data"), mark("values"),
+    mark("memory"), mark("place"),
 )  # fmt: skip
 """The engine's names for its checks; the colours of its lights are below."""
 COLOURS = (mark("green"), mark("amber"), mark("red"))
@@ -126,6 +127,8 @@ class LightsView(QWidget):
             return tr("Treat {} as data again").format(briefly(self._nodata)), lambda: self.nodata_wanted.emit(None)
         if light.name == "bands" and light.level is not Level.GREEN:
             return tr("Choose bands…"), lambda: self.reading_wanted.emit(False)
+        if light.name == "second image":
+            return tr("Choose the second image…"), lambda: self.reading_wanted.emit(False)
         if light.name in ("pixel type", "values") and light.level is not Level.GREEN:
             return tr("Choose a stretch…"), lambda: self.reading_wanted.emit(True)
         return None

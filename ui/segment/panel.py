@@ -282,7 +282,7 @@ class SegmentPanel(QWidget):
         image, model = require_image(self.layer_chooser.image), self.model.model
         places = places_of(self.region.region, image.crs()) if is_rendered(image) else ()
         planned = planned_image(image, model.gsd_m if model else 0.0, places, OVERLAP_PX)
-        return read_as_chosen(planned, image, len(model.bands) if model else 0)
+        return read_as_chosen(planned, image, model.bands if model else ())
 
     def _missing(self) -> str:
         """What must still be chosen."""

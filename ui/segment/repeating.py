@@ -15,7 +15,7 @@ from ..client.engine_client import on_chosen_device
 from ..layers.images import is_drawn, is_rendered, pixels_of
 from ..layers.map_view import ImageChooser
 from ..layers.picture_client import FrozenRun
-from ..layers.reading import Reading, remember
+from ..layers.reading import Reading, remember, with_access
 from ..layers.sources import extent_region, image_of, is_file, picked_region
 from ..models.model_box import ModelBox
 from ..runs import folders as run_folders
@@ -85,20 +85,15 @@ def layer_of(image: Image) -> Optional[Layer]:
     return _rendered_layer(image) if image.rendered else _file_layer(image)
 
 
-def with_access(image: Image) -> Image:
-    """The image of a record, with what is needed to open it, such as a password, from the layer that shows it."""
-    known = next((found for found in _files() if found.path == image.path), image)
-    return replace(image, access=known.access)
-
-
 def require_file(image: Image) -> None:
     """Raise unless the image is where it was; URLs are not checked.
 
     Raises:
         OrthomaskError: it is gone.
     """
-    if _is_missing(image.path):
-        sentence = tr("The image “{}” no longer exists.").format(image.path)
+    missing = list(filter(_is_missing, image.paths))
+    if missing:
+        sentence = tr("The image “{}” no longer exists.").format(missing[0])
         remedy = tr("Put it back there, or repeat the run with another image.")
         raise OrthomaskError(ErrorCode.IMAGE_UNREADABLE, sentence, remedy)
 
@@ -110,7 +105,7 @@ def _fill_image(chooser: ImageChooser, image: Image, load: Load) -> Iterator[str
     if found is not None:
         chooser.setLayer(found)
         if isinstance(found, QgsRasterLayer) and not is_drawn(found):
-            remember(found, Reading(image.bands, image.stretch, image.nodata))
+            remember(found, Reading(image.bands, image.stretch, image.nodata, image.second))
     elif image.rendered is not None and image.rendered.name == chooser.map_name:
         chooser.choose_map()
         yield tr("The map is taken as it looks now; the run used {}.").format(image.rendered.source)
@@ -170,11 +165,6 @@ def _file_layer(image: Image) -> Optional[QgsRasterLayer]:
     files = [layer for layer in _layers() if isinstance(layer, QgsRasterLayer) and is_file(layer)]
     layers = [layer for layer in files if image_of(layer).path == image.path]
     return min(layers, key=lambda layer: image_of(layer).crs != image.crs, default=None)
-
-
-def _files() -> list[Image]:
-    """The files behind the project's layers."""
-    return [image_of(layer) for layer in _layers() if is_file(layer)]
 
 
 def _layers() -> list[Layer]:

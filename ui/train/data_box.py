@@ -176,7 +176,7 @@ class TrainingDataBox(QGroupBox):
             source = LabelSource(labels, class_field, mapping)
         image = require_image(self.image.image)
         truth = GroundTruth.of(image, [source], areas, rendering=self._rendering)
-        return FrozenLayers(image.name(), truth.read_as_chosen(image, self.reading.count), classes)
+        return FrozenLayers(image.name(), truth.read_as_chosen(image, self.reading.names), classes)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Refresh: labels and areas may have changed while hidden."""

@@ -42,6 +42,7 @@ NETWORKS = {
     "attention": UNetArguments(3, 3, widths=(8, 12, 16), blocks=1, detail=8, attention=True, separable=True),
     "light": UNetArguments(3, 3, widths=(8, 8), blocks=2, detail=8, finish=Finish.LIGHT, merges=1),
     "half": UNetArguments(3, 3, widths=(8, 8), blocks=1, detail=8, finish=Finish.HALF),
+    "second": UNetArguments(3, 3, widths=(8, 12, 16), blocks=1, detail=8, second_bands=1, second_scale=2),
     "lite": UNetArguments(3, 3, (8, 8, 8, 8, 8), detail=8, encoder=Encoder.EFFICIENTNET_LITE0),
 }
 

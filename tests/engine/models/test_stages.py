@@ -25,6 +25,7 @@ NETWORKS = {
     "residual": lambda: UNet(SMALL),
     "attention": lambda: UNet(UNetArguments(3, 2, (8, 16), attention=True)),
     "efficientnet": lambda: UNet(LITE),
+    "second": lambda: UNet(UNetArguments(3, 2, (8, 16, 24), blocks=1, second_bands=2, second_scale=2)),
     "ensemble": lambda: Ensemble([SMALL, LITE]),
 }
 
@@ -96,8 +97,9 @@ def test_a_network_deeper_than_its_window_is_drawn_on_a_larger_one() -> None:
     assert (drawn.window_px, drawn.stages[10].size_px) == (1024, 1)
 
 
-def test_the_picture_holds_each_stage_once() -> None:
-    (drawn,) = drawings([UNetArguments(3, 2, (8, 16, 24), attention=True)])
+@pytest.mark.parametrize("second", [0, 1])
+def test_the_picture_holds_each_stage_once(second: int) -> None:
+    (drawn,) = drawings([UNetArguments(3, 2, (8, 16, 24), attention=True, second_bands=second)])
     root = ElementTree.fromstring(drawn_as_svg(drawn))
     texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[::2] == list(drawn.shapes())

@@ -24,6 +24,13 @@ DECODERS = [
 ]
 
 
+SECOND = [
+    {"second_bands": 1},
+    {"second_bands": 2, "second_scale": 4, "finish": Finish.LIGHT, "attention": True},
+    {"second_bands": 1, "finish": Finish.HALF},
+]
+
+
 def lite(bands: int = 3, **decoder: object) -> UNet:
     return UNet(UNetArguments(bands, 2, (16, 16, 16, 16, 16), encoder=Encoder.EFFICIENTNET_LITE0, **decoder)).eval()
 
@@ -99,7 +106,7 @@ def test_every_decoder_gives_each_pixel_its_logits_and_loses_its_norms(build, de
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", [*DECODERS, *SECOND])
 @pytest.mark.parametrize("build", [lite, residual])
 def test_every_weight_of_every_decoder_learns(build, decoder):
     network = build(**decoder).train()
@@ -152,6 +159,36 @@ def test_a_bundle_keeps_the_decoder(tiny, tmp_path, decoder):
     assert opened.card.architecture == network.arguments
     with torch.inference_mode():
         torch.testing.assert_close(opened.model()(image), network(image), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("build", [lite, residual])
+@pytest.mark.parametrize("options", SECOND)
+def test_the_last_bands_count_by_their_means_alone(build, options):
+    """What changes within a block of `second_scale` pixels, and keeps its mean, is not seen; its mean is."""
+    torch.manual_seed(0)
+    network, image, scale = build(**options), torch.randn(1, 3, 64, 64), options.get("second_scale", 1)
+    swapped, brighter = image.clone(), image.clone()
+    swapped[:, -1, :scale, :scale] = image[:, -1, :scale, :scale].flip(0, 1)
+    brighter[:, -1, :scale, :scale] += 10
+    with torch.inference_mode():
+        torch.testing.assert_close(network(swapped), network(image))
+        assert (network(brighter) - network(image)).abs().max() > 1e-4
+
+
+def test_only_a_bundle_with_a_second_encoder_is_of_version_four(tiny, tmp_path):
+    card, network = bundle.load(str(tiny)).card, residual(second_bands=1).half().float()
+    path, image = tmp_path / "second.safetensors", torch.randn(1, 3, 32, 32)
+    bundle.save(path, network, dataclasses.replace(card, architecture=network.arguments))
+    opened = bundle.load(str(path))
+    assert described(path)["format"] == 4
+    assert not set(described(path)["architecture"]) & {"merges", "separable", "finish"}
+    assert opened.card.architecture == network.arguments
+    with torch.inference_mode():
+        torch.testing.assert_close(opened.model()(image), network(image), rtol=0, atol=0)
+    for wrong in ({"second_bands": 3}, {"second_bands": -1}, {"second_scale": 3}, {"second_scale": 8}):
+        unsound = dataclasses.replace(network.arguments, **wrong)
+        with pytest.raises(ValueError, match="networks"):
+            bundle.refuse_unsound(dataclasses.replace(card, architecture=unsound))
 
 
 def test_a_decoder_without_end_is_refused(tiny, tmp_path):

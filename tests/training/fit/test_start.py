@@ -35,6 +35,7 @@ def started(parent, material, tmp_path, **changes):
 
 RESIDUAL = UNetArguments(3, 2, widths=(16, 16), blocks=1)
 LITE = UNetArguments(3, 2, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
+SECOND = replace(RESIDUAL, second_bands=1, second_scale=2)
 
 
 def parent_with_history(folder, shape):
@@ -49,7 +50,7 @@ def parent_with_history(folder, shape):
     return bundle.load(str(parent.path))
 
 
-@pytest.mark.parametrize("shape", [RESIDUAL, LITE])
+@pytest.mark.parametrize("shape", [RESIDUAL, LITE, SECOND])
 def test_the_same_pixels_give_the_same_whatever_normalises_them(shape, tmp_path):
     parent = parent_with_history(tmp_path, shape)
     card, network, warnings = started(parent, material_of(("red", "green", "blue"), values=(60, 140)), tmp_path)

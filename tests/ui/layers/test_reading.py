@@ -90,8 +90,8 @@ def test_it_is_remembered_with_the_project_and_shown_in_every_panel(box, image, 
 def test_a_model_of_other_bands_is_not_given_them(box, image):
     choose(box.bands[0], 4)
     file = Image(image.source())
-    assert read_as_chosen(file, image, 3).bands == ("4", "2", "3")
-    assert read_as_chosen(file, image, 4) == file
+    assert read_as_chosen(file, image, RGB).bands == ("4", "2", "3")
+    assert read_as_chosen(file, image, (*RGB, "nir")) == file
     box.set_bands((*RGB, "nir"))
     assert [combo.currentText() for combo in box.bands] == ["automatic"] * 4
 
@@ -138,8 +138,71 @@ def test_a_property_that_cannot_be_read_counts_as_none(image, stored):
 
 def test_labels_and_trainings_get_it_too(image, tmp_path):
     remember(image, Reading(("3", "2", "1"), (0, 100), 9.0))
-    truth = GroundTruth.of(image, [LabelSource(image)]).read_as_chosen(image, 3)
+    truth = GroundTruth.of(image, [LabelSource(image)]).read_as_chosen(image, RGB)
     assert (truth.image.bands, truth.image.stretch, truth.image.nodata) == (("3", "2", "1"), (0, 100), 9.0)
+
+
+TWO = (*RGB, "second:height")
+
+
+@pytest.fixture
+def second(image, tmp_path):
+    path = write_raster(tmp_path / "height.tif", [5, 70])
+    return QgsProject.instance().addMapLayer(QgsRasterLayer(path, "height"))
+
+
+def choose_second(box, layer):
+    box.second.setLayer(layer)
+    box.second.activated.emit(box.second.currentIndex())
+
+
+def test_a_second_image_is_offered_where_the_model_reads_two(box, image, second):
+    assert box.second.isHidden(), "a model of one image"
+    box.set_bands(TWO)
+    assert not box.second.isHidden()
+    assert box.focus_on(stretch=False) is box.second, "it is still to choose"
+    choose_second(box, second)
+    assert reading_of(image) == Reading(second=Image(second.source()))
+    assert box.focus_on(stretch=False) is box.bands[0]
+    file = Image(image.source())
+    assert read_as_chosen(file, image, TWO).second == Image(second.source())
+    assert read_as_chosen(file, image, RGB) == file, "not for a model that reads one"
+    box.set_bands(RGB)
+    box.nodata.setText("7")
+    QTest.keyClick(box.nodata, Qt.Key.Key_Return)
+    box.set_bands(TWO)
+    assert reading_of(image) == Reading(nodata=7, second=Image(second.source())), "a model of one image leaves it there"
+    choose_second(box, None)
+    assert reading_of(image) == Reading(nodata=7)
+
+
+def test_bands_of_the_second_image_are_chosen_from_it(box, image, second):
+    box.set_bands(TWO)
+    choose_second(box, second)
+    box.show_taken((3, 2, 1, 6))
+    assert [combo.currentText() for combo in box.bands] == [f"{n} (automatic)" for n in (3, 2, 1, 2)]
+    choose(box.bands[3], 1)
+    assert reading_of(image).bands == ("3", "2", "1", "second:1")
+    assert [combo.currentBand() for combo in box.bands] == [3, 2, 1, 1]
+    choose(box.stretch, SHOWN)
+    assert len(reading_of(image).stretch) == 8
+    assert reading_of(image).second == Image(second.source())
+
+
+def test_without_a_model_all_bands_of_the_second_image_are_read(box, image, second):
+    box.set_bands(())
+    choose_second(box, second)
+    assert box.names == ("1", "2", "3", "second:1", "second:2")
+    assert read_as_chosen(Image(image.source()), image, box.names).second == Image(second.source())
+
+
+def test_a_second_image_without_its_layer_is_shown_by_its_path(box, image, second):
+    box.set_bands(TWO)
+    choose_second(box, second)
+    path = second.source()
+    QgsProject.instance().removeMapLayer(second.id())
+    box.set_image(image)
+    assert (box.second.currentText(), reading_of(image).second) == (path, Image(path))
 
 
 def test_the_dock_sends_what_is_chosen(dock, engine, layer):

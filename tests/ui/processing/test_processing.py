@@ -23,7 +23,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
-from scene import CRS, LEFT, TOP, Watcher, wait_until
+from scene import CRS, LEFT, TOP, Watcher, wait_until, write_raster
 
 from orthomask.ui.layers.reading import Reading, remember
 from orthomask.ui.models import own_models
@@ -287,6 +287,13 @@ def test_bands_and_a_stretch_can_be_chosen(provider, layer, engine, tmp_path):
     assert (asked["bands"], asked["stretch"], asked.get("nodata")) == (["2", "1", "red"], [200, 3000], None)
     assert "not a list of numbers" in complaint(tmp_path, layer, STRETCH="all")
     assert "low and high values" in complaint(tmp_path, layer, STRETCH="5")
+
+
+def test_a_second_image_is_read_too(provider, layer, engine, tmp_path):
+    path = write_raster(tmp_path / "second.tif", [1, 2])
+    processing.run("orthomask:check", {"IMAGE": layer, "SECOND": path, "BANDS": "1, second:2"})
+    asked = engine.asked("check")[-1]["image"]
+    assert (asked["second"]["path"], asked["bands"]) == (path, ["1", "second:2"])
 
 
 def bundle(path, gsd_m=0.2):

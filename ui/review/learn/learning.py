@@ -33,10 +33,11 @@ from ....protocol.matching import finds_any, fitted
 from ...client.engine_client import EngineClient, Feedback
 from ...label.project import CLASS_FIELD, LabelProject
 from ...label.sources import FrozenAreas, GroundTruth, LabelSource, Rendering
+from ...layers.reading import with_access
 from ...models.own_models import bands_of, base_of, classes_of, gsd_of
 from ...runs.folders import new_folder
 from ...runs.results import Run
-from ...segment.repeating import Layer, layer_of, require_file, with_access
+from ...segment.repeating import Layer, layer_of, require_file
 from ...toolkit.settings import DEVICE, LEARNING
 from ...toolkit.words import tr
 from ...train.data import DATA_DIR, FrozenLayers
@@ -196,7 +197,7 @@ def truth_on(image: Image, project: LabelProject, mapping: tuple[ClassValue, ...
         return GroundTruth(image, (source.freeze(),), FrozenAreas.of(project.areas))
     layer, rendering = rendered_layer(image), Rendering(gsd_of(model), OVERLAP_PX)
     truth = GroundTruth.of(layer, [source], project.areas, rendering=rendering)
-    return truth.read_as_chosen(layer, len(bands_of(model)))
+    return truth.read_as_chosen(layer, bands_of(model))
 
 
 def rendered_layer(image: Image) -> Layer:

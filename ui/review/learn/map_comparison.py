@@ -83,7 +83,7 @@ def _frozen(request: PredictRequest) -> FrozenRun:
     layer = rendered_layer(image)
     region = picked_region(request.region) if request.region else None
     picture = planned(layer, gsd_of(request.model), places_of(region, layer.crs()), OVERLAP_PX)
-    picture = frozen(read_as_chosen(picture, layer, len(bands_of(request.model))))
+    picture = frozen(read_as_chosen(picture, layer, bands_of(request.model)))
     key = picture.key if isinstance(picture, Picture) else picture
     return FrozenRun(replace(request, image=key), picture)
 
