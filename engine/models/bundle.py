@@ -28,6 +28,7 @@ from ...protocol import (
     ClassInfo,
     Encoder,
     ErrorCode,
+    Finish,
     ModelsRequest,
     ModelsResult,
     ModelSummary,
@@ -39,21 +40,26 @@ from ...protocol.words import mark, tr
 from ..files import is_meant
 from ..progress import Progress
 from ..shortage import out_of_memory
-from . import efficientnet
+from . import efficientnet, operations
 from .graphs import TENSOR, Graph, GraphNetwork
 from .mlm import mlm
 from .stages import drawings
 from .unet import Ensemble, UNet, UNetArguments
 
-FIRST, FORMAT = 1, 3
+FIRST, FORMAT = 1, 4
 """Versions of the metadata: the first one, and the highest that is read; a bundle with a higher one is refused."""
 LATER = {
     field.name: field.default for field in fields(UNetArguments) if field.name in ("merges", "separable", "finish")
 }
-"""Arguments of a network that only version 2 can name, and their values in version 1; version 3 has ONNX graphs."""
+"""Arguments of a network that only version 2 can name, and their values in version 1.
+
+Version 3 has ONNX graphs, version 4 stages that another library describes.
+"""
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
 """Metadata that holds the SHA-256 of the whole file, computed with zeros in its place."""
+IMPORTED = "imported"
+"""Entry of the training summary of a model that came from elsewhere."""
 MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
 """Of a network: building one from a damaged description must terminate."""
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
@@ -107,6 +113,11 @@ class Card:
     statistics: tuple[tuple[BandStatistics, ...], ...] = ()
     graph: Optional[Graph] = None
     format: int = FIRST
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the bands' statistics are those of the training images; else they only normalise."""
+        return self.graph.is_measured if self.graph else IMPORTED not in self.training
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,11 +228,15 @@ def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatist
 
 def save(path: Path, network: UNet | Ensemble, card: Card) -> None:
     """Write a bundle with fp16 weights, atomically."""
-    weights = {
-        name: tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu()
-        for name, tensor in network.state_dict().items()
-    }
-    write(path, weights, card)
+    write(path, {name: _halved(tensor.detach().cpu()) for name, tensor in network.state_dict().items()}, card)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """A tensor as fp16, unless it holds whole numbers, or some that are too large."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half().contiguous()
+    return tensor.contiguous() if (half.isinf() & tensor.isfinite()).any() else half
 
 
 def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
@@ -240,11 +255,12 @@ def described(card: Card) -> dict[str, Any]:
         if not data[name]:
             del data[name]
     networks = [data["architecture"], *data.get("members", [])]
-    later = any(network[name] != value for network in networks for name, value in LATER.items())
-    for network in networks if not later else ():
-        for name in LATER:
+    foreign = any(network["foreign"] for network in networks)
+    later = foreign or any(network[name] != value for network in networks for name, value in LATER.items())
+    for network in networks:
+        for name in (*(() if later else LATER), *(() if foreign else ("foreign",))):
             del network[name]
-    return {**data, "format": 3 if card.graph else 2 if later else FIRST}
+    return {**data, "format": 4 if foreign else 3 if card.graph else 2 if later else FIRST}
 
 
 def _resealed(content: bytes, old: str, new: str) -> bytes:
@@ -356,15 +372,24 @@ def refuse_unsound(card: Card) -> None:
 def _is_sound(card: Card, network: UNetArguments) -> bool:
     widths = (network.detail, *network.widths)
     fits = network.bands == len(card.bands) and network.classes == len(card.classes) + 1
-    levels = network.encoder is Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS)
     return (
         fits
-        and levels
+        and _is_sound_encoder(network)
         and 1 < len(widths) <= MOST_LEVELS
         and all(0 < width <= MOST_WIDTH for width in widths)
         and (0 < network.blocks <= MOST_BLOCKS)
         and (0 < network.merges <= MOST_BLOCKS)
     )
+
+
+def _is_sound_encoder(network: UNetArguments) -> bool:
+    if network.foreign:
+        operations.refuse_unsound(network.foreign, network.bands, network.classes)
+        levels = len(network.widths) == len(network.foreign.widths)
+        own = network.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0)
+        return levels and not own and (not network.foreign.decoder or network.finish is Finish.FULL)
+    levels = network.encoder == Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS)
+    return levels and network.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0)
 
 
 def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:

@@ -69,15 +69,18 @@ def _framework(card: Card) -> dict[str, Any]:
             "mlm:hyperparameters": hyperparameters,
         }
     networks = card.members or (card.architecture,)
+    described = [asdict(network) for network in networks]
+    for network in described:
+        del network["foreign"]  # the card has it
     with torch.device("meta"):
         parameters = sum(parameter.numel() for network in map(UNet, networks) for parameter in network.parameters())
     members = {
-        "members": [asdict(member) for member in card.members],
+        "members": described,
         "statistics": [[asdict(band) for band in bands] for bands in card.statistics],
     }
     return {
         "mlm:framework": "pytorch",
         "mlm:framework_version": torch.__version__.split("+")[0],
         "mlm:total_parameters": parameters,
-        "mlm:hyperparameters": members if card.members else asdict(card.architecture),
+        "mlm:hyperparameters": members if card.members else described[0],
     }

@@ -1,6 +1,7 @@
 """A family of U-Nets (Ronneberger et al. 2015) for any bands and classes.
 
-The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there are ImageNet weights.
+The encoder is residual (He et al. 2016), EfficientNet-Lite0, for which there are ImageNet weights, or one that another
+library describes (`operations`), which may describe the decoder, too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch.nn import functional
 
 from ...protocol import Encoder, Finish
 from . import efficientnet
+from .operations import Foreign, Operations
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,15 @@ class UNetArguments:
         bands: channels of the image.
         classes: channels of the logits, background included.
         widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
-            EfficientNet-Lite0 has its own inside the encoder, and five levels.
+            Other encoders than the residual one have their own inside, and a fixed number of levels.
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
+        encoder: one of `Encoder`, or the name of what `foreign` describes.
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
+        foreign: the stages that another library describes; None if there are none.
     """
 
     bands: int
@@ -41,15 +46,21 @@ class UNetArguments:
     blocks: int = 2
     detail: int = 16
     attention: bool = False
-    encoder: Encoder = Encoder.RESIDUAL
+    encoder: str = Encoder.RESIDUAL
     merges: int = 2
     separable: bool = False
     finish: Finish = Finish.FULL
+    foreign: Optional[Foreign] = None
 
     @property
     def divisor(self) -> int:
         """Height and width of the input must be multiples of this, in pixels."""
-        return int(2 ** len(self.widths))
+        return self.foreign.divisor if self.foreign else int(2 ** len(self.widths))
+
+    @property
+    def reduction(self) -> int:
+        """How much coarser than the image the first level is."""
+        return self.foreign.reduction if self.foreign else 2
 
 
 class UNet(nn.Module):
@@ -57,19 +68,18 @@ class UNet(nn.Module):
 
     def __init__(self, arguments: UNetArguments) -> None:
         super().__init__()
-        self.arguments = arguments
+        self.arguments, foreign = arguments, arguments.foreign
         widths = (arguments.detail, *arguments.widths)
         self.stem: nn.Module = _convolution(arguments.bands, widths[0])
-        if arguments.encoder is Encoder.EFFICIENTNET_LITE0:
-            narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
-            self.encoder = efficientnet.stages(arguments.bands, narrowing)
-            skips: tuple[int, ...] = (arguments.detail, *efficientnet.WIDTHS[:-1])
-            if arguments.finish is Finish.HALF:
-                self.stem = nn.Identity()  # nothing reads it
-        else:
-            self.encoder = _residual_stages(widths, arguments.blocks)
-            skips = widths[:-1]
-        self.decoder = _decoder(widths, skips, arguments)
+        if foreign and foreign.decoder:
+            self.stem, self.encoder = nn.Identity(), nn.ModuleList(map(Operations, foreign.encoder))
+            self.decoder = nn.ModuleList(Operations(parts, given=2) for parts in foreign.decoder)
+            self.head: nn.Module = Operations(foreign.head)
+            return
+        self.encoder, inner = _encoder(arguments)
+        if arguments.finish is Finish.HALF and arguments.encoder != Encoder.RESIDUAL:
+            self.stem = nn.Identity()  # nothing reads it
+        self.decoder = _decoder(widths, (arguments.detail, *inner[:-1]), arguments)
         self.head = nn.Conv2d(widths[arguments.finish is Finish.HALF], arguments.classes, kernel_size=1)
 
     @property
@@ -87,8 +97,9 @@ class UNet(nn.Module):
         return self._enlarged(self._decoded(image))
 
     def _enlarged(self, x: Tensor) -> Tensor:
-        half = self.arguments.finish is Finish.HALF
-        return functional.interpolate(x, scale_factor=2.0, mode="bilinear") if half else x
+        if self.arguments.finish is not Finish.HALF:
+            return x
+        return functional.interpolate(x, scale_factor=float(self.arguments.reduction), mode="bilinear")
 
     def _decoded(self, image: Tensor) -> Tensor:
         levels = self._levels(image)
@@ -104,7 +115,7 @@ class UNet(nn.Module):
     def _levels(self, image: Tensor) -> list[Tensor]:
         """The image's features at each level, the finest first."""
         levels = [self.stem(image)]
-        x = image if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0]
+        x = levels[0] if self.arguments.encoder == Encoder.RESIDUAL else image
         for stage in self.encoder:
             x = stage(x)
             levels.append(x)
@@ -164,6 +175,19 @@ class _Change(nn.Module):
         return changed
 
 
+def _encoder(arguments: UNetArguments) -> tuple[nn.ModuleList, tuple[int, ...]]:
+    """The stages of an encoder, and the channels that each gives; the coarsest are narrowed to the decoder's."""
+    coarsest, foreign = arguments.widths[-1], arguments.foreign
+    if foreign:
+        stages = [Operations(parts) for parts in foreign.encoder]
+        narrowing = _convolution(foreign.widths[-1], coarsest, kernel=1)
+        return nn.ModuleList([*stages[:-1], nn.Sequential(stages[-1], narrowing)]), foreign.widths
+    if arguments.encoder == Encoder.EFFICIENTNET_LITE0:
+        narrowing = _convolution(efficientnet.WIDTHS[-1], coarsest, kernel=1)
+        return efficientnet.stages(arguments.bands, narrowing), efficientnet.WIDTHS
+    return _residual_stages((arguments.detail, *arguments.widths), arguments.blocks), arguments.widths
+
+
 def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
     return nn.ModuleList(
         nn.Sequential(_Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(blocks - 1)))
@@ -172,13 +196,14 @@ def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
 
 
 def _decoder(widths: Sequence[int], skips: Sequence[int], arguments: UNetArguments) -> nn.ModuleList:
-    """The modules that double the resolution, the coarsest first."""
-    levels = [(coarse, skip, fine) for (fine, coarse), skip in zip(pairwise(widths), skips)]
+    """The modules that double the resolution, the coarsest first; the last one makes it the image's."""
+    factors = (arguments.reduction, *[2] * len(arguments.widths))
+    levels = [(coarse, skip, fine, factor) for (fine, coarse), skip, factor in zip(pairwise(widths), skips, factors)]
     ups: list[nn.Module] = []
     if arguments.finish is not Finish.FULL:
-        coarse, _, fine = levels.pop(0)
-        ups += [_Finish(coarse, fine)] if arguments.finish is Finish.LIGHT else []
-    ups += [_Up(coarse, skip, fine, arguments) for coarse, skip, fine in levels]
+        coarse, _, fine, factor = levels.pop(0)
+        ups += [_Finish(coarse, fine, factor)] if arguments.finish is Finish.LIGHT else []
+    ups += [_Up(coarse, skip, fine, factor, arguments) for coarse, skip, fine, factor in levels]
     return nn.ModuleList(reversed(ups))
 
 
@@ -200,10 +225,11 @@ class _Residual(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles the resolution and merges the encoder's features of that level."""
+    """Raises the resolution by a factor and merges the encoder's features of that level."""
 
-    def __init__(self, coarse: int, skip: int, fine: int, arguments: UNetArguments) -> None:
+    def __init__(self, coarse: int, skip: int, fine: int, factor: int, arguments: UNetArguments) -> None:
         super().__init__()
+        self._factor = float(factor)
         self.reduce = _convolution(coarse, fine, kernel=1)
         self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if arguments.attention else None
         convolution = _separable if arguments.separable else _convolution
@@ -211,7 +237,7 @@ class _Up(nn.Module):
         self.merge = nn.Sequential(*(convolution(before, after) for before, after in pairwise(widths)))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
+        x = functional.interpolate(self.reduce(x), scale_factor=self._factor, mode="nearest")
         if self.gate is not None:
             skip = skip * self.gate(torch.cat([x, skip], dim=1))
         merged: Tensor = self.merge(torch.cat([x, skip], dim=1))
@@ -219,14 +245,15 @@ class _Up(nn.Module):
 
 
 class _Finish(nn.Module):
-    """Doubles the resolution and adds the image's details, which the coarse features let through or hold back."""
+    """Raises the resolution by a factor and adds the image's details: coarse features let them through or hold back."""
 
-    def __init__(self, coarse: int, fine: int) -> None:
+    def __init__(self, coarse: int, fine: int, factor: int) -> None:
         super().__init__()
+        self._factor = float(factor)
         self.reduce = _convolution(coarse, fine, kernel=1)[:2]
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return functional.relu(functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest") + skip)
+        return functional.relu(functional.interpolate(self.reduce(x), scale_factor=self._factor, mode="nearest") + skip)
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
