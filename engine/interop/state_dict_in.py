@@ -26,7 +26,7 @@ from ..outputs import writing
 from ..progress import Progress
 from . import state_dicts, traced
 from .imported_card import bands_of, classes_of, gsd_of, plain
-from .traced import Untraceable
+from .traced_steps import Untraceable
 
 HEAD = "segmentation_head.0"
 WIDTH = re.compile(r"decoder\.blocks\.(\d+)\.conv1\.0\.weight")

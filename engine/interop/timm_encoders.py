@@ -7,6 +7,7 @@ off by default there, and left out here.
 from __future__ import annotations
 
 import functools
+import logging
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ...protocol.words import tr
 from ..models import operations
 from ..models.operations import Foreign
 from . import state_dicts, traced
-from .traced import Untraceable
+from .traced_steps import Untraceable
 
 CHANNELS = 3
 """Bands of the published weights."""
@@ -76,7 +77,9 @@ def _module(encoder: str, bands: int, tensors: dict[str, Tensor] | None = None) 
             tr("timm {} does not know the encoder “{}”.").format(timm.__version__, name),
             tr("Use one of those that timm.list_models() names."),
         )
-    loaded = {} if tensors is None else {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": tensors}}
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of the classifier, which is left out
+    overlay = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": tensors}}
+    loaded: dict[str, Any] = overlay if tensors else {}
     try:
         module: nn.Module = timm.create_model(name, features_only=True, in_chans=bands, **loaded)
     except (RuntimeError, AttributeError, AssertionError, ValueError, TypeError) as error:

@@ -383,13 +383,12 @@ def _is_sound(card: Card, network: UNetArguments) -> bool:
 
 
 def _is_sound_encoder(network: UNetArguments) -> bool:
-    if network.foreign:
-        operations.refuse_unsound(network.foreign, network.bands, network.classes)
-        levels = len(network.widths) == len(network.foreign.widths)
-        own = network.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0)
-        return levels and not own and (not network.foreign.decoder or network.finish is Finish.FULL)
-    levels = network.encoder == Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS)
-    return levels and network.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0)
+    own, foreign = network.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0), network.foreign
+    if not foreign:
+        return own and (network.encoder == Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS))
+    operations.refuse_unsound(foreign, network.bands, network.classes)
+    fits = len(network.widths) == len(foreign.widths) and (not foreign.decoder or network.finish is Finish.FULL)
+    return fits and not own
 
 
 def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:

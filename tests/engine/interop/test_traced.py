@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from orthomask.engine.interop import onnx_operations, traced
 from orthomask.engine.interop.onnx_graph import _Writer
-from orthomask.engine.interop.traced import Untraceable
+from orthomask.engine.interop.traced_steps import Untraceable
 from orthomask.engine.models import graphs
 from orthomask.engine.models.operations import KINDS, Operations
 
