@@ -78,23 +78,21 @@ class Foreign:
 
     def adapted(self, bands: int, classes: int) -> Foreign:
         """The same for other bands, and, if the head is not ours, for other classes."""
-        encoder = (_with_number(self.encoder[0], 0, bands), *self.encoder[1:])
-        head = _with_number(self.head[::-1], 1, classes, last=True)[::-1] if self.head else ()
-        return replace(self, encoder=encoder, head=head)
+        encoder = (_with_number(self.encoder[0], 0, 0, bands), *self.encoder[1:])
+        return replace(self, encoder=encoder, head=_with_number(self.head, -1, 1, classes))
 
 
-def _with_number(parts: Sequence[Part], place: int, number: int, *, last: bool = False) -> tuple[Part, ...]:
-    """Parts whose first convolution (of a part, the last one) has another number."""
-    changed = list(parts)
-    for index, part in enumerate(parts):
-        kinds = [step.kind for step in (part.steps[::-1] if last else part.steps)]
-        if "convolution" in kinds:
-            found = len(kinds) - 1 - kinds.index("convolution") if last else kinds.index("convolution")
-            numbers = list(part.steps[found].numbers)
-            numbers[place] = float(number)
-            step = Step("convolution", tuple(numbers))
-            changed[index] = replace(part, steps=(*part.steps[:found], step, *part.steps[found + 1 :]))
-            break
+def _with_number(parts: Sequence[Part], which: int, place: int, number: int) -> tuple[Part, ...]:
+    """Parts of which a convolution, the first (0) or the last one (-1), has another number."""
+    found = [(n, m) for n, part in enumerate(parts) for m, step in enumerate(part.steps) if step.kind == "convolution"]
+    if not found:
+        return tuple(parts)
+    changed, (index, position) = list(parts), found[which]
+    steps = list(parts[index].steps)
+    numbers = list(steps[position].numbers)
+    numbers[place] = float(number)
+    steps[position] = replace(steps[position], numbers=tuple(numbers))
+    changed[index] = replace(parts[index], steps=tuple(steps))
     return tuple(changed)
 
 

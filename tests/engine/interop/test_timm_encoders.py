@@ -22,8 +22,8 @@ from orthomask.engine.models.unet import UNet, UNetArguments
 from orthomask.engine.progress import Progress
 from orthomask.protocol import ErrorCode, ExportModelRequest, Finish, Network, OrthomaskError
 
-ENCODERS = ("resnet10t", "mobilenetv3_small_050", "convnext_atto")
-"""With pooling, gates, and norms over channels from 1/4 on; other operations: `test_traced.py`."""
+ENCODERS = ("resnet10t", "convnext_atto")
+"""With pooling, and with norms over channels from 1/4 on; other operations: `test_traced.py`."""
 
 
 @functools.cache
@@ -139,32 +139,30 @@ def test_names_and_weights_are_checked_before_anything_is_read(encoder: str, wei
 
 def test_weights_are_taken_from_a_file_and_adapted_to_the_bands(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    published = unsettled(timm.create_model("mobilenetv3_small_050")).state_dict()  # with the classifier
+    published = unsettled(timm.create_model("resnet10t")).state_dict()  # with the classifier
     torch.save({"state_dict": published}, tmp_path / "w.pth")
     image = torch.randn(1, 4, 64, 64)
     wanted = timm.create_model(
-        "mobilenetv3_small_050", features_only=True, in_chans=4, pretrained=True,
+        "resnet10t", features_only=True, in_chans=4, pretrained=True,
         pretrained_cfg_overlay={"file": str(tmp_path / "w.pth")},
     ).eval()(image)  # fmt: skip
-    network = unet("mobilenetv3_small_050").eval()
-    tensors = timm_encoders.weights("timm/mobilenetv3_small_050", 4, str(tmp_path / "w.pth"))
+    network = unet("resnet10t").eval()
+    tensors = timm_encoders.weights("timm/resnet10t", 4, str(tmp_path / "w.pth"))
     network.encoder.load_state_dict(tensors, strict=False)
     torch.testing.assert_close(network.encoder[0](image), wanted[0], atol=1e-5, rtol=1e-5)
 
 
 def test_weights_for_just_these_bands_are_taken_as_they_are(tmp_path: Path) -> None:
-    eight = timm.create_model("mobilenetv3_small_050", in_chans=8).state_dict()
+    eight = timm.create_model("resnet10t", in_chans=8).state_dict()
     safetensors.torch.save_file(eight, tmp_path / "8.safetensors")
-    kept = timm_encoders._read("timm/mobilenetv3_small_050", 8, str(tmp_path / "8.safetensors"))
-    assert torch.equal(kept["conv_stem.weight"], eight["conv_stem.weight"])
+    kept = timm_encoders._read("timm/resnet10t", 8, str(tmp_path / "8.safetensors"))
+    assert torch.equal(kept["conv1.0.weight"], eight["conv1.0.weight"])
 
 
 def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file(timm.create_model("regnety_002").state_dict(), tmp_path / "w.safetensors")
-    said = refusal("timm/mobilenetv3_small_050", source=str(tmp_path / "w.safetensors")).sentence
-    assert said == (
-        "“w.safetensors” does not hold the weights of timm/mobilenetv3_small_050: it has no tensor “conv_stem.weight”."
-    )
+    said = refusal("timm/resnet10t", source=str(tmp_path / "w.safetensors")).sentence
+    assert said == ("“w.safetensors” does not hold the weights of timm/resnet10t: it has no tensor “conv1.0.weight”.")
 
 
 def test_weights_that_timm_has_stored_are_found_without_network(
@@ -173,15 +171,15 @@ def test_weights_that_timm_has_stored_are_found_without_network(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert "has not stored the weights of “mobilenetv3_small_050”" in refusal(
-        "timm/mobilenetv3_small_050", source="cache"
+    assert "has not stored the weights of “resnet10t”" in refusal(
+        "timm/resnet10t", source="cache"
     ).sentence  # fmt: skip
-    model = tmp_path / f"models--{timm.get_pretrained_cfg('mobilenetv3_small_050').hf_hub_id.replace('/', '--')}"
+    model = tmp_path / f"models--{timm.get_pretrained_cfg('resnet10t').hf_hub_id.replace('/', '--')}"
     (model / "refs").mkdir(parents=True)
     (model / "refs" / "main").write_text("1" * 40)
     snapshot = model / "snapshots" / ("1" * 40)
     snapshot.mkdir(parents=True)
-    published = timm.create_model("mobilenetv3_small_050").state_dict()
+    published = timm.create_model("resnet10t").state_dict()
     safetensors.torch.save_file(published, snapshot / "model.safetensors")
-    found = timm_encoders._read("timm/mobilenetv3_small_050", 3, "cache")
-    assert torch.equal(found["conv_stem.weight"], published["conv_stem.weight"])
+    found = timm_encoders._read("timm/resnet10t", 3, "cache")
+    assert torch.equal(found["conv1.0.weight"], published["conv1.0.weight"])
