@@ -83,7 +83,7 @@ def _module(encoder: str, bands: int, tensors: dict[str, Tensor] | None = None) 
     try:
         module: nn.Module = timm.create_model(name, features_only=True, in_chans=bands, **loaded)
     except (RuntimeError, AttributeError, AssertionError, ValueError, TypeError) as error:
-        raise _unfit(encoder, tr("it has no features at several resolutions"), str(error)) from error
+        raise _unfit(encoder, tr("timm cannot make it with features at several resolutions"), str(error)) from error
     return module.eval()
 
 
