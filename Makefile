@@ -83,10 +83,15 @@ demo: setup
 
 test: test-engine test-training test-qgis test-page
 
-test-engine: setup
+# Libraries whose networks can be taken over, for the tests; they use the engine's PyTorch.
+.venv/foreign/.ready: requirements/foreign.lock $(ENGINE)/.ready
+	@$(ENGINE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/foreign -r $<
+	@touch $@
+
+test-engine: setup .venv/foreign/.ready
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/engine
 
-test-training: setup
+test-training: setup .venv/foreign/.ready
 	$(ENGINE)/bin/python -m pytest --hypothesis-profile=ci tests/training
 
 # The computing tests, again as on an older CPU: without AVX, and so without bf16.

@@ -48,7 +48,7 @@ CAPABILITIES = {
     "copy_model": "engine.models.copies",
     "ensemble": "engine.models.ensemble",
     "onnx": "engine.interop.onnx_facts",
-    "import_model": "engine.interop.onnx_in",
+    "import_model": "engine.interop.imports",
     "export_model": "engine.interop.onnx_out",
     "project": "training.truth.project",
     "areas": "training.truth.areas",

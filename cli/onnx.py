@@ -1,4 +1,4 @@
-"""Commands that write models as ONNX files and make models of such files."""
+"""Commands that write models as ONNX files and make models of such files, or of PyTorch's weights."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def export_model(model: str, path: str, side_px: int, overwrite: bool, as_json: 
 
 
 _said = [
+    click.option("--architecture", default="", help="Of a file with weights: unet, as in segmentation_models_pytorch."),
+    click.option("--encoder", default="", help="Of a file with weights: its encoder, such as resnet34."),
     click.option("--title", default="", help="Title in the list of models."),
     click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, if the file does not say."),
     click.option(
@@ -54,18 +56,20 @@ _said = [
 @_overwrite_option
 @json_option
 def import_model(
-    file: str, out: str, title: str, gsd_m: float | None, classes: str, bands: str, mean: str, std: str, head: int,
-    threshold: float | None, dtype: str | None, licence: str, attribution: str, overwrite: bool, as_json: bool,
+    file: str, out: str, architecture: str, encoder: str, title: str, gsd_m: float | None, classes: str, bands: str,
+    mean: str, std: str, head: int, threshold: float | None, dtype: str | None, licence: str, attribution: str,
+    overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Make a model of an ONNX FILE, such as one for Deepness. It runs like any other, but cannot be trained.
+    """Make a model of an ONNX FILE, such as one for Deepness, or of a FILE with a PyTorch U-Net's weights.
 
-    Resolution, classes and normalisation come from the file's metadata, unless given.
+    An ONNX model runs like any other, but cannot be trained; resolution, classes and normalisation come from the file's
+    metadata, unless given. Weights need --architecture, --encoder, --gsd and --classes, and can be trained further.
     """
 
     def request() -> ImportModelRequest:
         return ImportModelRequest(
             file, out, title, gsd_m, listed(classes), listed(bands), numbers(mean, "--mean"), numbers(std, "--std"),
-            head, threshold, dtype or "", licence, attribution, _existing(overwrite),
+            head, threshold, dtype or "", licence, attribution, _existing(overwrite), architecture, encoder,
         )  # fmt: skip
 
     run("import_model", request, as_json, _say_imported)

@@ -258,7 +258,7 @@ def _valid_pixels(reader: Reader, corners: Iterable[Sequence[float]], width: int
 
 
 def _comparison(pixels: np.ndarray, bundle: Bundle) -> Light:
-    if bundle.card.graph is None or bundle.card.graph.is_measured:
+    if bundle.card.is_measured:
         return _distribution(pixels, bundle.card.bands)
     words = tr("The imported model does not say how bright its training images were: try a small region first.")
     return Light("values", Level.AMBER, words)

@@ -168,6 +168,7 @@ from .publishing import (
 )
 from .training import (
     FINE_TUNING,
+    TIMM_CACHE,
     Augmentation,
     Decay,
     Encoder,
@@ -229,6 +230,7 @@ __all__ = [
     "SIZES",
     "SOURCES_TABLE",
     "SPECK_PX",
+    "TIMM_CACHE",
     "UNCERTAINTY_FILE",
     "UNKNOWN",
     "WINDOW_PX",

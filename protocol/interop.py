@@ -1,4 +1,4 @@
-"""Models to and from ONNX files, with the metadata that the QGIS plugin Deepness reads and writes."""
+"""Models to and from ONNX files, as the QGIS plugin Deepness reads and writes them, and from PyTorch's weights."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ LARGEST_SIDE_PX = 4096
 """Height and width of an ONNX graph's image."""
 BACKGROUND_NAMES = ("background", "_background", "none", "nothing", "other", "others", "unlabeled", "unlabelled", "")
 """Names of a first channel that is no class."""
+ARCHITECTURES = ("unet",)
+"""Of which the weights alone can be imported."""
+WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""How the names of files with weights end."""
 PIXEL_TYPES = ("uint8", "uint16", "int16", "float32")
 """Of the images that an imported model can be for."""
 
@@ -104,16 +108,20 @@ def is_named(channels: int, names: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class ImportModelRequest:
-    """Make a bundle of an ONNX file. What is not given here is taken from the file's metadata.
+    """Make a bundle of an ONNX file, or of the weights of a U-Net of segmentation_models_pytorch.
+
+    What is not given here is taken from an ONNX file's metadata; a file with weights has none.
 
     Attributes:
-        path: of the ONNX file.
+        path: of the ONNX file, or of the weights: a safetensors file, or one of PyTorch that holds nothing else.
         output_path: of the bundle.
         gsd_m: its resolution.
         classes: names of the channels of its output, or all but the first, which then is the background.
         bands: names of the bands that it reads, in order.
         mean, std: for each band: pixels are divided by 255, lessened by `mean` and divided by `std`.
         head: which output, from 1 on; 0 if there is only one.
+        architecture: of weights: one of `ARCHITECTURES`; empty for an ONNX file.
+        encoder: of weights, as segmentation_models_pytorch calls it, such as `resnet34`.
     """
 
     path: str
@@ -130,8 +138,25 @@ class ImportModelRequest:
     licence: str = ""
     attribution: str = ""
     existing: Existing = Existing.REFUSE
+    architecture: str = ""
+    encoder: str = ""
 
     def __post_init__(self) -> None:
+        require(
+            self.architecture in ("", *ARCHITECTURES),
+            tr("“{}” is not an architecture whose weights can be imported.").format(self.architecture),
+            tr("Choose one of {}, or export the model to ONNX.").format(", ".join(ARCHITECTURES)),
+        )
+        require(
+            bool(self.architecture) == bool(self.encoder),
+            tr("Architecture and encoder belong together."),
+            tr("Give both for a file with weights, and neither for an ONNX file."),
+        )
+        require(
+            bool(self.architecture) or not self.path.endswith(WEIGHTS),
+            tr("“{}” holds weights, but not the network that they belong to.").format(self.path),
+            tr("Name its architecture and encoder, such as unet and resnet34."),
+        )
         require(
             self.output_path.endswith(".safetensors"),
             tr("The model to import is not a bundle."),

@@ -14,11 +14,16 @@ from .values import ClassInfo, Existing
 from .words import tr
 
 
-class Encoder(str, enum.Enum):
-    """The half of a U-Net that goes from fine to coarse."""
+class Encoder:
+    """Names of our own encoders: the half of a U-Net that goes from fine to coarse. `TIMM` begins those of timm's."""
 
     RESIDUAL = "residual"
     EFFICIENTNET_LITE0 = "efficientnet-lite0"
+    TIMM = "timm/"
+
+
+TIMM_CACHE = "cache"
+"""Instead of a file with an encoder's weights: the file that timm has stored on this computer."""
 
 
 class Finish(str, enum.Enum):
@@ -40,10 +45,12 @@ class Network:
 
     Attributes:
         widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
-            EfficientNet-Lite0 has its own inside the encoder, and five levels.
+            Other encoders than the residual one have their own inside, and a fixed number of levels: EfficientNet-Lite0
+            has five, a few of timm's have four, and begin at 1/4.
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
+        encoder: `residual`, `efficientnet-lite0`, or `timm/` and the name of a convolutional encoder of timm.
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
@@ -52,19 +59,22 @@ class Network:
             both at each level. 0 for one encoder of all bands.
         second_scale: of these bands, by how much they are coarser than the image: a power of 2. Their encoder reads
             means of so many pixels along each side.
+        weights: file with weights of timm's encoder, in timm's own names; `cache` for the file that timm has downloaded
+            on this computer; empty for random ones.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 224)
     blocks: int = 2
     detail: int = 16
     attention: bool = False
-    encoder: Encoder = Encoder.RESIDUAL
+    encoder: str = Encoder.RESIDUAL
     merges: int = 2
     separable: bool = False
     finish: Finish = Finish.FULL
     width_factor: float = 1.0
     second_bands: int = 0
     second_scale: int = 1
+    weights: str = ""
 
     def __post_init__(self) -> None:
         positive = 2 <= len(self.widths) <= 7 and min(*self.widths, self.blocks, self.detail, self.merges) > 0
@@ -73,8 +83,19 @@ class Network:
             tr("The shape of the network is not valid."),
             tr("Use 2 to 7 widths, and blocks, detail and merges above 0."),
         )
-        five = self.encoder is Encoder.RESIDUAL or len(self.widths) == 5
+        is_timm = self.encoder.startswith(Encoder.TIMM)
+        require(
+            is_timm or self.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0),
+            tr("There is no encoder “{}”.").format(self.encoder),
+            tr("Use residual, efficientnet-lite0, or an encoder of timm such as timm/resnet18."),
+        )
+        five = self.encoder != Encoder.EFFICIENTNET_LITE0 or len(self.widths) == 5
         require(five, tr("EfficientNet-Lite0 has five levels."), tr("Use five widths."))
+        require(
+            is_timm or not self.weights,
+            tr("Only encoders of timm take weights."),
+            tr("Choose one, such as timm/resnet18, or start from a model."),
+        )
         scales = [2**level for level in range(len(self.widths))]
         require(
             self.second_bands >= 0 and self.second_scale in scales,

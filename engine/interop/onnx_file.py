@@ -16,11 +16,11 @@ from ..models import graphs
 from ..models.bundle import Card
 from . import deepness
 from .deepness import Metadata
+from .imported_card import usual_bands
 
 MOST_BYTES = (1 << 31) - 1
 """Of an ONNX graph with its weights: the format's own limit."""
 MOST_BANDS = 1000
-NAMES = ("red", "green", "blue", "nir")
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,6 @@ class OnnxFile:
             band_names=tuple(band.name for band in own.bands) if own else usual_bands(self.bands),
             is_normalised=bool(self.metadata.mean),
         )
-
-
-def usual_bands(count: int) -> tuple[str, ...]:
-    """Names for the bands of a model that does not name them: colours, or numbers in the image's order."""
-    return NAMES[:count] if count in (3, 4) else tuple(str(number) for number in range(1, count + 1))
 
 
 def opened(path: Path) -> OnnxFile:

@@ -11,8 +11,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from ..models import graphs
+from ..models import graphs, operations
 from ..models.unet import Ensemble, UNet
+from . import onnx_operations
 
 OPSET, IR = 13, 8
 """What Deepness's ONNX Runtime 1.12 reads: at most 15 and 8."""
@@ -55,6 +56,16 @@ def written(network: UNet | Ensemble, bands: int, classes: int, side_px: int) ->
     return model
 
 
+class _Tracer(fx.Tracer):
+    """Takes each operation of another library for one."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether what a module does is not looked into."""
+        return (m.__module__ == operations.__name__ and not isinstance(m, operations.Operations)) or (
+            super().is_leaf_module(m, module_qualified_name)
+        )
+
+
 class _Writer:
     """Collects the nodes and constants of a graph; each method appends and returns the name of the result."""
 
@@ -89,7 +100,7 @@ class _Writer:
 
     def network(self, unet: nn.Module, image: str) -> str:
         """The logits of a network."""
-        traced = fx.symbolic_trace(unet)
+        traced = fx.GraphModule(unet, _Tracer().trace(unet))
         made: dict[fx.Node, str] = {}
 
         def name(given: Any) -> str:
@@ -117,10 +128,7 @@ class _Writer:
             return self.add("Clip", [x, *(self.constant(np.array(bound, np.float32)) for bound in (0, 6))])
         if isinstance(module, nn.Sigmoid):
             return self.add("Sigmoid", [x])
-        if isinstance(module, nn.AvgPool2d):
-            sides = [module.kernel_size] * 2
-            return self.add("AveragePool", [x], kernel_shape=sides, strides=sides)
-        raise NotImplementedError(f"no ONNX operator for {module}")
+        return onnx_operations.written(self, module, x)
 
     def _convolution(self, layer: nn.Conv2d, x: str) -> str:
         tensors = [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
@@ -141,7 +149,7 @@ class _Writer:
             parts: Any = node.args[0]
             return self.add("Concat", [name(part) for part in parts], axis=node.kwargs["dim"])
         if node.target is functional.interpolate:
-            return self._doubled(name(node.args[0]), str(node.kwargs["mode"]))
+            return self.enlarged(name(node.args[0]), float(node.kwargs["scale_factor"]), str(node.kwargs["mode"]))  # type: ignore[arg-type]
         if node.target is operator.getitem:
             channels: Any = node.args[1]
             return self._channels(name(node.args[0]), channels[1])
@@ -153,9 +161,9 @@ class _Writer:
         start, stop, axis = (self.constant(np.array([number], np.int64)) for number in (*ends, 1))
         return self.add("Slice", [x, start, stop, axis])
 
-    def _doubled(self, x: str, mode: str) -> str:
-        """Twice the height and width, as `functional.interpolate` makes it."""
-        scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+    def enlarged(self, x: str, factor: float, mode: str) -> str:
+        """Height and width times a factor, as `functional.interpolate` makes it."""
+        scales = self.constant(np.array([1, 1, factor, factor], np.float32))
         if mode == "nearest":
             return self.add(
                 "Resize", [x, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric",

@@ -28,6 +28,7 @@ from ...protocol import (
     ClassInfo,
     Encoder,
     ErrorCode,
+    Finish,
     ModelsRequest,
     ModelsResult,
     ModelSummary,
@@ -39,7 +40,7 @@ from ...protocol.words import mark, tr
 from ..files import is_meant
 from ..progress import Progress
 from ..shortage import out_of_memory
-from . import efficientnet
+from . import efficientnet, operations
 from .graphs import TENSOR, Graph, GraphNetwork
 from .mlm import mlm
 from .stages import drawings
@@ -50,12 +51,14 @@ FIRST, FORMAT = 1, 4
 DEFAULTS = {field.name: field.default for field in fields(UNetArguments)}
 LATER = {
     2: {name: DEFAULTS[name] for name in ("merges", "separable", "finish")},
-    4: {name: DEFAULTS[name] for name in ("second_bands", "second_scale")},
+    4: {name: DEFAULTS[name] for name in ("second_bands", "second_scale", "foreign")},
 }
 """Arguments of a network by the version that can name them first, and their values before; version 3 has graphs."""
 KEY = "orthomask"
 SEAL, UNSEALED = "orthomask_seal", "0" * 64
 """Metadata that holds the SHA-256 of the whole file, computed with zeros in its place."""
+IMPORTED = "imported"
+"""Entry of the training summary of a model that came from elsewhere."""
 MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 10, 8192, 64
 """Of a network: building one from a damaged description must terminate."""
 MODELS_DIR = Path(__file__).resolve().parents[2] / "resources" / "models"
@@ -109,6 +112,11 @@ class Card:
     statistics: tuple[tuple[BandStatistics, ...], ...] = ()
     graph: Optional[Graph] = None
     format: int = FIRST
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the bands' statistics are those of the training images; else they only normalise."""
+        return self.graph.is_measured if self.graph else IMPORTED not in self.training
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +227,15 @@ def normalise(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[BandStatist
 
 def save(path: Path, network: UNet | Ensemble, card: Card) -> None:
     """Write a bundle with fp16 weights, atomically."""
-    weights = {
-        name: tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu()
-        for name, tensor in network.state_dict().items()
-    }
-    write(path, weights, card)
+    write(path, {name: _halved(tensor.detach().cpu()) for name, tensor in network.state_dict().items()}, card)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """A tensor as fp16, unless it holds whole numbers, or some that are too large."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half().contiguous()
+    return tensor.contiguous() if (half.isinf() & tensor.isfinite()).any() else half
 
 
 def write(path: Path, weights: dict[str, Tensor], card: Card) -> None:
@@ -361,10 +373,9 @@ def refuse_unsound(card: Card) -> None:
 def _is_sound(card: Card, network: UNetArguments) -> bool:
     widths = (network.detail, *network.widths)
     fits = network.bands == len(card.bands) and network.classes == len(card.classes) + 1
-    levels = network.encoder is Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS)
     return (
         fits
-        and levels
+        and _is_sound_encoder(network)
         and 1 < len(widths) <= MOST_LEVELS
         and all(0 < width <= MOST_WIDTH for width in widths)
         and (0 < network.blocks <= MOST_BLOCKS)
@@ -372,6 +383,16 @@ def _is_sound(card: Card, network: UNetArguments) -> bool:
         and 0 <= network.second_bands < network.bands
         and network.second_scale in [2**level for level in range(len(network.widths))]
     )
+
+
+def _is_sound_encoder(network: UNetArguments) -> bool:
+    own, foreign = network.encoder in (Encoder.RESIDUAL, Encoder.EFFICIENTNET_LITE0), network.foreign
+    if not foreign:
+        return own and (network.encoder == Encoder.RESIDUAL or len(network.widths) == len(efficientnet.WIDTHS))
+    operations.refuse_unsound(foreign, network.first_bands, network.classes)
+    fits = len(network.widths) == len(foreign.widths) and (not foreign.decoder or network.finish is Finish.FULL)
+    joins = not network.second_bands or (foreign.reduction == 2 and not foreign.decoder)
+    return fits and joins and not own
 
 
 def _unreadable(path: Path, why: str, error: Exception) -> OrthomaskError:

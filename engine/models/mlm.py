@@ -69,21 +69,22 @@ def _framework(card: Card) -> dict[str, Any]:
             "mlm:hyperparameters": hyperparameters,
         }
     networks = card.members or (card.architecture,)
+    described = [_hyperparameters(network) for network in networks]
     with torch.device("meta"):
         parameters = sum(parameter.numel() for network in map(UNet, networks) for parameter in network.parameters())
     members = {
-        "members": [_hyperparameters(member) for member in card.members],
+        "members": described,
         "statistics": [[asdict(band) for band in bands] for bands in card.statistics],
     }
     return {
         "mlm:framework": "pytorch",
         "mlm:framework_version": torch.__version__.split("+")[0],
         "mlm:total_parameters": parameters,
-        "mlm:hyperparameters": members if card.members else _hyperparameters(card.architecture),
+        "mlm:hyperparameters": members if card.members else described[0],
     }
 
 
 def _hyperparameters(network: UNetArguments) -> dict[str, Any]:
-    """What a network is built from; nothing of a second encoder if it has none."""
-    values = asdict(network)
-    return {name: value for name, value in values.items() if network.second_bands or not name.startswith("second_")}
+    """What a network is built from, without what the card alone has; nothing of a second encoder if it has none."""
+    left = {"foreign", *(() if network.second_bands else ("second_bands", "second_scale"))}
+    return {name: value for name, value in asdict(network).items() if name not in left}

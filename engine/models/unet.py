@@ -1,6 +1,7 @@
 """A family of U-Nets (Ronneberger et al. 2015) for any bands and classes.
 
-The encoder is residual (He et al. 2016), or EfficientNet-Lite0, for which there are ImageNet weights.
+The encoder is residual (He et al. 2016), EfficientNet-Lite0, for which there are ImageNet weights, or one that another
+library describes (`operations`), which may describe the decoder, too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch.nn import functional
 
 from ...protocol import Encoder, Finish
 from . import efficientnet
+from .operations import Foreign, Operations
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,18 @@ class UNetArguments:
         bands: channels of the image.
         classes: channels of the logits, background included.
         widths: channels at each level, the finest first; the coarsest is at 1/2**len(widths) of the image.
-            EfficientNet-Lite0 has its own inside the encoder, and five levels.
+            Other encoders than the residual one have their own inside, and a fixed number of levels.
         blocks: residual blocks at each level of the encoder.
         detail: channels kept at the image's own resolution, for crisp edges.
         attention: gate the skip connections (Oktay et al. 2018).
+        encoder: one of `Encoder`, or the name of what `foreign` describes.
         merges: convolutions at each level of the decoder.
         separable: these filter each channel on its own, then mix the channels (Chollet 2017).
         finish: the decoder's last step, to the image's own resolution.
         second_bands: the last bands, which a residual encoder of their own reads; the decoder joins the features of
             both at each level. 0 for one encoder of all bands.
         second_scale: a power of 2; the second encoder reads means of so many pixels along each side.
+        foreign: the stages that another library describes; None if there are none.
     """
 
     bands: int
@@ -44,17 +49,23 @@ class UNetArguments:
     blocks: int = 2
     detail: int = 16
     attention: bool = False
-    encoder: Encoder = Encoder.RESIDUAL
+    encoder: str = Encoder.RESIDUAL
     merges: int = 2
     separable: bool = False
     finish: Finish = Finish.FULL
     second_bands: int = 0
     second_scale: int = 1
+    foreign: Optional[Foreign] = None
 
     @property
     def divisor(self) -> int:
         """Height and width of the input must be multiples of this, in pixels."""
-        return int(2 ** len(self.widths))
+        return self.foreign.divisor if self.foreign else int(2 ** len(self.widths))
+
+    @property
+    def reduction(self) -> int:
+        """How much coarser than the image the first level is."""
+        return self.foreign.reduction if self.foreign else 2
 
     @property
     def first_bands(self) -> int:
@@ -73,20 +84,21 @@ class UNet(nn.Module):
 
     def __init__(self, arguments: UNetArguments) -> None:
         super().__init__()
-        self.arguments = arguments
+        self.arguments, foreign = arguments, arguments.foreign
         widths = (arguments.detail, *arguments.widths)
         self.stem: nn.Module = _convolution(arguments.first_bands, widths[0])
-        if arguments.encoder is Encoder.EFFICIENTNET_LITE0:
-            narrowing = _convolution(efficientnet.WIDTHS[-1], widths[-1], kernel=1)
-            self.encoder = efficientnet.stages(arguments.first_bands, narrowing)
-            skips: tuple[int, ...] = (arguments.detail, *efficientnet.WIDTHS[:-1])
-            if arguments.finish is Finish.HALF:
-                self.stem = nn.Identity()  # nothing reads it
-        else:
-            self.encoder = _residual_stages(widths, arguments.blocks)
-            skips = widths[:-1]
-        self.second = _second_stages(arguments) if arguments.second_bands else None
-        self.decoder = _decoder(widths, skips, arguments)
+        self.second: Optional[nn.ModuleList] = None
+        if foreign and foreign.decoder:
+            self.stem, self.encoder = nn.Identity(), nn.ModuleList(map(Operations, foreign.encoder))
+            self.decoder = nn.ModuleList(Operations(parts, given=2) for parts in foreign.decoder)
+            self.head: nn.Module = Operations(foreign.head)
+            return
+        self.encoder, inner = _encoder(arguments)
+        if arguments.finish is Finish.HALF and arguments.encoder != Encoder.RESIDUAL:
+            self.stem = nn.Identity()  # nothing reads it
+        if arguments.second_bands:
+            self.second = _second_stages(arguments)
+        self.decoder = _decoder(widths, (arguments.detail, *inner[:-1]), arguments)
         self.head = nn.Conv2d(widths[arguments.finish is Finish.HALF], arguments.classes, kernel_size=1)
 
     @property
@@ -104,8 +116,9 @@ class UNet(nn.Module):
         return self._enlarged(self._decoded(image))
 
     def _enlarged(self, x: Tensor) -> Tensor:
-        half = self.arguments.finish is Finish.HALF
-        return functional.interpolate(x, scale_factor=2.0, mode="bilinear") if half else x
+        if self.arguments.finish is not Finish.HALF:
+            return x
+        return functional.interpolate(x, scale_factor=float(self.arguments.reduction), mode="bilinear")
 
     def _decoded(self, image: Tensor) -> Tensor:
         levels = self._levels(image)
@@ -122,7 +135,7 @@ class UNet(nn.Module):
         """The image's features at each level, the finest first: of the encoder, and of the second one."""
         first = image if self.second is None else image[:, : self.arguments.first_bands]
         levels = [[self.stem(first)]]
-        x = first if self.arguments.encoder is Encoder.EFFICIENTNET_LITE0 else levels[0][0]
+        x = levels[0][0] if self.arguments.encoder == Encoder.RESIDUAL else first
         for stage in self.encoder:
             x = stage(x)
             levels.append([x])
@@ -194,6 +207,19 @@ def _second_stages(arguments: UNetArguments) -> nn.ModuleList:
     return nn.ModuleList([stem, *_residual_stages(widths, arguments.blocks)])
 
 
+def _encoder(arguments: UNetArguments) -> tuple[nn.ModuleList, tuple[int, ...]]:
+    """The stages of an encoder, and the channels that each gives; the coarsest are narrowed to the decoder's."""
+    coarsest, foreign = arguments.widths[-1], arguments.foreign
+    if foreign:
+        stages = [Operations(parts) for parts in foreign.encoder]
+        narrowing = _convolution(foreign.widths[-1], coarsest, kernel=1)
+        return nn.ModuleList([*stages[:-1], nn.Sequential(stages[-1], narrowing)]), foreign.widths
+    if arguments.encoder == Encoder.EFFICIENTNET_LITE0:
+        narrowing = _convolution(efficientnet.WIDTHS[-1], coarsest, kernel=1)
+        return efficientnet.stages(arguments.first_bands, narrowing), efficientnet.WIDTHS
+    return _residual_stages((arguments.detail, *arguments.widths), arguments.blocks), arguments.widths
+
+
 def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
     return nn.ModuleList(
         nn.Sequential(_Residual(fine, coarse, stride=2), *(_Residual(coarse, coarse) for _ in range(blocks - 1)))
@@ -202,15 +228,19 @@ def _residual_stages(widths: Sequence[int], blocks: int) -> nn.ModuleList:
 
 
 def _decoder(widths: Sequence[int], skips: Sequence[int], arguments: UNetArguments) -> nn.ModuleList:
-    """The modules that double the resolution, the coarsest first."""
+    """The modules that double the resolution, the coarsest first; the last one makes it the image's."""
     *others, lowest = arguments.second_widths
-    levels = [(coarse, skip + other, fine, 1) for (fine, coarse), skip, other in zip(pairwise(widths), skips, others)]
+    factors = (arguments.reduction, *[2] * len(arguments.widths))
+    levels = [
+        (coarse, skip + other, fine, factor, 1)
+        for (fine, coarse), skip, other, factor in zip(pairwise(widths), skips, others, factors)
+    ]
     if lowest:
-        levels[-1] = (widths[-1] + lowest, *levels[-1][1:3], 2)
+        levels[-1] = (widths[-1] + lowest, *levels[-1][1:4], 2)
     ups: list[nn.Module] = []
     if arguments.finish is not Finish.FULL:
-        coarse, _, fine, _ = levels.pop(0)
-        ups += [_Finish(coarse, fine)] if arguments.finish is Finish.LIGHT else []
+        coarse, _, fine, factor, _ = levels.pop(0)
+        ups += [_Finish(coarse, fine, factor)] if arguments.finish is Finish.LIGHT else []
     ups += [_Up(*level, arguments) for level in levels]
     return nn.ModuleList(reversed(ups))
 
@@ -233,16 +263,16 @@ class _Residual(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles the resolution and merges the encoders' features of that level.
+    """Raises the resolution by a factor and merges the encoders' features of that level.
 
     Args:
-        parts: how many features of half the resolution there are, with `coarse` channels together: two where two
+        parts: how many features of the coarser resolution there are, with `coarse` channels together: two where two
             encoders end.
     """
 
-    def __init__(self, coarse: int, skip: int, fine: int, parts: int, arguments: UNetArguments) -> None:
+    def __init__(self, coarse: int, skip: int, fine: int, factor: int, parts: int, arguments: UNetArguments) -> None:
         super().__init__()
-        self._parts = parts
+        self._factor, self._parts = float(factor), parts
         self.reduce = _convolution(coarse, fine, kernel=1)
         self.gate = nn.Sequential(nn.Conv2d(fine + skip, skip, 1), nn.Sigmoid()) if arguments.attention else None
         convolution = _separable if arguments.separable else _convolution
@@ -251,7 +281,7 @@ class _Up(nn.Module):
 
     def forward(self, *features: Tensor) -> Tensor:
         x, skip = _together(features[: self._parts]), _together(features[self._parts :])
-        x = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
+        x = functional.interpolate(self.reduce(x), scale_factor=self._factor, mode="nearest")
         if self.gate is not None:
             skip = skip * self.gate(torch.cat([x, skip], dim=1))
         merged: Tensor = self.merge(torch.cat([x, skip], dim=1))
@@ -259,14 +289,16 @@ class _Up(nn.Module):
 
 
 class _Finish(nn.Module):
-    """Doubles the resolution and adds the image's details, which the coarse features let through or hold back."""
+    """Raises the resolution by a factor and adds the image's details: coarse features let them through or hold back."""
 
-    def __init__(self, coarse: int, fine: int) -> None:
+    def __init__(self, coarse: int, fine: int, factor: int) -> None:
         super().__init__()
+        self._factor = float(factor)
         self.reduce = _convolution(coarse, fine, kernel=1)[:2]
 
     def forward(self, x: Tensor, *skips: Tensor) -> Tensor:
-        return functional.relu(sum(skips, functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")))
+        x = functional.interpolate(self.reduce(x), scale_factor=self._factor, mode="nearest")
+        return functional.relu(sum(skips, x))
 
 
 def _together(features: Sequence[Tensor]) -> Tensor:

@@ -72,7 +72,7 @@ def test_a_training_that_was_paused_waits_to_go_on(client, tmp_path):
     left("unfinished-training", json.dumps({**TRAINING_0_2, "output_dir": str(tmp_path)}))
     job = TrainingJob(client)
     assert (job.request.title, job.request.schedule.epochs) == ("Roofs", 6)
-    assert job.request.network.encoder is Encoder.RESIDUAL
+    assert job.request.network.encoder == Encoder.RESIDUAL
     assert job.request.data.pictures[0].split is Split.TRAIN
     job.release()
 

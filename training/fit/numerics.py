@@ -19,6 +19,8 @@ def layout(arguments: UNetArguments) -> torch.memory_format:
     register holds (https://github.com/uxlfoundation/oneDNN/issues/6035), which crashes the process.
     """
     safe = min(arguments.detail, *arguments.widths) >= CHANNEL_BLOCK
+    if arguments.foreign:
+        safe = safe and arguments.foreign.narrowest_strided >= CHANNEL_BLOCK
     return torch.channels_last if safe else torch.contiguous_format
 
 

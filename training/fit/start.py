@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...engine.compute.devices import choose
 from ...engine.images.bands import by_image
+from ...engine.interop import timm_encoders
 from ...engine.models import bundle as bundles
 from ...engine.models.bundle import BandStatistics, Bundle, Card
+from ...engine.models.operations import Foreign
 from ...engine.models.unet import UNet, UNetArguments
-from ...protocol import ClassInfo, ErrorCode, OrthomaskError, TrainRequest
+from ...protocol import ClassInfo, Encoder, ErrorCode, Network, OrthomaskError, TrainRequest
 from ...protocol.words import tr
 from ..data.material import Material
 from ..data.scenes import Source
@@ -24,17 +26,6 @@ SHIFT = 2.0
 """Largest shift of a band's mean, in the parent's standard deviations, for which its filters are adapted."""
 CONTRAST = 3.0
 """Largest ratio of the standard deviations."""
-INPUTS = {
-    "stem.0.weight": "stem.1.running_mean",
-    "encoder.0.0.0.weight": "encoder.0.0.1.running_mean",
-    "second.0.1.0.weight": "second.0.1.1.running_mean",
-}
-"""The filters that read the bands, `(out, bands, 3, 3)`, and the mean subtracted from their output.
-
-The second pair exists only if the encoder reads the image itself, the third if there is a second encoder.
-"""
-HEAD = ("head.weight", "head.bias")
-"""The output layer, `(classes, …)`."""
 
 
 def parent_of(request: TrainRequest) -> Bundle | None:
@@ -82,21 +73,23 @@ def begin(
     )
     _require_divisible(request.schedule.chip_px, card.architecture.divisor)
     network = UNet(card.architecture)
-    return card, network, tuple(_inherit(network, card, parent)) if parent else ()
+    if parent:
+        return card, network, tuple(_inherit(network, card, parent))
+    if card.architecture.foreign:
+        tensors = timm_encoders.weights(request.network.encoder, card.architecture.first_bands, request.network.weights)
+        network.encoder.load_state_dict(tensors, strict=False)  # not the convolution that follows it
+    return card, network, ()
 
 
 def arguments(request: TrainRequest, parent: Bundle | None, bands: Sequence[str], classes: int) -> UNetArguments:
     """The network's shape: the parent's, except for bands and classes.
 
     Raises:
-        OrthomaskError: its second encoder would not read exactly the bands of the second image.
+        OrthomaskError: its second encoder would not read exactly the bands of the second image, or it names an encoder
+            that cannot be used.
     """
-    shape = asdict(request.network.scaled())
-    del shape["width_factor"]
-    if parent:
-        shape = {name: value for name, value in asdict(parent.card.architecture).items() if name in shape}
-    network = UNetArguments(**{**shape, "bands": len(bands), "classes": classes})
-    second, there = network.second_bands, by_image(bands)[1]
+    second = (parent.card.architecture if parent else request.network).second_bands
+    there = by_image(bands)[1]
     if second >= len(bands) or (second and there and there != list(bands[-second:])):
         raise OrthomaskError(
             ErrorCode.BAD_REQUEST,
@@ -105,14 +98,45 @@ def arguments(request: TrainRequest, parent: Bundle | None, bands: Sequence[str]
             ),
             tr("Set network.second_bands to the number of bands of the second image."),
         )
-    return network
+    if parent:
+        shape = parent.card.architecture
+        foreign = shape.foreign.adapted(len(bands) - second, classes) if shape.foreign else None
+        return replace(shape, bands=len(bands), classes=classes, foreign=foreign)
+    network = request.network.scaled()
+    own = {name: value for name, value in vars(network).items() if name not in ("weights", "width_factor")}
+    if not network.encoder.startswith(Encoder.TIMM):
+        return UNetArguments(len(bands), classes, **own)
+    foreign = timm_encoders.described(network.encoder, len(bands) - second)
+    _require_fit(network, foreign)
+    return UNetArguments(len(bands), classes, **own, foreign=foreign)
+
+
+def _require_fit(network: Network, foreign: Foreign) -> None:
+    if len(foreign.widths) != len(network.widths):
+        sentence = tr("“{}” has {} levels, but {} widths are given.")
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            sentence.format(network.encoder, len(foreign.widths), len(network.widths)),
+            tr("Set network.widths to as many widths as it has levels, such as [48,96,160,224] for four."),
+        )
+    if network.second_bands and foreign.reduction != 2:
+        raise OrthomaskError(
+            ErrorCode.BAD_REQUEST,
+            tr("“{}” begins at a quarter of the image's resolution, which a second encoder cannot join.").format(
+                network.encoder
+            ),
+            tr("Use another encoder, or set network.second_bands to 0."),
+        )
 
 
 def foreign_bands(card: Card, before: Card) -> list[str]:
     """The parent's bands whose values now differ too much for its filters to be of use."""
     known = {band.name: band for band in before.bands}
     pairs = [(band, known[band.name]) for band in card.bands if band.name in known]
-    return [band.name for band, old in pairs if card.dtype != before.dtype or not _resembles(band, old)]
+    comparable = before.is_measured
+    return [
+        band.name for band, old in pairs if card.dtype != before.dtype or (comparable and not _resembles(band, old))
+    ]
 
 
 def _resembles(band: BandStatistics, old: BandStatistics) -> bool:
@@ -135,14 +159,14 @@ def _require_divisible(chip_px: int, divisor: int) -> None:
 def _inherit(network: UNet, card: Card, parent: Bundle) -> list[str]:
     """Load the parent's weights: bands and classes by name, the rest unchanged."""
     old, new = parent.model().state_dict(), network.state_dict()
-    taken = {name: weight for name, weight in old.items() if name not in HEAD}
+    head = _head(network)
+    taken = {name: weight for name, weight in old.items() if name not in head}
     warnings = _band_notes(card, parent.card)
-    for name, mean in INPUTS.items():
-        if name in old:
-            taken[name], step = folded(old[name], _read_by(name, card), _read_by(name, parent.card))
-            taken[mean] = old[mean] + step
+    for name, shift, sign in _readers(network, parent.card):
+        taken[name], step = folded(old[name], _read_by(name, card), _read_by(name, parent.card))
+        taken[shift] = old[shift] + sign * step
     rows = _class_rows(card.classes, parent.card.classes, warnings, parent.card.name)
-    for name in HEAD:
+    for name in head:
         taken[name] = new[name].clone()
         for row, before in rows.items():
             taken[name][row] = old[name][before]
@@ -154,6 +178,38 @@ def _read_by(name: str, card: Card) -> Card:
     """The card with only those bands that filters read."""
     first = card.architecture.first_bands
     return replace(card, bands=card.bands[first:] if name.startswith("second.") else card.bands[:first])
+
+
+def _readers(network: UNet, before: Card) -> Iterator[tuple[str, str, int]]:
+    """The names of filters that read the bands, `(out, bands, h, w)`, and what a step is added to, with its sign.
+
+    That is the mean that batch normalisation subtracts from their output, or their bias.
+
+    Raises:
+        OrthomaskError: they have neither.
+    """
+    reading = ["encoder.0"] if network.arguments.encoder != Encoder.RESIDUAL else []
+    reading += ["second.0"] if network.second is not None else []
+    for part in reading if isinstance(network.stem, nn.Identity) else ["stem", *reading]:
+        layers = [
+            pair for pair in network.get_submodule(part).named_modules(prefix=part) if not list(pair[1].children())
+        ]
+        place = next((place for place, (_, layer) in enumerate(layers) if isinstance(layer, nn.Conv2d)), -1)
+        name, layer = layers[place]
+        after = layers[place + 1] if place + 1 < len(layers) else ("", None)
+        if isinstance(after[1], nn.BatchNorm2d):
+            yield f"{name}.weight", f"{after[0]}.running_mean", 1
+        elif isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            yield f"{name}.weight", f"{name}.bias", -1
+        else:
+            sentence = tr("“{}” cannot be trained further: its first step is no convolution.").format(before.title)
+            raise OrthomaskError(ErrorCode.BAD_REQUEST, sentence, tr("Start from another model."))
+
+
+def _head(network: UNet) -> tuple[str, str]:
+    """The names of the output layer's weights and bias, `(classes, …)`."""
+    layers = [name for name, layer in network.head.named_modules(prefix="head") if isinstance(layer, nn.Conv2d)]
+    return f"{layers[-1]}.weight", f"{layers[-1]}.bias"
 
 
 def folded(old: Tensor, card: Card, before: Card) -> tuple[Tensor, Tensor]:

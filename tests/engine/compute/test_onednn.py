@@ -83,8 +83,8 @@ def test_of_a_mixed_network_the_first_stage_is_in_fp32_and_the_rest_is_not(argum
     image = torch.rand(1, arguments.bands, 64, 64)
     assert {parameter.dtype for parameter in ready.encoder[0].parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in ready.encoder[1].parameters()} == {torch.bfloat16}
-    first = plain.encoder[0](image if arguments.encoder is Encoder.EFFICIENTNET_LITE0 else plain.stem(image))
-    if arguments.encoder is Encoder.EFFICIENTNET_LITE0:  # else the stem's rounding is in it
+    first = plain.encoder[0](image if arguments.encoder == Encoder.EFFICIENTNET_LITE0 else plain.stem(image))
+    if arguments.encoder == Encoder.EFFICIENTNET_LITE0:  # else the stem's rounding is in it
         torch.testing.assert_close(ready.encoder[0](image), first.to(torch.bfloat16), rtol=0, atol=0)
     logits = ready(image)
     assert logits.dtype == torch.bfloat16

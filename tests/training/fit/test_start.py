@@ -9,6 +9,7 @@ from trainings import parent_of, training, write_pictures
 
 from orthomask.engine.models import bundle
 from orthomask.engine.models.bundle import normalise
+from orthomask.engine.models.operations import Foreign, Part, Step
 from orthomask.engine.models.unet import UNet, UNetArguments
 from orthomask.engine.progress import Progress
 from orthomask.protocol import ClassInfo, Encoder, LabelledData, Network, OrthomaskError, Pictures
@@ -37,6 +38,25 @@ RESIDUAL = UNetArguments(3, 2, widths=(16, 16), blocks=1)
 LITE = UNetArguments(3, 2, (16,) * 5, encoder=Encoder.EFFICIENTNET_LITE0)
 SECOND = replace(RESIDUAL, second_bands=1, second_scale=2)
 
+FILTERS = Step("convolution", (3, 16, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0))
+NORM, FURTHER = Step("batch_norm", (16, 1e-5)), Step("convolution", (16, 16, 2, 2, 2, 2, 0, 0, 1, 1, 1, 1))
+CROPPED = replace(FILTERS, numbers=(3, 16, 3, 3, 2, 2, 0, 0, 1, 1, 1, 0))
+BIASED = Step("convolution", (3, 16, 4, 4, 4, 4, 0, 0, 1, 1, 1, 1))
+LAST = Step("convolution", (16, 2, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1))
+DOUBLED = Part((0,), "", (Step("enlarge", (2, 0)),))
+DECODER = ((DOUBLED, Part((2, 1), "add")), (DOUBLED,))
+
+
+def theirs(*first, reduction=2, decoder=(), head=()):
+    """A network whose encoder, and maybe more, another library describes."""
+    encoder = ((Part((0,), "", first),), (Part((0,), "", (FURTHER, Step("relu"))),))
+    foreign = Foreign("a library", (16, 16), reduction, encoder, decoder, head)
+    return UNetArguments(3, 2, (16, 16), encoder="theirs", foreign=foreign)
+
+
+WHOLE = theirs(Step("pad", (0, 1, 0, 1)), CROPPED, NORM, decoder=DECODER, head=(Part((0,), "", (LAST,)),))
+FOREIGN = [theirs(FILTERS, NORM, Step("silu")), theirs(BIASED, Step("gelu"), reduction=4), WHOLE]
+
 
 def parent_with_history(folder, shape):
     """A parent whose batch normalisations have seen something, so that a wrong mean would show."""
@@ -50,7 +70,7 @@ def parent_with_history(folder, shape):
     return bundle.load(str(parent.path))
 
 
-@pytest.mark.parametrize("shape", [RESIDUAL, LITE, SECOND])
+@pytest.mark.parametrize("shape", [RESIDUAL, LITE, SECOND, *FOREIGN])
 def test_the_same_pixels_give_the_same_whatever_normalises_them(shape, tmp_path):
     parent = parent_with_history(tmp_path, shape)
     card, network, warnings = started(parent, material_of(("red", "green", "blue"), values=(60, 140)), tmp_path)
@@ -106,6 +126,24 @@ def test_classes_are_matched_by_name_and_new_ones_begin_anew(tmp_path):
     assert not any(torch.equal(new[1], row) for row in old)
     assert len(warnings) == 1
     assert "“field”" in warnings[0]
+
+
+def test_a_network_of_another_library_gets_other_bands_and_classes(tmp_path):
+    parent = parent_of(tmp_path, shape=WHOLE)
+    material = material_of(("nir", "red", "green", "blue"), ("field", "house"))
+    card, network, warnings = started(parent, material, tmp_path)
+    old, new = parent.model(), network
+    torch.testing.assert_close(new.head[0][0].weight[[0, 2]], old.head[0][0].weight)
+    torch.testing.assert_close(new.encoder[0][0][1].weight[:, 0], old.encoder[0][0][1].weight.mean(dim=1))
+    bundle.save(tmp_path / "new.safetensors", network, card)
+    assert bundle.load(str(tmp_path / "new.safetensors")).model()(torch.zeros(1, 4, 8, 8)).shape == (1, 3, 8, 8)
+    assert len(warnings) == 2
+
+
+def test_a_network_whose_first_step_is_no_convolution_is_no_start(tmp_path):
+    parent = parent_of(tmp_path, shape=theirs(CROPPED, Step("relu"), Step("pad", (0, 1, 0, 1))))
+    with pytest.raises(OrthomaskError, match="its first step is no convolution"):
+        started(parent, material_of(("red", "green", "blue")), tmp_path)
 
 
 def test_filters_of_bands_that_have_become_foreign_stay_as_they_are(tmp_path):
