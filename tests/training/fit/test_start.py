@@ -55,7 +55,9 @@ def theirs(*first, reduction=2, decoder=(), head=()):
 
 
 WHOLE = theirs(Step("pad", (0, 1, 0, 1)), CROPPED, NORM, decoder=DECODER, head=(Part((0,), "", (LAST,)),))
-FOREIGN = [theirs(FILTERS, NORM, Step("silu")), theirs(BIASED, Step("gelu"), reduction=4), WHOLE]
+COLOURS = replace(FILTERS, numbers=(2, *FILTERS.numbers[1:]))
+JOINED = replace(theirs(COLOURS, NORM, Step("silu")), second_bands=1, second_scale=2)
+FOREIGN = [theirs(FILTERS, NORM, Step("silu")), theirs(BIASED, Step("gelu"), reduction=4), WHOLE, JOINED]
 
 
 def parent_with_history(folder, shape):
