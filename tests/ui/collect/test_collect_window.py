@@ -59,8 +59,8 @@ def parcels(*rows, name="parcels"):
 
 
 def seen(engine):
-    """The attributes of the layers that the engine was last given."""
-    return engine.requests[-1]["seen"]
+    """The attributes of the layers that the engine was last given to collect from."""
+    return next(message["seen"] for message in reversed(engine.requests) if message["method"] == "collect")
 
 
 def choose(chooser, data):
