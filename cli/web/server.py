@@ -18,6 +18,7 @@ import click
 from rasterio.errors import NotGeoreferencedWarning
 
 from ... import worker
+from ...engine.optional import package
 from ...engine.progress import Progress
 from ...protocol import ErrorCode, ModelsRequest, ModelSummary, OrthomaskError
 from ...protocol.words import tr
@@ -95,15 +96,11 @@ def _site(models: Sequence[ModelSummary], folder: Path) -> Site:
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     os.environ.update({**SETTINGS, "GRADIO_TEMP_DIR": str(folder / "files")})
-    try:
-        import gradio  # noqa: F401 (is it there?)
-    except ImportError as error:
-        raise OrthomaskError(
-            ErrorCode.ENGINE_PART,
-            tr("The page needs Gradio, which is not installed."),
-            tr("Install it: {}").format(f'"{sys.executable}" -m pip install "{GRADIO}"'),
-            str(error),
-        ) from error
+    package(
+        "gradio",
+        tr("The page needs Gradio, which is not installed."),
+        tr("Install it: {}").format(f'"{sys.executable}" -m pip install "{GRADIO}"'),
+    )
     from .site import Site
 
     return Site(models, folder)

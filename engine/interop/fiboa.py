@@ -16,6 +16,7 @@ import shapely
 
 from ...protocol import ClassInfo, ErrorCode, OrthomaskError, Outline
 from ...protocol.words import tr, tr_n
+from ..optional import package
 from ..outputs import written_atomically
 from ..progress import Progress
 from .objects import Objects, SharedRun, geojson, lonlat
@@ -159,17 +160,9 @@ def _geoparquet(file: BinaryIO, shared: SharedRun, when: str) -> Iterator[Adder]
 
 def _pyarrow() -> tuple[Any, Any]:
     """The modules `pyarrow` and `pyarrow.parquet`, an optional part of the engine."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise OrthomaskError(
-            ErrorCode.BAD_REQUEST,
-            tr("GeoParquet cannot be written without the Python package pyarrow."),
-            tr("Write GeoJSON, a file that ends in .geojson, or install pyarrow into the engine's environment."),
-            str(error),
-        ) from error
-    return pyarrow, parquet
+    sentence = tr("GeoParquet cannot be written without the Python package pyarrow.")
+    remedy = tr("Write GeoJSON, a file that ends in .geojson, or install pyarrow into the engine's environment.")
+    return package("pyarrow", sentence, remedy), package("pyarrow.parquet", sentence, remedy)
 
 
 def _features(objects: Objects, shared: SharedRun) -> Iterator[dict[str, Any]]:

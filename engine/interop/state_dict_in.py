@@ -22,6 +22,7 @@ from ..models.bundle import IMPORTED, Card
 from ..models.copies import refuse_existing
 from ..models.operations import Foreign
 from ..models.unet import UNet, UNetArguments
+from ..optional import package
 from ..outputs import writing
 from ..progress import Progress
 from . import state_dicts, traced
@@ -76,16 +77,11 @@ def run(request: ImportModelRequest, progress: Progress) -> ModelSummary:
 
 
 def _library() -> Any:
-    try:
-        import segmentation_models_pytorch
-    except ImportError as error:
-        raise OrthomaskError(
-            ErrorCode.ENGINE_PART,
-            tr("segmentation_models_pytorch is not installed, which this model is imported with."),
-            tr("Install the Python package, with: pip install segmentation-models-pytorch."),
-            str(error),
-        ) from error
-    return segmentation_models_pytorch
+    return package(
+        "segmentation_models_pytorch",
+        tr("segmentation_models_pytorch is not installed, which this model is imported with."),
+        tr("Install the Python package, with: pip install segmentation-models-pytorch."),
+    )
 
 
 def _opened(path: Path, encoder: str) -> _Opened:

@@ -19,6 +19,7 @@ from ...protocol import TIMM_CACHE, Encoder, ErrorCode, OrthomaskError
 from ...protocol.words import tr
 from ..models import operations
 from ..models.operations import Foreign
+from ..optional import package
 from . import state_dicts, traced
 from .traced_steps import Untraceable
 
@@ -56,16 +57,7 @@ def weights(encoder: str, bands: int, source: str) -> dict[str, Tensor]:
 
 
 def _timm() -> Any:
-    try:
-        import timm
-    except ImportError as error:
-        raise OrthomaskError(
-            ErrorCode.ENGINE_PART,
-            tr("timm is not installed."),
-            tr("Install the Python package timm, with: pip install timm."),
-            str(error),
-        ) from error
-    return timm
+    return package("timm", tr("timm is not installed."), tr("Install the Python package timm, with: pip install timm."))
 
 
 def _module(encoder: str, bands: int, tensors: dict[str, Tensor] | None = None) -> nn.Module:

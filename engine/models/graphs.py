@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ...protocol import LARGEST_SIDE_PX, ErrorCode, OrthomaskError
 from ...protocol.words import tr
+from ..optional import package
 from ..shortage import out_of_memory
 
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
@@ -67,16 +68,14 @@ def libraries() -> tuple[Any, Any]:
     Raises:
         OrthomaskError: they are not installed.
     """
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise OrthomaskError(
-            ErrorCode.ENGINE_PART,
+    onnx, onnxruntime = (
+        package(
+            name,
             tr("ONNX support is not installed."),
             tr("Install it in the panel Models in QGIS, or install the Python packages onnx and onnxruntime."),
-            str(error),
-        ) from error
+        )
+        for name in ("onnx", "onnxruntime")
+    )
     return onnx, onnxruntime
 
 
