@@ -131,6 +131,7 @@ from .learning import (
     VersionsResult,
     usual_size_m,
 )
+from .network import TIMM_CACHE, Encoder, Finish, Network
 from .prediction import (
     OVERLAP_PX,
     REACH_PX,
@@ -168,15 +169,11 @@ from .publishing import (
 )
 from .training import (
     FINE_TUNING,
-    TIMM_CACHE,
     Augmentation,
     Decay,
-    Encoder,
-    Finish,
     Hardware,
     Loss,
     LossTerm,
-    Network,
     Objective,
     Optimizer,
     Schedule,
